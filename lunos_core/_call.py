@@ -1,0 +1,293 @@
+"""One call's way from request to result: everything but the I/O.
+
+`Client` and `AsyncClient` drive this; they differ from each other in `await` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from lunos_core._retry import is_retried_status, retry_delay
+from lunos_core._sse import SSEDecoder
+from lunos_core.config import Config, Timeout
+from lunos_core.errors import (
+    LunosAPIError,
+    LunosAuthenticationError,
+    LunosError,
+    LunosPaymentError,
+    LunosResponseError,
+    LunosTimeoutError,
+    error_from_response,
+)
+from lunos_core.ledger import CallRecord, Observer, active_observers
+from lunos_core.request import (
+    Reply,
+    Request,
+    StreamReader,
+    StreamRequest,
+    request_headers,
+    request_url,
+    resolve_app_id,
+)
+from lunos_core.usage import Usage
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
+
+_log = logging.getLogger("lunos_core")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMap:
+    """How errors leave the clients: an adapter's own classes, and its own type for `partial`.
+
+    Attributes:
+        types: the core's class to a class of the adapter that is derived from it.
+        partial: turns a partial `Completion` into the framework's message.
+    """
+
+    types: Mapping[type[LunosError], type[LunosError]] = field(default_factory=dict)
+    partial: Callable[[Any], Any] = lambda completion: completion
+
+    def apply(self, error: LunosError) -> LunosError:
+        """The error as the caller sees it."""
+        if error.partial is not None:
+            error.partial = self.partial(error.partial)
+        kind = self.types.get(type(error))
+        if kind is None:
+            return error
+        mapped = kind(error.message, **error.facts())
+        for note in getattr(error, "__notes__", ()):
+            mapped.add_note(note)
+        return mapped
+
+
+class Call(Generic[Q]):
+    """What is known of one call while it runs."""
+
+    def __init__(
+        self, config: Config, request: Q, errors: ErrorMap, observers: Sequence[Observer]
+    ) -> None:
+        if not request.public:
+            config.key  # noqa: B018 - a missing key raises here, before anything is sent
+        self.request = request
+        self._config = config
+        self._errors = errors
+        # taken now: a stream may be closed from another context than it was opened in
+        self._observers = (*observers, *active_observers())
+        self._started = time.monotonic()
+        self._first_event: float | None = None
+        self._failed = 0
+        self._retries_left = config.max_retries
+        self._primary_error: LunosError | None = None
+        self._over = False
+        self.usage: Usage | None = None
+
+    @property
+    def url(self) -> str:
+        """Where to send the request."""
+        return request_url(self._config, self.request)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What to send with it."""
+        return request_headers(self._config, self.request)
+
+    @property
+    def timeout(self) -> Timeout:
+        """How long to wait for it."""
+        return self._config.timeout if self.request.timeout is None else self.request.timeout
+
+    @property
+    def delivered(self) -> bool:
+        """Whether something of the answer has come: from here on nothing is tried again."""
+        return self._first_event is not None
+
+    def accept(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+        """The reply, if its status says success.
+
+        Raises:
+            LunosAPIError: it does not.
+        """
+        secret = None if self.request.public else self._config.key
+        if not 200 <= status < 300:
+            raise error_from_response(status, headers, body, secret=secret)
+        return Reply(
+            status,
+            headers,
+            body,
+            attempts=self._failed + 1,
+            fallback=self._primary_error is not None,
+            secret=secret,
+        )
+
+    def first_event(self) -> None:
+        """Note that the answer has begun."""
+        if self._first_event is None:
+            self._first_event = time.monotonic()
+
+    def failed(self, error: LunosError, *, retry: bool, headers: Mapping[str, str]) -> float:
+        """Decide what follows a failure.
+
+        Args:
+            error: what happened.
+            retry: whether a failure of this kind, without an HTTP status, may be tried again.
+            headers: of the answer, where one had begun.
+
+        Returns:
+            The seconds to wait before the next request, which may be for the fallback model.
+
+        Raises:
+            LunosError: the failure is final.
+        """
+        self._failed += 1
+        error.attempts = self._failed
+        error.model = self.request.model
+        error.app_id = resolve_app_id(self._config, self.request)
+        error.request_id = error.request_id or headers.get("x-request-id")
+        if isinstance(error, LunosAPIError):
+            retry = error.status is not None and is_retried_status(error.status)
+        if retry and self._retries_left and not self.delivered:
+            self._retries_left -= 1
+            delay = retry_delay(
+                attempt=self._failed, retry_after=error.retry_after, jitter=random.random()
+            )
+            _log.info("attempt %d failed, next in %.2f s: %s", self._failed, delay, error)
+            return delay
+        if self.request.fallback is not None and not self.delivered and _is_of_the_model(error):
+            _log.info("model %s failed, asking its fallback: %s", self.request.model, error)
+            self._primary_error = error
+            self._retries_left = 0  # once more, not once more with all its retries
+            self.request = self.request.fallback()  # type: ignore[assignment]  # same kind of request
+            return 0.0
+        if self._primary_error is not None:
+            error.add_note(f"asked as fallback_model, after: {self._primary_error}")
+        mapped = self._errors.apply(error)
+        self.over(mapped)
+        raise mapped from error.__cause__
+
+    def over(self, error: LunosError | None = None) -> None:
+        """Tell the observers, once, that the call is over."""
+        if self._over:
+            return
+        self._over = True
+        if not self._observers:
+            return
+        record = CallRecord(
+            app_id=resolve_app_id(self._config, self.request),
+            model=self.request.model,
+            endpoint=self.request.path,
+            attempts=self._failed if error is not None else self._failed + 1,
+            seconds=time.monotonic() - self._started,
+            first_token_seconds=(
+                None if self._first_event is None else self._first_event - self._started
+            ),
+            usage=self.usage,
+            error=error,
+        )
+        for observer in self._observers:
+            observer(record)
+
+
+class SendCall(Call["Request[T]"], Generic[T]):
+    """A call with one answer."""
+
+    def finish(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        """The result.
+
+        Raises:
+            LunosError: the answer is an error, or makes no sense.
+        """
+        result = self.request.parse(self.accept(status, headers, body))
+        self.usage = getattr(result, "usage", None)
+        self.over()
+        return result
+
+
+class StreamCall(Call["StreamRequest[T]"], Generic[T]):
+    """A call whose answer comes in pieces."""
+
+    _reader: StreamReader[T] | None = None
+    _decoder: SSEDecoder
+
+    def open(self, status: int, headers: Mapping[str, str], body: bytes | None) -> list[T]:
+        """Begin to read; `body` is the whole answer where the server did not stream.
+
+        Raises:
+            LunosAPIError: the status says so.
+            LunosResponseError: the answer is a page of HTML.
+        """
+        reply = self.accept(status, headers, body or b"")
+        self._reader = self.request.reader(reply)
+        self._decoder = SSEDecoder()
+        if body is None:
+            return []
+        if "html" in headers.get("content-type", ""):
+            raise reply.nonsense("is no stream")
+        chunk = self._reader.read(body)
+        self.first_event()  # an error in place of a stream is no event: it may be tried again
+        return [] if chunk is None else [chunk]
+
+    def feed(self, data: bytes) -> list[T]:
+        """The chunks that the next bytes complete."""
+        events = self._decoder.feed(data)
+        return self._read(events) if events else []
+
+    def end(self) -> list[T]:
+        """The chunks that the end of the bytes completes.
+
+        Raises:
+            LunosStreamInterruptedError: the answer is not whole.
+        """
+        if self._reader is None:
+            return []
+        chunks = self._read(self._decoder.close())
+        last = self._reader.end()
+        if last is not None:
+            self._note_usage(last)
+            chunks.append(last)
+        return chunks
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer has come to its end, whatever happened to the connection after it."""
+        return self._reader is not None and self._reader.whole
+
+    def attach_partial(self, error: LunosError) -> None:
+        """Give the error what had come."""
+        if self._reader is not None and error.partial is None:
+            error.partial = self._reader.partial()
+
+    def _read(self, events: list[bytes]) -> list[T]:
+        reader = self._reader
+        assert reader is not None, "open() comes before feed()"
+        self.first_event()
+        chunks: list[T] = []
+        for event in events:
+            chunk = reader.read(event)
+            if chunk is not None:
+                chunks.append(chunk)
+        if reader.whole and chunks:
+            self._note_usage(chunks[-1])
+        return chunks
+
+    def _note_usage(self, chunk: T) -> None:
+        self.usage = getattr(chunk, "usage", None) or self.usage
+
+
+def is_streamed(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether to read an answer event by event: a success that is not plainly something else."""
+    kind = headers.get("content-type", "")
+    return 200 <= status < 300 and "json" not in kind and "html" not in kind
+
+
+def _is_of_the_model(error: LunosError) -> bool:
+    """Whether another model may succeed where this failed."""
+    if isinstance(error, LunosAuthenticationError | LunosPaymentError):
+        return False
+    return isinstance(error, LunosAPIError | LunosResponseError | LunosTimeoutError)

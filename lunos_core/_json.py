@@ -1,0 +1,56 @@
+"""JSON in and out of bytes, at one place.
+
+`orjson` is used where it is installed (LangChain always brings it): about 20 µs less per call each
+way. Without it the standard library gives the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+try:
+    import orjson
+except ImportError:  # pragma: no cover - covered by a test in a subprocess without orjson
+    orjson = None  # type: ignore[assignment]  # the name must exist for the check below
+
+
+def loads(data: bytes | bytearray | str) -> Any:
+    """Parse JSON text; `ValueError` for anything that is no JSON, however it fails."""
+    if orjson is not None:
+        return orjson.loads(data)
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON.
+
+    Raises:
+        TypeError: `value` holds something that JSON cannot carry.
+        ValueError: a lone surrogate, NaN or infinity.
+    """
+    if orjson is not None:
+        try:
+            return orjson.dumps(value, option=_ORJSON_OPTIONS)
+        except TypeError:
+            pass  # integers beyond 64 bits and non-string keys: the standard library can
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            "a text in the request holds a lone surrogate (half a character), which UTF-8 cannot "
+            "carry; clean it with text.encode('utf-8', 'replace').decode()"
+        ) from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_ORJSON_OPTIONS = (
+    0 if orjson is None else orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+)

@@ -1,0 +1,107 @@
+"""Reasoning in three spellings, shown once and kept as it came.
+
+`reasoning_content`, `reasoning` and `reasoning_details` may carry the same thought, in one delta or
+in two that follow each other.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+_PLAIN = ("reasoning_content", "reasoning")
+_JOINED = ("text", "summary", "data")  # what the fragments of one detail add up; the rest is set
+
+
+class ReasoningMerger:
+    """Puts together the reasoning of one streamed answer."""
+
+    __slots__ = ("_details", "_length", "_offsets", "_shown")
+
+    def __init__(self) -> None:
+        self._shown = io.StringIO()  # read at an offset, so that a comparison costs its own length
+        self._length = 0
+        self._offsets: dict[str, int] = {}  # how much of the thought each spelling has said
+        self._details: list[dict[str, Any]] = []
+
+    def feed(self, delta: dict[str, Any]) -> str:
+        """Take a delta; give the reasoning text that it adds."""
+        shown = ""
+        for spelling in _PLAIN:
+            piece = delta.get(spelling)
+            if isinstance(piece, str) and piece:
+                shown += self._say(spelling, piece, bool(shown))
+        details = delta.get("reasoning_details")
+        if isinstance(details, list) and details:
+            kept = [detail for detail in details if isinstance(detail, dict)]
+            for detail in kept:
+                self._keep(detail)
+            piece = "".join(map(_readable, kept))
+            if piece:
+                shown += self._say("reasoning_details", piece, bool(shown))
+        return shown
+
+    def text(self) -> str:
+        """All the reasoning so far."""
+        return self._shown.getvalue()
+
+    def details(self) -> list[dict[str, Any]]:
+        """The `reasoning_details`, each detail's fragments joined, to be sent back."""
+        return [
+            {name: "".join(value) if name in _JOINED else value for name, value in detail.items()}
+            for detail in self._details
+        ]
+
+    def _say(self, spelling: str, piece: str, already: bool) -> str:
+        start = self._offsets.get(spelling, 0)
+        self._offsets[spelling] = start + len(piece)
+        if already:  # another spelling said it in this very delta
+            return ""
+        if start < self._length:  # this spelling is behind: is it catching up on another's words?
+            self._shown.seek(start)
+            if self._shown.read(len(piece)) == piece:
+                return ""
+            self._shown.seek(0, io.SEEK_END)
+        self._shown.write(piece)
+        self._length += len(piece)
+        self._offsets[spelling] = self._length
+        return piece
+
+    def _keep(self, detail: dict[str, Any]) -> None:
+        last = self._details[-1] if self._details else None
+        if last is None or not _continues(last, detail):
+            last = {}
+            self._details.append(last)
+        for name, value in detail.items():
+            if name in _JOINED:
+                # kept as a list of pieces: adding up strings would cost their length every time
+                if isinstance(value, str):
+                    last.setdefault(name, []).append(value)
+            elif value is not None or name not in last:
+                last[name] = value
+
+
+def parse_reasoning(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """The reasoning of a whole message: its text, once, and its details exactly as they came."""
+    sent = message.get("reasoning_details")
+    details = [one for one in sent if isinstance(one, dict)] if isinstance(sent, list) else []
+    for spelling in _PLAIN:
+        text = message.get(spelling)
+        if isinstance(text, str) and text:
+            return text, details
+    return "".join(map(_readable, details)), details
+
+
+def _readable(detail: dict[str, Any]) -> str:
+    piece = detail.get("text") or detail.get("summary")
+    return piece if isinstance(piece, str) else ""
+
+
+def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:
+    """Whether `detail` is a further fragment of `last`: the same kind, place and id."""
+    if last.get("type") != detail.get("type") or last.get("signature"):
+        return False
+    if detail.get("index") is not None and detail.get("index") != last.get("index"):
+        return False
+    identifier = detail.get("id")
+    return identifier is None or last.get("id") is None or identifier == last["id"]

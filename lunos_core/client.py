@@ -1,0 +1,348 @@
+"""The only I/O of the project, and the only module that knows httpx.
+
+Two verbs, `send` and `stream`, for every endpoint. What happens between them is in `_call.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+import time
+import weakref
+from collections.abc import AsyncGenerator, Generator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from lunos_core._call import ErrorMap, SendCall, StreamCall, is_streamed
+from lunos_core.config import Config, Timeout
+from lunos_core.errors import (
+    LunosConnectionError,
+    LunosError,
+    LunosResponseError,
+    LunosTimeoutError,
+)
+from lunos_core.ledger import Observer
+from lunos_core.request import Request, StreamRequest
+from lunos_core.streams import OPENED, AsyncStream, Stream
+
+T = TypeVar("T")
+
+_FAILURES = (LunosError, httpx.HTTPError, httpx.StreamError)
+
+# The server cannot have answered, or its answer was lost on the way. A read timeout is not among
+# them: the model may still be at work on a request that will be paid for.
+_RETRIED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+)
+
+
+class Client:
+    """Sends requests and gives their results. Safe to share between threads.
+
+    Args:
+        config: where to, as whom, how patiently.
+        http_client: an `httpx.Client` of your own, used as it is and left open by `close()`.
+        errors: how errors leave (adapters give their own classes).
+        observers: called with a `CallRecord` when a call is over.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        http_client: httpx.Client | None = None,
+        errors: ErrorMap | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.config = config
+        self._given = http_client
+        self._own: httpx.Client | None = None
+        self._pid = os.getpid()
+        self._errors = errors or ErrorMap()
+        self._observers = observers
+
+    def send(self, request: Request[T]) -> T:
+        """Send a request, again where that may help, and give its result.
+
+        Raises:
+            LunosError: it failed for good.
+        """
+        call = SendCall(self.config, request, self._errors, self._observers)
+        while True:
+            response: httpx.Response | None = None
+            try:
+                response = self._http().request(**_arguments(call))
+                return call.finish(response.status_code, _headers(response), response.content)
+            except _FAILURES as failure:
+                error, retry = _understand(failure)
+                delay = call.failed(error, retry=retry, headers=_headers(response))
+            time.sleep(delay)
+
+    def stream(self, request: StreamRequest[T]) -> Stream[T]:
+        """Open a stream, again where that may help, and give its chunks as they come.
+
+        Raises:
+            LunosError: it could not be opened; later, from the iteration: it broke.
+        """
+        return Stream.opened(self._chunks(request))
+
+    def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
+        """`OPENED` when the stream is open, then its chunks."""
+        call = StreamCall(self.config, request, self._errors, self._observers)
+        opened = False
+        try:
+            while True:
+                response: httpx.Response | None = None
+                try:
+                    http = self._http()
+                    response = http.send(http.build_request(**_arguments(call)), stream=True)
+                    body = None if _streams(response) else response.read()
+                    chunks = call.open(response.status_code, _headers(response), body)
+                    if not opened:
+                        opened = True
+                        yield OPENED
+                    yield from chunks
+                    if body is None:
+                        for data in response.iter_bytes():
+                            yield from call.feed(data)
+                    yield from call.end()
+                    return
+                except _FAILURES as failure:
+                    if call.whole and isinstance(failure, httpx.HTTPError):
+                        yield from call.end()
+                        return
+                    error, retry = _understand(failure)
+                    call.attach_partial(error)
+                    delay = call.failed(error, retry=retry, headers=_headers(response))
+                finally:
+                    if response is not None:
+                        response.close()
+                time.sleep(delay)
+        finally:
+            call.over()
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before the first call."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Settings travel, connections do not."""
+        return functools.partial(
+            type(self), http_client=self._given, errors=self._errors, observers=self._observers
+        ), (self.config,)
+
+    def _http(self) -> httpx.Client:
+        if self._given is not None:
+            return self._given
+        if self._own is None or self._pid != os.getpid():
+            # after a fork the parent's sockets stay the parent's
+            self._pid = os.getpid()
+            self._own = httpx.Client(verify=_ssl_context(), limits=_LIMITS)
+        return self._own
+
+
+class AsyncClient:
+    """`Client`, awaited. One instance may be used from several event loops.
+
+    Args:
+        config: where to, as whom, how patiently.
+        http_client: an `httpx.AsyncClient` of your own; it belongs to one event loop.
+        errors: how errors leave (adapters give their own classes).
+        observers: called with a `CallRecord` when a call is over.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        errors: ErrorMap | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.config = config
+        self._given = http_client
+        # by loop: frameworks hop loops, and a kept-alive connection dies with its own
+        self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]
+        self._own = weakref.WeakKeyDictionary()
+        self._pid = os.getpid()
+        self._errors = errors or ErrorMap()
+        self._observers = observers
+
+    async def send(self, request: Request[T]) -> T:
+        """Send a request, again where that may help, and give its result.
+
+        Raises:
+            LunosError: it failed for good.
+        """
+        call = SendCall(self.config, request, self._errors, self._observers)
+        while True:
+            response: httpx.Response | None = None
+            try:
+                response = await self._http().request(**_arguments(call))
+                return call.finish(response.status_code, _headers(response), response.content)
+            except _FAILURES as failure:
+                error, retry = _understand(failure)
+                delay = call.failed(error, retry=retry, headers=_headers(response))
+            await asyncio.sleep(delay)
+
+    async def stream(self, request: StreamRequest[T]) -> AsyncStream[T]:
+        """Open a stream, again where that may help, and give its chunks as they come.
+
+        Raises:
+            LunosError: it could not be opened; later, from the iteration: it broke.
+        """
+        return await AsyncStream.opened(self._chunks(request))
+
+    async def _chunks(self, request: StreamRequest[T]) -> AsyncGenerator[T]:
+        """`OPENED` when the stream is open, then its chunks."""
+        call = StreamCall(self.config, request, self._errors, self._observers)
+        opened = False
+        try:
+            while True:
+                response: httpx.Response | None = None
+                try:
+                    http = self._http()
+                    response = await http.send(http.build_request(**_arguments(call)), stream=True)
+                    body = None if _streams(response) else await response.aread()
+                    chunks = call.open(response.status_code, _headers(response), body)
+                    if not opened:
+                        opened = True
+                        yield OPENED
+                    for chunk in chunks:
+                        yield chunk
+                    if body is None:
+                        async for data in response.aiter_bytes():
+                            for chunk in call.feed(data):
+                                yield chunk
+                    for chunk in call.end():
+                        yield chunk
+                    return
+                except _FAILURES as failure:
+                    if call.whole and isinstance(failure, httpx.HTTPError):
+                        for chunk in call.end():
+                            yield chunk
+                        return
+                    error, retry = _understand(failure)
+                    call.attach_partial(error)
+                    delay = call.failed(error, retry=retry, headers=_headers(response))
+                finally:
+                    if response is not None:
+                        await response.aclose()
+                await asyncio.sleep(delay)
+        finally:
+            call.over()
+
+    async def close(self) -> None:
+        """Close the connections of this event loop; the next call opens new ones."""
+        client = self._own.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before the first call."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Settings travel, connections do not."""
+        return functools.partial(
+            type(self), http_client=self._given, errors=self._errors, observers=self._observers
+        ), (self.config,)
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._given is not None:
+            return self._given
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._own = weakref.WeakKeyDictionary()
+        loop = asyncio.get_running_loop()
+        client = self._own.get(loop)
+        if client is None:
+            client = self._own[loop] = httpx.AsyncClient(verify=_ssl_context(), limits=_LIMITS)
+        return client
+
+
+# Without bounds on connections: five hundred calls at once are five hundred connections, not a
+# queue that ends in pool timeouts. httpx' own 20 kept alive would open a new one for every call.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: loading the certificates takes 18 to 50 ms."""
+    return httpx.create_ssl_context()
+
+
+def _arguments(call: SendCall[Any] | StreamCall[Any]) -> dict[str, Any]:
+    return {
+        "method": call.request.method,
+        "url": call.url,
+        "content": call.request.body,
+        "headers": call.headers,
+        "timeout": _timeout(call.timeout),
+    }
+
+
+def _timeout(timeout: Timeout) -> Any:
+    if isinstance(timeout, int | float):
+        # waiting for a free connection is no sign of trouble at the server
+        return httpx.Timeout(timeout, pool=None)
+    return timeout
+
+
+def _headers(response: httpx.Response | None) -> dict[str, str]:
+    return {} if response is None else dict(response.headers)
+
+
+def _streams(response: httpx.Response) -> bool:
+    return is_streamed(response.status_code, dict(response.headers))
+
+
+def _understand(failure: Exception) -> tuple[LunosError, bool]:
+    """The failure in our terms, and whether one of its kind may be tried again."""
+    if isinstance(failure, LunosError):
+        return failure, False
+    error: LunosError
+    name = type(failure).__name__
+    if isinstance(failure, httpx.TimeoutException):
+        error = LunosTimeoutError(f"no answer in time ({name}): raise timeout= to wait longer")
+    elif isinstance(failure, httpx.DecodingError | httpx.StreamError):
+        error = LunosResponseError(f"the answer could not be read ({name}): {failure}")
+    else:
+        reason = str(failure) or "no reason given"
+        error = LunosConnectionError(f"the connection failed ({name}): {reason}")
+    error.__cause__ = failure
+    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(failure)
+    return error, isinstance(failure, _RETRIED) and not untrusted

@@ -1,0 +1,216 @@
+"""Where to send requests, as whom, and how patiently."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from lunos_core._secret import Secret
+from lunos_core.errors import LunosConfigError
+
+DEFAULT_BASE_URL = "https://api.lunos.tech/v1"
+DEFAULT_TIMEOUT = 60.0
+DEFAULT_MAX_RETRIES = 2
+
+
+class TimeoutParts(Protocol):
+    """What `httpx.Timeout` has; named here so that no signature needs httpx."""
+
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
+
+
+Timeout = float | TimeoutParts
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of a client. Wrong ones raise here, before any request.
+
+    Args:
+        api_key: the key; it is in no `repr`. `None` is allowed for the public catalog alone.
+        base_url: with or without `/v1` and a trailing slash.
+        app_id: the application that calls are made for (`X-App-ID`); `None` sends no header.
+        timeout: seconds for the connect and for each read, or an `httpx.Timeout`.
+        max_retries: how often a failed request is made again (0: never).
+        default_headers: sent with every request.
+
+    Raises:
+        LunosConfigError: a base URL, key or number that cannot work.
+        ValueError: an app id or header that cannot travel in an HTTP header.
+
+    Example:
+        >>> Config(api_key="sk-1", base_url="https://api.lunos.tech/").base_url
+        'https://api.lunos.tech/v1'
+    """
+
+    api_key: Secret | str | None = None
+    base_url: str = DEFAULT_BASE_URL
+    app_id: str | None = None
+    timeout: Timeout = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
+    default_headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check and normalise once, so that the rest can trust the type."""
+        put = object.__setattr__  # the way to write to a frozen dataclass from inside
+        put(self, "api_key", check_api_key(self.api_key))
+        put(self, "base_url", normalise_base_url(self.base_url))
+        put(self, "app_id", check_app_id(self.app_id))
+        put(self, "timeout", check_timeout(self.timeout))
+        put(self, "default_headers", check_headers(self.default_headers))
+        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int):
+            raise LunosConfigError(f"max_retries must be an int, not {self.max_retries!r}")
+        if self.max_retries < 0:
+            raise LunosConfigError(f"max_retries must be 0 or more, not {self.max_retries}")
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Config:
+        """Settings from the environment; what is given here and is not `None` wins.
+
+        `LUNOS_API_KEY`, `LUNOS_BASE_URL` and `LUNOS_APP_ID` are read; empty ones count as unset.
+        """
+        for name, variable in _ENVIRONMENT.items():
+            if settings.get(name) is None:
+                settings[name] = os.environ.get(variable) or None
+        return cls(**{name: value for name, value in settings.items() if value is not None})
+
+    @property
+    def key(self) -> str:
+        """The key as text.
+
+        Raises:
+            LunosConfigError: there is none.
+        """
+        if self.api_key is None:
+            raise LunosConfigError(MISSING_KEY)
+        return str(self.api_key) if isinstance(self.api_key, str) else self.api_key.reveal()
+
+    @property
+    def root_url(self) -> str:
+        """The base URL without `/v1`: where the public catalog lives."""
+        return self.base_url.removesuffix("/v1")
+
+
+_ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_id": "LUNOS_APP_ID"}
+
+MISSING_KEY = (
+    "no Lunos API key: pass api_key=... or set the environment variable LUNOS_API_KEY "
+    "(to try without one, start the local gateway: python -m lunos_local)"
+)
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
+
+
+def check_api_key(key: Secret | str | None) -> Secret | None:
+    """The key without surrounding white space (a pasted newline), or `None` for an empty one.
+
+    Raises:
+        LunosConfigError: characters that no HTTP header carries. The text does not show the key.
+    """
+    if key is None:
+        return None
+    text = key.reveal() if isinstance(key, Secret) else key
+    if not isinstance(text, str):
+        raise LunosConfigError(f"api_key must be a str, not {type(text).__name__}")
+    text = text.strip()
+    if not _HEADER_TEXT.fullmatch(text):
+        raise LunosConfigError(
+            "api_key holds a line break, a control character or a character outside ASCII: "
+            "copy it again from the Lunos dashboard"
+        )
+    return Secret(text) if text else None
+
+
+def check_app_id(app_id: str | None) -> str | None:
+    """An app id that can travel as the header `X-App-ID`, or `None`.
+
+    Raises:
+        ValueError: it is empty, or holds control characters, line breaks or other characters than
+            printable ASCII.
+        TypeError: it is no `str`.
+    """
+    if app_id is None:
+        return None
+    if not isinstance(app_id, str):
+        raise TypeError(f"app_id must be a str, not {type(app_id).__name__}")
+    # not strip(): it would silently take a line break off the end
+    text = app_id.strip(" ")
+    if not text:
+        raise ValueError("app_id is empty: leave it out to send no X-App-ID header")
+    if "\t" in text or not _HEADER_TEXT.fullmatch(text):
+        raise ValueError(
+            f"app_id {app_id!r} cannot travel in the X-App-ID header: use printable ASCII without "
+            "line breaks or control characters"
+        )
+    return text
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers that can be sent as they are.
+
+    Raises:
+        ValueError: a name or value with line breaks or other characters that headers cannot hold.
+            The text shows the name only: values may be secrets.
+        TypeError: a name or value that is no `str`.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"header {name!r}: name and value must be str")
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for an HTTP header")
+        if not _HEADER_TEXT.fullmatch(value):
+            raise ValueError(
+                f"the value of header {name!r} holds line breaks, control characters or characters "
+                "outside ASCII"
+            )
+    return dict(headers)
+
+
+def check_timeout(timeout: Timeout) -> Timeout:
+    """A timeout that httpx can use.
+
+    Raises:
+        LunosConfigError: neither a positive number of seconds nor an `httpx.Timeout`.
+    """
+    if isinstance(timeout, int | float) and not isinstance(timeout, bool):
+        if timeout > 0:
+            return timeout
+    elif hasattr(timeout, "connect") and hasattr(timeout, "read"):
+        return timeout
+    raise LunosConfigError(
+        f"timeout must be a positive number of seconds or an httpx.Timeout, not {timeout!r}"
+    )
+
+
+def normalise_base_url(url: str) -> str:
+    """`url` with `/v1` at its end and no trailing slash.
+
+    Raises:
+        LunosConfigError: it is no http(s) URL, or carries a user, query or fragment.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):
+        usable = False
+    if not usable:
+        raise LunosConfigError(
+            f"base_url must look like {DEFAULT_BASE_URL!r}: http(s), a host, and maybe a path"
+        )
+    if parts.username is not None or parts.query or parts.fragment:
+        raise LunosConfigError(
+            "base_url must hold no user, password, query or fragment: "
+            "the key belongs into api_key, other headers into default_headers"
+        )
+    path = parts.path.rstrip("/")
+    if not path.endswith("/v1"):
+        path += "/v1"
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

@@ -1,0 +1,147 @@
+"""The parameters of the wire and what each may be: wrong values raise before the network.
+
+Names and ranges are those of the API reference and of OpenAI's dialect. Parameters that are not
+listed pass unchecked: the wire is newer than this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[str, Any], None]
+
+
+def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
+    """The parameters that are set, checked. `None` means "not set" and is not sent.
+
+    Raises:
+        TypeError: a value of the wrong type; the text names the parameter.
+        ValueError: a value out of range.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    for name, value in given.items():
+        check = checks.get(name)
+        if check is not None:
+            check(name, value)
+    return given
+
+
+def _number(low: float, high: float) -> Check:
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+        if not low <= value <= high or not math.isfinite(value):
+            raise ValueError(f"{name} must be from {low:g} to {high:g}, not {value}")
+
+    return check
+
+
+def _integer(low: int | None = None, high: int | None = None) -> Check:
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+        if low is not None and value < low:
+            raise ValueError(f"{name} must be {low} or more, not {value}")
+        if high is not None and value > high:
+            raise ValueError(f"{name} must be at most {high}, not {value}")
+
+    return check
+
+
+def _of_type(kind: type | tuple[type, ...], said: str) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be {said}, not {type(value).__name__}")
+
+    return check
+
+
+def _list_of(kind: type, said: str, *, empty: bool = True) -> Check:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, list | tuple) or not all(isinstance(one, kind) for one in value):
+            raise TypeError(f"{name} must be a list of {said}")
+        if not value and not empty:
+            raise ValueError(f"{name} must not be empty: leave it out")
+
+    return check
+
+
+def _stop(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        _list_of(str, "str (or one str)")(name, value)
+
+
+def _logit_bias(name: str, value: Any) -> None:
+    _of_type(Mapping, "a mapping of token id to bias")(name, value)
+    for token, bias in value.items():
+        _number(-100, 100)(f"{name}[{token!r}]", bias)
+
+
+def _reasoning(name: str, value: Any) -> None:
+    _of_type(Mapping, "a mapping with effort or max_tokens, and maybe exclude")(name, value)
+    if value.get("effort") is not None:
+        _of_type(str, "a str")(f"{name}.effort", value["effort"])
+    if value.get("max_tokens") is not None:
+        _integer(1)(f"{name}.max_tokens", value["max_tokens"])
+
+
+def _plugins(name: str, value: Any) -> None:
+    _list_of(Mapping, "mappings with an id")(name, value)
+    for position, plugin in enumerate(value):
+        if not isinstance(plugin.get("id"), str):
+            raise ValueError(f"{name}[{position}] needs an id, such as 'file-parser'")
+
+
+def _text(name: str, value: Any) -> None:
+    _of_type(str, "a str")(name, value)
+    if not value:
+        raise ValueError(f"{name} must not be empty")
+
+
+_FLAG = _of_type(bool, "True or False")
+_MAPPING = _of_type(Mapping, "a mapping")
+
+SAMPLING: dict[str, Check] = {
+    "max_tokens": _integer(1),
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "n": _integer(1),
+    "stop": _stop,
+    "seed": _integer(),
+    "presence_penalty": _number(-2, 2),
+    "frequency_penalty": _number(-2, 2),
+    "logit_bias": _logit_bias,
+    "user": _text,
+    "fallback_model": _text,
+    "observability": _FLAG,
+    "stream_options": _MAPPING,
+}
+
+COMPLETION: dict[str, Check] = {
+    **SAMPLING,
+    "logprobs": _of_type(int, "a number of tokens, or True"),
+    "echo": _FLAG,
+    "suffix": _of_type(str, "a str"),
+    "best_of": _integer(1),
+}
+
+CHAT: dict[str, Check] = {
+    **SAMPLING,
+    "max_completion_tokens": _integer(1),
+    "logprobs": _FLAG,
+    "top_logprobs": _integer(0, 20),
+    "tools": _list_of(Mapping, "mappings", empty=False),
+    "tool_choice": _of_type((str, Mapping), "a str or a mapping"),
+    "parallel_tool_calls": _FLAG,
+    "response_format": _MAPPING,
+    "reasoning": _reasoning,
+    "reasoning_effort": _text,
+    "modalities": _list_of(str, "str", empty=False),
+    "audio": _MAPPING,
+    "image_config": _MAPPING,
+    "plugins": _plugins,
+}
+
+EMBEDDING: dict[str, Check] = {"dimensions": _integer(1), "user": _text}

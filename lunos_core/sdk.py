@@ -1,0 +1,285 @@
+"""The friendly face: `lunos.chat.completions.create(…)`, as the API reference's Python example.
+
+A thin layer over the requests: it checks what was written by hand, builds the request and sends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+from lunos_core._messages_in import check_messages
+from lunos_core.answers import Chunk, Completion
+from lunos_core.chat import chat_request, chat_stream_request
+from lunos_core.client import AsyncClient, Client
+from lunos_core.completions import completion_request, completion_stream_request
+from lunos_core.config import Config, Timeout
+from lunos_core.embeddings import Embeddings, embedding_request
+from lunos_core.streams import AsyncStream, Stream
+
+if TYPE_CHECKING:
+    import httpx
+
+Messages = Sequence[Mapping[str, Any]]
+Prompt = str | Sequence[str]
+
+
+class Lunos:
+    """Lunos without a framework.
+
+    Args:
+        api_key: the key; `LUNOS_API_KEY` when not given.
+        base_url: with or without `/v1`; `LUNOS_BASE_URL`, else the public service.
+        app_id: the application that calls are made for; `LUNOS_APP_ID` when not given.
+        timeout: seconds for the connect and for each read (60), or an `httpx.Timeout`.
+        max_retries: how often a failed request is made again (2).
+        default_headers: sent with every request.
+        http_client: an `httpx.Client` of your own.
+
+    Raises:
+        LunosConfigError: settings that cannot work. A missing key raises with the first call that
+            needs one, before anything is sent.
+
+    Example:
+        >>> from lunos_core import Lunos
+        >>> lunos = Lunos(api_key=gateway.api_key, base_url=gateway.base_url)
+        >>> response = lunos.chat.completions.create(
+        ...     model="lunos/scripted",
+        ...     messages=[{"role": "user", "content": "Hello"}],
+        ...     app_id="my-python-app",
+        ... )
+        >>> bool(response.choices[0].message.content)
+        True
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        app_id: str | None = None,
+        timeout: Timeout | None = None,
+        max_retries: int | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        http_client: httpx.Client | None = None,
+    ) -> None:
+        config = Config.from_env(
+            api_key=api_key,
+            base_url=base_url,
+            app_id=app_id,
+            timeout=timeout,
+            max_retries=max_retries,
+            default_headers=default_headers,
+        )
+        self.client = Client(config, http_client=http_client)
+        self.chat = _Chat(_ChatCompletions(self.client))
+        self.completions = _TextCompletions(self.client)
+        self.embeddings = _Embeddings(self.client)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    def __enter__(self) -> Self:
+        """Nothing is opened before the first call."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+class AsyncLunos:
+    """`Lunos`, awaited: the same arguments, `http_client` an `httpx.AsyncClient`."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        app_id: str | None = None,
+        timeout: Timeout | None = None,
+        max_retries: int | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        config = Config.from_env(
+            api_key=api_key,
+            base_url=base_url,
+            app_id=app_id,
+            timeout=timeout,
+            max_retries=max_retries,
+            default_headers=default_headers,
+        )
+        self.client = AsyncClient(config, http_client=http_client)
+        self.chat = _AsyncChat(_AsyncChatCompletions(self.client))
+        self.completions = _AsyncTextCompletions(self.client)
+        self.embeddings = _AsyncEmbeddings(self.client)
+
+    async def close(self) -> None:
+        """Close the connections of this event loop."""
+        await self.client.close()
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before the first call."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()
+
+
+class _Chat:
+    def __init__(self, completions: _ChatCompletions) -> None:
+        self.completions = completions
+
+
+class _AsyncChat:
+    def __init__(self, completions: _AsyncChatCompletions) -> None:
+        self.completions = completions
+
+
+class _ChatCompletions:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @overload
+    def create(
+        self, *, model: str, messages: Messages, stream: Literal[False] = False, **params: Any
+    ) -> Completion: ...
+
+    @overload
+    def create(
+        self, *, model: str, messages: Messages, stream: Literal[True], **params: Any
+    ) -> Stream[Chunk]: ...
+
+    def create(
+        self, *, model: str, messages: Messages, stream: bool = False, **params: Any
+    ) -> Completion | Stream[Chunk]:
+        """Ask a chat model.
+
+        Args:
+            model: the model's id, such as "openai/gpt-4".
+            messages: `{"role": …, "content": …}` each.
+            stream: give the answer in chunks, as they come.
+            **params: the wire's parameters, and `app_id`, `extra_headers`, `extra_body`, `timeout`.
+
+        Raises:
+            TypeError: a message or parameter of the wrong type.
+            ValueError: a message or parameter that the wire cannot carry.
+            LunosError: the call failed.
+        """
+        checked = check_messages(messages)
+        if stream:
+            return self._client.stream(chat_stream_request(checked, model=model, **params))
+        return self._client.send(chat_request(checked, model=model, **params))
+
+
+class _AsyncChatCompletions:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @overload
+    async def create(
+        self, *, model: str, messages: Messages, stream: Literal[False] = False, **params: Any
+    ) -> Completion: ...
+
+    @overload
+    async def create(
+        self, *, model: str, messages: Messages, stream: Literal[True], **params: Any
+    ) -> AsyncStream[Chunk]: ...
+
+    async def create(
+        self, *, model: str, messages: Messages, stream: bool = False, **params: Any
+    ) -> Completion | AsyncStream[Chunk]:
+        """Ask a chat model: see `Lunos`."""
+        checked = check_messages(messages)
+        if stream:
+            return await self._client.stream(chat_stream_request(checked, model=model, **params))
+        return await self._client.send(chat_request(checked, model=model, **params))
+
+
+class _TextCompletions:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @overload
+    def create(
+        self,
+        *,
+        model: str,
+        prompt: Prompt,
+        stream: Literal[False] = False,
+        **params: Any,
+    ) -> Completion: ...
+
+    @overload
+    def create(
+        self, *, model: str, prompt: Prompt, stream: Literal[True], **params: Any
+    ) -> Stream[Chunk]: ...
+
+    def create(
+        self, *, model: str, prompt: Prompt, stream: bool = False, **params: Any
+    ) -> Completion | Stream[Chunk]:
+        """Go on from a prompt; the text is in `choices[0].text`."""
+        if stream:
+            return self._client.stream(completion_stream_request(prompt, model=model, **params))
+        return self._client.send(completion_request(prompt, model=model, **params))
+
+
+class _AsyncTextCompletions:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @overload
+    async def create(
+        self,
+        *,
+        model: str,
+        prompt: Prompt,
+        stream: Literal[False] = False,
+        **params: Any,
+    ) -> Completion: ...
+
+    @overload
+    async def create(
+        self, *, model: str, prompt: Prompt, stream: Literal[True], **params: Any
+    ) -> AsyncStream[Chunk]: ...
+
+    async def create(
+        self, *, model: str, prompt: Prompt, stream: bool = False, **params: Any
+    ) -> Completion | AsyncStream[Chunk]:
+        """Go on from a prompt: see `Lunos`."""
+        if stream:
+            request = completion_stream_request(prompt, model=model, **params)
+            return await self._client.stream(request)
+        return await self._client.send(completion_request(prompt, model=model, **params))
+
+
+class _Embeddings:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Embeddings:
+        """Turn texts into vectors: `vectors`, one for each text, in their order."""
+        return self._client.send(embedding_request(input, model=model, **params))
+
+
+class _AsyncEmbeddings:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Embeddings:
+        """Turn texts into vectors: see `Lunos`."""
+        return await self._client.send(embedding_request(input, model=model, **params))

@@ -1,0 +1,91 @@
+"""What `stream()` gives: chunks as they come, and a way to stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+T = TypeVar("T")
+
+OPENED: Any = object()
+"""What a generator of chunks gives first, when its stream is open; no consumer sees it."""
+
+
+class Stream(Generic[T]):
+    """The chunks of an answer, as they come: an iterator and a context manager.
+
+    Leaving the `with` block, or `close()`, gives the connection back at once.
+    """
+
+    def __init__(self, chunks: Generator[T]) -> None:
+        self._chunks = chunks
+
+    @classmethod
+    def opened(cls, chunks: Generator[T]) -> Self:
+        """Open the stream: what goes wrong with that is raised here."""
+        next(chunks)
+        return cls(chunks)
+
+    def __iter__(self) -> Iterator[T]:
+        """The chunks; the generator itself, to save a call for each of them."""
+        return self._chunks
+
+    def __next__(self) -> T:
+        """The next chunk."""
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._chunks.close()
+
+    def __enter__(self) -> Self:
+        """The stream is open already."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+class AsyncStream(Generic[T]):
+    """`Stream`, awaited."""
+
+    def __init__(self, chunks: AsyncGenerator[T]) -> None:
+        self._chunks = chunks
+
+    @classmethod
+    async def opened(cls, chunks: AsyncGenerator[T]) -> Self:
+        """Open the stream: what goes wrong with that is raised here."""
+        await anext(chunks)
+        return cls(chunks)
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """The chunks; the generator itself, to save a call for each of them."""
+        return self._chunks
+
+    async def __anext__(self) -> T:
+        """The next chunk."""
+        return await anext(self._chunks)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._chunks.aclose()
+
+    async def __aenter__(self) -> Self:
+        """The stream is open already."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        await self.close()

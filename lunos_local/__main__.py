@@ -1,0 +1,68 @@
+"""`python -m lunos_local`: serve until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lunos_local.app import DEFAULT_KEY, Gateway, create_app
+from lunos_local.server import HOST, listen, uvicorn_server
+
+DEFAULT_PORT = 8484
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m lunos_local",
+        description="A stand-in for the Lunos gateway on this machine: no key, no network.",
+    )
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free one")
+    parser.add_argument("--host", default=HOST)
+    parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key that requests must carry")
+    parser.add_argument("--gguf", type=Path, help="serve this model file as local/<file stem>")
+    parser.add_argument(
+        "--no-real-models", action="store_true", help="only the models made of rules"
+    )
+    return parser.parse_args(argv)
+
+
+def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
+    models = gateway.models.catalog.models
+    well_behaved = [model.id for model in models if not model.fault]
+    faults = [model.id for model in models if model.fault]
+    lines = [
+        f"Lunos stand-in gateway: {base_url}",
+        f"  key:     {api_key}   (LUNOS_API_KEY={api_key} LUNOS_BASE_URL={base_url})",
+        f"  models:  {', '.join(well_behaved)}",
+        f"  faults:  {len(faults)} models that misbehave on demand, {faults[0]} and on",
+    ]
+    lines += [f"  missing: {line}" for line in gateway.models.missing]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; return the exit code."""
+    args = _arguments(argv)
+    try:
+        listener = listen(args.host, args.port)
+    except OSError as error:
+        print(f"cannot listen on {args.host}:{args.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    app = create_app(api_key=args.api_key, real_models=not args.no_real_models, gguf=args.gguf)
+    gateway: Gateway = app.state.gateway
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
+    print(_greeting(gateway, base_url, args.api_key), flush=True)
+    try:
+        uvicorn_server(app, signals=True).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        gateway.models.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

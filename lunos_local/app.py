@@ -1,0 +1,193 @@
+"""The gateway as an ASGI application: routes, key, and which model answers."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lunos_local import sse
+from lunos_local.backend import Body
+from lunos_local.catalog import Model
+from lunos_local.errors import WireError
+from lunos_local.faults import FaultState, Kind
+from lunos_local.log import LogMiddleware, RequestLog
+from lunos_local.models import Models, load_models
+from lunos_local.validate import check_chat, check_completion, check_embedding
+
+DEFAULT_KEY = "lunos-local"
+
+_CHECKS = {"chat": check_chat, "completion": check_completion, "embedding": check_embedding}
+
+
+class Gateway:
+    """The endpoints, over one set of models and one log."""
+
+    def __init__(self, models: Models, api_key: str) -> None:
+        """Serve `models` to those who have `api_key`."""
+        self.models = models
+        self.log = RequestLog()
+        self._key = api_key
+        self._faults = FaultState()
+
+    def forget(self) -> None:
+        """Empty the log and let the models forget what they saw."""
+        self.log.clear()
+        self.models.forget()
+        self._faults.forget()
+
+    def _check_key(self, request: Request) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        # compare_digest takes text only when it is ASCII
+        right = hmac.compare_digest(key.strip().encode(), self._key.encode())
+        if scheme.lower() != "bearer" or not right:
+            raise _WrongKeyError
+
+    async def public_models(self, request: Request) -> Response:
+        """GET /public/models."""
+        return JSONResponse(self.models.catalog.to_reference())
+
+    async def list_models(self, request: Request) -> Response:
+        """GET /v1/models."""
+        self._check_key(request)
+        query = request.query_params
+        found = self.models.catalog.to_wire(query.get("input", ""), query.get("output", ""))
+        return JSONResponse(found)
+
+    async def requests(self, request: Request) -> Response:
+        """GET and DELETE /requests."""
+        if request.method == "DELETE":
+            self.forget()
+        return JSONResponse({"requests": self.log.entries()})
+
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions."""
+        model, body = await self._open(request, "chat")
+        if model.chat is None:
+            raise _wrong_endpoint(model, "chat completions")
+        model.check_chat(body)
+        if model.fault:
+            return await model.fault(self._faults.call("chat", body, request))
+        if body.get("stream"):
+            return await _streamed(model.chat.chat_chunks(body))
+        return JSONResponse(await model.chat.chat(body))
+
+    async def completion(self, request: Request) -> Response:
+        """POST /v1/completions."""
+        model, body = await self._open(request, "completion")
+        if model.chat is None:
+            raise _wrong_endpoint(model, "completions")
+        if model.fault:
+            return await model.fault(self._faults.call("completion", body, request))
+        if body.get("stream"):
+            return await _streamed(model.chat.completion_chunks(body))
+        return JSONResponse(await model.chat.complete(body))
+
+    async def embedding(self, request: Request) -> Response:
+        """POST /v1/embeddings."""
+        model, body = await self._open(request, "embedding")
+        if model.embedding is None:
+            raise _wrong_endpoint(model, "embeddings")
+        if model.fault:
+            return await model.fault(self._faults.call("embedding", body, request))
+        return JSONResponse(await model.embedding.embed(body))
+
+    async def _open(self, request: Request, kind: Kind) -> tuple[Model, Body]:
+        self._check_key(request)
+        try:
+            body = await request.json()
+            # half a surrogate pair is JSON, but no text that an answer could quote
+            json.dumps(body, ensure_ascii=False).encode()
+        except ValueError:
+            raise WireError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
+        body = _CHECKS[kind](body)
+        return self.models.catalog.find(body["model"]), body
+
+
+class _WrongKeyError(Exception):
+    """The key is missing or wrong."""
+
+
+def _wrong_endpoint(model: Model, what: str) -> WireError:
+    return WireError(
+        f"The model '{model.id}' does not answer {what}. It does: {', '.join(model.capabilities)}.",
+        param="model",
+        code="unsupported_endpoint",
+    )
+
+
+async def _streamed(chunks: AsyncIterator[Body]) -> Response:
+    """A stream whose status is honest: an error before the first chunk is an HTTP error."""
+    first = await anext(chunks, None)
+
+    async def all_chunks() -> AsyncIterator[Body]:
+        if first is not None:
+            yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return sse.response(sse.events(all_chunks()))
+
+
+async def _answer_wrong_key(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "Invalid secret key"}, status_code=401)
+
+
+async def _answer_wire_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WireError)
+    return error.response()
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    where = f"{request.method} {request.url.path}"
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    wire = WireError(
+        f"{error.detail}: {where}", status=error.status_code, code=codes.get(error.status_code)
+    )
+    return wire.response(dict(error.headers or {}))
+
+
+def create_app(
+    *,
+    api_key: str = DEFAULT_KEY,
+    real_models: bool = False,
+    gguf: str | Path | None = None,
+) -> Starlette:
+    """The gateway as an ASGI application; `app.state.gateway` is its inside.
+
+    Args:
+        api_key: the key that requests must carry as `Authorization: Bearer KEY`.
+        real_models: serve the real models too, as far as their packages are installed.
+        gguf: serve this model file too, as `local/<file stem>`.
+    """
+    models = load_models(real_models=real_models, gguf=Path(gguf) if gguf else None)
+    gateway = Gateway(models, api_key)
+    handlers: dict[Any, Any] = {
+        WireError: _answer_wire_error,
+        _WrongKeyError: _answer_wrong_key,
+        HTTPException: _answer_http_error,
+    }
+    app = Starlette(
+        routes=[
+            Route("/public/models", gateway.public_models, methods=["GET"]),
+            Route("/requests", gateway.requests, methods=["GET", "DELETE"]),
+            Route("/v1/models", gateway.list_models, methods=["GET"]),
+            Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
+            Route("/v1/completions", gateway.completion, methods=["POST"]),
+            Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
+        ],
+        middleware=[Middleware(LogMiddleware, log=gateway.log)],
+        exception_handlers=handlers,
+    )
+    app.state.gateway = gateway
+    return app

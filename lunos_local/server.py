@@ -1,0 +1,182 @@
+"""The gateway on a real socket, in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from lunos_local.app import DEFAULT_KEY, Gateway, create_app
+from lunos_local.errors import CutConnectionError
+
+HOST = "127.0.0.1"
+_START_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+
+
+class _QuietAboutCuts(logging.Filter):
+    """Drops the traceback of a connection that was cut on purpose."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, CutConnectionError | asyncio.CancelledError):
+            return False
+        # answers that are cut when the server stops are no news either
+        return "graceful" not in record.getMessage()
+
+
+def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
+    """A uvicorn server for `app`; without `signals` it leaves the process's handlers alone."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        # recorded answers carry no clock and no version
+        date_header=False,
+        server_header=False,
+        # a stalled answer never ends by itself
+        timeout_graceful_shutdown=0,
+    )
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(logging.WARNING)
+    if not any(isinstance(old, _QuietAboutCuts) for old in logger.filters):
+        logger.addFilter(_QuietAboutCuts())
+    return uvicorn.Server(config) if signals else _ThreadServer(config)
+
+
+class _ThreadServer(uvicorn.Server):
+    """A server that may run outside the main thread."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave the signal handlers of the process alone."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off only where the protocol is named; with it on, each
+    # answer waits 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # a gateway that was just stopped must not keep its fixed port busy
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class LocalGateway:
+    """A gateway on 127.0.0.1 that runs while the `with` block does.
+
+    Args:
+        port: the port to listen on; 0 takes any free one.
+        api_key: the key that requests must carry.
+        real_models: serve the real models too, as far as their packages are installed.
+        gguf: serve this model file too, as `local/<file stem>`.
+
+    Example:
+        ```python
+        with LocalGateway() as gateway:
+            client = Lunos(api_key=gateway.api_key, base_url=gateway.base_url)
+            ...
+            assert gateway.requests()[-1]["app_id"] == "my-app"
+        ```
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        api_key: str = DEFAULT_KEY,
+        real_models: bool = False,
+        gguf: str | Path | None = None,
+    ) -> None:
+        """Start nothing yet; `with` does."""
+        self.api_key = api_key
+        self._wanted_port = port
+        self._options: dict[str, Any] = {"real_models": real_models, "gguf": gguf}
+        self._gateway: Gateway | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._port = 0
+
+    def __enter__(self) -> LocalGateway:
+        """Start; when this returns, requests are answered."""
+        if self._thread is not None:
+            raise RuntimeError("this gateway is running already")
+        app = create_app(api_key=self.api_key, **self._options)
+        self._gateway = app.state.gateway
+        listener = listen(HOST, self._wanted_port)
+        self._port = int(listener.getsockname()[1])
+        self._server = uvicorn_server(app, signals=False)
+        self._thread = threading.Thread(
+            target=self._server.run,
+            kwargs={"sockets": [listener]},
+            name="lunos-local-gateway",
+            daemon=True,
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                listener.close()
+                raise RuntimeError("the local gateway did not start")
+            time.sleep(0.005)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop; answers that are still open are cut."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(_STOP_SECONDS)
+        if self._gateway is not None:
+            self._gateway.models.close()
+        self._thread = None
+
+    @property
+    def base_url(self) -> str:
+        """The base URL to give to a client, `/v1` included."""
+        return f"http://{HOST}:{self._port}/v1"
+
+    @property
+    def models(self) -> list[str]:
+        """The ids of the models it serves."""
+        return [model.id for model in self._running().models.catalog.models]
+
+    @property
+    def missing(self) -> list[str]:
+        """One line for each part that is not installed, with how to get it."""
+        return list(self._running().models.missing)
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The request log, oldest first. It stays readable after the gateway has stopped."""
+        return self._running().log.entries()
+
+    def clear(self) -> None:
+        """Empty the log, and let the models forget what they saw."""
+        self._running().forget()
+
+    def _running(self) -> Gateway:
+        if self._gateway is None:
+            raise RuntimeError("the gateway has not been started; use it in a `with` block")
+        return self._gateway

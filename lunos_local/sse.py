@@ -1,0 +1,40 @@
+"""Server-sent events: how a streamed answer looks on the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+from starlette.responses import StreamingResponse
+
+from lunos_local.backend import Body
+from lunos_local.errors import WireError
+
+KEEP_ALIVE = b": LUNOS PROCESSING\n\n"
+DONE = b"data: [DONE]\n\n"
+
+
+def event(data: Body) -> bytes:
+    """One `data:` event."""
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
+
+
+async def events(chunks: AsyncIterator[Body]) -> AsyncIterator[bytes]:
+    """A whole stream: a keep-alive comment, the chunks, `[DONE]`.
+
+    A `WireError` after the first chunk becomes an error event: the status is sent by then.
+    """
+    yield KEEP_ALIVE
+    try:
+        async for chunk in chunks:
+            yield event(chunk)
+    except WireError as error:
+        yield event(error.to_wire())
+    yield DONE
+
+
+def response(body: AsyncIterator[bytes]) -> StreamingResponse:
+    """The HTTP answer that streams `body`."""
+    return StreamingResponse(
+        body, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+    )

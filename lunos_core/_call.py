@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from lunos_core._retry import is_retried_status, retry_delay
 from lunos_core._sse import SSEDecoder
+from lunos_core.answers import Completion
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     LunosAPIError,
@@ -42,6 +43,11 @@ Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
 _log = logging.getLogger("lunos_core")
 
 
+def as_it_is(completion: Completion) -> Completion:
+    """The partial answer of a caller without a framework; a name, so that it can be pickled."""
+    return completion
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorMap:
     """How errors leave the clients: an adapter's own classes, and its own type for `partial`.
@@ -52,7 +58,7 @@ class ErrorMap:
     """
 
     types: Mapping[type[LunosError], type[LunosError]] = field(default_factory=dict)
-    partial: Callable[[Any], Any] = lambda completion: completion
+    partial: Callable[[Any], Any] = as_it_is
 
     def apply(self, error: LunosError) -> LunosError:
         """The error as the caller sees it."""
@@ -131,13 +137,16 @@ class Call(Generic[Q]):
         if self._first_event is None:
             self._first_event = time.monotonic()
 
-    def failed(self, error: LunosError, *, retry: bool, headers: Mapping[str, str]) -> float:
+    def failed(
+        self, error: LunosError, *, retry: bool, status: int | None, headers: Mapping[str, str]
+    ) -> float:
         """Decide what follows a failure.
 
         Args:
             error: what happened.
             retry: whether a failure of this kind, without an HTTP status, may be tried again.
-            headers: of the answer, where one had begun.
+            status: of the answer, where one had begun.
+            headers: of the same.
 
         Returns:
             The seconds to wait before the next request, which may be for the fallback model.
@@ -147,6 +156,7 @@ class Call(Generic[Q]):
         """
         self._failed += 1
         error.attempts = self._failed
+        error.status = error.status or status
         error.model = self.request.model
         error.app_id = resolve_app_id(self._config, self.request)
         error.request_id = error.request_id or headers.get("x-request-id")
@@ -233,10 +243,9 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         self.first_event()  # an error in place of a stream is no event: it may be tried again
         return [] if chunk is None else [chunk]
 
-    def feed(self, data: bytes) -> list[T]:
+    def feed(self, data: bytes) -> Iterator[T]:
         """The chunks that the next bytes complete."""
-        events = self._decoder.feed(data)
-        return self._read(events) if events else []
+        return self._read(self._decoder.feed(data))
 
     def end(self) -> list[T]:
         """The chunks that the end of the bytes completes.
@@ -246,7 +255,10 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         """
         if self._reader is None:
             return []
-        chunks = self._read(self._decoder.close())
+        try:
+            chunks = list(self._read(self._decoder.close()))
+        except LunosResponseError:
+            chunks = []  # cut inside an event: the reader knows whether the answer is whole
         last = self._reader.end()
         if last is not None:
             self._note_usage(last)
@@ -263,18 +275,17 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         if self._reader is not None and error.partial is None:
             error.partial = self._reader.partial()
 
-    def _read(self, events: list[bytes]) -> list[T]:
+    def _read(self, events: list[bytes]) -> Iterator[T]:
+        # one by one: what came before an error is shown, however the bytes were cut
         reader = self._reader
         assert reader is not None, "open() comes before feed()"
-        self.first_event()
-        chunks: list[T] = []
         for event in events:
+            self.first_event()
             chunk = reader.read(event)
             if chunk is not None:
-                chunks.append(chunk)
-        if reader.whole and chunks:
-            self._note_usage(chunks[-1])
-        return chunks
+                if reader.whole:
+                    self._note_usage(chunk)
+                yield chunk
 
     def _note_usage(self, chunk: T) -> None:
         self.usage = getattr(chunk, "usage", None) or self.usage

@@ -180,7 +180,7 @@ class _ChoiceReader:
         delta = Delta(content or "")
         if content:
             self._text.append(content)
-        if len(sent) > 1:  # most deltas hold content alone
+        if len(sent) > 1 or "content" not in sent:  # most deltas hold content alone
             self._read_rarer(sent, delta)
             images += parse_images(sent.get("images"))
         if images:  # the last chunk may repeat them

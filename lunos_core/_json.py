@@ -34,10 +34,16 @@ def dumps(value: Any) -> bytes:
     """
     if orjson is not None:
         try:
-            return orjson.dumps(value, option=_ORJSON_OPTIONS)
+            data = orjson.dumps(value, option=_ORJSON_OPTIONS)
+            if b"null" not in data:
+                return data
+            # orjson writes NaN as null: only the standard library tells the two apart
         except TypeError:
             pass  # integers beyond 64 bits and non-string keys: the standard library can
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError as error:
+        raise ValueError("nested too deeply for JSON") from error
     try:
         return text.encode()
     except UnicodeEncodeError as error:

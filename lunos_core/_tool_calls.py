@@ -107,17 +107,19 @@ class ToolCallAssembler:
             return None
         if identifier:
             # an id that came late names the call that has none of the provider's yet
-            late = slot.made_here and slot.arguments_if_whole() is None
-            if not late:
+            if not slot.made_here or (name and slot.name and name != slot.name):
                 return None
+            whole = slot.arguments_if_whole()
+            if whole is not None and arguments != whole and (name or arguments):
+                return None
+            slot.made_here = False  # the next new id is another call's
             self._by_id[identifier] = slot
             return slot
-        if (
-            name
-            and slot.name
-            and (name != slot.name or (arguments and slot.arguments_if_whole() is not None))
-        ):
-            return None  # a second call of a provider that numbers and names none
+        if name and slot.name:
+            whole = slot.arguments_if_whole()
+            again = index is not None and arguments == whole  # the whole call, at the end
+            if name != slot.name or (arguments and whole is not None and not again):
+                return None  # a second call of a provider that numbers and names none
         return slot
 
     def _open(self, index: int | None, identifier: str) -> _Slot:

@@ -12,7 +12,7 @@ from typing import Any
 from lunos_core._chat_stream import ChatStreamReader
 from lunos_core._message import completion_from, parse_message, text_of
 from lunos_core.answers import Choice, Chunk, Completion
-from lunos_core.errors import LunosServerError
+from lunos_core.errors import LunosServerError, error_in_answer
 from lunos_core.params import CHAT
 from lunos_core.request import Reply, Request, StreamRequest, fallback_of, json_call
 
@@ -81,12 +81,12 @@ def parse_chat(reply: Reply) -> Completion:
     sent = value.get("choices")
     if not isinstance(sent, list) or not sent:
         raise reply.nonsense("has no choices")
-    choices = [_parse_choice(reply, choice, at) for at, choice in enumerate(sent)]
+    choices = [_parse_choice(reply, value, choice, at) for at, choice in enumerate(sent)]
     choices.sort(key=lambda choice: choice.index)
     return completion_from(value, choices, reply)
 
 
-def _parse_choice(reply: Reply, choice: Any, position: int) -> Choice:
+def _parse_choice(reply: Reply, value: dict[str, Any], choice: Any, position: int) -> Choice:
     if not isinstance(choice, dict):
         raise reply.nonsense(f"has a choices[{position}] that is no object")
     message = choice.get("message")
@@ -96,16 +96,19 @@ def _parse_choice(reply: Reply, choice: Any, position: int) -> Choice:
             raise reply.nonsense(f"has neither message nor text in choices[{position}]")
         message = {"content": choice["text"]}
     reason = text_of(choice.get("finish_reason")) or None
-    if reason == "error":
-        raise LunosServerError(
-            "the model stopped with an error that the server does not explain",
-            status=reply.status,
-            partial=parse_message(message).content or None,
-        )
     index = choice.get("index")
-    return Choice(
+    parsed = Choice(
         index=index if isinstance(index, int) else position,
         message=parse_message(message),
         finish_reason=reason,
         logprobs=choice.get("logprobs"),
     )
+    if reason == "error":
+        error = error_in_answer(choice, status=reply.status, secret=reply.secret)
+        error = error or LunosServerError(
+            "the model stopped with an error that the server does not explain",
+            status=reply.status,
+        )
+        error.partial = completion_from(value, [parsed], reply)
+        raise error
+    return parsed

@@ -6,9 +6,11 @@ Two verbs, `send` and `stream`, for every endpoint. What happens between them is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -66,6 +68,7 @@ class Client:
         self.config = config
         self._given = http_client
         self._own: httpx.Client | None = None
+        self._making = threading.Lock()  # of two threads' clients, one would never be closed
         self._pid = os.getpid()
         self._errors = errors or ErrorMap()
         self._observers = observers
@@ -80,11 +83,16 @@ class Client:
         while True:
             response: httpx.Response | None = None
             try:
-                response = self._http().request(**_arguments(call))
-                return call.finish(response.status_code, _headers(response), response.content)
+                http = self._http()
+                response = http.send(http.build_request(**_arguments(call)), stream=True)
+                body = response.read()
+                return call.finish(response.status_code, _headers(response), body)
             except _FAILURES as failure:
                 error, retry = _understand(failure)
-                delay = call.failed(error, retry=retry, headers=_headers(response))
+                delay = call.failed(error, retry=retry, **_answer(response))
+            finally:
+                if response is not None:
+                    response.close()
             time.sleep(delay)
 
     def stream(self, request: StreamRequest[T]) -> Stream[T]:
@@ -122,7 +130,7 @@ class Client:
                         return
                     error, retry = _understand(failure)
                     call.attach_partial(error)
-                    delay = call.failed(error, retry=retry, headers=_headers(response))
+                    delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
                     if response is not None:
                         response.close()
@@ -158,11 +166,14 @@ class Client:
     def _http(self) -> httpx.Client:
         if self._given is not None:
             return self._given
-        if self._own is None or self._pid != os.getpid():
-            # after a fork the parent's sockets stay the parent's
-            self._pid = os.getpid()
-            self._own = httpx.Client(verify=_ssl_context(), limits=_LIMITS)
-        return self._own
+        with self._making:
+            if self._own is None or self._pid != os.getpid():
+                # after a fork the parent's sockets stay the parent's
+                self._pid = os.getpid()
+                self._own = httpx.Client(verify=_ssl_context(), limits=_LIMITS)
+                # frameworks never call close(): the connections end with their owner
+                weakref.finalize(self, _close_in, self._pid, self._own)
+            return self._own
 
 
 class AsyncClient:
@@ -186,8 +197,9 @@ class AsyncClient:
         self.config = config
         self._given = http_client
         # by loop: frameworks hop loops, and a kept-alive connection dies with its own
-        self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]
+        self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient]
         self._own = weakref.WeakKeyDictionary()
+        self._making = threading.Lock()
         self._pid = os.getpid()
         self._errors = errors or ErrorMap()
         self._observers = observers
@@ -202,11 +214,16 @@ class AsyncClient:
         while True:
             response: httpx.Response | None = None
             try:
-                response = await self._http().request(**_arguments(call))
-                return call.finish(response.status_code, _headers(response), response.content)
+                http = self._http()
+                response = await http.send(http.build_request(**_arguments(call)), stream=True)
+                body = await response.aread()
+                return call.finish(response.status_code, _headers(response), body)
             except _FAILURES as failure:
                 error, retry = _understand(failure)
-                delay = call.failed(error, retry=retry, headers=_headers(response))
+                delay = call.failed(error, retry=retry, **_answer(response))
+            finally:
+                if response is not None:
+                    await response.aclose()
             await asyncio.sleep(delay)
 
     async def stream(self, request: StreamRequest[T]) -> AsyncStream[T]:
@@ -248,7 +265,7 @@ class AsyncClient:
                         return
                     error, retry = _understand(failure)
                     call.attach_partial(error)
-                    delay = call.failed(error, retry=retry, headers=_headers(response))
+                    delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
                     if response is not None:
                         await response.aclose()
@@ -258,9 +275,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""
-        client = self._own.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        own = self._own.pop(asyncio.get_running_loop(), None)
+        if own is not None:
+            await own.until_loop_ends.aclose()
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first call."""
@@ -288,10 +305,39 @@ class AsyncClient:
             self._pid = os.getpid()
             self._own = weakref.WeakKeyDictionary()
         loop = asyncio.get_running_loop()
-        client = self._own.get(loop)
-        if client is None:
-            client = self._own[loop] = httpx.AsyncClient(verify=_ssl_context(), limits=_LIMITS)
-        return client
+        own = self._own.get(loop)
+        if own is None:
+            with self._making:
+                # the connections of a loop that was closed by hand hold on to it: weak keys alone
+                # would keep both for ever
+                for gone in [old for old in self._own if old.is_closed()]:
+                    del self._own[gone]
+                own = self._own[loop] = _LoopClient()
+        return own.http
+
+
+def _close_in(pid: int, http: httpx.Client) -> None:
+    """Close, but in the process that opened: a fork's copy of the sockets is not its own."""
+    if os.getpid() == pid:
+        http.close()
+
+
+class _LoopClient:
+    """The client of one event loop, closed when the loop's asynchronous generators are."""
+
+    def __init__(self) -> None:
+        self.http = httpx.AsyncClient(verify=_ssl_context(), limits=_LIMITS)
+        self.until_loop_ends = _close_at_end(self.http)
+        with contextlib.suppress(StopIteration):  # runs to its `yield`, and nothing is awaited
+            self.until_loop_ends.asend(None).send(None)
+
+
+async def _close_at_end(http: httpx.AsyncClient) -> AsyncGenerator[None]:
+    """Waits for `asyncio.run` to shut its loop down, which closes what is open of this kind."""
+    try:
+        yield
+    finally:
+        await http.aclose()
 
 
 # Without bounds on connections: five hundred calls at once are five hundred connections, not a
@@ -322,8 +368,15 @@ def _timeout(timeout: Timeout) -> Any:
     return timeout
 
 
-def _headers(response: httpx.Response | None) -> dict[str, str]:
-    return {} if response is None else dict(response.headers)
+def _headers(response: httpx.Response) -> dict[str, str]:
+    return dict(response.headers)
+
+
+def _answer(response: httpx.Response | None) -> dict[str, Any]:
+    """What is known of an answer that failed."""
+    if response is None:
+        return {"status": None, "headers": {}}
+    return {"status": response.status_code, "headers": _headers(response)}
 
 
 def _streams(response: httpx.Response) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,7 +56,7 @@ class Config:
     app_id: str | None = None
     timeout: Timeout = DEFAULT_TIMEOUT
     max_retries: int = DEFAULT_MAX_RETRIES
-    default_headers: Mapping[str, str] = field(default_factory=dict)
+    default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Check and normalise once, so that the rest can trust the type."""
@@ -106,6 +107,7 @@ MISSING_KEY = (
 )
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 _HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
 
 
@@ -159,8 +161,10 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ValueError: a name or value with line breaks or other characters that headers cannot hold.
             The text shows the name only: values may be secrets.
-        TypeError: a name or value that is no `str`.
+        TypeError: no mapping, or a name or value that is no `str`.
     """
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers must be a mapping, not {type(headers).__name__}")
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"header {name!r}: name and value must be str")
@@ -181,7 +185,7 @@ def check_timeout(timeout: Timeout) -> Timeout:
         LunosConfigError: neither a positive number of seconds nor an `httpx.Timeout`.
     """
     if isinstance(timeout, int | float) and not isinstance(timeout, bool):
-        if timeout > 0:
+        if 0 < timeout <= threading.TIMEOUT_MAX:  # sockets overflow beyond it
             return timeout
     elif hasattr(timeout, "connect") and hasattr(timeout, "read"):
         return timeout
@@ -199,6 +203,7 @@ def normalise_base_url(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and not _UNUSABLE_IN_URL.search(url.strip())
     except (ValueError, AttributeError):
         usable = False
     if not usable:

@@ -238,6 +238,7 @@ def error_from_response(
         secret: the key, taken out of every text should the server have echoed it.
     """
     text = scrub(body.decode("utf-8", "replace"), secret)
+    headers = {name: scrub(value, secret) for name, value in headers.items()}
     try:
         value = _json.loads(text)
     except ValueError:
@@ -250,7 +251,7 @@ def error_from_response(
         facts=facts,
         request_id=headers.get("x-request-id"),
         retry_after=retry_after_seconds(headers),
-        response=ErrorResponse(status, dict(headers), text),
+        response=ErrorResponse(status, headers, text),
     )
 
 

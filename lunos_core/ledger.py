@@ -53,7 +53,10 @@ def active_observers() -> tuple[Observer, ...]:
 
 
 class UsageLedger:
-    """Counts the calls made inside a `with` block, and whatever threads and tasks begin there.
+    """Counts the calls made inside a `with` block, and in the tasks that begin there.
+
+    A thread counts where it runs in a copy of the block's context: `asyncio.to_thread` and both
+    frameworks' executors see to that, a bare `threading.Thread` does not.
 
     Example:
         >>> from lunos_core import UsageLedger

@@ -144,4 +144,8 @@ CHAT: dict[str, Check] = {
     "plugins": _plugins,
 }
 
-EMBEDDING: dict[str, Check] = {"dimensions": _integer(1), "user": _text}
+EMBEDDING: dict[str, Check] = {
+    "dimensions": _integer(1),
+    "user": _text,
+    "fallback_model": _text,
+}

@@ -78,7 +78,8 @@ class Reply:
     def as_error_response(self) -> ErrorResponse:
         """The answer in the form that errors carry."""
         text = scrub(self.body.decode("utf-8", "replace"), self.secret)
-        return ErrorResponse(self.status, dict(self.headers), text)
+        headers = {name: scrub(value, self.secret) for name, value in self.headers.items()}
+        return ErrorResponse(self.status, headers, text)
 
 
 def unwrap(value: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ class Outgoing:
     content_type: str | None = "application/json"
     model: str | None = None
     app_id: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: Timeout | None = None
     public: bool = False
 
@@ -202,7 +203,7 @@ def json_call(
         "body": _json.dumps(body),
         "model": body["model"],
         "app_id": check_app_id(app_id),
-        "headers": check_headers(headers) if headers else {},
+        "headers": {} if headers is None else check_headers(headers),
         "timeout": timeout if timeout is None else check_timeout(timeout),
     }
 

@@ -1,0 +1,51 @@
+"""Several requests at once, with a bound, in order, and stopped together when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from langchain_core.runnables.config import ContextThreadPoolExecutor
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> Iterator[B]:
+    """The results in the order of `items`, at most `limit` at a time.
+
+    LangChain's executor takes the context along, so that ledgers and callbacks see the calls.
+    """
+    if limit <= 1 or len(items) <= 1:
+        yield from map(work, items)
+        return
+    executor = ContextThreadPoolExecutor(max_workers=limit)
+    try:
+        yield from executor.map(work, items)
+    finally:
+        # after a failure: what has not begun is not begun
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+async def map_in_tasks(
+    work: Callable[[A], Awaitable[B]], items: Iterable[A], limit: int
+) -> list[B]:
+    """The results in the order of `items`, at most `limit` at a time; the first failure is raised.
+
+    The others are cancelled: they would be paid for and thrown away.
+    """
+    bound = asyncio.Semaphore(limit)
+
+    async def bounded(item: A) -> B:
+        async with bound:
+            return await work(item)
+
+    tasks = [asyncio.ensure_future(bounded(item)) for item in items]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,129 @@
+"""What every class of this adapter has: where to send, as whom, how patiently."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from langchain_lunos.errors import LANGCHAIN_ERRORS
+from lunos_core.config import MISSING_KEY, Config
+from lunos_core.errors import LunosConfigError
+
+if TYPE_CHECKING:
+    from lunos_core.client import AsyncClient, Client
+
+
+class LunosConnection(BaseModel):
+    """The connection fields, and the clients that are made from them at first use."""
+
+    # inputs are hidden: pydantic's messages would print the key
+    model_config = ConfigDict(
+        populate_by_name=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    api_key: SecretStr | None = None
+    """The key; `LUNOS_API_KEY` when not given. In no `repr`, dump, trace or log."""
+    base_url: str | None = Field(default=None, alias="api_base")
+    """With or without `/v1`; `LUNOS_BASE_URL`, else the public service."""
+    app_id: str | None = None
+    """The application that calls are made for (`X-App-ID`); `LUNOS_APP_ID` when not given."""
+    timeout: Any = Field(default=None, alias="request_timeout")
+    """Seconds for the connect and for each read (default 60), or an `httpx.Timeout`."""
+    max_retries: int = 2
+    """How often a failed request is made again; 0 makes exactly one request."""
+    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
+    """Sent with every request. Not serialized: they may hold secrets."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `httpx.Client` of your own, for the sync methods."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `httpx.AsyncClient` of your own, for the async methods, on one event loop."""
+
+    _config: Config = PrivateAttr()
+    _sync: Any = PrivateAttr(default=None)
+    _async: Any = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_environment(cls, values: Any) -> Any:
+        """Fill in what the environment says and the caller did not."""
+        if isinstance(values, dict):
+            _check_names(cls, values)
+            for field, spellings in _ENVIRONMENT.items():
+                variable, *names = spellings
+                if all(values.get(name) is None for name in (field, *names)):
+                    found = os.environ.get(variable)
+                    if found:
+                        values = {**values, field: found}
+        return values
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Check once what every request needs, so that nothing is found out by sending it.
+
+        Here and not in a validator, so that the error comes as it is and not as pydantic's.
+
+        Raises:
+            LunosConfigError: no key, a base URL, timeout or number of retries that cannot work.
+            ValueError: an app id or header that cannot travel.
+        """
+        super().__init__(*args, **kwargs)
+        self._config = Config.from_env(
+            api_key=None if self.api_key is None else self.api_key.get_secret_value(),
+            base_url=self.base_url,
+            app_id=self.app_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            default_headers=self.default_headers,
+        )
+        if self._config.api_key is None:
+            raise LunosConfigError(MISSING_KEY)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Hand on: pydantic's own for private attributes would end the chain to LangChain's."""
+        super().model_post_init(context)
+
+    @property
+    def client(self) -> Client:
+        """The sync client, made at first use."""
+        if self._sync is None:
+            from lunos_core.client import Client
+
+            self._sync = Client(self._config, http_client=self.http_client, errors=LANGCHAIN_ERRORS)
+        client: Client = self._sync
+        return client
+
+    @property
+    def async_client(self) -> AsyncClient:
+        """The async client, made at first use; it serves any event loop."""
+        if self._async is None:
+            from lunos_core.client import AsyncClient
+
+            self._async = AsyncClient(
+                self._config, http_client=self.http_async_client, errors=LANGCHAIN_ERRORS
+            )
+        client: AsyncClient = self._async
+        return client
+
+
+def _check_names(cls: type[BaseModel], values: Mapping[str, Any]) -> None:
+    """Refuse arguments that are not known: a typo would else be dropped in silence."""
+    known = set(cls.model_fields)
+    known |= {field.alias for field in cls.model_fields.values() if field.alias}
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise TypeError(
+                f"{cls.__name__} knows no argument {name!r}: {hint}What the wire has and this "
+                "class has not goes into model_kwargs or extra_body"
+            )
+
+
+_ENVIRONMENT = {
+    "api_key": ("LUNOS_API_KEY",),
+    "base_url": ("LUNOS_BASE_URL", "api_base"),
+    "app_id": ("LUNOS_APP_ID",),
+}

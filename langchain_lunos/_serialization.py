@@ -1,0 +1,26 @@
+"""Makes `langchain_core.load.load` know our classes.
+
+`load(…, allowed_objects="all", valid_namespaces=["langchain_lunos"])` revives what LangChain's
+table of serializable classes lists, and that table has no call to add to it. An entry of ours opens
+nothing by itself: it is no part of "core", and the caller must name our namespace all the same.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from langchain_core.load.mapping import SERIALIZABLE_MAPPING
+from langchain_core.load.serializable import Serializable
+
+
+def make_loadable(kind: type[Serializable]) -> None:
+    """Add a class to LangChain's table, and to the copies that `load` has made of it by now."""
+    path = tuple(kind.lc_id())
+    SERIALIZABLE_MAPPING[path] = path
+    loader = sys.modules.get("langchain_core.load.load")
+    copies = getattr(loader, "ALL_SERIALIZABLE_MAPPINGS", None)
+    if isinstance(copies, dict):
+        copies[path] = path
+    cached = getattr(loader, "_default_class_paths_cache", None)
+    if isinstance(cached, dict) and "all" in cached:
+        cached["all"].add(path)

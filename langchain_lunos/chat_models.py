@@ -1,0 +1,448 @@
+"""`ChatLunos`: any chat model behind Lunos, as a LangChain chat model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from pydantic import Field, model_validator
+
+from langchain_lunos import _blocks as _blocks  # registers the translator of content blocks
+from langchain_lunos import _structured
+from langchain_lunos._connection import LunosConnection
+from langchain_lunos._messages_in import to_wire
+from langchain_lunos._messages_out import to_chunk, to_result
+from langchain_lunos._serialization import make_loadable
+from langchain_lunos._tools import to_wire_choice, to_wire_tools
+from langchain_lunos._tracing import config_with_tag, ls_params, with_tag
+from lunos_core import __version__, params
+from lunos_core.answers import Chunk, Completion
+from lunos_core.chat import chat_request, chat_stream_request
+from lunos_core.request import Request, StreamRequest
+
+__all__ = ["ChatLunos"]
+
+
+class ChatLunos(LunosConnection, BaseChatModel):
+    """A chat model behind Lunos.
+
+    Every parameter of the wire is a field, and each may be given anew for one call
+    (`invoke(…, temperature=0)`) or bound (`bind(app_id="billing")`). What is not set is not sent:
+    there is no default temperature and no default `max_tokens`.
+
+    Example:
+        >>> from langchain_lunos import ChatLunos
+        >>> llm = ChatLunos(
+        ...     model="lunos/scripted",
+        ...     api_key=gateway.api_key,
+        ...     base_url=gateway.base_url,
+        ...     app_id="docs",
+        ... )
+        >>> message = llm.invoke("Hello")
+        >>> message.response_metadata["model_name"], message.usage_metadata["input_tokens"] > 0
+        ('lunos/scripted', True)
+
+    Raises:
+        LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
+        ValueError: a parameter out of range.
+        TypeError: an argument that is not known; the text says where it may go.
+    """
+
+    model: str = Field(alias="model_name")
+    """The model's id, such as "openai/gpt-4o"."""
+    temperature: float | None = None
+    """Sampling temperature, 0 to 2."""
+    max_tokens: int | None = None
+    """The most tokens to generate."""
+    max_completion_tokens: int | None = None
+    """The same under OpenAI's newer name, which counts reasoning as well."""
+    top_p: float | None = None
+    """Nucleus sampling, 0 to 1."""
+    presence_penalty: float | None = None
+    """-2 to 2: above 0, new subjects are preferred."""
+    frequency_penalty: float | None = None
+    """-2 to 2: above 0, repetition is avoided."""
+    n: int | None = None
+    """How many answers to generate; not with streaming."""
+    seed: int | None = None
+    """For answers that repeat, as far as the provider can."""
+    stop: list[str] | str | None = Field(default=None, alias="stop_sequences")
+    """Where to stop; a call's own `stop` replaces it."""
+    logprobs: bool | None = None
+    """Give the log probabilities of the tokens, in `response_metadata["logprobs"]`."""
+    top_logprobs: int | None = None
+    """How many alternatives for each token, 0 to 20; needs `logprobs`."""
+    logit_bias: dict[str, float] | None = None
+    """Token id to bias, -100 to 100."""
+    user: str | None = None
+    """Your end user's id, for the provider's abuse checks."""
+    reasoning: dict[str, Any] | None = None
+    """How much to think: `{"effort": "low" | "medium" | "high"}` or `{"max_tokens": …}`, and maybe
+    `"exclude": True` to keep the thought out of the answer."""
+    reasoning_effort: str | None = None
+    """The effort alone, as OpenAI has it."""
+    modalities: list[str] | None = None
+    """What to answer with: `["image", "text"]` for generated images."""
+    audio: dict[str, Any] | None = None
+    """`{"voice": …, "format": …}` for spoken answers."""
+    image_config: dict[str, Any] | None = None
+    """`{"aspect_ratio": …, "image_size": …}` for generated images."""
+    plugins: list[dict[str, Any]] | None = None
+    """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read."""
+    parallel_tool_calls: bool | None = None
+    """Whether the model may ask for several tool calls at once; sent with tools alone."""
+    observability: bool | None = None
+    """True: Lunos keeps request and answer beside the query log row."""
+    fallback_model: str | None = None
+    """The model to ask once when `model` fails for good and nothing was delivered."""
+    extra_body: dict[str, Any] | None = None
+    """Fields for the body that this class does not know."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """The same; kept apart because LangChain's users know both names."""
+    streaming: bool = False
+    """Stream behind `invoke` as well."""
+    stream_usage: bool = True
+    """Ask for the usage of streams."""
+
+    @model_validator(mode="after")
+    def _check_parameters(self) -> Self:
+        params.check_params(self._default_params, params.CHAT)
+        if self.streaming and (self.n or 1) > 1:
+            raise ValueError("n must be 1 with streaming: LangChain's streams carry one answer")
+        return self
+
+    @model_validator(mode="after")
+    def _set_lunos_version(self) -> Self:
+        add_version = getattr(self, "_add_version", None)  # langchain-core 1.4 and newer
+        if add_version is not None:
+            add_version("lunos-integrations", __version__)
+        return self
+
+    # -- what LangChain asks about the model ------------------------------------------------------
+
+    @property
+    def model_name(self) -> str:
+        """`model`, under the name that it has in ChatOpenAI."""
+        return self.model
+
+    @property
+    def _llm_type(self) -> str:
+        return "lunos-chat"
+
+    @property
+    def _default_params(self) -> dict[str, Any]:
+        """The wire's parameters that are set."""
+        values = self.__dict__
+        found = {name: values[name] for name in _WIRE_FIELDS if values.get(name) is not None}
+        return {**self.model_kwargs, **found}
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model": self.model, "base_url": self._config.base_url, **self._default_params}
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The key is dumped by name."""
+        return {"api_key": "LUNOS_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """`dumps` and `load` work."""
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where `load` finds the class."""
+        return ["langchain_lunos", "chat_models"]
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        found = super()._get_ls_params(stop=stop or _as_list(self.stop), **kwargs)
+        model = kwargs.get("model") or self.model
+        tagged: LangSmithParams = ls_params(found, app_id=self._app_id(kwargs), model=model)
+        return tagged
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        usage: dict[str, int] = {}
+        for output in llm_outputs:
+            for name, count in ((output or {}).get("token_usage") or {}).items():
+                usage[name] = usage.get(name, 0) + count
+        return {"token_usage": usage, "model_name": self.model}
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The tokens of `text`, by `custom_get_token_ids`.
+
+        Raises:
+            NotImplementedError: there is none; models behind a gateway have different tokenizers,
+                and none is downloaded. `get_num_tokens` estimates without.
+        """
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        raise NotImplementedError(
+            "each model behind Lunos has its own tokenizer: pass custom_get_token_ids=… to name "
+            "one, or use get_num_tokens, which estimates"
+        )
+
+    def get_num_tokens(self, text: str) -> int:
+        """How many tokens `text` has: about one for four characters, without any download."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return -(-len(text) // 4)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: list[BaseMessage],
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """How many tokens messages and tools have, estimated by LangChain's own rule."""
+        given: Any = [*to_wire_tools(tools)] if tools else None
+        return count_tokens_approximately(messages, tools=given)
+
+    # -- generation -------------------------------------------------------------------------------
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return to_result(self.client.send(self._request(messages, stop, kwargs)))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return to_result(await self.async_client.send(self._request(messages, stop, kwargs)))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        images = 0
+        with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
+            for event in stream:
+                chunk = to_chunk(event, images)
+                if chunk is None:
+                    continue
+                images += _images_in(chunk)
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        images = 0
+        request = self._stream_request(messages, stop, kwargs)
+        async with await self.async_client.stream(request) as stream:
+            async for event in stream:
+                chunk = to_chunk(event, images)
+                if chunk is None:
+                    continue
+                images += _images_in(chunk)
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _request(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> Request[Completion]:
+        return chat_request(to_wire(messages), **self._call_params(stop, kwargs))
+
+    def _stream_request(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> StreamRequest[Chunk]:
+        found = self._call_params(stop, kwargs)
+        if found.get("n", 1) > 1:
+            raise ValueError("n must be 1 when streaming: LangChain's streams carry one answer")
+        if not kwargs.get("stream_usage", self.stream_usage):
+            found.setdefault("stream_options", {})
+        return chat_stream_request(to_wire(messages), **found)
+
+    def _call_params(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """One call's parameters: what the call says wins over the constructor."""
+        found = {"model": self.model, **self._default_params, **kwargs}
+        if stop is not None:
+            found["stop"] = stop
+        found["app_id"] = self._app_id(kwargs)
+        if self.extra_body:
+            found["extra_body"] = {**self.extra_body, **(kwargs.get("extra_body") or {})}
+        for name in _NOT_ON_THE_WIRE:
+            found.pop(name, None)
+        if not found.get("stop"):
+            found.pop("stop", None)
+        if not found.get("tools"):
+            # create_agent binds an empty list, which strict servers refuse
+            for name in ("tools", "tool_choice", "parallel_tool_calls"):
+                found.pop(name, None)
+        return found
+
+    def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
+        app_id: str | None = kwargs.get("app_id") or self.app_id
+        return app_id
+
+    # -- the app id among the tags of a run -------------------------------------------------------
+
+    def generate(self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any) -> LLMResult:
+        """As LangChain's, with the app id among the run's tags."""
+        tags = with_tag(tags, self._app_id(kwargs))
+        return super().generate(messages, *args, tags=tags, **kwargs)
+
+    async def agenerate(
+        self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """As LangChain's, with the app id among the run's tags."""
+        tags = with_tag(tags, self._app_id(kwargs))
+        return await super().agenerate(messages, *args, tags=tags, **kwargs)
+
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        """As LangChain's, with the app id among the run's tags."""
+        return super().stream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
+
+    def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As LangChain's, with the app id among the run's tags."""
+        return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
+
+    # -- tools and structured output --------------------------------------------------------------
+
+    def bind_tools(
+        self,
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: Mapping[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools to the model.
+
+        Args:
+            tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and
+                Lunos' own `{"type": "web_search"}`.
+            tool_choice: "auto", "none", "any" or True (some tool), a tool's name, or a dict.
+            strict: ask for arguments that keep to the schema exactly.
+            parallel_tool_calls: whether the model may ask for several calls at once.
+            response_format: a schema, or a `response_format` as the wire has it.
+            **kwargs: bound as well.
+
+        Raises:
+            ValueError: a `tool_choice` that is none of the tools.
+
+        Example:
+            >>> from langchain_lunos import ChatLunos
+            >>> def weather(city: str) -> str:
+            ...     '''The weather in a city.'''
+            ...     return "sunny"
+            >>> llm = ChatLunos(
+            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
+            ... )
+            >>> llm.bind_tools([weather]).invoke("Weather in 'Rome'?").tool_calls[0]["args"]
+            {'city': 'Rome'}
+        """
+        wire = to_wire_tools(tools, strict=strict)
+        if wire:
+            kwargs["tools"] = wire
+        choice = to_wire_choice(tool_choice, wire)
+        if choice is not None:
+            kwargs["tool_choice"] = choice
+        if parallel_tool_calls is not None:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if response_format is not None:
+            kwargs["response_format"] = _structured.to_response_format(response_format, strict)
+        return super().bind(**kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Any = None,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answers in the form of a schema.
+
+        Args:
+            schema: a pydantic class, TypedDict, JSON schema, or function schema; may be `None` with
+                `method="json_mode"`.
+            method: "json_schema" (the server keeps the model to the schema), "function_calling" (a
+                forced tool call), "json_mode" (any JSON; say in the prompt which). When not given:
+                "json_schema" where the model's profile says that it can, else "function_calling".
+            include_raw: give `{"raw", "parsed", "parsing_error"}` and do not raise on bad answers.
+            strict: ask for exactly the schema.
+            **kwargs: bound to the model.
+
+        Returns:
+            A runnable that gives pydantic objects for a pydantic class, else dicts.
+
+        Raises:
+            ValueError: an unknown method, or one that lacks its schema. When run:
+            LunosRefusalError: the model refused.
+            LunosTruncatedError: the answer was cut at `max_tokens`.
+
+        Example:
+            >>> from pydantic import BaseModel
+            >>> from langchain_lunos import ChatLunos
+            >>> class City(BaseModel):
+            ...     name: str
+            >>> llm = ChatLunos(
+            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
+            ... )
+            >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
+            City(name='Rome')
+        """
+        chosen = method or self._structured_method()
+        _structured.check_arguments(schema, chosen, strict)
+        bound = {**_structured.to_bind(schema, chosen, strict), **kwargs}
+        if chosen == "function_calling":
+            bound.setdefault("parallel_tool_calls", False)
+            llm = self.bind_tools([schema], strict=strict, **bound)
+        else:
+            llm = self.bind(**bound)
+        parser = _structured.to_parser(schema, chosen)
+        return _structured.with_raw(llm, parser) if include_raw else llm | parser
+
+    def _structured_method(self) -> str:
+        profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer
+        return "json_schema" if profile.get("structured_output") else "function_calling"
+
+
+make_loadable(ChatLunos)
+
+# `model`, and the fields that are settings of ours, are not among them.
+_WIRE_FIELDS = tuple(
+    name for name in ChatLunos.model_fields if name in params.CHAT and name != "tools"
+)
+
+_NOT_ON_THE_WIRE = ("stream", "stream_usage", "strict", "ls_structured_output_format")
+
+
+def _as_list(stop: list[str] | str | None) -> list[str] | None:
+    return [stop] if isinstance(stop, str) else stop
+
+
+def _images_in(chunk: ChatGenerationChunk) -> int:
+    return len(chunk.message.additional_kwargs.get("images") or ())

@@ -1,0 +1,136 @@
+"""`LunosEmbeddings`: any embedding model behind Lunos, as LangChain embeddings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
+
+from langchain_core.embeddings import Embeddings
+from pydantic import Field
+
+from langchain_lunos._concurrency import map_in_tasks, map_in_threads
+from langchain_lunos._connection import LunosConnection
+from lunos_core.embeddings import Embeddings as Answer
+from lunos_core.embeddings import embedding_request
+from lunos_core.request import Request
+
+__all__ = ["LunosEmbeddings"]
+
+T = TypeVar("T")
+
+
+class LunosEmbeddings(LunosConnection, Embeddings):
+    """An embedding model behind Lunos.
+
+    Texts are sent as they are: no tokenizer, no download, newlines kept. Batches go out several at
+    a time and come back in order; an answer with a vector too few is refused.
+
+    Example:
+        >>> from langchain_lunos import LunosEmbeddings
+        >>> embeddings = LunosEmbeddings(
+        ...     model="lunos/scripted-embedding",
+        ...     api_key=gateway.api_key,
+        ...     base_url=gateway.base_url,
+        ... )
+        >>> vectors = embeddings.embed_documents(["one text", "another"])
+        >>> len(vectors), len(vectors[0]) == len(embeddings.embed_query("a question"))
+        (2, True)
+
+    Raises:
+        LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
+    """
+
+    model: str = Field(alias="model_name")
+    """The model's id, such as "openai/text-embedding-3-small"."""
+    dimensions: int | None = Field(default=None, ge=1)
+    """How long the vectors shall be, where the model can choose."""
+    chunk_size: int = Field(default=256, ge=1)
+    """How many texts go into one request."""
+    max_concurrency: int = Field(default=4, ge=1)
+    """How many requests are under way at once."""
+    encoding_format: Literal["base64", "float"] | None = None
+    """How vectors travel; base64 when not given, a quarter of the bytes. Either is read."""
+    user: str | None = None
+    """Your end user's id, for the provider's abuse checks."""
+    extra_body: dict[str, Any] | None = None
+    """Fields for the body that this class does not know."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """The same; kept apart because LangChain's users know both names."""
+    show_progress_bar: bool = False
+    """Show one while embedding; needs tqdm."""
+
+    @property
+    def model_name(self) -> str:
+        """`model`, under the name that LlamaIndex' users know."""
+        return self.model
+
+    def embed_documents(self, texts: list[str], **kwargs: Any) -> list[list[float]]:
+        """The vectors of texts, in their order.
+
+        Args:
+            texts: any number; none gives none, without a request.
+            **kwargs: `chunk_size` and the wire's parameters, for this call; `app_id` too.
+
+        Raises:
+            TypeError: a text that is no `str`.
+            LunosError: the call failed, or the answer has too few vectors.
+        """
+        batches = self._batches(texts, kwargs)
+        answers = map_in_threads(self.client.send, batches, self.max_concurrency)
+        return [
+            vector for answer in self._progress(answers, len(batches)) for vector in answer.vectors
+        ]
+
+    async def aembed_documents(self, texts: list[str], **kwargs: Any) -> list[list[float]]:
+        """`embed_documents`, awaited."""
+        batches = self._batches(texts, kwargs)
+        bar = iter(self._progress(range(len(batches)), len(batches)))
+
+        async def send(batch: Request[Answer]) -> Answer:
+            answer = await self.async_client.send(batch)
+            next(bar, None)
+            return answer
+
+        answers = await map_in_tasks(send, batches, self.max_concurrency)
+        next(bar, None)
+        return [vector for answer in answers for vector in answer.vectors]
+
+    def embed_query(self, text: str, **kwargs: Any) -> list[float]:
+        """The vector of one text."""
+        return self.embed_documents([text], **kwargs)[0]
+
+    async def aembed_query(self, text: str, **kwargs: Any) -> list[float]:
+        """`embed_query`, awaited."""
+        return (await self.aembed_documents([text], **kwargs))[0]
+
+    def _batches(self, texts: Iterable[str], kwargs: dict[str, Any]) -> list[Request[Answer]]:
+        """The requests, all made before any is sent: bad input costs nothing."""
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of str: for one text there is embed_query")
+        found: dict[str, Any] = {
+            "model": self.model,
+            "app_id": self.app_id,
+            "dimensions": self.dimensions,
+            "encoding_format": self.encoding_format,
+            "user": self.user,
+            "extra_body": self.extra_body,
+            **self.model_kwargs,
+            **kwargs,
+        }
+        size = found.pop("chunk_size", None) or self.chunk_size
+        several = list(texts)
+        return [
+            embedding_request(several[start : start + size], **found)
+            for start in range(0, len(several), size)
+        ]
+
+    def _progress(self, steps: Iterable[T], total: int) -> Iterable[T]:
+        if not self.show_progress_bar:
+            return steps
+        try:
+            tqdm = importlib.import_module("tqdm.auto").tqdm
+        except ImportError:
+            raise ImportError("show_progress_bar=True needs tqdm: pip install tqdm") from None
+        bar: Iterable[T] = tqdm(steps, total=total, desc="Embedding")
+        return bar

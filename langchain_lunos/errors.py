@@ -1,0 +1,176 @@
+"""Errors that are both: the core's, and the one that LangChain's own machinery knows.
+
+`with_retry`, `with_fallbacks` and the agents' middleware look for LangChain's `ModelError` tree;
+code that knows Lunos looks for the core's. Each class here has a parent in either, and each call of
+the adapters raises these.
+
+```
+lunos_core                     LangChain                     here
+LunosConnectionError           ModelConnectionError          LunosConnectionError
+LunosTimeoutError              ModelTimeoutError             LunosTimeoutError
+LunosResponseError             ModelAPIError                 LunosResponseError
+LunosStreamInterruptedError    ModelConnectionError          LunosStreamInterruptedError
+LunosAPIError                  ModelError                    LunosAPIError
+LunosBadRequestError           ModelInvalidRequestError      LunosBadRequestError
+LunosContextOverflowError      ContextOverflowError          LunosContextOverflowError
+LunosAuthenticationError       ModelAuthenticationError      LunosAuthenticationError
+LunosPaymentError              ModelError                    LunosPaymentError
+LunosPermissionError           ModelPermissionDeniedError    LunosPermissionError
+LunosNotFoundError             ModelNotFoundError            LunosNotFoundError
+LunosConflictError             ModelAPIError                 LunosConflictError
+LunosRateLimitError            ModelRateLimitError           LunosRateLimitError
+LunosServerError               ModelAPIError                 LunosServerError
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import langchain_core.exceptions as framework
+from langchain_core.exceptions import LangChainException, OutputParserException
+
+from lunos_core import errors as core
+from lunos_core._call import ErrorMap
+from lunos_core.errors import LunosConfigError, LunosError
+
+__all__ = [
+    "LANGCHAIN_ERRORS",
+    "LunosConfigError",
+    "LunosError",
+    "LunosRefusalError",
+    "LunosTruncatedError",
+]
+
+if TYPE_CHECKING:
+    from langchain_core.exceptions import (
+        ContextOverflowError,
+        ModelAPIError,
+        ModelAuthenticationError,
+        ModelConnectionError,
+        ModelError,
+        ModelInvalidRequestError,
+        ModelNotFoundError,
+        ModelPermissionDeniedError,
+        ModelRateLimitError,
+        ModelTimeoutError,
+    )
+else:
+
+    def _known(name: str) -> type[Exception]:
+        """LangChain's class; their ancestor where the installed core is older than the tree."""
+        return getattr(framework, name, LangChainException)
+
+    ContextOverflowError = _known("ContextOverflowError")
+    ModelAPIError = _known("ModelAPIError")
+    ModelAuthenticationError = _known("ModelAuthenticationError")
+    ModelConnectionError = _known("ModelConnectionError")
+    ModelError = _known("ModelError")
+    ModelInvalidRequestError = _known("ModelInvalidRequestError")
+    ModelNotFoundError = _known("ModelNotFoundError")
+    ModelPermissionDeniedError = _known("ModelPermissionDeniedError")
+    ModelRateLimitError = _known("ModelRateLimitError")
+    ModelTimeoutError = _known("ModelTimeoutError")
+
+
+class LunosConnectionError(core.LunosConnectionError, ModelConnectionError):
+    """No answer came: refused, dropped, DNS, TLS."""
+
+
+class LunosTimeoutError(core.LunosTimeoutError, LunosConnectionError, ModelTimeoutError):
+    """No answer came in time."""
+
+
+class LunosResponseError(core.LunosResponseError, ModelAPIError):
+    """A successful status, but an answer that makes no sense."""
+
+
+class LunosStreamInterruptedError(
+    core.LunosStreamInterruptedError, LunosResponseError, ModelConnectionError
+):
+    """A stream ended before the answer did; `partial` is an `AIMessage` with what had come."""
+
+
+class LunosAPIError(core.LunosAPIError, ModelError):
+    """The server answered with an error."""
+
+
+class LunosBadRequestError(core.LunosBadRequestError, LunosAPIError, ModelInvalidRequestError):
+    """The server refused the request (400, 422 and other 4xx)."""
+
+
+class LunosContextOverflowError(
+    core.LunosContextOverflowError, LunosBadRequestError, ContextOverflowError
+):
+    """The prompt is longer than the model's window."""
+
+
+class LunosAuthenticationError(
+    core.LunosAuthenticationError, LunosAPIError, ModelAuthenticationError
+):
+    """401: the key is missing or wrong."""
+
+
+class LunosPaymentError(core.LunosPaymentError, LunosAPIError):
+    """402: the account has no balance left; trying again does not help."""
+
+
+class LunosPermissionError(core.LunosPermissionError, LunosAPIError, ModelPermissionDeniedError):
+    """403: this key may not do that."""
+
+
+class LunosNotFoundError(core.LunosNotFoundError, LunosAPIError, ModelNotFoundError):
+    """404: no such route or model."""
+
+
+class LunosConflictError(core.LunosConflictError, LunosAPIError, ModelAPIError):
+    """409: the request met another one."""
+
+    is_retryable = True
+
+
+class LunosRateLimitError(core.LunosRateLimitError, LunosAPIError, ModelRateLimitError):
+    """429: too many requests; see `retry_after`."""
+
+    is_retryable = True
+
+
+class LunosServerError(core.LunosServerError, LunosAPIError, ModelAPIError):
+    """The server failed (408, 425 or ≥ 500)."""
+
+    is_retryable = True
+
+
+class LunosRefusalError(OutputParserException):
+    """The model refused, where a structured answer was asked for."""
+
+
+class LunosTruncatedError(OutputParserException):
+    """The answer was cut before its end, where a structured answer was asked for."""
+
+
+def _partial_message(completion: Any) -> Any:
+    from langchain_lunos._messages_out import to_message
+
+    return to_message(completion, completion.choices[0]) if completion.choices else None
+
+
+LANGCHAIN_ERRORS = ErrorMap(
+    types={
+        core.LunosConnectionError: LunosConnectionError,
+        core.LunosTimeoutError: LunosTimeoutError,
+        core.LunosResponseError: LunosResponseError,
+        core.LunosStreamInterruptedError: LunosStreamInterruptedError,
+        core.LunosAPIError: LunosAPIError,
+        core.LunosBadRequestError: LunosBadRequestError,
+        core.LunosContextOverflowError: LunosContextOverflowError,
+        core.LunosAuthenticationError: LunosAuthenticationError,
+        core.LunosPaymentError: LunosPaymentError,
+        core.LunosPermissionError: LunosPermissionError,
+        core.LunosNotFoundError: LunosNotFoundError,
+        core.LunosConflictError: LunosConflictError,
+        core.LunosRateLimitError: LunosRateLimitError,
+        core.LunosServerError: LunosServerError,
+    },
+    partial=_partial_message,
+)

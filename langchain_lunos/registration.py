@@ -1,0 +1,41 @@
+"""`register()`: teach LangChain's own factories the provider "lunos"."""
+
+from __future__ import annotations
+
+
+def register() -> None:
+    """Make `init_chat_model("lunos:openai/gpt-4o")` and `init_embeddings("lunos:…")` work.
+
+    LangChain's factories know their providers from tables and have no call to add one, so this
+    writes into the tables. It is yours to call: nothing is registered on import.
+
+    Raises:
+        ImportError: `langchain` is not installed.
+        RuntimeError: this version of LangChain keeps its tables elsewhere.
+
+    Example:
+        >>> import langchain_lunos
+        >>> langchain_lunos.register()
+        >>> from langchain.chat_models import init_chat_model
+        >>> llm = init_chat_model(
+        ...     "lunos:lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
+        ... )
+        >>> type(llm).__name__
+        'ChatLunos'
+    """
+    try:
+        from langchain.chat_models import base as chat_models
+        from langchain.embeddings import base as embeddings
+    except ImportError:
+        raise ImportError("register() needs LangChain's factories: pip install langchain") from None
+    for module, name in ((chat_models, "ChatLunos"), (embeddings, "LunosEmbeddings")):
+        table = getattr(module, "_BUILTIN_PROVIDERS", None)
+        if not isinstance(table, dict):
+            raise RuntimeError(
+                f"{module.__name__} has no table of providers here: this version of LangChain is "
+                f"not known; use {name} itself"
+            )
+        example = table.get("openai")
+        entry = ("langchain_lunos", name)
+        # newer tables hold a third entry, the function that makes the object
+        table["lunos"] = entry if example is None else (*entry, *example[2:])

@@ -1,0 +1,81 @@
+"""The parts of a message's content, as the wire has them.
+
+Source of the format: OpenAI's content parts, with OpenRouter's `video_url` and `file_data` by URL.
+Both adapters build their parts here, so that both send the same thing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_AUDIO_FORMATS = {
+    "wav": "wav",
+    "x-wav": "wav",
+    "wave": "wav",
+    "vnd.wave": "wav",
+    "mp3": "mp3",
+    "mpeg": "mp3",
+    "mpeg3": "mp3",
+    "x-mp3": "mp3",
+}
+
+
+def data_url(data: str, mime_type: str) -> str:
+    """A `data:` URL from base64 text and its media type."""
+    return f"data:{mime_type};base64,{data}"
+
+
+def text_part(text: str) -> dict[str, Any]:
+    """A piece of text."""
+    return {"type": "text", "text": text}
+
+
+def image_part(url: str, detail: str | None = None) -> dict[str, Any]:
+    """An image, by https or `data:` URL; `detail` is "low", "high" or "auto"."""
+    image = {"url": check_url(url, "image_url")}
+    return {
+        "type": "image_url",
+        "image_url": image if detail is None else image | {"detail": detail},
+    }
+
+
+def file_part(url: str, filename: str) -> dict[str, Any]:
+    """A document (mostly PDF), by https or `data:` URL."""
+    return {"type": "file", "file": {"filename": filename, "file_data": check_url(url, "file")}}
+
+
+def audio_part(data: str, format_or_mime: str) -> dict[str, Any]:
+    """Sound, as bare base64; the wire carries WAV and MP3.
+
+    Raises:
+        ValueError: another format.
+    """
+    name = format_or_mime.lower().removeprefix("audio/").split(";")[0]
+    if name not in _AUDIO_FORMATS:
+        raise ValueError(
+            f"audio of type {format_or_mime!r} cannot be sent: the wire carries wav and mp3, "
+            "so convert it first"
+        )
+    return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO_FORMATS[name]}}
+
+
+def video_part(url: str) -> dict[str, Any]:
+    """A video, by https or `data:` URL."""
+    return {"type": "video_url", "video_url": {"url": check_url(url, "video_url")}}
+
+
+def check_url(url: Any, what: str) -> str:
+    """The URL, if the wire can carry it.
+
+    Raises:
+        TypeError: it is no `str`.
+        ValueError: it is neither http(s) nor `data:` (a local path, say).
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"the URL of a {what} part must be a str, not {type(url).__name__}")
+    if not url.lower().startswith(("https://", "http://", "data:")):
+        raise ValueError(
+            f"the URL of a {what} part must begin with https:// or data:, not {url[:40]!r}: "
+            "read a local file and send it as base64"
+        )
+    return url

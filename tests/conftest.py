@@ -1,0 +1,94 @@
+"""What every test may use: the local gateway, a clean environment, and both clients at once."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from lunos_core import AsyncClient, AsyncStream, Client, Config
+from lunos_local import LocalGateway
+
+KEY = "sk-test-4f9a1c"
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[LocalGateway]:
+    """The local gateway with its scripted and misbehaving models."""
+    with LocalGateway() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("LUNOS_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _names_in_docstrings(request: pytest.FixtureRequest) -> None:
+    # `pytest --doctest-modules`; `tests/core/test_docstrings.py` gives the same name by itself
+    if isinstance(request.node, pytest.DoctestItem):
+        names = request.getfixturevalue("doctest_namespace")
+        names["gateway"] = request.getfixturevalue("gateway")
+
+
+class Both:
+    """One case through `Client` and through `AsyncClient`: a test awaits, whichever it is."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.is_async = kind == "async"
+        self._to_close: list[Any] = []
+
+    def client(self, wire: Any = None, **settings: Any) -> Any:
+        """A client whose requests are answered by `wire`, a callable, or by a real server."""
+        own = {name: settings.pop(name) for name in ("errors", "observers") if name in settings}
+        if wire is not None:
+            own["http_client"] = self.http_client(wire)
+        config = Config(**{"api_key": KEY, "base_url": "http://lunos.test", **settings})
+        return self.closing((AsyncClient if self.is_async else Client)(config, **own))
+
+    def http_client(self, wire: Any) -> Any:
+        kind = httpx.AsyncClient if self.is_async else httpx.Client
+        return self.closing(kind(transport=httpx.MockTransport(wire)))
+
+    def closing(self, client: Any) -> Any:
+        """The same, closed when the test is over."""
+        self._to_close.append(client)
+        return client
+
+    async def __call__(self, result: Any) -> Any:
+        """`await both(client.send(request))`."""
+        return await result if inspect.isawaitable(result) else result
+
+    async def each(self, stream: Any) -> AsyncIterator[Any]:
+        """`async for chunk in both.each(stream)`."""
+        if isinstance(stream, AsyncStream):
+            async for chunk in stream:
+                yield chunk
+        else:
+            for chunk in stream:
+                yield chunk
+
+    async def chunks(self, client: Any, request: Any) -> list[Any]:
+        """All the chunks of a stream."""
+        stream = await self(client.stream(request))
+        return [chunk async for chunk in self.each(stream)]
+
+    async def close(self) -> None:
+        for client in reversed(self._to_close):
+            await self(client.aclose() if hasattr(client, "aclose") else client.close())
+
+
+@pytest.fixture(params=["sync", "async"])
+async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
+    """Runs the test twice, through each client."""
+    case = Both(request.param)
+    yield case
+    await case.close()

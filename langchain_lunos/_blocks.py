@@ -6,6 +6,7 @@ would number them by position, and a tool call (0) that follows text (0) would b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -15,7 +16,7 @@ from langchain_core.messages.block_translators import register_translator
 from langchain_lunos._messages_out import PROVIDER
 
 _INVALID = ("id", "name", "args", "error")
-_ON_LAST_CHUNK = {"audio", "reasoning_details"}  # of a stream, besides metadata
+_ON_LAST_CHUNK = {"audio", "reasoning_details", "refusal"}  # of a stream, besides metadata
 _REFUSAL_IS_STANDARD = hasattr(blocks, "RefusalContentBlock")  # langchain-core 1.7.5 and newer
 
 
@@ -58,14 +59,14 @@ def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
 
     if extra.get("reasoning_content"):
         add("lc_rsn_0", {"type": "reasoning", "reasoning": extra["reasoning_content"]})
-    citations = [_citation(annotation) for annotation in extra.get("annotations") or ()]
+    citations = text_annotations(extra.get("annotations") or ())
     if message.content or citations:
         text: dict[str, Any] = {"type": "text", "text": message.content}
         add("lc_txt_0", text | {"annotations": citations} if citations else text)
     for at, image in enumerate(extra.get("images") or ()):
-        add(f"lc_img_{image.get('index', at)}", _image(image))
+        add(f"lc_img_{image.get('index', at)}", image_block(str(image["image_url"]["url"])))
     if extra.get("audio"):
-        add("lc_aud_0", _audio(extra["audio"]))
+        add("lc_aud_0", audio_block(extra["audio"]))
     if extra.get("refusal"):
         refusal = {"type": "refusal", "refusal": extra["refusal"]}
         if not _REFUSAL_IS_STANDARD:
@@ -74,20 +75,26 @@ def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _image(image: dict[str, Any]) -> dict[str, Any]:
-    url = str(image["image_url"]["url"])
+def image_block(url: str) -> dict[str, Any]:
+    """A generated image, from its https or `data:` URL."""
     if url.startswith("data:"):
         mime, _, data = url.removeprefix("data:").partition(";base64,")
         return {"type": "image", "base64": data, "mime_type": mime}
     return {"type": "image", "url": url}
 
 
-def _audio(audio: dict[str, Any]) -> dict[str, Any]:
+def audio_block(audio: dict[str, Any]) -> dict[str, Any]:
+    """What the model said, from the wire's `audio`; the wire does not name its format."""
     block: dict[str, Any] = {"type": "audio"}
     if audio.get("data"):
         block["base64"] = audio["data"]
     others = {name: value for name, value in audio.items() if name != "data"}
     return block | {"extras": others} if others else block
+
+
+def text_annotations(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The wire's annotations as those of a text block."""
+    return [_citation(annotation) for annotation in annotations]
 
 
 def _citation(annotation: dict[str, Any]) -> dict[str, Any]:

@@ -64,8 +64,6 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
     extra = _additional_kwargs(said)
     if said.reasoning:
         extra["reasoning_content"] = said.reasoning
-    if said.refusal:
-        extra["refusal"] = said.refusal
     if said.images:
         extra["images"] = [_image(url, at) for at, url in enumerate(said.images)]
     if said.annotations:
@@ -222,8 +220,6 @@ def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if delta.reasoning:
         extra["reasoning_content"] = delta.reasoning
-    if delta.refusal:
-        extra["refusal"] = delta.refusal
     if delta.images:
         extra["images"] = [_image(url, images_before + at) for at, url in enumerate(delta.images)]
     if delta.annotations:
@@ -236,7 +232,12 @@ def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:
 
 def _additional_kwargs(said: Message) -> dict[str, Any]:
     """What only makes sense whole: in a stream it is on the last chunk."""
-    return {"reasoning_details": said.reasoning_details} if said.reasoning_details else {}
+    extra: dict[str, Any] = {}
+    if said.reasoning_details:
+        extra["reasoning_details"] = said.reasoning_details
+    if said.refusal:  # LangChain's v3 stream would keep the last piece of it alone
+        extra["refusal"] = said.refusal
+    return extra
 
 
 def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -13,17 +13,18 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from pydantic import Field, model_validator
+from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_lunos import _blocks as _blocks  # registers the translator of content blocks
 from langchain_lunos import _structured
-from langchain_lunos._connection import LunosConnection
+from langchain_lunos._events import Event, EventBuilder
 from langchain_lunos._messages_in import to_wire
 from langchain_lunos._messages_out import to_chunk, to_result
+from langchain_lunos._model import LunosModel, RunManager
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_choice, to_wire_tools
 from langchain_lunos._tracing import config_with_tag, ls_params, with_tag
-from lunos_core import __version__, params
+from lunos_core import params
 from lunos_core.answers import Chunk, Completion
 from lunos_core.chat import chat_request, chat_stream_request
 from lunos_core.request import Request, StreamRequest
@@ -31,7 +32,7 @@ from lunos_core.request import Request, StreamRequest
 __all__ = ["ChatLunos"]
 
 
-class ChatLunos(LunosConnection, BaseChatModel):
+class ChatLunos(LunosModel, BaseChatModel):
     """A chat model behind Lunos.
 
     Every parameter of the wire is a field, and each may be given anew for one call
@@ -56,34 +57,14 @@ class ChatLunos(LunosConnection, BaseChatModel):
         TypeError: an argument that is not known; the text says where it may go.
     """
 
-    model: str = Field(alias="model_name")
-    """The model's id, such as "openai/gpt-4o"."""
-    temperature: float | None = None
-    """Sampling temperature, 0 to 2."""
-    max_tokens: int | None = None
-    """The most tokens to generate."""
+    _checks = params.CHAT
+
     max_completion_tokens: int | None = None
-    """The same under OpenAI's newer name, which counts reasoning as well."""
-    top_p: float | None = None
-    """Nucleus sampling, 0 to 1."""
-    presence_penalty: float | None = None
-    """-2 to 2: above 0, new subjects are preferred."""
-    frequency_penalty: float | None = None
-    """-2 to 2: above 0, repetition is avoided."""
-    n: int | None = None
-    """How many answers to generate; not with streaming."""
-    seed: int | None = None
-    """For answers that repeat, as far as the provider can."""
-    stop: list[str] | str | None = Field(default=None, alias="stop_sequences")
-    """Where to stop; a call's own `stop` replaces it."""
+    """`max_tokens` under OpenAI's newer name, which counts reasoning as well."""
     logprobs: bool | None = None
     """Give the log probabilities of the tokens, in `response_metadata["logprobs"]`."""
     top_logprobs: int | None = None
     """How many alternatives for each token, 0 to 20; needs `logprobs`."""
-    logit_bias: dict[str, float] | None = None
-    """Token id to bias, -100 to 100."""
-    user: str | None = None
-    """Your end user's id, for the provider's abuse checks."""
     reasoning: dict[str, Any] | None = None
     """How much to think: `{"effort": "low" | "medium" | "high"}` or `{"max_tokens": …}`, and maybe
     `"exclude": True` to keep the thought out of the answer."""
@@ -99,64 +80,12 @@ class ChatLunos(LunosConnection, BaseChatModel):
     """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read."""
     parallel_tool_calls: bool | None = None
     """Whether the model may ask for several tool calls at once; sent with tools alone."""
-    observability: bool | None = None
-    """True: Lunos keeps request and answer beside the query log row."""
-    fallback_model: str | None = None
-    """The model to ask once when `model` fails for good and nothing was delivered."""
-    extra_body: dict[str, Any] | None = None
-    """Fields for the body that this class does not know."""
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """The same; kept apart because LangChain's users know both names."""
-    streaming: bool = False
-    """Stream behind `invoke` as well."""
-    stream_usage: bool = True
-    """Ask for the usage of streams."""
-
-    @model_validator(mode="after")
-    def _check_parameters(self) -> Self:
-        params.check_params(self._default_params, params.CHAT)
-        if self.streaming and (self.n or 1) > 1:
-            raise ValueError("n must be 1 with streaming: LangChain's streams carry one answer")
-        return self
-
-    @model_validator(mode="after")
-    def _set_lunos_version(self) -> Self:
-        add_version = getattr(self, "_add_version", None)  # langchain-core 1.4 and newer
-        if add_version is not None:
-            add_version("lunos-integrations", __version__)
-        return self
 
     # -- what LangChain asks about the model ------------------------------------------------------
 
     @property
-    def model_name(self) -> str:
-        """`model`, under the name that it has in ChatOpenAI."""
-        return self.model
-
-    @property
     def _llm_type(self) -> str:
         return "lunos-chat"
-
-    @property
-    def _default_params(self) -> dict[str, Any]:
-        """The wire's parameters that are set."""
-        values = self.__dict__
-        found = {name: values[name] for name in _WIRE_FIELDS if values.get(name) is not None}
-        return {**self.model_kwargs, **found}
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "base_url": self._config.base_url, **self._default_params}
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """The key is dumped by name."""
-        return {"api_key": "LUNOS_API_KEY"}
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """`dumps` and `load` work."""
-        return True
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
@@ -262,42 +191,48 @@ class ChatLunos(LunosConnection, BaseChatModel):
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Event]:
+        """The events of `stream_events(version="v3")`; LangChain calls it where it is there."""
+        events = EventBuilder(_message_id(run_manager))
+        with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
+            for chunk in stream:
+                if run_manager and chunk.text:
+                    run_manager.on_llm_new_token(chunk.text)
+                yield from events.feed(chunk)
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Event]:
+        events = EventBuilder(_message_id(run_manager))
+        request = self._stream_request(messages, stop, kwargs)
+        async with await self.async_client.stream(request) as stream:
+            async for chunk in stream:
+                if run_manager and chunk.text:
+                    await run_manager.on_llm_new_token(chunk.text)
+                for event in events.feed(chunk):
+                    yield event
+
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> Request[Completion]:
-        return chat_request(to_wire(messages), **self._call_params(stop, kwargs))
+        found = _without_empty_tools(self._call_params(stop, kwargs))
+        return chat_request(to_wire(messages), **found)
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> StreamRequest[Chunk]:
-        found = self._call_params(stop, kwargs)
-        if found.get("n", 1) > 1:
-            raise ValueError("n must be 1 when streaming: LangChain's streams carry one answer")
-        if not kwargs.get("stream_usage", self.stream_usage):
-            found.setdefault("stream_options", {})
+        found = _without_empty_tools(self._stream_params(stop, kwargs))
         return chat_stream_request(to_wire(messages), **found)
-
-    def _call_params(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """One call's parameters: what the call says wins over the constructor."""
-        found = {"model": self.model, **self._default_params, **kwargs}
-        if stop is not None:
-            found["stop"] = stop
-        found["app_id"] = self._app_id(kwargs)
-        if self.extra_body:
-            found["extra_body"] = {**self.extra_body, **(kwargs.get("extra_body") or {})}
-        for name in _NOT_ON_THE_WIRE:
-            found.pop(name, None)
-        if not found.get("stop"):
-            found.pop("stop", None)
-        if not found.get("tools"):
-            # create_agent binds an empty list, which strict servers refuse
-            for name in ("tools", "tool_choice", "parallel_tool_calls"):
-                found.pop(name, None)
-        return found
-
-    def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
-        app_id: str | None = kwargs.get("app_id") or self.app_id
-        return app_id
 
     # -- the app id among the tags of a run -------------------------------------------------------
 
@@ -432,12 +367,17 @@ class ChatLunos(LunosConnection, BaseChatModel):
 
 make_loadable(ChatLunos)
 
-# `model`, and the fields that are settings of ours, are not among them.
-_WIRE_FIELDS = tuple(
-    name for name in ChatLunos.model_fields if name in params.CHAT and name != "tools"
-)
 
-_NOT_ON_THE_WIRE = ("stream", "stream_usage", "strict", "ls_structured_output_format")
+def _without_empty_tools(found: dict[str, Any]) -> dict[str, Any]:
+    """create_agent binds an empty list, which strict servers refuse."""
+    if not found.get("tools"):
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            found.pop(name, None)
+    return found
+
+
+def _message_id(run_manager: RunManager) -> str:
+    return f"{LC_ID_PREFIX}-{run_manager.run_id}" if run_manager else ""
 
 
 def _as_list(stop: list[str] | str | None) -> list[str] | None:

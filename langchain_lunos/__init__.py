@@ -5,9 +5,10 @@ Names are loaded when they are first used, so that an application pays for what 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lunos_core._lazy import lazy_names
 
 if importlib.util.find_spec("langchain_core") is None:
     raise ImportError(
@@ -16,30 +17,28 @@ if importlib.util.find_spec("langchain_core") is None:
     )
 
 if TYPE_CHECKING:
-    from langchain_lunos.chat_models import ChatLunos
-    from langchain_lunos.embeddings import LunosEmbeddings
-    from langchain_lunos.errors import (
-        LunosAPIError,
-        LunosAuthenticationError,
-        LunosBadRequestError,
-        LunosConfigError,
-        LunosConflictError,
-        LunosConnectionError,
-        LunosContextOverflowError,
-        LunosError,
-        LunosNotFoundError,
-        LunosPaymentError,
-        LunosPermissionError,
-        LunosRateLimitError,
-        LunosRefusalError,
-        LunosResponseError,
-        LunosServerError,
-        LunosStreamInterruptedError,
-        LunosTimeoutError,
-        LunosTruncatedError,
-    )
-    from langchain_lunos.llms import LunosLLM
-    from langchain_lunos.registration import register
+    from langchain_lunos.chat_models import ChatLunos as ChatLunos
+    from langchain_lunos.embeddings import LunosEmbeddings as LunosEmbeddings
+    from langchain_lunos.errors import LunosAPIError as LunosAPIError
+    from langchain_lunos.errors import LunosAuthenticationError as LunosAuthenticationError
+    from langchain_lunos.errors import LunosBadRequestError as LunosBadRequestError
+    from langchain_lunos.errors import LunosConfigError as LunosConfigError
+    from langchain_lunos.errors import LunosConflictError as LunosConflictError
+    from langchain_lunos.errors import LunosConnectionError as LunosConnectionError
+    from langchain_lunos.errors import LunosContextOverflowError as LunosContextOverflowError
+    from langchain_lunos.errors import LunosError as LunosError
+    from langchain_lunos.errors import LunosNotFoundError as LunosNotFoundError
+    from langchain_lunos.errors import LunosPaymentError as LunosPaymentError
+    from langchain_lunos.errors import LunosPermissionError as LunosPermissionError
+    from langchain_lunos.errors import LunosRateLimitError as LunosRateLimitError
+    from langchain_lunos.errors import LunosRefusalError as LunosRefusalError
+    from langchain_lunos.errors import LunosResponseError as LunosResponseError
+    from langchain_lunos.errors import LunosServerError as LunosServerError
+    from langchain_lunos.errors import LunosStreamInterruptedError as LunosStreamInterruptedError
+    from langchain_lunos.errors import LunosTimeoutError as LunosTimeoutError
+    from langchain_lunos.errors import LunosTruncatedError as LunosTruncatedError
+    from langchain_lunos.llms import LunosLLM as LunosLLM
+    from langchain_lunos.registration import register as register
 
 _HOMES = {
     "chat_models": ("ChatLunos",),
@@ -67,42 +66,4 @@ _HOMES = {
     "llms": ("LunosLLM",),
     "registration": ("register",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "ChatLunos",
-    "LunosAPIError",
-    "LunosAuthenticationError",
-    "LunosBadRequestError",
-    "LunosConfigError",
-    "LunosConflictError",
-    "LunosConnectionError",
-    "LunosContextOverflowError",
-    "LunosEmbeddings",
-    "LunosError",
-    "LunosLLM",
-    "LunosNotFoundError",
-    "LunosPaymentError",
-    "LunosPermissionError",
-    "LunosRateLimitError",
-    "LunosRefusalError",
-    "LunosResponseError",
-    "LunosServerError",
-    "LunosStreamInterruptedError",
-    "LunosTimeoutError",
-    "LunosTruncatedError",
-    "register",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -7,10 +7,19 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from langchain_lunos.errors import LANGCHAIN_ERRORS
-from lunos_core.config import MISSING_KEY, Config
+from lunos_core.config import MISSING_KEY, Config, Timeout
 from lunos_core.errors import LunosConfigError
 
 if TYPE_CHECKING:
@@ -21,17 +30,19 @@ class LunosConnection(BaseModel):
     """The connection fields, and the clients that are made from them at first use."""
 
     # inputs are hidden: pydantic's messages would print the key
-    model_config = ConfigDict(
-        populate_by_name=True, hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True)
 
-    api_key: SecretStr | None = None
+    api_key: SecretStr | str | None = None
     """The key; `LUNOS_API_KEY` when not given. In no `repr`, dump, trace or log."""
-    base_url: str | None = Field(default=None, alias="api_base")
+    base_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("base_url", "api_base")
+    )
     """With or without `/v1`; `LUNOS_BASE_URL`, else the public service."""
     app_id: str | None = None
     """The application that calls are made for (`X-App-ID`); `LUNOS_APP_ID` when not given."""
-    timeout: Any = Field(default=None, alias="request_timeout")
+    timeout: Timeout | None = Field(
+        default=None, validation_alias=AliasChoices("timeout", "request_timeout")
+    )
     """Seconds for the connect and for each read (default 60), or an `httpx.Timeout`."""
     max_retries: int = 2
     """How often a failed request is made again; 0 makes exactly one request."""
@@ -45,6 +56,12 @@ class LunosConnection(BaseModel):
     _config: Config = PrivateAttr()
     _sync: Any = PrivateAttr(default=None)
     _async: Any = PrivateAttr(default=None)
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _hide_key(cls, key: SecretStr | str | None) -> SecretStr | None:
+        # declared as either, so that a type checker lets plain text in; kept as a secret
+        return SecretStr(key) if isinstance(key, str) else key
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +88,7 @@ class LunosConnection(BaseModel):
         """
         super().__init__(*args, **kwargs)
         self._config = Config.from_env(
-            api_key=None if self.api_key is None else self.api_key.get_secret_value(),
+            api_key=self._plain_key(),
             base_url=self.base_url,
             app_id=self.app_id,
             timeout=self.timeout,
@@ -80,6 +97,10 @@ class LunosConnection(BaseModel):
         )
         if self._config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
+
+    def _plain_key(self) -> str | None:
+        key = self.api_key
+        return key.get_secret_value() if isinstance(key, SecretStr) else key
 
     def model_post_init(self, context: Any, /) -> None:
         """Hand on: pydantic's own for private attributes would end the chain to LangChain's."""
@@ -111,7 +132,11 @@ class LunosConnection(BaseModel):
 def _check_names(cls: type[BaseModel], values: Mapping[str, Any]) -> None:
     """Refuse arguments that are not known: a typo would else be dropped in silence."""
     known = set(cls.model_fields)
-    known |= {field.alias for field in cls.model_fields.values() if field.alias}
+    for field in cls.model_fields.values():
+        if isinstance(field.validation_alias, AliasChoices):
+            known |= {str(choice) for choice in field.validation_alias.choices}
+        elif field.alias:
+            known.add(field.alias)
     for name in values:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)

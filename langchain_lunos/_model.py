@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from langchain_lunos._connection import LunosConnection
 from lunos_core import __version__
@@ -23,7 +23,7 @@ class LunosModel(LunosConnection):
     _wire_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that are parameters of the endpoint."""
 
-    model: str = Field(alias="model_name")
+    model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/gpt-4o"."""
     temperature: float | None = None
     """Sampling temperature, 0 to 2."""
@@ -39,7 +39,9 @@ class LunosModel(LunosConnection):
     """How many answers to generate; not with streaming."""
     seed: int | None = None
     """For answers that repeat, as far as the provider can."""
-    stop: list[str] | str | None = Field(default=None, alias="stop_sequences")
+    stop: list[str] | str | None = Field(
+        default=None, validation_alias=AliasChoices("stop", "stop_sequences")
+    )
     """Where to stop; a call's own `stop` replaces it."""
     logit_bias: dict[str, float] | None = None
     """Token id to bias, -100 to 100."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 from langchain_core.embeddings import Embeddings
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
 from langchain_lunos._connection import LunosConnection
@@ -41,7 +41,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
     """
 
-    model: str = Field(alias="model_name")
+    model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/text-embedding-3-small"."""
     dimensions: int | None = Field(default=None, ge=1)
     """How long the vectors shall be, where the model can choose."""

@@ -6,42 +6,52 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lunos_core._lazy import lazy_names
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lunos_core._secret import Secret
-    from lunos_core.answers import Chunk, Completion, Message, ToolCall
-    from lunos_core.chat import chat_request, chat_stream_request
-    from lunos_core.client import AsyncClient, Client
-    from lunos_core.completions import completion_request, completion_stream_request
-    from lunos_core.config import Config
-    from lunos_core.embeddings import Embeddings, embedding_request
-    from lunos_core.errors import (
-        LunosAPIError,
-        LunosAuthenticationError,
-        LunosBadRequestError,
-        LunosConfigError,
-        LunosConflictError,
-        LunosConnectionError,
-        LunosContextOverflowError,
-        LunosError,
-        LunosNotFoundError,
-        LunosPaymentError,
-        LunosPermissionError,
-        LunosRateLimitError,
-        LunosResponseError,
-        LunosServerError,
-        LunosStreamInterruptedError,
-        LunosTimeoutError,
-    )
-    from lunos_core.ledger import CallRecord, UsageLedger
-    from lunos_core.request import Request, StreamRequest
-    from lunos_core.sdk import AsyncLunos, Lunos
-    from lunos_core.streams import AsyncStream, Stream
-    from lunos_core.usage import Usage
+    from lunos_core._secret import Secret as Secret
+    from lunos_core.answers import Chunk as Chunk
+    from lunos_core.answers import Completion as Completion
+    from lunos_core.answers import Message as Message
+    from lunos_core.answers import ToolCall as ToolCall
+    from lunos_core.chat import chat_request as chat_request
+    from lunos_core.chat import chat_stream_request as chat_stream_request
+    from lunos_core.client import AsyncClient as AsyncClient
+    from lunos_core.client import Client as Client
+    from lunos_core.completions import completion_request as completion_request
+    from lunos_core.completions import completion_stream_request as completion_stream_request
+    from lunos_core.config import Config as Config
+    from lunos_core.embeddings import Embeddings as Embeddings
+    from lunos_core.embeddings import embedding_request as embedding_request
+    from lunos_core.errors import LunosAPIError as LunosAPIError
+    from lunos_core.errors import LunosAuthenticationError as LunosAuthenticationError
+    from lunos_core.errors import LunosBadRequestError as LunosBadRequestError
+    from lunos_core.errors import LunosConfigError as LunosConfigError
+    from lunos_core.errors import LunosConflictError as LunosConflictError
+    from lunos_core.errors import LunosConnectionError as LunosConnectionError
+    from lunos_core.errors import LunosContextOverflowError as LunosContextOverflowError
+    from lunos_core.errors import LunosError as LunosError
+    from lunos_core.errors import LunosNotFoundError as LunosNotFoundError
+    from lunos_core.errors import LunosPaymentError as LunosPaymentError
+    from lunos_core.errors import LunosPermissionError as LunosPermissionError
+    from lunos_core.errors import LunosRateLimitError as LunosRateLimitError
+    from lunos_core.errors import LunosResponseError as LunosResponseError
+    from lunos_core.errors import LunosServerError as LunosServerError
+    from lunos_core.errors import LunosStreamInterruptedError as LunosStreamInterruptedError
+    from lunos_core.errors import LunosTimeoutError as LunosTimeoutError
+    from lunos_core.ledger import CallRecord as CallRecord
+    from lunos_core.ledger import UsageLedger as UsageLedger
+    from lunos_core.request import Request as Request
+    from lunos_core.request import StreamRequest as StreamRequest
+    from lunos_core.sdk import AsyncLunos as AsyncLunos
+    from lunos_core.sdk import Lunos as Lunos
+    from lunos_core.streams import AsyncStream as AsyncStream
+    from lunos_core.streams import Stream as Stream
+    from lunos_core.usage import Usage as Usage
 
 _HOMES = {
     "_secret": ("Secret",),
@@ -75,59 +85,4 @@ _HOMES = {
     "streams": ("AsyncStream", "Stream"),
     "usage": ("Usage",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "AsyncClient",
-    "AsyncLunos",
-    "AsyncStream",
-    "CallRecord",
-    "Chunk",
-    "Client",
-    "Completion",
-    "Config",
-    "Embeddings",
-    "Lunos",
-    "LunosAPIError",
-    "LunosAuthenticationError",
-    "LunosBadRequestError",
-    "LunosConfigError",
-    "LunosConflictError",
-    "LunosConnectionError",
-    "LunosContextOverflowError",
-    "LunosError",
-    "LunosNotFoundError",
-    "LunosPaymentError",
-    "LunosPermissionError",
-    "LunosRateLimitError",
-    "LunosResponseError",
-    "LunosServerError",
-    "LunosStreamInterruptedError",
-    "LunosTimeoutError",
-    "Message",
-    "Request",
-    "Secret",
-    "Stream",
-    "StreamRequest",
-    "ToolCall",
-    "Usage",
-    "UsageLedger",
-    "chat_request",
-    "chat_stream_request",
-    "completion_request",
-    "completion_stream_request",
-    "embedding_request",
-]
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

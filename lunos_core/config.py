@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit, urlunsplit
 
 from lunos_core._secret import Secret
@@ -18,6 +18,7 @@ DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_RETRIES = 2
 
 
+@runtime_checkable
 class TimeoutParts(Protocol):
     """What `httpx.Timeout` has; named here so that no signature needs httpx."""
 

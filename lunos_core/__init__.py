@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 from lunos_core._lazy import lazy_names
 
+# not lazily: a module that is imported later would put itself in the place of its function
+from lunos_core.app import app as app
+from lunos_core.app import current_app_id as current_app_id
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
     from lunos_core.answers import Completion as Completion
     from lunos_core.answers import Message as Message
     from lunos_core.answers import ToolCall as ToolCall
+    from lunos_core.audio import Transcription as Transcription
+    from lunos_core.audio import transcription_request as transcription_request
+    from lunos_core.catalog import AsyncCatalog as AsyncCatalog
+    from lunos_core.catalog import Catalog as Catalog
     from lunos_core.chat import chat_request as chat_request
     from lunos_core.chat import chat_stream_request as chat_stream_request
     from lunos_core.client import AsyncClient as AsyncClient
@@ -43,8 +51,13 @@ if TYPE_CHECKING:
     from lunos_core.errors import LunosServerError as LunosServerError
     from lunos_core.errors import LunosStreamInterruptedError as LunosStreamInterruptedError
     from lunos_core.errors import LunosTimeoutError as LunosTimeoutError
+    from lunos_core.images import GeneratedImage as GeneratedImage
+    from lunos_core.images import Images as Images
+    from lunos_core.images import image_request as image_request
     from lunos_core.ledger import CallRecord as CallRecord
     from lunos_core.ledger import UsageLedger as UsageLedger
+    from lunos_core.models import ModelInfo as ModelInfo
+    from lunos_core.models import models_request as models_request
     from lunos_core.request import Request as Request
     from lunos_core.request import StreamRequest as StreamRequest
     from lunos_core.sdk import AsyncLunos as AsyncLunos
@@ -56,6 +69,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "_secret": ("Secret",),
     "answers": ("Chunk", "Completion", "Message", "ToolCall"),
+    "app": ("app", "current_app_id"),
+    "audio": ("Transcription", "transcription_request"),
+    "catalog": ("AsyncCatalog", "Catalog"),
     "chat": ("chat_request", "chat_stream_request"),
     "client": ("AsyncClient", "Client"),
     "completions": ("completion_request", "completion_stream_request"),
@@ -79,7 +95,9 @@ _HOMES = {
         "LunosStreamInterruptedError",
         "LunosTimeoutError",
     ),
+    "images": ("GeneratedImage", "Images", "image_request"),
     "ledger": ("CallRecord", "UsageLedger"),
+    "models": ("ModelInfo", "models_request"),
     "request": ("Request", "StreamRequest"),
     "sdk": ("AsyncLunos", "Lunos"),
     "streams": ("AsyncStream", "Stream"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     LunosAPIError,
     LunosAuthenticationError,
+    LunosConnectionError,
     LunosError,
+    LunosNotFoundError,
     LunosPaymentError,
     LunosResponseError,
+    LunosStreamInterruptedError,
     LunosTimeoutError,
     error_from_response,
 )
@@ -79,9 +83,11 @@ class Call(Generic[Q]):
     def __init__(
         self, config: Config, request: Q, errors: ErrorMap, observers: Sequence[Observer]
     ) -> None:
-        if not request.public:
-            config.key  # noqa: B018 - a missing key raises here, before anything is sent
+        # a missing key raises here, before anything is sent
+        self._key = None if request.public else config.key
         self.request = request
+        # now, not at the end: a stream may be read outside the `app()` block it was opened in
+        self._app_id = resolve_app_id(config, request)
         self._config = config
         self._errors = errors
         # taken now: a stream may be closed from another context than it was opened in
@@ -102,7 +108,7 @@ class Call(Generic[Q]):
     @property
     def headers(self) -> dict[str, str]:
         """What to send with it."""
-        return request_headers(self._config, self.request)
+        return request_headers(self._config, self.request, key=self._key, app_id=self._app_id)
 
     @property
     def timeout(self) -> Timeout:
@@ -120,16 +126,15 @@ class Call(Generic[Q]):
         Raises:
             LunosAPIError: it does not.
         """
-        secret = None if self.request.public else self._config.key
         if not 200 <= status < 300:
-            raise error_from_response(status, headers, body, secret=secret)
+            raise error_from_response(status, headers, body, secret=self._key)
         return Reply(
             status,
             headers,
             body,
             attempts=self._failed + 1,
             fallback=self._primary_error is not None,
-            secret=secret,
+            secret=self._key,
         )
 
     def first_event(self) -> None:
@@ -158,10 +163,19 @@ class Call(Generic[Q]):
         error.attempts = self._failed
         error.status = error.status or status
         error.model = self.request.model
-        error.app_id = resolve_app_id(self._config, self.request)
+        error.app_id = self._app_id
         error.request_id = error.request_id or headers.get("x-request-id")
         if isinstance(error, LunosAPIError):
             retry = error.status is not None and is_retried_status(error.status)
+        absent = self.request.absent
+        no_route = absent is not None and _is_missing_route(error, status)
+        if absent is not None and no_route:
+            elsewhere = self.request.elsewhere if isinstance(self.request, Request) else None
+            if elsewhere is not None:
+                _log.info("no route %s, asking the other: %s", self.request.path, error)
+                self.request = elsewhere()  # type: ignore[assignment]  # same kind of request
+                return 0.0
+            error, retry = _no_such_route(error, absent), False
         if retry and self._retries_left and not self.delivered:
             self._retries_left -= 1
             delay = retry_delay(
@@ -169,7 +183,8 @@ class Call(Generic[Q]):
             )
             _log.info("attempt %d failed, next in %.2f s: %s", self._failed, delay, error)
             return delay
-        if self.request.fallback is not None and not self.delivered and _is_of_the_model(error):
+        may_help = not self.delivered and not no_route and _is_of_the_model(error)
+        if self.request.fallback is not None and may_help:
             _log.info("model %s failed, asking its fallback: %s", self.request.model, error)
             self._primary_error = error
             self._retries_left = 0  # once more, not once more with all its retries
@@ -189,7 +204,7 @@ class Call(Generic[Q]):
         if not self._observers:
             return
         record = CallRecord(
-            app_id=resolve_app_id(self._config, self.request),
+            app_id=self._app_id,
             model=self.request.model,
             endpoint=self.request.path,
             attempts=self._failed if error is not None else self._failed + 1,
@@ -239,6 +254,8 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
             return []
         if "html" in headers.get("content-type", ""):
             raise reply.nonsense("is no stream")
+        if body.lstrip().startswith((b"data:", b":", b"event:")):
+            return list(self._read(self._decoder.feed(body)))  # events under a wrong content type
         chunk = self._reader.read(body)
         self.first_event()  # an error in place of a stream is no event: it may be tried again
         return [] if chunk is None else [chunk]
@@ -270,18 +287,23 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         """Whether the answer has come to its end, whatever happened to the connection after it."""
         return self._reader is not None and self._reader.whole
 
-    def attach_partial(self, error: LunosError) -> None:
-        """Give the error what had come."""
+    def interrupted(self, error: LunosError) -> LunosError:
+        """The error with what had come; a connection lost on the way is a stream interrupted."""
+        if self.delivered and type(error) is LunosConnectionError:
+            cause = error.__cause__
+            error = LunosStreamInterruptedError(error.message, **error.facts())
+            error.__cause__ = cause
         if self._reader is not None and error.partial is None:
             error.partial = self._reader.partial()
+        return error
 
     def _read(self, events: list[bytes]) -> Iterator[T]:
         # one by one: what came before an error is shown, however the bytes were cut
         reader = self._reader
         assert reader is not None, "open() comes before feed()"
         for event in events:
-            self.first_event()
             chunk = reader.read(event)
+            self.first_event()  # after: an error in place of an answer is no part of one
             if chunk is not None:
                 if reader.whole:
                     self._note_usage(chunk)
@@ -302,3 +324,20 @@ def _is_of_the_model(error: LunosError) -> bool:
     if isinstance(error, LunosAuthenticationError | LunosPaymentError):
         return False
     return isinstance(error, LunosAPIError | LunosResponseError | LunosTimeoutError)
+
+
+def _is_missing_route(error: LunosError, status: int | None) -> bool:
+    """Whether the deployment lacks the route, not the model."""
+    if status != 404:
+        return status == 501
+    said = f"{error.code} {error.param} {error.type} {error.message}".lower()
+    name = (error.model or "model").lower().rpartition("/")[2]
+    # a name as a whole: one of a letter or two is in every text
+    return "model" not in said and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said)
+
+
+def _no_such_route(error: LunosError, absent: str) -> LunosError:
+    """The same failure in words that say what to do, and not to be tried again."""
+    clear = LunosNotFoundError(f"{absent}: {error.message}", **error.facts())
+    clear.__cause__ = error.__cause__
+    return clear

@@ -94,8 +94,12 @@ class ChatStreamReader:
         )
 
     def partial(self) -> Completion | None:
-        """What has come so far."""
-        return self._completion() if self._choices else None
+        """What has come so far; its `raw` is empty: the last event may be the one that failed."""
+        if not self._choices:
+            return None
+        completion = self._completion()
+        completion.raw = {}
+        return completion
 
     def _read_no_json(self, event: bytes) -> Chunk | None:
         if not event:

@@ -7,6 +7,7 @@ way. Without it the standard library gives the same answers.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 try:
@@ -19,10 +20,14 @@ def loads(data: bytes | bytearray | str) -> Any:
     """Parse JSON text; `ValueError` for anything that is no JSON, however it fails."""
     if orjson is not None:
         return orjson.loads(data)
+    text = data if isinstance(data, str) else data.decode()
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if "\\u" in text:  # a lone surrogate, which orjson refuses as well
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
+    return value
 
 
 def dumps(value: Any) -> bytes:
@@ -51,6 +56,13 @@ def dumps(value: Any) -> bytes:
             "a text in the request holds a lone surrogate (half a character), which UTF-8 cannot "
             "carry; clean it with text.encode('utf-8', 'replace').decode()"
         ) from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is beyond what a number holds")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:

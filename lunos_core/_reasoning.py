@@ -101,6 +101,8 @@ def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:
     """Whether `detail` is a further fragment of `last`: the same kind, place and id."""
     if last.get("type") != detail.get("type") or last.get("signature"):
         return False
+    if "encrypted" in str(detail.get("type")) and detail.get("index") is None:
+        return "id" in detail and detail["id"] == last.get("id")  # each is whole, unless it says so
     if detail.get("index") is not None and detail.get("index") != last.get("index"):
         return False
     identifier = detail.get("id")

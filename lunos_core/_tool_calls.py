@@ -150,4 +150,7 @@ def _text(value: object) -> str:
 def _arguments(value: object) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    return _json.dumps(value).decode()  # some providers send the object itself
+    try:
+        return _json.dumps(value).decode()  # some providers send the object itself
+    except ValueError:  # it could be read, but is nested too deeply to be written
+        return ""

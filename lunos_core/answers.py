@@ -104,7 +104,7 @@ class Completion:
         request_id: the server's id of the request.
         attempts: requests made until the answer came.
         fallback: whether `fallback_model` answered.
-        raw: the answer as it came; of a stream, the last event.
+        raw: the answer as it came; of a stream, the last event; empty in a partial answer.
     """
 
     choices: list[Choice]

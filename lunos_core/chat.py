@@ -110,5 +110,6 @@ def _parse_choice(reply: Reply, value: dict[str, Any], choice: Any, position: in
             status=reply.status,
         )
         error.partial = completion_from(value, [parsed], reply)
+        error.partial.raw = {}  # nobody has taken an echoed key out of it
         raise error
     return parsed

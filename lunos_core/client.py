@@ -129,7 +129,7 @@ class Client:
                         yield from call.end()
                         return
                     error, retry = _understand(failure)
-                    call.attach_partial(error)
+                    error = call.interrupted(error)
                     delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
                     if response is not None:
@@ -264,7 +264,7 @@ class AsyncClient:
                             yield chunk
                         return
                     error, retry = _understand(failure)
-                    call.attach_partial(error)
+                    error = call.interrupted(error)
                     delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
                     if response is not None:

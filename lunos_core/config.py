@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit, urlunsplit
@@ -36,7 +36,8 @@ class Config:
     """The settings of a client. Wrong ones raise here, before any request.
 
     Args:
-        api_key: the key; it is in no `repr`. `None` is allowed for the public catalog alone.
+        api_key: the key, or a function that gives it, called for each call (keys that change).
+            It is in no `repr`. `None` is allowed for the public catalog alone.
         base_url: with or without `/v1` and a trailing slash.
         app_id: the application that calls are made for (`X-App-ID`); `None` sends no header.
         timeout: seconds for the connect and for each read, or an `httpx.Timeout`.
@@ -52,7 +53,7 @@ class Config:
         'https://api.lunos.tech/v1'
     """
 
-    api_key: Secret | str | None = None
+    api_key: Secret | str | Callable[[], str] | None = None
     base_url: str = DEFAULT_BASE_URL
     app_id: str | None = None
     timeout: Timeout = DEFAULT_TIMEOUT
@@ -90,9 +91,12 @@ class Config:
         Raises:
             LunosConfigError: there is none.
         """
-        if self.api_key is None:
+        key = self.api_key
+        if callable(key):
+            key = check_api_key(key())
+        if not isinstance(key, Secret):
             raise LunosConfigError(MISSING_KEY)
-        return str(self.api_key) if isinstance(self.api_key, str) else self.api_key.reveal()
+        return key.reveal()
 
     @property
     def root_url(self) -> str:
@@ -112,14 +116,18 @@ _UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 _HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
 
 
-def check_api_key(key: Secret | str | None) -> Secret | None:
+def check_api_key(
+    key: Secret | str | Callable[[], str] | None,
+) -> Secret | Callable[[], str] | None:
     """The key without surrounding white space (a pasted newline), or `None` for an empty one.
+
+    A function is passed on; what it gives is checked when it is called.
 
     Raises:
         LunosConfigError: characters that no HTTP header carries. The text does not show the key.
     """
-    if key is None:
-        return None
+    if key is None or callable(key):
+        return key
     text = key.reveal() if isinstance(key, Secret) else key
     if not isinstance(text, str):
         raise LunosConfigError(f"api_key must be a str, not {type(text).__name__}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lunos_core.params import EMBEDDING
-from lunos_core.request import Reply, Request, fallback_of, json_call
+from lunos_core.request import Reply, Request, json_call
 from lunos_core.usage import Usage, parse_usage
 
 PATH = "/embeddings"
@@ -76,8 +76,8 @@ def embedding_request(
     dimensions = params.get("dimensions")
     return Request(
         **json_call(PATH, fields, others, EMBEDDING),
+        # no fallback in the client: vectors of two models do not belong into one index
         parse=lambda reply: parse_embeddings(reply, len(several), dimensions),
-        fallback=fallback_of(embedding_request, several, params),
     )
 
 

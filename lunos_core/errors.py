@@ -6,7 +6,8 @@ LunosError
 ├── LunosConnectionError                refused, dropped, DNS, TLS
 │   └── LunosTimeoutError               connect, read, write or pool timeout
 ├── LunosResponseError                  a successful status with an answer that makes no sense
-│   └── LunosStreamInterruptedError     a stream that just stopped; `partial` has what had come
+│   └── LunosStreamInterruptedError     a stream that stopped or was cut before its end (also a
+│                                       LunosConnectionError); `partial` has what had come
 └── LunosAPIError                       the server said no
     ├── LunosBadRequestError            400, 422 and other 4xx
     │   └── LunosContextOverflowError   the prompt is longer than the model's window
@@ -131,8 +132,8 @@ class LunosResponseError(LunosError):
     """A successful status, but an answer that makes no sense."""
 
 
-class LunosStreamInterruptedError(LunosResponseError):
-    """A stream ended before the answer did; `partial` holds what had come."""
+class LunosStreamInterruptedError(LunosResponseError, LunosConnectionError):
+    """A stream ended, politely or not, before the answer did; `partial` holds what had come."""
 
 
 class LunosAPIError(LunosError):
@@ -207,7 +208,8 @@ _STATUS_BY_WORD = {
     "overloaded_error": 503,
 }
 
-# Wordings of the providers behind the gateway; each was seen in the wild.
+# Wordings of the providers behind the gateway. Some of them send it as 429 or 500, so none of these
+# may be the words of a rate limit ("maximum number of tokens per minute").
 _OVERFLOW_WORDS = (
     "maximum context length",
     "context length exceeded",
@@ -218,7 +220,6 @@ _OVERFLOW_WORDS = (
     "prompt is too long",
     "input is too long",
     "too many input tokens",
-    "maximum number of tokens",
     "reduce the length of the messages",
 )
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from lunos_core import _json
+from lunos_core._multipart import FormFile, encode_form
 from lunos_core.answers import Completion
+from lunos_core.app import current_app_id
 from lunos_core.config import Config, Timeout, check_app_id, check_headers, check_timeout
 from lunos_core.errors import ErrorResponse, LunosResponseError, error_in_answer, scrub
 from lunos_core.params import Check, check_params
@@ -52,6 +54,18 @@ class Reply:
             LunosResponseError: it is no JSON object.
             LunosAPIError: it is an error, sent with a successful status.
         """
+        value = self.value()
+        if not isinstance(value, dict):
+            raise self.nonsense("is no JSON object")
+        return unwrap(value)
+
+    def value(self) -> Any:
+        """The body as any JSON value, as it came.
+
+        Raises:
+            LunosResponseError: it is no JSON.
+            LunosAPIError: it is an error, sent with a successful status.
+        """
         try:
             value = _json.loads(self.body)
         except ValueError:
@@ -60,9 +74,7 @@ class Reply:
         if error is not None:
             error.response = self.as_error_response()
             raise error
-        if not isinstance(value, dict):
-            raise self.nonsense("is no JSON object")
-        return unwrap(value)
+        return value
 
     def nonsense(self, why: str) -> LunosResponseError:
         """The error for an answer that makes no sense."""
@@ -125,6 +137,9 @@ class Outgoing:
         headers: more headers for this one call.
         timeout: for this one call; the client's when `None`.
         public: outside `/v1`, and without the key.
+        query: what follows the path's `?`, encoded.
+        absent: for a route that not every deployment has: what the error says when it is missing
+            (501, or a 404 that does not speak of the model).
     """
 
     path: str
@@ -136,6 +151,8 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: Timeout | None = None
     public: bool = False
+    query: str = ""
+    absent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +162,13 @@ class Request(Outgoing, Generic[T]):
     Attributes:
         parse: reads the answer.
         fallback: makes the request for the fallback model, where the user named one.
+        elsewhere: makes the same request for the other path of an endpoint that has two; asked for
+            where this path is missing and `absent` says that it may be.
     """
 
     parse: Callable[[Reply], T]
     fallback: Callable[[], Request[T]] | None = None
+    elsewhere: Callable[[], Request[T]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +207,39 @@ def json_call(
         TypeError: a parameter of the wrong type; the text names it.
         ValueError: a parameter out of range, an app id or header that cannot travel.
     """
+    body, facts = _checked(fields, params, checks)
+    return {**facts, "path": path, "body": _json.dumps(body)}
+
+
+def form_call(
+    path: str,
+    fields: Mapping[str, Any],
+    params: Mapping[str, Any],
+    checks: Mapping[str, Check],
+    file: FormFile,
+) -> dict[str, Any]:
+    """The common part of a request that carries a file: `json_call`, as a multipart form.
+
+    Args:
+        path: the endpoint's path.
+        fields: what the endpoint cannot do without; `model` among them.
+        params: as `json_call` has them.
+        checks: what each parameter may be.
+        file: sent as the form's `file`, after the other fields.
+
+    Raises:
+        TypeError: a parameter of the wrong type, or one that no form can carry.
+        ValueError: a parameter out of range, an app id or header that cannot travel.
+    """
+    form, facts = _checked(fields, params, checks)
+    body, content_type = encode_form(form, file)
+    return {**facts, "path": path, "body": body, "content_type": content_type}
+
+
+def _checked(
+    fields: Mapping[str, Any], params: Mapping[str, Any], checks: Mapping[str, Check]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The body's fields, and the other facts of a request."""
     model = fields["model"]
     if not isinstance(model, str):
         raise TypeError(f"model must be a str, not {type(model).__name__}")
@@ -198,9 +251,7 @@ def json_call(
         if not isinstance(extra, Mapping):
             raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")
         body.update(extra)
-    return {
-        "path": path,
-        "body": _json.dumps(body),
+    return body, {
         "model": body["model"],
         "app_id": check_app_id(app_id),
         "headers": {} if headers is None else check_headers(headers),
@@ -231,24 +282,32 @@ def fallback_of(
 
 def request_url(config: Config, request: Outgoing) -> str:
     """The URL that a request goes to."""
-    return (config.root_url if request.public else config.base_url) + request.path
+    url = (config.root_url if request.public else config.base_url) + request.path
+    return f"{url}?{request.query}" if request.query else url
 
 
 def resolve_app_id(config: Config, request: Outgoing) -> str | None:
-    """The app id of a call: the call's own, else the client's. Decided here and nowhere else."""
-    return request.app_id if request.app_id is not None else config.app_id
+    """The app id of a call. Decided here and nowhere else, once, when the call begins.
+
+    The call's own wins over the `app()` block around it, and that over the client's, which is its
+    constructor's or else the environment's.
+    """
+    if request.app_id is not None:
+        return request.app_id
+    return current_app_id() or config.app_id
 
 
-def request_headers(config: Config, request: Outgoing) -> dict[str, str]:
+def request_headers(
+    config: Config, request: Outgoing, *, key: str | None, app_id: str | None
+) -> dict[str, str]:
     """The headers of a request; names that the user gives win over ours, in any letter case."""
     ours = {"accept": "application/json", "user-agent": _USER_AGENT}
     if isinstance(request, StreamRequest):
         ours["accept"] = "text/event-stream"
     if request.content_type is not None and request.body:
         ours["content-type"] = request.content_type
-    if not request.public:
-        ours["authorization"] = f"Bearer {config.key}"
-    app_id = resolve_app_id(config, request)
+    if key is not None:
+        ours["authorization"] = f"Bearer {key}"
     given = {**config.default_headers, **request.headers}
     if app_id is not None:
         # the argument is the one place for it: a header of the same name does not hide it

@@ -5,17 +5,21 @@ A thin layer over the requests: it checks what was written by hand, builds the r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from lunos_core._messages_in import check_messages
 from lunos_core.answers import Chunk, Completion
+from lunos_core.audio import Sound, Transcription, transcription_request
+from lunos_core.catalog import AsyncCatalog, Catalog
 from lunos_core.chat import chat_request, chat_stream_request
 from lunos_core.client import AsyncClient, Client
 from lunos_core.completions import completion_request, completion_stream_request
 from lunos_core.config import Config, Timeout
 from lunos_core.embeddings import Embeddings, embedding_request
+from lunos_core.images import ImagePath, Images, image_request
 from lunos_core.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -76,6 +80,9 @@ class Lunos:
         self.chat = _Chat(_ChatCompletions(self.client))
         self.completions = _TextCompletions(self.client)
         self.embeddings = _Embeddings(self.client)
+        self.images = _Images(self.client)
+        self.audio = _Audio(_Transcriptions(self.client))
+        self.models = Catalog(self.client)
 
     def close(self) -> None:
         """Close the connections."""
@@ -121,6 +128,9 @@ class AsyncLunos:
         self.chat = _AsyncChat(_AsyncChatCompletions(self.client))
         self.completions = _AsyncTextCompletions(self.client)
         self.embeddings = _AsyncEmbeddings(self.client)
+        self.images = _AsyncImages(self.client)
+        self.audio = _AsyncAudio(_AsyncTranscriptions(self.client))
+        self.models = AsyncCatalog(self.client)
 
     async def close(self) -> None:
         """Close the connections of this event loop."""
@@ -283,3 +293,54 @@ class _AsyncEmbeddings:
     async def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Embeddings:
         """Turn texts into vectors: see `Lunos`."""
         return await self._client.send(embedding_request(input, model=model, **params))
+
+
+class _Images:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._path = ImagePath()
+
+    def generate(self, *, model: str, prompt: str, **params: Any) -> Images:
+        """Draw: `images[0].url` or `.b64_json`, and `.data` for the bytes."""
+        return self._client.send(image_request(prompt, model=model, path=self._path, **params))
+
+
+class _AsyncImages:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._path = ImagePath()
+
+    async def generate(self, *, model: str, prompt: str, **params: Any) -> Images:
+        """Draw: see `Lunos`."""
+        request = image_request(prompt, model=model, path=self._path, **params)
+        return await self._client.send(request)
+
+
+class _Audio:
+    def __init__(self, transcriptions: _Transcriptions) -> None:
+        self.transcriptions = transcriptions
+
+
+class _AsyncAudio:
+    def __init__(self, transcriptions: _AsyncTranscriptions) -> None:
+        self.transcriptions = transcriptions
+
+
+class _Transcriptions:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
+        """Write down what is said in a file: a path, bytes, or an open binary file."""
+        return self._client.send(transcription_request(file, model=model, **params))
+
+
+class _AsyncTranscriptions:
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
+        """Write down what is said in a file: see `Lunos`."""
+        # in a thread: it reads the file
+        request = await asyncio.to_thread(transcription_request, file, model=model, **params)
+        return await self._client.send(request)

@@ -1,0 +1,184 @@
+"""Error answers in all their shapes, and errors as values."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import lunos_core
+from lunos_core import (
+    Completion,
+    LunosAPIError,
+    LunosBadRequestError,
+    LunosConfigError,
+    LunosConnectionError,
+    LunosContextOverflowError,
+    LunosError,
+    LunosRateLimitError,
+    LunosResponseError,
+    LunosServerError,
+    LunosStreamInterruptedError,
+    LunosTimeoutError,
+    chat_request,
+)
+from lunos_core._call import ErrorMap
+from lunos_core.errors import ErrorResponse, error_from_response, error_in_answer
+
+from .wires import HELLO, Wire, raw, reply, stored
+
+if TYPE_CHECKING:
+    from conftest import Both
+
+SHAPES = stored("errors")
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["about"])
+async def test_each_error_answer_becomes_its_class_with_its_facts(
+    both: Both, shape: dict[str, Any]
+) -> None:
+    headers = {**shape.get("headers", {}), "x-request-id": "req-1"}
+    if "body" in shape:
+        wire = Wire(reply(shape["body"], shape["status"], **headers))
+    else:
+        headers |= {"content-type": shape["content_type"]} if "content_type" in shape else {}
+        wire = Wire(raw(shape["text"].encode(), shape["status"], **headers))
+    client = both.client(wire, max_retries=0)
+    with pytest.raises(LunosAPIError) as caught:
+        await both(client.send(chat_request(HELLO, model="m", app_id="app")))
+    error, expected = caught.value, dict(shape["expect"])
+    assert type(error).__name__ == expected.pop("class")
+    found = {"message", "code", "param", "type", "retry_after"}
+    assert {n: getattr(error, n) for n in found if getattr(error, n) is not None} == expected
+    assert (error.status, error.request_id) == (shape["status"], "req-1")
+    assert (error.app_id, error.model, error.attempts) == ("app", "m", 1)
+    assert error.response is not None
+    assert error.response.status_code == shape["status"]
+    if "body" in shape:
+        assert error.response.json() == shape["body"]
+    for fact in ("req-1", "app", str(shape["status"]), error.message):
+        assert fact in str(error)
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 418, 429, 500, 599])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[1]", b'{"error": null}', b'{"error": [1]}', b'{"error": {}}', b"\xff\x00",
+     b'{"error": {"message": {"a": 1}}}', b'{"error": true}', b'{"error": {"code": 5e400}}',
+     b'"text"', b'{"message": 7}'],
+)  # fmt: skip
+def test_any_error_body_is_a_typed_error_with_a_message(status: int, body: bytes) -> None:
+    error = error_from_response(status, {}, body)
+    assert isinstance(error, LunosAPIError)
+    assert error.status == status
+    assert error.message
+    assert str(error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 8192 tokens",
+        "prompt is too long: 300000 tokens > 200000 maximum",
+        "the request exceeds the available context size",
+        "Input exceeds the context window of this model",
+        "Please reduce the length of the messages",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_told_from_other_bad_requests(words: str) -> None:
+    body = b'{"error": {"message": "%s"}}' % words.encode()
+    assert type(error_from_response(400, {}, body)) is LunosContextOverflowError
+    assert type(error_from_response(404, {}, body)) is not LunosContextOverflowError
+    other = error_from_response(400, {}, b'{"error": {"message": "max_tokens is too large"}}')
+    assert type(other) is LunosBadRequestError
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("429", 429), (429, 429), ("insufficient_quota", 402), ("overloaded_error", 503),
+     ("invalid_api_key", 401), ("what", 200), (None, 200), (7, 200), ("99999999999", 200),
+     ("²", 200), ("-1", 200)],
+)  # fmt: skip
+def test_an_error_with_a_successful_status_gets_the_status_of_its_code(
+    code: Any, status: int
+) -> None:
+    error = error_in_answer({"error": {"code": code, "message": "x"}})
+    assert error is not None
+    assert error.status == status
+
+
+def test_an_answer_without_an_error_holds_none() -> None:
+    for value in ({}, {"error": None}, {"error": {}}, {"error": ""}, [], None, "error", 7):
+        assert error_in_answer(value) is None
+
+
+ALL = [kind for kind in vars(lunos_core.errors).values()
+       if isinstance(kind, type) and issubclass(kind, LunosError)]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_every_error_survives_a_pickle_and_a_copy_with_its_facts(kind: type[LunosError]) -> None:
+    error = kind(
+        "It failed",
+        status=429,
+        code="c",
+        retry_after=1.5,
+        attempts=3,
+        partial=Completion(choices=[]),
+        response=ErrorResponse(429, {"a": "b"}, "text"),
+    )
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(again) is kind
+        assert str(again) == str(error) == "It failed (status 429, code c, attempts 3)"
+        assert again.facts() == error.facts()
+        assert again.args == error.args
+        assert again.param is None
+
+
+def test_the_tree_is_what_callers_catch() -> None:
+    assert issubclass(LunosConfigError, ValueError)
+    assert issubclass(LunosTimeoutError, LunosConnectionError)
+    assert issubclass(LunosStreamInterruptedError, LunosResponseError)
+    assert issubclass(LunosContextOverflowError, LunosBadRequestError)
+    assert not issubclass(LunosResponseError, LunosAPIError)
+    assert set(ALL) == {getattr(lunos_core, kind.__name__) for kind in ALL}
+
+
+def test_a_rate_limit_counted_in_tokens_is_no_overflow() -> None:
+    body = b'{"error": {"message": "maximum number of tokens per minute reached"}}'
+    assert type(error_from_response(429, {}, body)) is LunosRateLimitError
+
+
+def test_an_error_without_facts_says_its_message_alone() -> None:
+    assert str(LunosError("It failed", attempts=1)) == "It failed"
+    with pytest.raises(TypeError, match="statuss"):
+        LunosError("It failed", statuss=1)
+
+
+class _Mine(LunosRateLimitError):
+    pass
+
+
+class _MyPartial(LunosServerError):
+    pass
+
+
+async def test_errors_leave_as_the_adapters_classes_with_all_their_facts(both: Both) -> None:
+    errors = ErrorMap({LunosRateLimitError: _Mine})
+    wire = Wire(reply({"error": {"message": "Slow"}}, 429, retry_after="7", x_request_id="r"))
+    client = both.client(wire, errors=errors, max_retries=0)
+    with pytest.raises(_Mine) as caught:
+        await both(client.send(chat_request(HELLO, model="m")))
+    assert (caught.value.retry_after, caught.value.request_id) == (7.0, "r")
+    assert caught.value.message == "Slow"
+
+
+async def test_a_partial_answer_leaves_as_the_adapters_type(both: Both) -> None:
+    answer = {"choices": [{"message": {"content": "Half"}, "finish_reason": "error"}]}
+    errors = ErrorMap({LunosServerError: _MyPartial}, partial=lambda partial: partial.text)
+    client = both.client(Wire(reply(answer)), errors=errors, max_retries=0)
+    with pytest.raises(_MyPartial) as caught:
+        await both(client.send(chat_request(HELLO, model="m")))
+    assert caught.value.partial == "Half"

@@ -1,0 +1,114 @@
+"""The key is in no text that anyone may see."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pickle
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lunos_core import (
+    Config,
+    Lunos,
+    LunosError,
+    LunosStreamInterruptedError,
+    Secret,
+    chat_request,
+    chat_stream_request,
+)
+
+from .wires import HELLO, Wire, delta, raw, reply, stored, stream
+
+if TYPE_CHECKING:
+    from conftest import Both
+
+KEY = "sk-hush-0123456789"
+SEND = chat_request(HELLO, model="m")
+STREAM = chat_stream_request(HELLO, model="m")
+
+
+def texts_of(error: BaseException) -> str:
+    """Everything that a log, a tracer or a worker process would carry of an error."""
+    parts = [str(error), repr(error), repr(vars(error)), repr(error.args)]
+    parts.append("".join(traceback.format_exception(error)))
+    parts.append(repr(pickle.dumps(error)))
+    response = getattr(error, "response", None)
+    if response is not None:
+        parts += [response.text, repr(dict(response.headers)), repr(response)]
+    return "\n".join(parts)
+
+
+def test_settings_show_no_secret() -> None:
+    config = Config(api_key=KEY, default_headers={"x-gateway-token": KEY})
+    shown = [repr(config), str(config), f"{config}", repr(config.api_key), f"{config.api_key!s}"]
+    shown += [repr(dataclasses.asdict(config)["api_key"]), repr(vars(Lunos(KEY)))]
+    request = chat_request(HELLO, model="m", extra_headers={"authorization": f"Bearer {KEY}"})
+    shown.append(repr(request))
+    assert KEY not in "\n".join(shown)
+    assert config.key == KEY
+
+
+def test_a_secret_equals_its_like_and_travels_in_a_pickle() -> None:
+    secret = Secret(KEY)
+    assert secret == Secret(KEY) != Secret("other")
+    assert secret != KEY
+    assert hash(secret) == hash(Secret(KEY))
+    assert pickle.loads(pickle.dumps(secret)).reveal() == KEY
+
+
+ECHOES: list[Any] = [
+    reply({"error": {"message": f"bad key {KEY}", "code": KEY, "param": KEY}}, 401),
+    reply({"error": f"bad key {KEY}"}, 401),
+    reply({"message": f"bad key {KEY}"}, 403),
+    raw(f"<html>Authorization: Bearer {KEY}</html>".encode(), 502, content_type="text/html"),
+    reply({"error": {"message": "no"}}, 400, x_echo=f"Bearer {KEY}", x_request_id=f"r-{KEY}"),
+    raw(f"<html>{KEY}</html>".encode(), content_type="text/html"),
+    raw(f"garbage {KEY}".encode(), content_type="application/json", x_echo=KEY),
+    reply({"choices": [], "echo": KEY}),
+    reply({"error": {"message": f"bad key {KEY}", "code": KEY}}),
+    reply({"choices": [{"message": {}, "finish_reason": "error", "error": {"message": KEY}}]}),
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("request_", [SEND, STREAM])
+async def test_a_key_that_the_server_echoes_is_taken_out_of_the_error(
+    both: Both, caplog: pytest.LogCaptureFixture, echo: Any, request_: Any
+) -> None:
+    client = both.client(Wire(echo), api_key=KEY, max_retries=0)
+    with caplog.at_level(logging.DEBUG), pytest.raises(LunosError) as caught:
+        await (both.chunks(client, STREAM) if request_ is STREAM else both(client.send(SEND)))
+    assert KEY not in texts_of(caught.value)
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"error": {"message": f"bad key {KEY}"}}],
+        [f"garbage {KEY}"],
+        [delta(None, "error", error={"message": KEY})],
+        [{"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": KEY}}]}],
+        [{"choices": f"no {KEY}"}],
+    ],
+)
+async def test_a_key_that_a_stream_echoes_is_taken_out_of_the_error(
+    both: Both, events: list[Any]
+) -> None:
+    with pytest.raises(LunosError) as caught:
+        await both.chunks(both.client(Wire(stream(events)), api_key=KEY), STREAM)
+    assert not isinstance(caught.value, LunosStreamInterruptedError)
+    assert KEY not in texts_of(caught.value)
+
+
+async def test_the_log_of_a_retry_tells_what_happened_without_the_key(
+    both: Both, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = reply({"error": f"bad key {KEY}"}, 500, retry_after="0")
+    with caplog.at_level(logging.DEBUG):
+        await both(both.client(Wire(failing, reply(stored("chat"))), api_key=KEY).send(SEND))
+    assert "attempt 1 failed" in caplog.text
+    assert KEY not in caplog.text

@@ -22,6 +22,8 @@ Models:
 | `lunos/scripted`, `lunos/scripted-mini` | answer by rule, the same every time |
 | `lunos/scripted-envelope` | the same; whole answers come in the envelope `data.choices` |
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
+| `lunos/scripted-image` | plain PNGs, drawn from the prompt |
+| `lunos/scripted-whisper` | "transcribes" by rule: the file's name, size and length |
 
 Models that misbehave on demand. Each answers chat, completions and embeddings; where a fault
 needs a stream, a request without one gets the nearest thing (in brackets).

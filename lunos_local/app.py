@@ -19,23 +19,44 @@ from lunos_local import sse
 from lunos_local.backend import Body
 from lunos_local.catalog import Model
 from lunos_local.errors import WireError
-from lunos_local.faults import FaultState, Kind
-from lunos_local.log import LogMiddleware, RequestLog
+from lunos_local.faults import FaultState
+from lunos_local.images import Files
+from lunos_local.log import LogMiddleware, RequestLog, log_form
 from lunos_local.models import Models, load_models
-from lunos_local.validate import check_chat, check_completion, check_embedding
+from lunos_local.transcription import read_recording
+from lunos_local.validate import check_chat, check_completion, check_embedding, check_image
 
 DEFAULT_KEY = "lunos-local"
+SHAPES = (1, 2, 3, 4)
 
-_CHECKS = {"chat": check_chat, "completion": check_completion, "embedding": check_embedding}
+_CHECKS = {
+    "chat": check_chat,
+    "completion": check_completion,
+    "embedding": check_embedding,
+    "image": check_image,
+}
+_BALANCE = {
+    "balance": 10.0,
+    "email": "local@lunos.invalid",
+    "alertBalance": 1.0,
+    "enableAlert": False,
+    "isAlertEnabled": False,
+    "isBalanceLow": False,
+    "updatedAt": "2023-11-14T22:13:20.000Z",
+}
 
 
 class Gateway:
     """The endpoints, over one set of models and one log."""
 
-    def __init__(self, models: Models, api_key: str) -> None:
-        """Serve `models` to those who have `api_key`."""
+    def __init__(self, models: Models, api_key: str, catalog_shape: int | None = None) -> None:
+        """Serve `models` to those who have `api_key`; list them in `catalog_shape`, if given."""
+        if catalog_shape is not None and catalog_shape not in SHAPES:
+            raise ValueError(f"catalog_shape must be one of {SHAPES}, not {catalog_shape!r}")
         self.models = models
         self.log = RequestLog()
+        self._shape = catalog_shape
+        self._files = Files()
         self._key = api_key
         self._faults = FaultState()
 
@@ -54,14 +75,23 @@ class Gateway:
 
     async def public_models(self, request: Request) -> Response:
         """GET /public/models."""
-        return JSONResponse(self.models.catalog.to_reference())
+        return JSONResponse(self.models.catalog.to_shape(self._shape_of(request, 1)))
 
     async def list_models(self, request: Request) -> Response:
         """GET /v1/models."""
         self._check_key(request)
         query = request.query_params
-        found = self.models.catalog.to_wire(query.get("input", ""), query.get("output", ""))
-        return JSONResponse(found)
+        shape = self._shape_of(request, 3)
+        filters = query.get("input", ""), query.get("output", "")
+        return JSONResponse(self.models.catalog.to_shape(shape, *filters))
+
+    def _shape_of(self, request: Request, usual: int) -> int:
+        wanted = request.query_params.get("shape")
+        if wanted is None:
+            return self._shape or usual
+        if wanted not in map(str, SHAPES):
+            raise WireError(f"'shape' must be one of {SHAPES}.", param="shape")
+        return int(wanted)
 
     async def requests(self, request: Request) -> Response:
         """GET and DELETE /requests."""
@@ -101,7 +131,36 @@ class Gateway:
             return await model.fault(self._faults.call("embedding", body, request))
         return JSONResponse(await model.embedding.embed(body))
 
-    async def _open(self, request: Request, kind: Kind) -> tuple[Model, Body]:
+    async def image(self, request: Request) -> Response:
+        """POST /v1/images/generations."""
+        model, body = await self._open(request, "image")
+        if model.images is None:
+            raise _wrong_endpoint(model, "image generation")
+        return JSONResponse(await model.images.draw(body, self._files, f"{request.base_url}files/"))
+
+    async def file(self, request: Request) -> Response:
+        """GET /files/{name}: what an image's URL leads to; no key, as with a signed link."""
+        data = self._files.get(request.path_params["name"])
+        if data is None:
+            raise HTTPException(404)
+        return Response(data, media_type="image/png")
+
+    async def transcription(self, request: Request) -> Response:
+        """POST /v1/audio/transcriptions."""
+        self._check_key(request)
+        recording, logged = await read_recording(request)
+        log_form(request.scope, logged)
+        model = self.models.catalog.find(recording.model)
+        if model.transcription is None:
+            raise _wrong_endpoint(model, "transcription")
+        return model.transcription.transcribe(recording)
+
+    async def balance(self, request: Request) -> Response:
+        """GET /v1/balance."""
+        self._check_key(request)
+        return JSONResponse({"success": True, "message": "Balance retrieved", "data": _BALANCE})
+
+    async def _open(self, request: Request, kind: str) -> tuple[Model, Body]:
         self._check_key(request)
         try:
             body = await request.json()
@@ -162,6 +221,7 @@ def create_app(
     api_key: str = DEFAULT_KEY,
     real_models: bool = False,
     gguf: str | Path | None = None,
+    catalog_shape: int | None = None,
 ) -> Starlette:
     """The gateway as an ASGI application; `app.state.gateway` is its inside.
 
@@ -169,9 +229,11 @@ def create_app(
         api_key: the key that requests must carry as `Authorization: Bearer KEY`.
         real_models: serve the real models too, as far as their packages are installed.
         gguf: serve this model file too, as `local/<file stem>`.
+        catalog_shape: list the models in this one of the four shapes of the wire (1 to 4); by
+            default `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
     """
     models = load_models(real_models=real_models, gguf=Path(gguf) if gguf else None)
-    gateway = Gateway(models, api_key)
+    gateway = Gateway(models, api_key, catalog_shape)
     handlers: dict[Any, Any] = {
         WireError: _answer_wire_error,
         _WrongKeyError: _answer_wrong_key,
@@ -180,11 +242,15 @@ def create_app(
     app = Starlette(
         routes=[
             Route("/public/models", gateway.public_models, methods=["GET"]),
+            Route("/files/{name}", gateway.file, methods=["GET"]),
             Route("/requests", gateway.requests, methods=["GET", "DELETE"]),
             Route("/v1/models", gateway.list_models, methods=["GET"]),
             Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
             Route("/v1/completions", gateway.completion, methods=["POST"]),
             Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
+            Route("/v1/images/generations", gateway.image, methods=["POST"]),
+            Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
+            Route("/v1/balance", gateway.balance, methods=["GET"]),
         ],
         middleware=[Middleware(LogMiddleware, log=gateway.log)],
         exception_handlers=handlers,

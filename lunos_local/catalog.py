@@ -10,6 +10,8 @@ from lunos_local.answer import CREATED
 from lunos_local.backend import Body, ChatBackend, EmbeddingBackend
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault
+from lunos_local.images import ScriptedImages
+from lunos_local.transcription import ScriptedWhisper
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
 # what a model without the feature must refuse; the rest it may leave unused
@@ -51,6 +53,8 @@ class Model:
     reasoning: bool = False
     chat: ChatBackend | None = field(default=None, repr=False)
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
+    images: ScriptedImages | None = field(default=None, repr=False)
+    transcription: ScriptedWhisper | None = field(default=None, repr=False)
     fault: Fault | None = field(default=None, repr=False)
 
     @property
@@ -59,6 +63,10 @@ class Model:
         found = ["chat", "text-generation"] if self.chat else []
         if self.embedding:
             found.append("embeddings")
+        if self.images:
+            found.append("image-generation")
+        if self.transcription:
+            found.append("transcription")
         if "image" in self.inputs:
             found.append("vision")
         return found
@@ -102,6 +110,10 @@ class Model:
             "updatedAt": None,
         }
 
+    def to_minimum(self) -> Body:
+        """The entry as OpenAI's own list has it."""
+        return {"id": self.id, "object": "model", "created": CREATED, "owned_by": "lunos_local"}
+
     def check_chat(self, body: Body) -> None:
         """Raise a 400 when a chat request asks for what this model lacks."""
         for name in _FEATURES:
@@ -143,22 +155,28 @@ class Catalog:
             )
         return self._by_id[id]
 
-    def to_reference(self) -> Body:
-        """The body of GET /public/models."""
-        return {
-            "status": "success",
-            "data": {"models": [model.to_reference() for model in self.models]},
-            "meta": {"processing_time": 0.0},
-        }
+    def to_shape(self, shape: int, inputs: str = "", outputs: str = "") -> Any:
+        """The list as a body, in one of the four shapes that Lunos has sent.
 
-    def to_wire(self, inputs: str = "", outputs: str = "") -> dict[str, Any]:
-        """The body of GET /v1/models; the filters are comma-separated modalities."""
+        Args:
+            shape: 1 the reference's, 2 a bare array, 3 `{"data": […]}`, 4 OpenAI's minimum.
+            inputs: modalities, separated by commas; only models that read all of them.
+            outputs: the same for what they write.
+        """
         wanted_in = {name.strip() for name in inputs.split(",") if name.strip()}
         wanted_out = {name.strip() for name in outputs.split(",") if name.strip()}
-        return {
-            "data": [
-                model.to_wire()
-                for model in self.models
-                if wanted_in <= set(model.inputs) and wanted_out <= set(model.outputs)
-            ]
-        }
+        models = [
+            model
+            for model in self.models
+            if wanted_in <= set(model.inputs) and wanted_out <= set(model.outputs)
+        ]
+        if shape == 1:
+            return {
+                "status": "success",
+                "data": {"models": [model.to_reference() for model in models]},
+                "meta": {"processing_time": 0.0},
+            }
+        if shape == 4:
+            return {"object": "list", "data": [model.to_minimum() for model in models]}
+        entries = [model.to_wire() for model in models]
+        return entries if shape == 2 else {"data": entries}

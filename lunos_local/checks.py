@@ -106,6 +106,17 @@ def one_of(options: Collection[str]) -> Check:
     return check
 
 
+def matching(pattern: re.Pattern[str], wanted: str) -> Check:
+    """A string of the form that is called `wanted`."""
+
+    def check(value: Any, path: str) -> None:
+        string(value, path)
+        if not pattern.fullmatch(value):
+            raise fail(path, f"expected {wanted}, got {value!r}", "invalid_value")
+
+    return check
+
+
 def array_of(check_item: Check, *, most: int | None = None, least: int = 0) -> Check:
     """An array whose every entry passes `check_item`."""
 

@@ -14,6 +14,12 @@ from lunos_local.errors import CutConnectionError, WireError
 
 _MOST_ENTRIES = 1000
 _UNLOGGED = ("/requests",)
+_ENTRY = "lunos_local.log_entry"
+
+
+def log_form(scope: Scope, fields: dict[str, Any]) -> None:
+    """Tell the log what a form holds, which it cannot read by itself."""
+    scope[_ENTRY].update(body=fields, model=fields.get("model"))
 
 
 class RequestLog:
@@ -57,6 +63,7 @@ class LogMiddleware:
             return
         request_id = self._log.next_id()
         entry, receive = await _read(scope, receive, request_id)
+        scope[_ENTRY] = entry
         if scope["path"] not in _UNLOGGED:
             self._log.add(entry)
 

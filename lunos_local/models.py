@@ -15,11 +15,13 @@ from lunos_local.e5 import E5
 from lunos_local.e5 import is_installed as is_e5_installed
 from lunos_local.embeddings import HashedEmbeddings
 from lunos_local.extractive import Extractive, bm25_is_installed
+from lunos_local.images import ScriptedImages
 from lunos_local.llama import CONTEXT as LLAMA_CONTEXT
 from lunos_local.llama import Llama, packaged_weights, smollm2_template
 from lunos_local.llama import is_installed as is_llama_installed
 from lunos_local.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
 from lunos_local.scripted import Scripted
+from lunos_local.transcription import ScriptedWhisper
 
 _EVERYTHING = (
     *SAMPLING,
@@ -209,6 +211,34 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             supported=("dimensions", "encoding_format"),
             outputs=("embeddings",),
             embedding=HashedEmbeddings(),
+        )
+    )
+    models.append(
+        Model(
+            id="lunos/scripted-image",
+            name="scripted-image",
+            description="Plain PNGs, drawn from the prompt. For tests.",
+            context=_CONTEXT,
+            supported=("n", "quality", "response_format", "seed", "size", "style"),
+            outputs=("image",),
+            images=ScriptedImages(),
+        )
+    )
+    models.append(
+        Model(
+            id="lunos/scripted-whisper",
+            name="scripted-whisper",
+            description="Listens to nothing: says the file's name, size and length. For tests.",
+            context=_CONTEXT,
+            supported=(
+                "language",
+                "prompt",
+                "response_format",
+                "temperature",
+                "timestamp_granularities",
+            ),
+            inputs=("audio",),
+            transcription=ScriptedWhisper(),
         )
     )
     return models

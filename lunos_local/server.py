@@ -89,6 +89,7 @@ class LocalGateway:
         api_key: the key that requests must carry.
         real_models: serve the real models too, as far as their packages are installed.
         gguf: serve this model file too, as `local/<file stem>`.
+        catalog_shape: list the models in this one of the four shapes of the wire (1 to 4).
 
     Example:
         ```python
@@ -105,11 +106,16 @@ class LocalGateway:
         api_key: str = DEFAULT_KEY,
         real_models: bool = False,
         gguf: str | Path | None = None,
+        catalog_shape: int | None = None,
     ) -> None:
         """Start nothing yet; `with` does."""
         self.api_key = api_key
         self._wanted_port = port
-        self._options: dict[str, Any] = {"real_models": real_models, "gguf": gguf}
+        self._options: dict[str, Any] = {
+            "real_models": real_models,
+            "gguf": gguf,
+            "catalog_shape": catalog_shape,
+        }
         self._gateway: Gateway | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

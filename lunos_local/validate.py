@@ -163,6 +163,18 @@ EMBEDDING: dict[str, Check] = {
     "observability": checks.boolean,
 }
 
+IMAGE: dict[str, Check] = {
+    "prompt": checks.filled_string,
+    "n": checks.integer(1, 8),
+    "size": checks.matching(re.compile(r"[1-9]\d{0,3}x[1-9]\d{0,3}"), "a size such as 1024x1024"),
+    "quality": checks.one_of(["standard", "hd"]),
+    "style": checks.one_of(["vivid", "natural"]),
+    "response_format": checks.one_of(["url", "b64_json"]),
+    "seed": checks.integer(),
+    "user": checks.string,
+    "fallback_model": checks.filled_string,
+}
+
 # an explicit null is not "left out" here: OpenAI's dialect has no null for these
 _NOT_NULL = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "modalities")
 
@@ -220,3 +232,8 @@ def check_embedding(given: Any) -> dict[str, Any]:
             path = "input" if isinstance(body["input"], str) else f"input[{index}]"
             raise fail(path, "must not be empty", "empty_string")
     return body
+
+
+def check_image(given: Any) -> dict[str, Any]:
+    """Check the body of POST /v1/images/generations and return it."""
+    return _check_body(given, IMAGE, ("model", "prompt"))

@@ -37,9 +37,18 @@ async def map_in_tasks(
     """
     bound = asyncio.Semaphore(limit)
 
+    failed = False
+
     async def bounded(item: A) -> B:
+        nonlocal failed
         async with bound:
-            return await work(item)
+            if failed:  # the failure is on its way to gather(), which cancels
+                raise asyncio.CancelledError
+            try:
+                return await work(item)
+            except BaseException:
+                failed = True
+                raise
 
     tasks = [asyncio.ensure_future(bounded(item)) for item in items]
     try:

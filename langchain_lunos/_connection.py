@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import (
     AliasChoices,
@@ -32,8 +32,9 @@ class LunosConnection(BaseModel):
     # inputs are hidden: pydantic's messages would print the key
     model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True)
 
-    api_key: SecretStr | str | None = None
-    """The key; `LUNOS_API_KEY` when not given. In no `repr`, dump, trace or log."""
+    api_key: SecretStr | Callable[[], str] | str | None = None
+    """The key, or a function that gives it (asked for each call); `LUNOS_API_KEY` when not
+    given. In no `repr`, dump, trace or log."""
     base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("base_url", "api_base")
     )
@@ -59,7 +60,9 @@ class LunosConnection(BaseModel):
 
     @field_validator("api_key", mode="after")
     @classmethod
-    def _hide_key(cls, key: SecretStr | str | None) -> SecretStr | None:
+    def _hide_key(
+        cls, key: SecretStr | Callable[[], str] | str | None
+    ) -> SecretStr | Callable[[], str] | None:
         # declared as either, so that a type checker lets plain text in; kept as a secret
         return SecretStr(key) if isinstance(key, str) else key
 
@@ -87,6 +90,11 @@ class LunosConnection(BaseModel):
             ValueError: an app id or header that cannot travel.
         """
         super().__init__(*args, **kwargs)
+        self._configure()
+
+    def _configure(self) -> None:
+        """Take over the fields as they are; clients that were made from older ones are left."""
+        self._sync = self._async = None
         self._config = Config.from_env(
             api_key=self._plain_key(),
             base_url=self.base_url,
@@ -98,9 +106,45 @@ class LunosConnection(BaseModel):
         if self._config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
 
-    def _plain_key(self) -> str | None:
+    def _plain_key(self) -> str | Callable[[], str] | None:
         key = self.api_key
         return key.get_secret_value() if isinstance(key, SecretStr) else key
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; one of the connection's holds from the next call on."""
+        super().__setattr__(name, value)
+        if name in LunosConnection.model_fields:
+            self._configure()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the copy sends with what `update` says."""
+        copied = super().model_copy(update=update, deep=deep)
+        if not LunosConnection.model_fields.keys().isdisjoint(update or ()):
+            copied._configure()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy of the settings; what holds connections or counts requests is shared."""
+        memo = {} if memo is None else memo
+        for name in ("http_client", "http_async_client", "rate_limiter"):
+            shared = getattr(self, name, None)
+            if shared is not None:
+                memo[id(shared)] = shared
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What a pickle holds: the settings, the key among them.
+
+        Raises:
+            TypeError: an HTTP client of the user's own, which cannot travel.
+        """
+        for name in ("http_client", "http_async_client"):
+            if getattr(self, name) is not None:
+                raise TypeError(
+                    f"{type(self).__name__} cannot be pickled with {name}=: connections cannot "
+                    "travel to another process; make the client there"
+                )
+        return super().__getstate__()
 
     def model_post_init(self, context: Any, /) -> None:
         """Hand on: pydantic's own for private attributes would end the chain to LangChain's."""
@@ -129,6 +173,17 @@ class LunosConnection(BaseModel):
         return client
 
 
+def check_call(kwargs: Mapping[str, Any]) -> None:
+    """Refuse settings of the constructor in one call's arguments: they would go into the body.
+
+    Raises:
+        TypeError: one of them; the text says what to use. It shows no value: it may be the key.
+    """
+    for name in kwargs:
+        if name in _NOT_FOR_ONE_CALL:
+            raise TypeError(f"{name!r} is no argument of a single call: {_NOT_FOR_ONE_CALL[name]}")
+
+
 def _check_names(cls: type[BaseModel], values: Mapping[str, Any]) -> None:
     """Refuse arguments that are not known: a typo would else be dropped in silence."""
     known = set(cls.model_fields)
@@ -146,6 +201,21 @@ def _check_names(cls: type[BaseModel], values: Mapping[str, Any]) -> None:
                 "class has not goes into model_kwargs or extra_body"
             )
 
+
+_OF_THE_CONSTRUCTOR = "give it to the constructor"
+_NOT_FOR_ONE_CALL = {
+    "api_key": _OF_THE_CONSTRUCTOR,
+    "base_url": _OF_THE_CONSTRUCTOR,
+    "api_base": _OF_THE_CONSTRUCTOR,
+    "max_retries": _OF_THE_CONSTRUCTOR,
+    "http_client": _OF_THE_CONSTRUCTOR,
+    "http_async_client": _OF_THE_CONSTRUCTOR,
+    "default_headers": "use extra_headers",
+    "model_name": "use model",
+    "stop_sequences": "use stop",
+    "request_timeout": "use timeout",
+    "streaming": "use stream() or stream=True",
+}
 
 _ENVIRONMENT = {
     "api_key": ("LUNOS_API_KEY",),

@@ -119,7 +119,8 @@ class EventBuilder:
                 annotated = {"type": "text", "text": "", "annotations": self._citations}
                 events += self._whole(annotated)
             for at, index in self._calls.items():
-                valid, invalid = to_tool_calls([choice.message.tool_calls[at]])
+                call = choice.message.tool_calls[at]
+                valid, invalid = to_tool_calls([call], choice.finish_reason)
                 block = dict(valid[0] if valid else invalid[0])
                 events.append(_finish(index, {**block, "type": _CALL_TYPES[bool(valid)]}))
             if self._audio is not None and choice.message.audio:

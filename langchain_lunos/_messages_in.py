@@ -17,6 +17,7 @@ from langchain_core.messages import (
 from langchain_lunos._parts import to_part, to_parts
 from lunos_core import _json
 from lunos_core._messages_in import ROLES
+from lunos_core.parts import text_part
 
 Wire = dict[str, Any]
 
@@ -30,12 +31,31 @@ def to_wire(messages: Sequence[BaseMessage]) -> list[Wire]:
     """
     if not messages:
         raise ValueError("no messages: give at least one")
+    answered = _answered_calls(messages)
     return [
-        wire for at, message in enumerate(messages) for wire in _one(message, f"messages[{at}]")
+        wire
+        for at, message in enumerate(messages)
+        for wire in _one(message, f"messages[{at}]", answered)
     ]
 
 
-def _one(message: BaseMessage, where: str) -> Iterator[Wire]:
+def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
+    """The ids of the tool calls that some later message holds the result of."""
+    results = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    for message in messages:
+        if isinstance(message, HumanMessage) and not isinstance(message.content, str):
+            results |= {
+                str(block.get("tool_use_id"))
+                for block in message.content
+                if isinstance(block, Mapping) and _type_of(block) == "tool_result"
+            }
+    return frozenset(results)
+
+
+def _one(message: BaseMessage, where: str, answered: frozenset[str]) -> Iterator[Wire]:
+    if isinstance(message, AIMessage):
+        yield _ai(message, where, answered)
+        return
     for kind, convert in _KINDS:
         if isinstance(message, kind):
             yield from convert(message, where)
@@ -54,16 +74,22 @@ def _system(message: SystemMessage, where: str) -> Iterator[Wire]:
 
 
 def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
-    content = message.content
-    if not isinstance(content, str):
+    content: str | list[Wire] = ""
+    if isinstance(message.content, str):
+        content = message.content
+    else:
         # Anthropic's histories hold a tool's results in human messages
-        results = [block for block in content if _type_of(block) == "tool_result"]
-        for block in results:
-            yield _tool_result(block, where)
-        content = [block for block in content if _type_of(block) != "tool_result"]
-        if results and not content:
+        others = []
+        for at, block in enumerate(message.content):
+            place = f"{where}.content[{at}]"
+            if _type_of(block) == "tool_result":
+                yield _tool_result(block, place)
+            else:
+                others.append(to_part(block, place))
+        if message.content and not others:
             return
-    yield _named(message, {"role": "user", "content": to_parts(content, f"{where}.content")})
+        content = others or ""
+    yield _named(message, {"role": "user", "content": content})
 
 
 def _tool(message: ToolMessage, where: str) -> Iterator[Wire]:
@@ -76,6 +102,10 @@ def _tool_result(block: Any, where: str) -> Wire:
     if not isinstance(identifier, str):
         raise ValueError(f"{where}: a tool_result block has no tool_use_id")
     content = to_parts(block.get("content") or "", f"{where}.content")
+    mark = block.get("cache_control")
+    if mark is not None and content:  # on the wire a part carries it
+        parts = [text_part(content)] if isinstance(content, str) else content
+        content = [*parts[:-1], {**parts[-1], "cache_control": mark}]
     return {"role": "tool", "tool_call_id": identifier, "content": content}
 
 
@@ -89,18 +119,23 @@ def _chat(message: ChatMessage, where: str) -> Iterator[Wire]:
     yield _named(message, {"role": message.role, "content": content})
 
 
-def _ai(message: AIMessage, where: str) -> Iterator[Wire]:
+def _ai(message: AIMessage, where: str, answered: frozenset[str]) -> Wire:
     extra = message.additional_kwargs
     blocks = [message.content] if isinstance(message.content, str) else message.content
-    said = [block for block in blocks if block and _type_of(block) not in _SAID_ELSEWHERE]
+    audio = extra.get("audio")
+    spoken = audio.get("id") if isinstance(audio, Mapping) else None
+    elsewhere = _SAID_ELSEWHERE | {"audio"} if spoken else _SAID_ELSEWHERE
+    said = [
+        (block, f"{where}.content[{at}]")
+        for at, block in enumerate(blocks)
+        if block and _type_of(block) not in elsewhere
+    ]
     wire: Wire = {"role": "assistant", "content": None}
-    if len(said) == 1 and isinstance(said[0], str):
-        wire["content"] = said[0]
+    if len(said) == 1 and isinstance(said[0][0], str):
+        wire["content"] = said[0][0]
     elif said:
-        wire["content"] = [
-            to_part(block, f"{where}.content[{at}]") for at, block in enumerate(said)
-        ]
-    calls = _tool_calls(message, blocks)
+        wire["content"] = [to_part(block, place) for block, place in said]
+    calls = _tool_calls(message, blocks, answered)
     if calls:
         wire["tool_calls"] = calls
     wire |= _reasoning(extra, blocks)
@@ -112,28 +147,41 @@ def _ai(message: AIMessage, where: str) -> Iterator[Wire]:
             {name: value for name, value in image.items() if name != "index"}
             for image in extra["images"]
         ]
-    if isinstance(extra.get("audio"), Mapping) and extra["audio"].get("id"):
-        wire["audio"] = {"id": extra["audio"]["id"]}
-    if wire["content"] is None and len(wire) == 2:
-        wire["content"] = ""  # null stands for "a call instead"; here there is nothing at all
-    yield _named(message, wire)
+    if spoken:
+        wire["audio"] = {"id": spoken}
+    if wire["content"] is None and "tool_calls" not in wire:
+        wire["content"] = ""  # null stands for "a call instead", and for nothing else
+    return _named(message, wire)
 
 
-def _tool_calls(message: AIMessage, blocks: Sequence[Any]) -> list[Wire]:
-    calls = [
-        _call(call["id"], call["name"], call["args"])
-        for call in [*message.tool_calls, *message.invalid_tool_calls]
+def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[str]) -> list[Wire]:
+    calls = [_call(call["id"], call["name"], call["args"]) for call in message.tool_calls]
+    calls += [
+        # strict servers refuse arguments that are no JSON object, and every call without a result:
+        # one broken call would make the whole conversation impossible to go on with
+        _call(call["id"], call["name"], _repaired(call["args"]))
+        for call in message.invalid_tool_calls
+        if call["id"] in answered
     ]
-    if calls:
+    if calls or message.invalid_tool_calls:
         return calls
     raw = message.additional_kwargs.get("tool_calls")
     if raw:
         return [dict(call) for call in raw]
-    return [  # Anthropic's, in a message made by hand
-        _call(block.get("id"), block.get("name"), block.get("input") or {})
+    return [  # LangChain's and Anthropic's, in a message made by hand
+        _call(block.get("id"), block.get("name"), block.get("args") or block.get("input") or {})
         for block in blocks
-        if _type_of(block) == "tool_use"
+        if _type_of(block) in ("tool_call", "tool_use")
     ]
+
+
+def _repaired(arguments: str | None) -> dict[str, Any]:
+    """Broken arguments as an object: the model can see what it wrote."""
+    try:
+        found = _json.loads(arguments or "{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"invalid_arguments": arguments}
 
 
 def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
@@ -146,6 +194,21 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
     """What the model thought, as it came: details with their signatures, else the text."""
     if extra.get("reasoning_details"):
         return {"reasoning_details": extra["reasoning_details"]}
+    signed = [
+        {"type": "reasoning.text", "text": block.get("thinking"), "signature": block["signature"]}
+        if block.get("signature")
+        else {"type": "reasoning.encrypted", "data": block["data"]}
+        for block in blocks
+        if _type_of(block) in ("thinking", "redacted_thinking")
+        and (block.get("signature") or block.get("data"))
+    ]
+    if signed:  # Anthropic's, which that provider wants back before the results of a tool
+        return {
+            "reasoning_details": [
+                {**detail, "format": "anthropic-claude-v1", "index": at}
+                for at, detail in enumerate(signed)
+            ]
+        }
     text = (
         extra.get("reasoning_content")
         or _joined(blocks, "reasoning", "reasoning")
@@ -196,7 +259,6 @@ def _named(message: BaseMessage, wire: Wire) -> Wire:
 
 _KINDS: tuple[tuple[type[BaseMessage], Callable[[Any, str], Iterator[Wire]]], ...] = (
     (HumanMessage, _human),
-    (AIMessage, _ai),
     (SystemMessage, _system),
     (ToolMessage, _tool),
     (ChatMessage, _chat),

@@ -6,6 +6,7 @@ different floats. So the chunks carry what they add, and the last one carries th
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
@@ -19,7 +20,6 @@ from langchain_core.messages.tool import (
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.json import parse_partial_json
 
-from lunos_core import _json
 from lunos_core.answers import Choice, Chunk, Completion, Delta, Message, ToolCallDelta
 from lunos_core.answers import ToolCall as CoreCall
 from lunos_core.usage import Usage
@@ -33,7 +33,9 @@ def to_result(completion: Completion) -> ChatResult:
     for choice in completion.choices:
         message = to_message(completion, choice)
         if len(completion.choices) > 1 and choice is not completion.choices[0]:
-            message.usage_metadata = None  # the usage is the call's, and is counted once
+            # usage and cost are the call's, and are counted once
+            message.usage_metadata = None
+            message.response_metadata.pop("cost", None)
         info = {"finish_reason": choice.finish_reason}
         generations.append(ChatGeneration(message=message, generation_info=info))
     return ChatResult(generations=generations, llm_output=to_llm_output(completion))
@@ -60,7 +62,7 @@ def to_token_usage(usage: Usage) -> dict[str, int]:
 def to_message(completion: Completion, choice: Choice) -> AIMessage:
     """One choice of a whole (or partial) answer."""
     said = choice.message
-    valid, invalid = to_tool_calls(said.tool_calls)
+    valid, invalid = to_tool_calls(said.tool_calls, choice.finish_reason)
     extra = _additional_kwargs(said)
     if said.reasoning:
         extra["reasoning_content"] = said.reasoning
@@ -126,7 +128,7 @@ def _last_chunk(completion: Completion) -> ChatGenerationChunk:
         # data and transcript came in pieces; the rest cannot be added up and comes here, once
         extra["audio"] = _without(choice.message.audio, "data", "transcript")
     for index, call in enumerate(choice.message.tool_calls):
-        mark = _mark_of_invalid(call)
+        mark = _mark_of_invalid(call, choice.finish_reason)
         if mark:
             calls.append(tool_call_chunk(args=mark, index=index))
     message = AIMessageChunk(
@@ -171,12 +173,14 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
     return metadata
 
 
-def to_tool_calls(calls: list[CoreCall]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+def to_tool_calls(
+    calls: list[CoreCall], finish_reason: str | None
+) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     """The calls whose arguments are a JSON object, and the others, with the reason."""
     valid: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for call in calls:
-        arguments = _arguments(call)
+        arguments = _arguments(call, finish_reason)
         if arguments is None:
             error = "the arguments are no JSON object: cut off, or written wrongly by the model"
             invalid.append(
@@ -187,23 +191,28 @@ def to_tool_calls(calls: list[CoreCall]) -> tuple[list[ToolCall], list[InvalidTo
     return valid, invalid
 
 
-def _arguments(call: CoreCall) -> dict[str, Any] | None:
+def _arguments(call: CoreCall, finish_reason: str | None) -> dict[str, Any] | None:
+    if not call.arguments and finish_reason == "length":
+        return None  # cut before they began
     try:
-        arguments = _json.loads(call.arguments or "{}")  # "" is how some say "no arguments"
-    except ValueError:
+        # "" is how some say "no arguments"; strict=False lets line breaks into strings, which
+        # models write and LangChain's own parser takes
+        arguments = json.loads(call.arguments or "{}", strict=False)
+    except (ValueError, RecursionError):
         return None
     return arguments if isinstance(arguments, dict) else None
 
 
-def _mark_of_invalid(call: CoreCall) -> str:
+def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
     """What to add to broken arguments so that LangChain sees that they are broken.
 
     When it adds up chunks, LangChain completes JSON that was cut ('{"path": "/ho') and would run
-    the tool with half an argument. A bracket that closes nothing cannot be completed.
+    the tool with half an argument. A bracket that closes nothing cannot be completed: of the two
+    kinds one always does, after the quotes that end a string, should the cut be inside one.
     """
-    if _arguments(call) is not None:
+    if _arguments(call, finish_reason) is not None:
         return ""
-    for mark in ("]", '"]', '\\"]', '"}]'):
+    for mark in ("]", "}", '"]', '"}', '""]', '""}'):
         try:
             if not isinstance(parse_partial_json(call.arguments + mark), dict):
                 return mark

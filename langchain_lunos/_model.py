@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from pydantic import AliasChoices, Field, model_validator
 
-from langchain_lunos._connection import LunosConnection
+from langchain_lunos._connection import LunosConnection, check_call
 from lunos_core import __version__
 from lunos_core.params import Check, check_params
 
@@ -95,6 +95,26 @@ class LunosModel(LunosConnection):
         """`dumps` and `load` work."""
         return True
 
+    def get_token_ids(self, text: str) -> list[int]:
+        """The tokens of `text`, by `custom_get_token_ids`.
+
+        Raises:
+            NotImplementedError: there is none; models behind a gateway have different tokenizers,
+                and none is downloaded. `get_num_tokens` estimates without.
+        """
+        own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
+        if own is not None:
+            return own(text)
+        raise NotImplementedError(
+            "each model behind Lunos has its own tokenizer: pass custom_get_token_ids=… to name "
+            "one, or use get_num_tokens, which estimates"
+        )
+
+    def get_num_tokens(self, text: str) -> int:
+        """How many tokens `text` has: about one for four characters, without any download."""
+        own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
+        return -(-len(text) // 4) if own is None else len(own(text))
+
     @property
     def _default_params(self) -> dict[str, Any]:
         """The wire's parameters that are set."""
@@ -108,7 +128,11 @@ class LunosModel(LunosConnection):
 
     def _call_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """One call's parameters: what the call says wins over the constructor."""
-        found = {"model": self.model, **self._default_params, **kwargs}
+        check_call(kwargs)
+        more = kwargs.get("model_kwargs") or {}
+        found = {"model": self.model, **self._default_params, **more, **kwargs}
+        if found["model"] is None:
+            found["model"] = self.model
         if stop is not None:
             found["stop"] = stop
         found["app_id"] = self._app_id(kwargs)
@@ -135,9 +159,15 @@ class LunosModel(LunosConnection):
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
         """The application of one call: the call's own, else the constructor's."""
-        app_id: str | None = kwargs.get("app_id") or self.app_id
-        return app_id
+        app_id: str | None = kwargs.get("app_id")
+        return self.app_id if app_id is None else app_id
 
 
 _ONE_STREAM = "n must be 1 when streaming: LangChain's streams carry one answer"
-_NOT_ON_THE_WIRE = ("stream", "stream_usage", "strict", "ls_structured_output_format")
+_NOT_ON_THE_WIRE = (
+    "stream",
+    "stream_usage",
+    "strict",
+    "ls_structured_output_format",
+    "model_kwargs",
+)

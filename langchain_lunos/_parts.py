@@ -36,7 +36,8 @@ def to_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
     """
     if isinstance(content, str):
         return content
-    return [to_part(block, f"{where}[{at}]") for at, block in enumerate(content)]
+    # a tool that gives back nothing gives back an empty list, which the wire refuses
+    return [to_part(block, f"{where}[{at}]") for at, block in enumerate(content)] or ""
 
 
 def to_part(block: Any, where: str) -> dict[str, Any]:
@@ -57,9 +58,10 @@ def to_part(block: Any, where: str) -> dict[str, Any]:
     except KeyError as error:
         raise ValueError(f"{where}: the block of type {kind!r} has no {error}") from None
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from None
-    if block.get("cache_control") is not None:
-        part["cache_control"] = block["cache_control"]
+        raise type(error)(f"{where} (type {kind!r}): {error}") from None
+    mark = _found(block, "cache_control")
+    if mark is not None:
+        part["cache_control"] = mark
     return part
 
 
@@ -180,9 +182,20 @@ def _mime_of(block: Block) -> str | None:
 
 
 def _extra(block: Block, name: str) -> str | None:
-    """A field that LangChain keeps on the block, in `extras` (v1) or in `metadata` (v0)."""
-    for holder in (block, block.get("extras"), block.get("metadata")):
-        if isinstance(holder, Mapping) and isinstance(holder.get(name), str):
-            found: str = holder[name]
-            return found
+    """A text that belongs to a block."""
+    found = _found(block, name)
+    return found if isinstance(found, str) else None
+
+
+def _found(block: Block, name: str) -> Any:
+    """A field that LangChain keeps on the block, in `extras` (v1) or in `metadata` (v0).
+
+    It makes v1 blocks of v0 ones and of some of OpenAI's before a model sees them, and puts into
+    `extras` whatever it does not know, `metadata` and `cache_control` among it.
+    """
+    extras = block.get("extras")
+    inner = extras.get("metadata") if isinstance(extras, Mapping) else None
+    for holder in (block, extras, block.get("metadata"), inner):
+        if isinstance(holder, Mapping) and holder.get(name) is not None:
+            return holder[name]
     return None

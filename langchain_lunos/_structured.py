@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
@@ -82,7 +86,12 @@ def tool_name(schema: Any) -> str:
 
 def to_parser(schema: Any, method: str) -> Runnable[Any, Any]:
     """What turns the answer into an object: checks first, then LangChain's own parser."""
-    check: Runnable[Any, Any] = RunnableGenerator(_explain, _aexplain, name="check_answer")
+    as_text = method != "function_calling"
+    check: Runnable[Any, Any] = RunnableGenerator(
+        functools.partial(_explain, as_text=as_text),
+        functools.partial(_aexplain, as_text=as_text),
+        name="check_answer",
+    )
     parser: Runnable[Any, Any]
     model = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
     if method == "function_calling":
@@ -107,14 +116,21 @@ def with_raw(llm: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[An
 
 
 class _Watch:
-    """Looks at the answer as it goes by, and raises where it cannot be parsed, saying why."""
+    """Looks at the answer as it goes by, and raises where it cannot be parsed, saying why.
 
-    def __init__(self) -> None:
+    Args:
+        as_text: the object is in the text, and not in a tool call.
+    """
+
+    def __init__(self, as_text: bool) -> None:
+        self._as_text = as_text
+        self._text = ""
         self._refusal = ""
 
     def see(self, message: Any) -> None:
         if not isinstance(message, AIMessage):
             return
+        self._text += message.text
         self._refusal += message.additional_kwargs.get("refusal") or ""
         reason = message.response_metadata.get("finish_reason")
         if reason == "content_filter":
@@ -128,22 +144,46 @@ class _Watch:
                 "'length'): raise max_tokens, or ask for less",
                 llm_output=message.text,
             )
+        whole = not isinstance(message, AIMessageChunk) or message.chunk_position == "last"
+        if whole and message.invalid_tool_calls:  # LangChain's parsers would give None
+            broken = message.invalid_tool_calls[0]
+            raise OutputParserException(
+                f"the model's arguments for {broken['name'] or 'the schema'!r} are no JSON object",
+                llm_output=broken["args"],
+            )
 
     def end(self) -> None:
         if self._refusal:
             raise LunosRefusalError(f"the model refused: {self._refusal}", llm_output=self._refusal)
+        if self._as_text and not _holds_json(self._text):
+            # LangChain's parsers would complete it, or give nothing
+            raise OutputParserException(
+                f"the answer holds no whole JSON: {self._text[:200]!r}", llm_output=self._text
+            )
 
 
-def _explain(messages: Iterator[Any]) -> Iterator[Any]:
-    watch = _Watch()
+def _holds_json(text: str) -> bool:
+    """Whether a whole object or list is in the text; around it may be words, or a fence."""
+    start = re.search(r"(?<=```json)\s*[{\[]", text) or re.search(r"[{\[]", text)
+    try:
+        return start is not None and bool(_DECODER.raw_decode(text, start.end() - 1))
+    except (ValueError, RecursionError):
+        return False
+
+
+_DECODER = json.JSONDecoder(strict=False)
+
+
+def _explain(messages: Iterator[Any], as_text: bool) -> Iterator[Any]:
+    watch = _Watch(as_text)
     for message in messages:
         watch.see(message)
         yield message
     watch.end()
 
 
-async def _aexplain(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    watch = _Watch()
+async def _aexplain(messages: AsyncIterator[Any], as_text: bool) -> AsyncIterator[Any]:
+    watch = _Watch(as_text)
     async for message in messages:
         watch.see(message)
         yield message

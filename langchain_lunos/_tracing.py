@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackManager
+
 from lunos_core.config import check_app_id
 
 
@@ -21,6 +23,14 @@ def with_tag(tags: list[str] | None, app_id: str | None) -> list[str] | None:
     if app_id is None:
         return tags
     return [*(tags or []), f"app_id:{check_app_id(app_id)}"]
+
+
+def with_tags(tags: Any, app_id: str | None, *, callbacks: Any, prompts: int) -> Any:
+    """`with_tag` for LLMs, whose batches have a list of tags for each prompt."""
+    first = callbacks[0] if isinstance(callbacks, list) and callbacks else ""
+    if app_id is None or not (first is None or isinstance(first, list | BaseCallbackManager)):
+        return with_tag(tags, app_id)
+    return [with_tag(one, app_id) for one in tags or [None] * prompts]
 
 
 def config_with_tag(config: Any, app_id: str | None) -> Any:

@@ -105,26 +105,6 @@ class ChatLunos(LunosModel, BaseChatModel):
                 usage[name] = usage.get(name, 0) + count
         return {"token_usage": usage, "model_name": self.model}
 
-    def get_token_ids(self, text: str) -> list[int]:
-        """The tokens of `text`, by `custom_get_token_ids`.
-
-        Raises:
-            NotImplementedError: there is none; models behind a gateway have different tokenizers,
-                and none is downloaded. `get_num_tokens` estimates without.
-        """
-        if self.custom_get_token_ids is not None:
-            return self.custom_get_token_ids(text)
-        raise NotImplementedError(
-            "each model behind Lunos has its own tokenizer: pass custom_get_token_ids=… to name "
-            "one, or use get_num_tokens, which estimates"
-        )
-
-    def get_num_tokens(self, text: str) -> int:
-        """How many tokens `text` has: about one for four characters, without any download."""
-        if self.custom_get_token_ids is not None:
-            return len(self.custom_get_token_ids(text))
-        return -(-len(text) // 4)
-
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
@@ -200,11 +180,17 @@ class ChatLunos(LunosModel, BaseChatModel):
     ) -> Iterator[Event]:
         """The events of `stream_events(version="v3")`; LangChain calls it where it is there."""
         events = EventBuilder(_message_id(run_manager))
+        end: list[Event] = []
         with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
             for chunk in stream:
                 if run_manager and chunk.text:
                     run_manager.on_llm_new_token(chunk.text)
-                yield from events.feed(chunk)
+                if chunk.last is not None:
+                    end = events.feed(chunk)
+                else:
+                    yield from events.feed(chunk)
+        # only now: LangChain asks for nothing more after it, and the call would not be over
+        yield from end
 
     async def _astream_chat_model_events(
         self,
@@ -214,13 +200,19 @@ class ChatLunos(LunosModel, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[Event]:
         events = EventBuilder(_message_id(run_manager))
+        end: list[Event] = []
         request = self._stream_request(messages, stop, kwargs)
         async with await self.async_client.stream(request) as stream:
             async for chunk in stream:
                 if run_manager and chunk.text:
                     await run_manager.on_llm_new_token(chunk.text)
+                if chunk.last is not None:
+                    end = events.feed(chunk)
+                    continue
                 for event in events.feed(chunk):
                     yield event
+        for event in end:
+            yield event
 
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
@@ -259,6 +251,18 @@ class ChatLunos(LunosModel, BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """As LangChain's, with the app id among the run's tags."""
         return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
+
+    def stream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's, with the app id among the run's tags."""
+        if kwargs.get("version") == "v3":  # the older versions go through `astream`
+            config = config_with_tag(config, self._app_id(kwargs))
+        return super().stream_events(input, config, **kwargs)
+
+    def astream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's, with the app id among the run's tags."""
+        if kwargs.get("version") == "v3":
+            config = config_with_tag(config, self._app_id(kwargs))
+        return super().astream_events(input, config, **kwargs)
 
     # -- tools and structured output --------------------------------------------------------------
 
@@ -353,7 +357,6 @@ class ChatLunos(LunosModel, BaseChatModel):
         _structured.check_arguments(schema, chosen, strict)
         bound = {**_structured.to_bind(schema, chosen, strict), **kwargs}
         if chosen == "function_calling":
-            bound.setdefault("parallel_tool_calls", False)
             llm = self.bind_tools([schema], strict=strict, **bound)
         else:
             llm = self.bind(**bound)

@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, Field
 
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
-from langchain_lunos._connection import LunosConnection
+from langchain_lunos._connection import LunosConnection, check_call
 from lunos_core.embeddings import Embeddings as Answer
 from lunos_core.embeddings import embedding_request
 from lunos_core.request import Request
@@ -108,17 +108,24 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         """The requests, all made before any is sent: bad input costs nothing."""
         if isinstance(texts, str):
             raise TypeError("texts must be a list of str: for one text there is embed_query")
+        check_call(kwargs)
         found: dict[str, Any] = {
             "model": self.model,
             "app_id": self.app_id,
             "dimensions": self.dimensions,
             "encoding_format": self.encoding_format,
             "user": self.user,
-            "extra_body": self.extra_body,
             **self.model_kwargs,
+            **(kwargs.get("model_kwargs") or {}),
             **kwargs,
         }
-        size = found.pop("chunk_size", None) or self.chunk_size
+        found.pop("model_kwargs", None)
+        if self.extra_body or found.get("extra_body"):
+            found["extra_body"] = {**(self.extra_body or {}), **(found.get("extra_body") or {})}
+        size = found.pop("chunk_size", None)
+        size = self.chunk_size if size is None else size
+        if size < 1:  # range() would take a negative one for "no text at all"
+            raise ValueError(f"chunk_size must be 1 or more, not {size}")
         several = list(texts)
         return [
             embedding_request(several[start : start + size], **found)

@@ -86,7 +86,7 @@ class LunosResponseError(core.LunosResponseError, ModelAPIError):
 
 
 class LunosStreamInterruptedError(
-    core.LunosStreamInterruptedError, LunosResponseError, ModelConnectionError
+    core.LunosStreamInterruptedError, LunosResponseError, LunosConnectionError
 ):
     """A stream ended before the answer did; `partial` is an `AIMessage` with what had come."""
 

@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.rate_limiters import BaseRateLimiter
+from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from langchain_lunos._messages_out import to_token_usage
 from langchain_lunos._model import LunosModel
 from langchain_lunos._serialization import make_loadable
-from langchain_lunos._tracing import ls_params
+from langchain_lunos._tracing import config_with_tag, ls_params, with_tags
 from lunos_core import params
 from lunos_core.answers import Choice, Chunk, Completion
 from lunos_core.completions import completion_request, completion_stream_request
@@ -72,6 +73,36 @@ class LunosLLM(LunosModel, BaseLLM):
         model = kwargs.get("model") or self.model
         tagged: LangSmithParams = ls_params(found, app_id=self._app_id(kwargs), model=model)
         return tagged
+
+    def generate(
+        self, prompts: list[str], stop: Any = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """As LangChain's, with the app id among the run's tags."""
+        kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
+        return super().generate(prompts, stop, callbacks, **kwargs)
+
+    async def agenerate(
+        self, prompts: list[str], stop: Any = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """As LangChain's, with the app id among the run's tags."""
+        kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
+        return await super().agenerate(prompts, stop, callbacks, **kwargs)
+
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[str]:
+        """As LangChain's, with the app id among the run's tags."""
+        return super().stream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
+
+    def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[str]:
+        """As LangChain's, with the app id among the run's tags."""
+        return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
+
+    def _tags(self, kwargs: dict[str, Any], callbacks: Any, prompts: int) -> Any:
+        tags, app_id = kwargs.get("tags"), self._app_id(kwargs)
+        return with_tags(tags, app_id, callbacks=callbacks, prompts=prompts)
 
     def _generate(
         self,
@@ -200,6 +231,8 @@ def _to_chunk(event: Chunk) -> GenerationChunk | None:
         if event.last.usage is not None:
             info["token_usage"] = to_token_usage(event.last.usage)
             info["cost"] = event.last.usage.cost
+        if choice is not None and choice.logprobs is not None:
+            info["logprobs"] = choice.logprobs
         known = {name: value for name, value in info.items() if value is not None}
         return GenerationChunk(text="", generation_info=known)
     if not event.choices or not event.text:
@@ -211,7 +244,12 @@ def _streamed_result(chunks: list[GenerationChunk], model: str) -> LLMResult:
     info = chunks[-1].generation_info or {}
     text = "".join(chunk.text for chunk in chunks)
     generation = Generation(text=text, generation_info=info)
-    output = {"token_usage": info.get("token_usage", {}), "model_name": model}
+    output = {
+        "token_usage": info.get("token_usage", {}),
+        "model_name": info.get("model_name", model),
+    }
+    if "cost" in info:
+        output["cost"] = info["cost"]
     return LLMResult(generations=[[generation]], llm_output=output)
 
 

@@ -1,0 +1,55 @@
+"""Where the examples send their requests: the live service, or a gateway on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lunos_core import LunosConfigError, LunosConnectionError
+from lunos_core.config import Config
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What the adapters need: `ChatLunos(base_url=..., api_key=...)`."""
+
+    base_url: str
+    api_key: str
+    live: bool  # False: the local gateway, started here
+    models: tuple[str, ...] = ()  # of the local gateway
+    missing: tuple[str, ...] = ()  # parts of it that are not installed, and how to get them
+
+    def first_of(self, *models: str) -> str:
+        """The first of these models that the local gateway has."""
+        return next(model for model in models if model in self.models)
+
+
+@contextmanager
+def connect() -> Iterator[Connection]:
+    """With `LUNOS_API_KEY`: the service it is for. Without: a local gateway, while this is open.
+
+    Raises:
+        LunosConfigError: a base URL without a key, or the local gateway is not installed.
+        LunosConnectionError: from the block, with the base URL in its text.
+    """
+    config = Config.from_env()
+    if config.api_key is not None:
+        try:
+            yield Connection(config.base_url, config.key, live=True)
+        except LunosConnectionError as error:
+            raise LunosConnectionError(f"no answer from {config.base_url}: {error}") from error
+        return
+    if os.environ.get("LUNOS_BASE_URL"):
+        raise LunosConfigError(
+            "LUNOS_BASE_URL is set and LUNOS_API_KEY is not: set both, or neither of them"
+        )
+    try:
+        from lunos_local import LocalGateway
+    except ImportError as error:
+        raise LunosConfigError(f"no LUNOS_API_KEY, and no local gateway: {error}") from error
+    with LocalGateway(real_models=True) as local:
+        yield Connection(
+            local.base_url, local.api_key, False, tuple(local.models), tuple(local.missing)
+        )

@@ -1,0 +1,51 @@
+"""Objects out of text, whole and as they grow, through Lunos.
+
+Without LUNOS_API_KEY a gateway on this machine answers, by rule: it fills the schema with the
+numbers and names of the text, without understanding them.
+
+python examples/llamaindex_extraction.py
+"""
+
+from __future__ import annotations
+
+from _gateway import connect
+from llama_index.core.prompts import PromptTemplate
+from pydantic import BaseModel, Field
+
+from llama_index_lunos import Lunos
+from lunos_core import UsageLedger
+
+TEXT = 'Invoice for "Ada Lovelace": 3 of "difference engine" and nothing else.'
+
+
+class Invoice(BaseModel):
+    """An invoice."""
+
+    customer: str = Field(description="Who pays.")
+    item: str
+    quantity: int = Field(ge=1)
+
+
+def main() -> None:
+    """One text, three forms."""
+    prompt = PromptTemplate("Read the invoice.\n\n{text}")
+    with connect() as connection, UsageLedger() as ledger:
+        llm = Lunos(
+            "openai/gpt-4o-mini" if connection.live else "lunos/scripted",
+            api_base=connection.base_url,
+            api_key=connection.api_key,
+            app_id="extraction",
+            system_prompt="You read invoices.",
+        )
+        print("whole:   ", repr(llm.structured_predict(Invoice, prompt, text=TEXT)))
+        for invoice in llm.stream_structured_predict(Invoice, prompt, text=TEXT):
+            print("growing: ", repr(invoice))
+        by_tool = llm.model_copy(update={"structured_output": "function_calling"})
+        print("as a LLM:", repr(by_tool.as_structured_llm(Invoice).complete(TEXT).raw))
+        print(f"\n{ledger.table()}")
+        llm.close()
+        by_tool.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""LlamaIndex answers questions about a folder, with its sources, through Lunos.
+
+python examples/llamaindex_rag.py                    two questions
+python examples/llamaindex_rag.py "my own question"  that one only
+
+Without LUNOS_API_KEY it starts a gateway on this machine; with it, the live service answers.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from _gateway import Connection, connect
+from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
+from llama_index.core.node_parser import SentenceSplitter
+
+from llama_index_lunos import Lunos, LunosEmbedding
+from lunos_core import UsageLedger
+
+FOLDER = Path(__file__).parent / "docs"
+QUESTIONS = (
+    "Which HTTP header carries the app id?",
+    "How often is a failed request made again by default?",
+)
+
+
+def choose_models(connection: Connection) -> tuple[str, str]:
+    """The models that embed and answer."""
+    if connection.live:
+        return "openai/text-embedding-3-small", "openai/gpt-4o-mini"
+    return (
+        connection.first_of("local/e5-small", "lunos/scripted-embedding"),
+        connection.first_of("local/extractive", "lunos/scripted"),
+    )
+
+
+def main(questions: tuple[str, ...]) -> None:
+    """Embed the folder, ask, stream the answers, name the sources."""
+    with connect() as connection, UsageLedger() as ledger:
+        embedder, answerer = choose_models(connection)
+        print(f"{embedder} embeds and {answerer} answers, at {connection.base_url}")
+        service = {"api_base": connection.base_url, "api_key": connection.api_key}
+        embedding = LunosEmbedding(embedder, app_id="rag-embed", **service)
+        llm = Lunos(answerer, app_id="rag-answer", **service)
+        index = VectorStoreIndex.from_documents(
+            SimpleDirectoryReader(FOLDER).load_data(),
+            transformations=[SentenceSplitter(chunk_size=150, chunk_overlap=0)],
+            embed_model=embedding,
+        )
+        engine = index.as_query_engine(llm=llm, similarity_top_k=3, streaming=True)
+        for question in questions:
+            response = engine.query(question)
+            print(f"\nQ: {question}\nA: ", end="")
+            for piece in response.response_gen:
+                print(piece, end="", flush=True)
+            for number, source in enumerate(response.source_nodes, 1):
+                words = " ".join(source.text.split())[:60]
+                print(f"\n   [{number}] {source.metadata['file_name']}: {words}…", end="")
+            print()
+        print(f"\n{ledger.table()}")
+        embedding.close()
+        llm.close()
+
+
+if __name__ == "__main__":
+    main(tuple(sys.argv[1:]) or QUESTIONS)

@@ -1,0 +1,5 @@
+"""`Lunos` under the name that LlamaIndex' own integrations have."""
+
+from llama_index_lunos.llm import Lunos
+
+__all__ = ["Lunos"]

@@ -1,0 +1,33 @@
+"""Lunos for LlamaIndex: `Lunos` and `LunosEmbedding`.
+
+Names are loaded when they are first used, so that an application pays for what it asks for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from lunos_core._lazy import lazy_names
+
+# the namespace alone may be there without LlamaIndex: this distribution has a part in it
+if (
+    importlib.util.find_spec("llama_index") is None
+    or importlib.util.find_spec("llama_index.core") is None
+):
+    raise ImportError(
+        "llama_index_lunos needs LlamaIndex, which is not installed: "
+        'pip install "lunos-integrations[llama-index]"'
+    )
+
+if TYPE_CHECKING:
+    from llama_index_lunos.embedding import LunosEmbedding as LunosEmbedding
+    from llama_index_lunos.errors import LunosStructuredOutputError as LunosStructuredOutputError
+    from llama_index_lunos.llm import Lunos as Lunos
+
+_HOMES = {
+    "embedding": ("LunosEmbedding",),
+    "errors": ("LunosStructuredOutputError",),
+    "llm": ("Lunos",),
+}
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -1,0 +1,39 @@
+"""What is known of a model without asking anyone.
+
+A hook: the catalog of the gateway is its own piece of work and will answer here, from a snapshot
+and a cache. Whatever it says, a setting made by hand wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Of a model nobody knows anything about. LlamaIndex sizes prompts and chat memory by this number:
+# its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
+# 128,000 and more. A smaller model answers with `LunosContextOverflowError`, which says what to do.
+DEFAULT_CONTEXT_WINDOW = 128_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a catalog says of a model; `None` where it says nothing.
+
+    Attributes:
+        context_window: tokens of prompt and answer together.
+        is_chat_model: whether it answers `/chat/completions` (else `/completions`).
+        tools: whether it calls tools.
+        json_schema: whether it keeps to a JSON schema (`response_format`).
+    """
+
+    context_window: int | None = None
+    is_chat_model: bool | None = None
+    tools: bool | None = None
+    json_schema: bool | None = None
+
+
+NOTHING = ModelFacts()
+
+
+def facts_of(model: str) -> ModelFacts:
+    """The facts of a model id. Never does I/O: `metadata` asks here on every call."""
+    return NOTHING

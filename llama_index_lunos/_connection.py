@@ -1,0 +1,223 @@
+"""What every class of this adapter has: where to send, as whom, how patiently."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_serializer,
+    field_validator,
+)
+from llama_index.core.schema import BaseComponent
+from llama_index_instrumentation.dispatcher import active_instrument_tags
+
+from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
+from lunos_core._secret import Secret
+from lunos_core.config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MISSING_KEY, Config
+from lunos_core.errors import LunosConfigError
+
+if TYPE_CHECKING:
+    from lunos_core.client import AsyncClient, Client
+
+_log = logging.getLogger("llama_index_lunos")
+
+
+def resolve_app_id(given: str | None) -> str | None:
+    """The app id of one call: its own, else that of `instrument_tags({"app_id": …})` around it.
+
+    `None` leaves it to the core: the `lunos_core.app()` block around the call, else the
+    constructor's, else `LUNOS_APP_ID`.
+    """
+    return given if given is not None else active_instrument_tags.get().get("app_id")
+
+
+class GivenClients:
+    """The user's own HTTP clients: shared by copies, left behind by pickles."""
+
+    def __init__(self, sync: Any = None, asynchronous: Any = None) -> None:
+        self.sync = sync
+        self.asynchronous = asynchronous
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GivenClients:
+        """The same one: connections cannot be copied."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An empty one, and a word about it: sockets do not travel."""
+        if self.sync is not None or self.asynchronous is not None:
+            _log.warning(
+                "http_client and async_http_client do not travel in a pickle: "
+                "the copy makes clients of its own"
+            )
+        return GivenClients, ()
+
+
+class Connection(BaseComponent):
+    """The connection's settings, and the clients that are made from them."""
+
+    # inputs are hidden: pydantic's messages would print the key
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
+    api_key: SecretStr | Callable[[], str] | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description=(
+            "The key, or a function that gives it for each call; LUNOS_API_KEY when not given. "
+            "Never serialized."
+        ),
+    )
+    api_base: str | None = Field(
+        default=None,
+        description="With or without /v1; LUNOS_BASE_URL, else the public service.",
+    )
+    app_id: str | None = Field(
+        default=None,
+        description="The application that calls are made for (X-App-ID); else LUNOS_APP_ID.",
+    )
+    timeout: Any = Field(
+        default=DEFAULT_TIMEOUT,
+        description="Seconds for the connect and for each read, or an httpx.Timeout.",
+    )
+    max_retries: int = Field(
+        default=DEFAULT_MAX_RETRIES,
+        description="How often a failed request is made again; 0 makes exactly one request.",
+    )
+    default_headers: dict[str, str] | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="Sent with every request. Not serialized: they may hold secrets.",
+    )
+
+    _given: GivenClients = PrivateAttr(default_factory=GivenClients)
+    _made_for: Any = PrivateAttr(default=None)
+    _config: Config = PrivateAttr()
+    _sync: Any = PrivateAttr(default=None)
+    _async: Any = PrivateAttr(default=None)
+
+    # other names under which a setting is known elsewhere
+    _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base"}
+
+    def __init__(
+        self, *, http_client: Any = None, async_http_client: Any = None, **settings: Any
+    ) -> None:
+        """Check once what every request needs, so that nothing is found out by sending it.
+
+        Here and not in a validator, so that errors come as they are and not as pydantic's.
+        """
+        super().__init__(**_known_settings(type(self), settings, self._spellings))
+        self._given = GivenClients(http_client, async_http_client)
+        self._configure()
+        if self._config.api_key is None:
+            raise LunosConfigError(MISSING_KEY)
+        self.api_base = self._config.base_url
+        self._made_for = self._connection_settings()
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _take_core_secret(cls, value: Any) -> Any:
+        return value.reveal() if isinstance(value, Secret) else value
+
+    @field_serializer("timeout")
+    def _timeout_in_seconds(self, timeout: Any) -> float | None:
+        # an httpx.Timeout is no JSON: of its four numbers the one that matters most
+        seconds: float | None = timeout if isinstance(timeout, int | float) else timeout.read
+        return seconds
+
+    @property
+    def client(self) -> Client:
+        """The sync client of these settings, made at first use."""
+        self._configure()
+        if self._sync is None:
+            from lunos_core.client import Client
+
+            self._sync = Client(
+                self._config, http_client=self._given.sync, errors=LLAMA_INDEX_ERRORS
+            )
+        client: Client = self._sync
+        return client
+
+    @property
+    def async_client(self) -> AsyncClient:
+        """The async client of these settings, made at first use; it serves any event loop."""
+        self._configure()
+        if self._async is None:
+            from lunos_core.client import AsyncClient
+
+            self._async = AsyncClient(
+                self._config, http_client=self._given.asynchronous, errors=LLAMA_INDEX_ERRORS
+            )
+        client: AsyncClient = self._async
+        return client
+
+    def close(self) -> None:
+        """Close the sync connections; the next call opens new ones."""
+        if self._sync is not None:
+            self._sync.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop; the next call opens new ones."""
+        if self._async is not None:
+            await self._async.close()
+
+    def _configure(self) -> None:
+        """Read the settings, again where one was changed since (`llm.app_id = "other"`)."""
+        settings = self._connection_settings()
+        if self._made_for == settings:
+            return
+        key = self.api_key
+        self._config = Config.from_env(
+            api_key=key.get_secret_value() if isinstance(key, SecretStr) else key,
+            base_url=self.api_base,
+            app_id=self.app_id,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            default_headers=self.default_headers,
+        )
+        # dropped and not closed: a copy of this object may be using them
+        self._sync = self._async = None
+        self._made_for = settings
+
+    def _connection_settings(self) -> tuple[Any, ...]:
+        headers = None if self.default_headers is None else tuple(self.default_headers.items())
+        return (
+            self.api_key,
+            self.api_base,
+            self.app_id,
+            self.timeout,
+            self.max_retries,
+            headers,
+        )
+
+
+def _known_settings(
+    kind: type[BaseComponent], given: Mapping[str, Any], spellings: Mapping[str, str]
+) -> dict[str, Any]:
+    """The settings under their own names; `None` leaves the default.
+
+    Raises:
+        TypeError: a name that is none, or one setting under two names.
+    """
+    known: dict[str, Any] = {}
+    for name, value in given.items():
+        field = spellings.get(name, name)
+        if field not in kind.model_fields:
+            close = difflib.get_close_matches(name, [*kind.model_fields, *spellings], n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{kind.__name__} has no setting named {name!r}{hint}")
+        if value is None:
+            continue
+        if field in known and known[field] != value:
+            raise TypeError(f"{name!r} and {field!r} are the same setting, given twice")
+        known[field] = value
+    return known

@@ -1,0 +1,259 @@
+"""The part of LlamaIndex' contract that is about tools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+
+from llama_index_lunos._react import react_messages, read_react_step, with_user_message
+from llama_index_lunos._tools import (
+    by_own_names,
+    keep_first_call,
+    to_agent_response,
+    to_tool_choice,
+    to_wire_tool,
+    tool_selections,
+)
+
+if TYPE_CHECKING:
+    from llama_index.core.chat_engine.types import AgentChatResponse
+    from llama_index.core.tools.types import BaseTool
+
+# these are for LlamaIndex' ReAct fallback and no parameters of the wire
+_REACT_SETTINGS = ("react_chat_formatter", "output_parser", "tool_retriever", "memory")
+
+
+class ToolCalling(FunctionCallingLLM):
+    """Tools for any model: through the wire where the model knows them, else through the prompt."""
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The arguments of `chat` for a chat with tools; the history stays as it is.
+
+        `parallel_tool_calls` is sent only to forbid them: allowing them is the server's default,
+        and some models refuse the parameter.
+        """
+        messages = with_user_message(chat_history, user_msg)
+        wire_tools = [to_wire_tool(tool) for tool in tools or ()]
+        wire_tools += [to_wire_tool(tool) for tool in self._standing_tools()]
+        arguments: dict[str, Any] = {}
+        if wire_tools:
+            arguments = {
+                "tools": wire_tools,
+                "tool_choice": to_tool_choice(
+                    tool_choice, required=tool_required and bool(tools), tools=wire_tools
+                ),
+                "parallel_tool_calls": None if allow_parallel_tool_calls or not tools else False,
+            }
+        arguments |= kwargs
+        return {
+            "messages": messages,
+            **{name: value for name, value in arguments.items() if value is not None},
+        }
+
+    def _standing_tools(self) -> Sequence[Any]:
+        """Tools that the user gave to the model itself, such as a server-side web search."""
+        return ()
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """No more than one call where no more were allowed."""
+        return response if allow_parallel_tool_calls else keep_first_call(response)
+
+    def stream_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseGen:
+        """Stream a chat with tools; no more than one call where no more were allowed."""
+        responses = super().stream_chat_with_tools(
+            tools,
+            user_msg=user_msg,
+            chat_history=chat_history,
+            verbose=verbose,
+            allow_parallel_tool_calls=allow_parallel_tool_calls,
+            tool_required=tool_required,
+            **kwargs,
+        )
+        if allow_parallel_tool_calls:
+            return responses
+        return (keep_first_call(response) for response in responses)
+
+    async def astream_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseAsyncGen:
+        """`stream_chat_with_tools`, awaited."""
+        responses = await super().astream_chat_with_tools(
+            tools,
+            user_msg=user_msg,
+            chat_history=chat_history,
+            verbose=verbose,
+            allow_parallel_tool_calls=allow_parallel_tool_calls,
+            tool_required=tool_required,
+            **kwargs,
+        )
+        if allow_parallel_tool_calls:
+            return responses
+        return (keep_first_call(response) async for response in responses)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The tool calls in a response.
+
+        Args:
+            response: a whole one, or one of a stream.
+            error_on_no_tool_call: whether to raise where there is none.
+            **kwargs: not used.
+
+        Raises:
+            ValueError: there is no call, and there should be one.
+        """
+        calls = tool_selections(response)
+        if not calls and error_on_no_tool_call:
+            raise ValueError(
+                f"the model called no tool; it said: {response.message.content or 'nothing'!r}"
+            )
+        return calls
+
+    def predict_and_call(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        error_on_no_tool_call: bool = True,
+        error_on_tool_error: bool = False,
+        **kwargs: Any,
+    ) -> AgentChatResponse:
+        """Let the model choose a tool, and call it.
+
+        A model that calls no tools is given them in the prompt (ReAct), and may answer directly.
+
+        Args:
+            tools: what it may choose from.
+            user_msg: the question.
+            chat_history: what came before it.
+            verbose: print the calls.
+            allow_parallel_tool_calls: call as many as the model asks for.
+            error_on_no_tool_call: raise where a model that knows tools calls none.
+            error_on_tool_error: raise where a tool fails.
+            **kwargs: parameters of `chat`.
+
+        Raises:
+            ValueError: no call, an unknown tool, or a tool that failed, as asked for.
+        """
+        from llama_index.core.tools.calling import call_tool_with_selection
+
+        if self.metadata.is_function_calling_model:
+            response = self.chat_with_tools(
+                tools,
+                user_msg=user_msg,
+                chat_history=chat_history,
+                verbose=verbose,
+                allow_parallel_tool_calls=allow_parallel_tool_calls,
+                **kwargs,
+            )
+            text = response.message.content or ""
+            calls = self.get_tool_calls_from_response(response, error_on_no_tool_call)
+        else:
+            messages, parser, more = _react_call(tools, user_msg, chat_history, kwargs)
+            text, calls = _read_step(self.chat(messages, **more), parser)
+        outputs = [
+            call_tool_with_selection(call, tools, verbose=verbose)
+            for call in by_own_names(calls, tools)
+        ]
+        return to_agent_response(text, outputs, error_on_tool_error=error_on_tool_error)
+
+    async def apredict_and_call(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        error_on_no_tool_call: bool = True,
+        error_on_tool_error: bool = False,
+        **kwargs: Any,
+    ) -> AgentChatResponse:
+        """`predict_and_call`, awaited; several calls run at once."""
+        from llama_index.core.tools.calling import acall_tool_with_selection
+
+        if self.metadata.is_function_calling_model:
+            response = await self.achat_with_tools(
+                tools,
+                user_msg=user_msg,
+                chat_history=chat_history,
+                verbose=verbose,
+                allow_parallel_tool_calls=allow_parallel_tool_calls,
+                **kwargs,
+            )
+            text = response.message.content or ""
+            calls = self.get_tool_calls_from_response(response, error_on_no_tool_call)
+        else:
+            messages, parser, more = _react_call(tools, user_msg, chat_history, kwargs)
+            text, calls = _read_step(await self.achat(messages, **more), parser)
+        outputs = await asyncio.gather(
+            *(
+                acall_tool_with_selection(call, tools, verbose=verbose)
+                for call in by_own_names(calls, tools)
+            )
+        )
+        return to_agent_response(text, outputs, error_on_tool_error=error_on_tool_error)
+
+
+def _react_call(
+    tools: Sequence[BaseTool],
+    user_msg: str | ChatMessage | None,
+    chat_history: list[ChatMessage] | None,
+    kwargs: dict[str, Any],
+) -> tuple[list[ChatMessage], Any, dict[str, Any]]:
+    """The messages, the parser of the answer, and the parameters of the call."""
+    messages = react_messages(
+        tools, with_user_message(chat_history, user_msg), kwargs.get("react_chat_formatter")
+    )
+    dropped = (*_REACT_SETTINGS, "tool_choice", "tool_required")
+    more = {name: value for name, value in kwargs.items() if name not in dropped}
+    return messages, kwargs.get("output_parser"), more
+
+
+def _read_step(response: ChatResponse, parser: Any) -> tuple[str, list[ToolSelection]]:
+    step = read_react_step(response.message.content or "", parser)
+    return (step, []) if isinstance(step, str) else ("", [step])

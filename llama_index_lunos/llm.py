@@ -1,0 +1,275 @@
+"""`Lunos`: every model behind the gateway as a LlamaIndex LLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+
+from llama_index_lunos._catalog import DEFAULT_CONTEXT_WINDOW, facts_of
+from llama_index_lunos._connection import Connection
+from llama_index_lunos._messages import to_wire
+from llama_index_lunos._parameters import Parameters
+from llama_index_lunos._responses import ChatAccumulator, to_completion, to_response
+from llama_index_lunos._structured import StructuredPrediction
+from lunos_core.answers import Chunk, Completion
+from lunos_core.chat import chat_request, chat_stream_request
+from lunos_core.completions import completion_request, completion_stream_request
+from lunos_core.request import Request, StreamRequest
+from lunos_core.streams import AsyncStream, Stream
+
+
+class Question(NamedTuple):
+    """What one call asks, before it is known whether the answer is to be streamed."""
+
+    chat: bool
+    content: Any
+    model: str
+    params: dict[str, Any]
+
+    def request(self) -> Request[Completion]:
+        """The request for a whole answer."""
+        make = chat_request if self.chat else completion_request
+        return make(self.content, model=self.model, **self.params)
+
+    def stream_request(self) -> StreamRequest[Chunk]:
+        """The request for an answer in pieces."""
+        make = chat_stream_request if self.chat else completion_stream_request
+        return make(self.content, model=self.model, **self.params)
+
+
+class Lunos(Connection, Parameters, StructuredPrediction):
+    """A model behind the Lunos gateway: chats, streams, tools, objects, images, reasoning.
+
+    Every parameter of the wire is a setting here and an argument of each call; nothing is sent that
+    was not set. `None` always means "not set".
+
+    Args:
+        model: the model's id, such as "openai/gpt-4o" (`model_name` is accepted too).
+        **settings: the fields below. `base_url` is accepted for `api_base`; `http_client` and
+            `async_http_client` are an `httpx.Client` and `httpx.AsyncClient` of your own.
+
+    Raises:
+        LunosConfigError: no key, an unusable base URL, timeout or number of retries.
+        ValueError: a value out of range.
+        TypeError: a setting that does not exist, or a value of the wrong type.
+
+    Example:
+        >>> from llama_index_lunos import Lunos
+        >>> llm = Lunos(
+        ...     "lunos/scripted",
+        ...     api_key=gateway.api_key,
+        ...     api_base=gateway.base_url,
+        ...     app_id="docs",
+        ... )
+        >>> print(llm.complete("Say hello"))
+        Scripted answer to: Say hello
+        >>> llm.close()
+    """
+
+    model: str = Field(description="The model's id.")
+    context_window: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of prompt and answer; else what the catalog says, else 128,000.",
+    )
+    is_chat_model: bool | None = Field(
+        default=None,
+        description="False sends to /completions; else what the catalog says, else True.",
+    )
+    is_function_calling_model: bool | None = Field(
+        default=None,
+        description="Whether it calls tools; else what the catalog says, else as is_chat_model.",
+    )
+
+    _spellings: ClassVar[dict[str, str]] = {"base_url": "api_base", "model_name": "model"}
+
+    def __init__(self, model: str | None = None, **settings: Any) -> None:
+        super().__init__(model=model, **settings)
+        self.check_parameters()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which LlamaIndex stores this class."""
+        return "LunosLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What is known of the model. Never does I/O: LlamaIndex asks on every call."""
+        facts = facts_of(self.model)
+        chat = _first(self.is_chat_model, facts.is_chat_model, True)
+        return LLMMetadata(
+            context_window=self.context_window or facts.context_window or DEFAULT_CONTEXT_WINDOW,
+            # a catalog's largest answer would starve the prompt: only what was set counts
+            num_output=self.max_tokens or -1,
+            is_chat_model=chat,
+            is_function_calling_model=_first(self.is_function_calling_model, facts.tools, chat),
+            model_name=self.model,
+        )
+
+    def to_payload(self) -> dict[str, Any]:
+        """What tracers see of this model: never the key, never headers."""
+        return {
+            **super().to_payload(),
+            "model": self.model,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "app_id": self.app_id,
+        }
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation.
+
+        Args:
+            messages: the conversation so far; it is not changed.
+            **kwargs: the wire's parameters for this call, and `app_id`, `timeout`,
+                `extra_headers`, `extra_body`, `model`.
+
+        Raises:
+            LunosError: the call failed.
+        """
+        question = self._messages_question(messages, kwargs)
+        return to_response(self.client.send(question.request()))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """`chat`, awaited."""
+        question = self._messages_question(messages, kwargs)
+        return to_response(await self.async_client.send(question.request()))
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer in pieces. Each response holds what is new (`delta`) and the whole so far.
+
+        The stream is open when this returns: what goes wrong with that is raised here. The last
+        response holds the usage, in `raw["usage"]` and `additional_kwargs`.
+
+        Raises:
+            LunosError: the call failed; from the iteration, with what had come as
+                `error.partial`: the stream broke off.
+        """
+        question = self._messages_question(messages, kwargs)
+        return _responses(self.client.stream(question.stream_request()))
+
+    @llm_chat_callback()
+    async def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        """`stream_chat`, awaited."""
+        question = self._messages_question(messages, kwargs)
+        return _aresponses(await self.async_client.stream(question.stream_request()))
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Go on from a prompt; a chat model answers it as a user's message.
+
+        Args:
+            prompt: the text.
+            formatted: whether `completion_to_prompt` has been applied already.
+            **kwargs: as in `chat`.
+
+        Raises:
+            LunosError: the call failed.
+        """
+        question = self._prompt_question(prompt, formatted, kwargs)
+        return to_completion(to_response(self.client.send(question.request())))
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        """`complete`, awaited."""
+        question = self._prompt_question(prompt, formatted, kwargs)
+        return to_completion(to_response(await self.async_client.send(question.request())))
+
+    @llm_completion_callback()
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        """`complete` in pieces, as `stream_chat`."""
+        question = self._prompt_question(prompt, formatted, kwargs)
+        responses = _responses(self.client.stream(question.stream_request()))
+        return (to_completion(response) for response in responses)
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """`stream_complete`, awaited."""
+        question = self._prompt_question(prompt, formatted, kwargs)
+        responses = _aresponses(await self.async_client.stream(question.stream_request()))
+        return (to_completion(response) async for response in responses)
+
+    def _messages_question(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Question:
+        """What to ask for a conversation; as one text where the model knows no chats."""
+        model = call.get("model") or self.model
+        if self.metadata.is_chat_model:
+            return Question(True, to_wire(messages), model, self.chat_params(call))
+        to_prompt: Any = self.messages_to_prompt
+        return Question(False, to_prompt(messages), model, self.completion_params(call))
+
+    def _prompt_question(self, prompt: str, formatted: bool, call: dict[str, Any]) -> Question:
+        """What to ask for a text; as a user's message where the model chats."""
+        to_prompt: Any = self.completion_to_prompt
+        text = prompt if formatted else to_prompt(prompt)
+        if self.metadata.is_chat_model:
+            message = ChatMessage(role=MessageRole.USER, content=text)
+            return self._messages_question([message], call)
+        model = call.get("model") or self.model
+        return Question(False, text, model, self.completion_params(call))
+
+    def _standing_tools(self) -> Sequence[Any]:
+        tools: Sequence[Any] = self.additional_kwargs.get("tools", ())
+        return tools
+
+    def _knows_json_schema(self) -> bool:
+        return self.metadata.is_chat_model and facts_of(self.model).json_schema is not False
+
+
+def _responses(stream: Stream[Chunk]) -> ChatResponseGen:
+    accumulator = ChatAccumulator()
+    with stream:
+        for chunk in stream:
+            response = accumulator.add(chunk)
+            if response is not None:
+                yield response
+
+
+async def _aresponses(stream: AsyncStream[Chunk]) -> ChatResponseAsyncGen:
+    accumulator = ChatAccumulator()
+    async with stream:
+        async for chunk in stream:
+            response = accumulator.add(chunk)
+            if response is not None:
+                yield response
+
+
+def _first(*values: bool | None) -> bool:
+    """The first that is not `None`."""
+    return next((value for value in values if value is not None), False)
+
+
+def _register() -> None:
+    """Let LlamaIndex load this class by its name (`load_llm`)."""
+    try:
+        from llama_index.core.llms.loading import RECOGNIZED_LLMS
+    except ImportError:  # another integration's import failed there: not our trouble
+        return
+    RECOGNIZED_LLMS.setdefault(Lunos.class_name(), Lunos)
+
+
+_register()

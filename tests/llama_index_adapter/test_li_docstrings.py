@@ -1,0 +1,49 @@
+"""The examples in the docstrings, run against the local gateway."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import pytest
+
+import llama_index_lunos
+
+MODULES = [
+    f"llama_index_lunos.{module.name}"
+    for module in pkgutil.iter_modules(llama_index_lunos.__path__)
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_the_docstrings_work(name: str, gateway: Any) -> None:
+    failed, _ = doctest.testmod(
+        importlib.import_module(name), extraglobs={"gateway": gateway}, verbose=False
+    )
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", llama_index_lunos.__all__)
+def test_public_names_are_documented(name: str) -> None:
+    found = getattr(llama_index_lunos, name)
+    assert inspect.getdoc(found)
+    assert name in dir(llama_index_lunos)
+
+
+def test_every_setting_is_described() -> None:
+    for kind in (llama_index_lunos.Lunos, llama_index_lunos.LunosEmbedding):
+        ours = [
+            field
+            for field in kind.model_fields
+            if any(
+                field in base.__annotations__
+                for base in kind.__mro__
+                if base.__module__.startswith("llama_index_lunos")
+            )
+        ]
+        assert len(ours) > 10
+        for field in ours:
+            assert kind.model_fields[field].description, field

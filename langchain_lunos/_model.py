@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from langchain_lunos._connection import LunosConnection, check_call
 from lunos_core import __version__
+from lunos_core.app import current_app_id
 from lunos_core.params import Check, check_params
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
@@ -158,8 +159,10 @@ class LunosModel(LunosConnection):
         return found
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
-        """The application of one call: the call's own, else the constructor's."""
+        """The application of one call: the call's own, the `app()` block's, the constructor's."""
         app_id: str | None = kwargs.get("app_id")
+        if app_id is None:
+            app_id = current_app_id()
         return self.app_id if app_id is None else app_id
 
 

@@ -111,7 +111,6 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         check_call(kwargs)
         found: dict[str, Any] = {
             "model": self.model,
-            "app_id": self.app_id,
             "dimensions": self.dimensions,
             "encoding_format": self.encoding_format,
             "user": self.user,

@@ -11,7 +11,7 @@ from langchain_core.runnables import ConfigurableField
 from lc_wire import STREAMED, WAYS, WHOLE, Wire, ask, both_kinds, chat, embeddings, llm, reply
 
 from langchain_lunos import ChatLunos
-from lunos_core import UsageLedger
+from lunos_core import UsageLedger, app
 
 
 class Seen(BaseCallbackHandler):
@@ -48,6 +48,26 @@ async def test_the_call_wins_over_bound_over_constructor_over_environment(
     await ask(chat(wire, app_id="made"), way, app_id=None)
     assert _ids(wire) == [None, "env", "made", "bound", "call", "made"]
     assert all("app_id" not in body for body in wire.bodies)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_block_around_a_call_wins_over_the_constructor(way: str) -> None:
+    wire = both_kinds()
+    with app("block"):
+        await ask(chat(wire, app_id="made"), way)
+        await ask(chat(wire, app_id="made"), way, app_id="call")
+    await ask(chat(wire, app_id="made"), way)
+    assert _ids(wire) == ["block", "call", "made"]
+
+
+async def test_embeddings_follow_the_same_order() -> None:
+    wire = Wire(reply({"data": [{"index": 0, "embedding": [1.0]}]}))
+    model = embeddings(wire, app_id="made")
+    with app("block"):
+        model.embed_query("a")
+        await model.aembed_query("a", app_id="call")
+    await model.aembed_query("a")
+    assert _ids(wire) == ["block", "call", "made"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,8 +1,7 @@
 """Two agents of LlamaIndex with the same tool, through Lunos.
 
 The first one calls its tool over the wire, the second one (ReAct) in words, for models that know no
-tools. Without LUNOS_API_KEY a gateway on this machine answers, by rule: it calls tools over the
-wire, and answers the second agent in its own words.
+tools. Without LUNOS_API_KEY a gateway on this machine answers, by rule.
 
 python examples/llamaindex_agents.py
 """

@@ -15,12 +15,13 @@ _BLOCK_START = re.compile(r"\s*(?:[-*+] |\d+[.)] |#{1,6} |\||>|```)")
 _ENUMERATION = re.compile(r"\s*(?:[-*+] |\d+[.)] |#{1,6} |> )")
 _HEADING = re.compile(r"\s*#{1,6} ")
 _TABLE_RULE = re.compile(r"\|[\s:-]+\|")
-_FENCE = re.compile(r"^\s*```.*$", re.MULTILINE)
+# a code block's fence, or a line that parts the prompt from its passages
+_FENCE = re.compile(r"^[ \t]*(?:```.*|[-=_*]{3,}[ \t]*)$", re.MULTILINE)
 # what a prompt says to the model is not what it tells about the world
 _INSTRUCTION = re.compile(
     r"\W*(?:answer|use|you are|you're|you must|you should|your task|respond|reply|do not|don't|"
     r"never|always|please|if you|if the|only use|only answer|keep|be concise|think|given the|"
-    r"based on|below|here (?:is|are)|the following|treat|cite|quote|say)\b",
+    r"based on|below|context information|here (?:is|are)|the following|treat|cite|quote|say)\b",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"\W*[\w /-]{1,40}:\W*")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lunos_local import conversation, limits, tokens
+from lunos_local import conversation, limits, react, tokens
 from lunos_local.answer import Answer, Choice, usage
 from lunos_local.backend import Body
 from lunos_local.picture import png_data_url
@@ -118,6 +118,9 @@ def _text(body: Body, text: str, index: int) -> str:
         return json.dumps(_json_object(text), ensure_ascii=False)
     if results:
         return " ".join(f"The tool {name} answered: {result}" for name, result in results)
+    step = react.step(body["messages"])
+    if step is not None:
+        return step
     return f"Scripted answer to: {_echo(text)}{_seen(body)}{_rank(index)}"
 
 

@@ -22,7 +22,7 @@ SAID = {
     "agents": [
         r"multiply\(\{'a': 128, 'b': 46\}\) = 5888",
         r"says: .*5888",
-        r"ReAct agent: .*\n +says: .*\w",
+        r"ReAct agent: .*\n +multiply\(.*\) = 5888\n +says: .*5888",
         r"\nreact ",
     ],
     "workflow": [r"handoff\(.*'to_agent': 'buyer'", r"buyer: ", r"\nclerk .* 1 +0 +0", r"\nbuyer "],

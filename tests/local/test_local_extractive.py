@@ -114,3 +114,14 @@ def test_it_calls_a_tool_the_question_plainly_asks_for_and_quotes_its_result(wir
 
 def test_it_leaves_a_tool_alone_that_nobody_asked_for(wire: Wire) -> None:
     assert "Ada Penrose" in ask(wire, FORMS["system"]("Who built the harbour?"), tools=[ADD])
+
+
+def test_what_a_prompt_says_about_its_passages_is_not_quoted(wire: Wire) -> None:
+    line = "-" * 21
+    prompt = (
+        f"Context information is below.\n{line}\nThe lighthouse is 22 metres high.\n{line}\n"
+        "Given the context information and not prior knowledge, answer the query.\n"
+        "Query: How high is the lighthouse?\nAnswer: "
+    )
+    answer = wire.message(prompt, model="local/extractive")["content"]
+    assert answer == "The lighthouse is 22 metres high."

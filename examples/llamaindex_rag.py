@@ -16,7 +16,7 @@ from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter
 
 from llama_index_lunos import Lunos, LunosEmbedding
-from lunos_core import UsageLedger
+from lunos_core import LunosError, UsageLedger
 
 FOLDER = Path(__file__).parent / "docs"
 QUESTIONS = (
@@ -64,4 +64,7 @@ def main(questions: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    main(tuple(sys.argv[1:]) or QUESTIONS)
+    try:
+        main(tuple(sys.argv[1:]) or QUESTIONS)
+    except LunosError as error:
+        sys.exit(f"llamaindex_rag: {' '.join(str(error).split())}")

@@ -5,12 +5,11 @@ Names are loaded when they are first used, so that an application pays for what 
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from lunos_core._lazy import lazy_names
+from lunos_core._lazy import is_installed, lazy_names
 
-if importlib.util.find_spec("langchain_core") is None:
+if not is_installed("langchain_core"):
     raise ImportError(
         "langchain_lunos needs LangChain, which is not installed: "
         'pip install "lunos-integrations[langchain]"'

@@ -5,16 +5,12 @@ Names are loaded when they are first used, so that an application pays for what 
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from lunos_core._lazy import lazy_names
+from lunos_core._lazy import is_installed, lazy_names
 
 # the namespace alone may be there without LlamaIndex: this distribution has a part in it
-if (
-    importlib.util.find_spec("llama_index") is None
-    or importlib.util.find_spec("llama_index.core") is None
-):
+if not is_installed("llama_index.core"):
     raise ImportError(
         "llama_index_lunos needs LlamaIndex, which is not installed: "
         'pip install "lunos-integrations[llama-index]"'

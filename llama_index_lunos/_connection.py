@@ -123,6 +123,11 @@ class Connection(BaseComponent):
         self.api_base = self._config.base_url
         self._made_for = self._connection_settings()
 
+    def to_payload(self) -> dict[str, Any]:
+        """What tracers see: never the key, never headers."""
+        older = getattr(super(), "to_payload", None)  # llama-index-core 0.14.23 and newer
+        return {**(older() if older is not None else {}), "app_id": self.app_id}
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _take_core_secret(cls, value: Any) -> Any:

@@ -94,7 +94,6 @@ class LunosEmbedding(Connection, BaseEmbedding):
             **super().to_payload(),
             "model": self.model_name,
             "dimensions": self.dimensions,
-            "app_id": self.app_id,
         }
 
     def _get_query_embedding(self, query: str) -> Embedding:

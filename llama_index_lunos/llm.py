@@ -127,7 +127,6 @@ class Lunos(Connection, Parameters, StructuredPrediction):
             "model": self.model,
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
-            "app_id": self.app_id,
         }
 
     @llm_chat_callback()

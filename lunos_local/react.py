@@ -1,8 +1,8 @@
 """Tools called in words: the ReAct form, for prompts that describe it to a model without tools.
 
-A prompt speaks of `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a name
-and maybe a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action, and after an
-observation the end.
+A prompt speaks of `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a
+name and maybe a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action, and after
+an observation the end.
 """
 
 from __future__ import annotations

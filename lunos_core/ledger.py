@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from lunos_core.errors import LunosError
@@ -76,12 +75,7 @@ class UsageLedger:
         self._token = _active.set((*_active.get(), self.record))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop counting; the rows stay."""
         if self._token is not None:
             _active.reset(self._token)

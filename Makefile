@@ -1,4 +1,4 @@
-# make demo: LangChain answers questions through Lunos (no key needed)
+# make demo: LangChain and LlamaIndex answer questions through Lunos (no key needed)
 # make test: every test
 # Each makes its own virtual environment, .venv, from this repository's files.
 
@@ -34,7 +34,7 @@ SHORT := 2>&1 | sed -u \
 help:  ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.demo  ## LangChain answers questions about real text (ARGS='"my own question"')
+demo: $(VENV)/.demo  ## questions about real text are answered (ARGS='"my own question"')
 	$(PY) examples/quickstart.py $(ARGS)
 ifeq ($(strip $(ARGS)),)
 	@echo

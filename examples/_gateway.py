@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from lunos_core import LunosConfigError, LunosConnectionError
+from lunos_core import LunosConfigError, LunosConnectionError, LunosError
 from lunos_core.config import Config
 
 
@@ -53,3 +55,11 @@ def connect() -> Iterator[Connection]:
         yield Connection(
             local.base_url, local.api_key, False, tuple(local.models), tuple(local.missing)
         )
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run an example; what goes wrong with a call is one line and the exit code 1."""
+    try:
+        main()
+    except (LunosError, ValueError) as error:
+        sys.exit(f"{Path(sys.argv[0]).stem}: {' '.join(str(error).split())}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from _gateway import connect
+from _gateway import connect, run
 from llama_index.core.agent.workflow import (
     AgentStream,
     BaseWorkflowAgent,
@@ -59,4 +59,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(lambda: asyncio.run(main()))

@@ -8,7 +8,7 @@ python examples/llamaindex_extraction.py
 
 from __future__ import annotations
 
-from _gateway import connect
+from _gateway import connect, run
 from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel, Field
 
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from _gateway import Connection, connect
+from _gateway import Connection, connect, run
 from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter
 
 from llama_index_lunos import Lunos, LunosEmbedding
-from lunos_core import LunosError, UsageLedger
+from lunos_core import UsageLedger
 
 FOLDER = Path(__file__).parent / "docs"
 QUESTIONS = (
@@ -64,7 +64,4 @@ def main(questions: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tuple(sys.argv[1:]) or QUESTIONS)
-    except LunosError as error:
-        sys.exit(f"llamaindex_rag: {' '.join(str(error).split())}")
+    run(lambda: main(tuple(sys.argv[1:]) or QUESTIONS))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from _gateway import connect
+from _gateway import connect, run
 from llama_index.core.agent.workflow import (
     AgentOutput,
     AgentWorkflow,
@@ -76,4 +76,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(lambda: asyncio.run(main()))

@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with connect() as connection:
             run(args, connection)
-    except LunosError as error:
+    except (LunosError, ValueError) as error:
         print(f"quickstart: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

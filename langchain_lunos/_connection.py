@@ -105,6 +105,10 @@ class LunosConnection(BaseModel):
         )
         if self._config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
+        if self.http_client is not None:
+            _ = self.client  # checks what it is given, while it can be said where it came from
+        if self.http_async_client is not None:
+            _ = self.async_client
 
     def _plain_key(self) -> str | Callable[[], str] | None:
         key = self.api_key
@@ -112,12 +116,25 @@ class LunosConnection(BaseModel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; one of the connection's holds from the next call on."""
+        if name == "api_key" and isinstance(value, str):
+            value = SecretStr(value)
+        if name not in LunosConnection.model_fields:
+            super().__setattr__(name, value)
+            return
+        before = getattr(self, name, None)
         super().__setattr__(name, value)
-        if name in LunosConnection.model_fields:
+        try:
             self._configure()
+        except (TypeError, ValueError):  # a value that is refused is not kept
+            super().__setattr__(name, before)
+            self._configure()
+            raise
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's; the copy sends with what `update` says."""
+        key = (update or {}).get("api_key")
+        if isinstance(key, str):
+            update = {**(update or {}), "api_key": SecretStr(key)}
         copied = super().model_copy(update=update, deep=deep)
         if not LunosConnection.model_fields.keys().isdisjoint(update or ()):
             copied._configure()
@@ -179,6 +196,8 @@ def check_call(kwargs: Mapping[str, Any]) -> None:
     Raises:
         TypeError: one of them; the text says what to use. It shows no value: it may be the key.
     """
+    if not isinstance(kwargs.get("model_kwargs") or {}, Mapping):
+        raise TypeError("model_kwargs must be a dict")
     for name in kwargs:
         if name in _NOT_FOR_ONE_CALL:
             raise TypeError(f"{name!r} is no argument of a single call: {_NOT_FOR_ONE_CALL[name]}")

@@ -125,7 +125,12 @@ class LunosModel(LunosConnection):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "base_url": self._config.base_url, **self._default_params}
+        return {
+            "model": self.model,
+            "base_url": self._config.base_url,
+            **self._default_params,
+            **({"extra_body": self.extra_body} if self.extra_body else {}),
+        }
 
     def _call_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """One call's parameters: what the call says wins over the constructor."""

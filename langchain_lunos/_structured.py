@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
@@ -87,11 +88,6 @@ def tool_name(schema: Any) -> str:
 def to_parser(schema: Any, method: str) -> Runnable[Any, Any]:
     """What turns the answer into an object: checks first, then LangChain's own parser."""
     as_text = method != "function_calling"
-    check: Runnable[Any, Any] = RunnableGenerator(
-        functools.partial(_explain, as_text=as_text),
-        functools.partial(_aexplain, as_text=as_text),
-        name="check_answer",
-    )
     parser: Runnable[Any, Any]
     model = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
     if method == "function_calling":
@@ -103,6 +99,11 @@ def to_parser(schema: Any, method: str) -> Runnable[Any, Any]:
         parser = PydanticOutputParser(pydantic_object=model)
     else:
         parser = JsonOutputParser()
+    check: Runnable[Any, Any] = RunnableGenerator(
+        functools.partial(_explain, parser=parser, as_text=as_text),
+        functools.partial(_aexplain, parser=parser, as_text=as_text),
+        name="check_answer",
+    )
     return check | parser
 
 
@@ -119,11 +120,15 @@ class _Watch:
     """Looks at the answer as it goes by, and raises where it cannot be parsed, saying why.
 
     Args:
+        parser: what reads the answer after this.
         as_text: the object is in the text, and not in a tool call.
     """
 
-    def __init__(self, as_text: bool) -> None:
+    def __init__(self, parser: Runnable[Any, Any], as_text: bool) -> None:
+        self._parser = parser
         self._as_text = as_text
+        self._chunks: list[AIMessageChunk] = []
+        self._calls = False
         self._text = ""
         self._refusal = ""
 
@@ -131,6 +136,9 @@ class _Watch:
         if not isinstance(message, AIMessage):
             return
         self._text += message.text
+        self._calls = self._calls or bool(message.tool_calls or message.invalid_tool_calls)
+        if isinstance(message, AIMessageChunk):
+            self._chunks.append(message)
         self._refusal += message.additional_kwargs.get("refusal") or ""
         reason = message.response_metadata.get("finish_reason")
         if reason == "content_filter":
@@ -160,6 +168,15 @@ class _Watch:
             raise OutputParserException(
                 f"the answer holds no whole JSON: {self._text[:200]!r}", llm_output=self._text
             )
+        if not self._as_text and not self._calls:
+            raise OutputParserException(
+                f"the model called no tool, and said {self._text[:200]!r}", llm_output=self._text
+            )
+        if self._chunks:
+            # in a stream LangChain's parsers leave out what does not fit the schema: once more,
+            # whole, where they say what is wrong with it
+            first, *others = self._chunks
+            self._parser.invoke(add_ai_message_chunks(first, *others))
 
 
 def _holds_json(text: str) -> bool:
@@ -174,16 +191,18 @@ def _holds_json(text: str) -> bool:
 _DECODER = json.JSONDecoder(strict=False)
 
 
-def _explain(messages: Iterator[Any], as_text: bool) -> Iterator[Any]:
-    watch = _Watch(as_text)
+def _explain(messages: Iterator[Any], parser: Runnable[Any, Any], as_text: bool) -> Iterator[Any]:
+    watch = _Watch(parser, as_text)
     for message in messages:
         watch.see(message)
         yield message
     watch.end()
 
 
-async def _aexplain(messages: AsyncIterator[Any], as_text: bool) -> AsyncIterator[Any]:
-    watch = _Watch(as_text)
+async def _aexplain(
+    messages: AsyncIterator[Any], parser: Runnable[Any, Any], as_text: bool
+) -> AsyncIterator[Any]:
+    watch = _Watch(parser, as_text)
     async for message in messages:
         watch.see(message)
         yield message

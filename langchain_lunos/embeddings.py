@@ -123,6 +123,8 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             found["extra_body"] = {**(self.extra_body or {}), **(found.get("extra_body") or {})}
         size = found.pop("chunk_size", None)
         size = self.chunk_size if size is None else size
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise TypeError(f"chunk_size must be an int, not {type(size).__name__}")
         if size < 1:  # range() would take a negative one for "no text at all"
             raise ValueError(f"chunk_size must be 1 or more, not {size}")
         several = list(texts)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
@@ -79,14 +80,16 @@ class LunosLLM(LunosModel, BaseLLM):
     ) -> LLMResult:
         """As LangChain's, with the app id among the run's tags."""
         kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
-        return super().generate(prompts, stop, callbacks, **kwargs)
+        llm, others = self._for_cache(kwargs)
+        return super(LunosLLM, llm).generate(prompts, stop, callbacks, **others)
 
     async def agenerate(
         self, prompts: list[str], stop: Any = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """As LangChain's, with the app id among the run's tags."""
         kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
-        return await super().agenerate(prompts, stop, callbacks, **kwargs)
+        llm, others = self._for_cache(kwargs)
+        return await super(LunosLLM, llm).agenerate(prompts, stop, callbacks, **others)
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
@@ -99,6 +102,26 @@ class LunosLLM(LunosModel, BaseLLM):
     ) -> AsyncIterator[str]:
         """As LangChain's, with the app id among the run's tags."""
         return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
+
+    def _for_cache(self, kwargs: dict[str, Any]) -> tuple[LunosLLM, dict[str, Any]]:
+        """The LLM that a call is really made with, and the arguments that are left.
+
+        LangChain's cache knows an LLM by its fields alone: with a parameter given for one call it
+        would find another call's answer.
+        """
+        own = {name: value for name, value in kwargs.items() if name not in _NO_PARAMETERS}
+        if not own or not (self.cache if self.cache is not None else get_llm_cache()):
+            return self, kwargs
+        fields = {
+            name: value
+            for name, value in own.items()
+            if name in type(self).model_fields and value is not None
+        }
+        new = {name: value for name, value in own.items() if name not in type(self).model_fields}
+        fields["model_kwargs"] = {**self.model_kwargs, **(own.get("model_kwargs") or {}), **new}
+        fields["extra_body"] = {**(self.extra_body or {}), **(own.get("extra_body") or {})} or None
+        others = {name: value for name, value in kwargs.items() if name in _NO_PARAMETERS}
+        return self.model_copy(update=fields), others
 
     def _tags(self, kwargs: dict[str, Any], callbacks: Any, prompts: int) -> Any:
         tags, app_id = kwargs.get("tags"), self._app_id(kwargs)
@@ -191,6 +214,11 @@ class LunosLLM(LunosModel, BaseLLM):
 
 
 make_loadable(LunosLLM)
+
+# what `generate` is given that does not change the answer
+_NO_PARAMETERS = frozenset(
+    {"tags", "metadata", "run_name", "run_id", "app_id", "timeout", "extra_headers"}
+)
 
 
 def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import pickle
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -165,6 +166,22 @@ class Connection(BaseComponent):
         client: AsyncClient = self._async
         return client
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the settings, the key among them.
+
+        Raises:
+            TypeError: a key function that cannot travel; LlamaIndex would leave it out in silence.
+        """
+        if callable(self.api_key):
+            try:
+                pickle.dumps(self.api_key)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise TypeError(
+                    "api_key is a function that cannot be pickled: define it at the top of a "
+                    "module, or set LUNOS_API_KEY where the copy works"
+                ) from error
+        return super().__getstate__()
+
     def close(self) -> None:
         """Close the sync connections; the next call opens new ones."""
         if self._sync is not None:
@@ -214,6 +231,7 @@ def _known_settings(
         TypeError: a name that is none, or one setting under two names.
     """
     known: dict[str, Any] = {}
+    named: dict[str, str] = {}
     for name, value in given.items():
         field = spellings.get(name, name)
         if field not in kind.model_fields:
@@ -223,6 +241,7 @@ def _known_settings(
         if value is None:
             continue
         if field in known and known[field] != value:
-            raise TypeError(f"{name!r} and {field!r} are the same setting, given twice")
+            raise TypeError(f"{named[field]!r} and {name!r} are the same setting, given twice")
         known[field] = value
+        named[field] = name
     return known

@@ -11,7 +11,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from llama_index_lunos._connection import Connection, resolve_app_id
-from lunos_core.embeddings import Embeddings, embedding_request
+from lunos_core.embeddings import Embeddings, check_encoding, embedding_request
 from lunos_core.params import EMBEDDING, check_params
 from lunos_core.request import Request
 
@@ -82,6 +82,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
     def __init__(self, model_name: str | None = None, **settings: Any) -> None:
         super().__init__(model_name=model_name, **settings)
         check_params({"dimensions": self.dimensions, "user": self.user}, EMBEDDING)
+        check_encoding(self.encoding_format)
 
     @classmethod
     def class_name(cls) -> str:

@@ -65,7 +65,7 @@ class Client:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.config = config
-        self._given = http_client
+        self._given = _checked(http_client, httpx.Client)
         self._own: httpx.Client | None = None
         self._making = threading.Lock()  # of two threads' clients, one would never be closed
         self._pid = os.getpid()
@@ -189,7 +189,7 @@ class AsyncClient:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.config = config
-        self._given = http_client
+        self._given = _checked(http_client, httpx.AsyncClient)
         # by loop: frameworks hop loops, and a kept-alive connection dies with its own
         self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient]
         self._own = weakref.WeakKeyDictionary()
@@ -309,6 +309,20 @@ def _close_in(pid: int, http: httpx.Client) -> None:
     """Close, but in the process that opened: a fork's copy of the sockets is not its own."""
     if os.getpid() == pid:
         http.close()
+
+
+G = TypeVar("G", httpx.Client, httpx.AsyncClient)
+
+
+def _checked(given: G | None, kind: type[G]) -> G | None:
+    """The user's own HTTP client, if it is of the kind that is needed.
+
+    Raises:
+        TypeError: it is another thing, such as the async client in the place of the sync one.
+    """
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"an httpx.{kind.__name__} is needed, not {type(given).__name__}")
+    return given
 
 
 class _LoopClient:

@@ -68,9 +68,7 @@ def embedding_request(
     for position, text in enumerate(several):
         if not isinstance(text, str):
             raise TypeError(f"texts[{position}] must be a str, not {type(text).__name__}")
-    encoding = params.get("encoding_format") or ENCODINGS[0]
-    if encoding not in ENCODINGS:
-        raise ValueError(f"encoding_format must be one of {ENCODINGS}, not {encoding!r}")
+    encoding = check_encoding(params.get("encoding_format"))
     fields = {"model": model, "input": several, "encoding_format": encoding}
     others = {name: value for name, value in params.items() if name != "encoding_format"}
     dimensions = params.get("dimensions")
@@ -79,6 +77,17 @@ def embedding_request(
         # no fallback in the client: vectors of two models do not belong into one index
         parse=lambda reply: parse_embeddings(reply, len(several), dimensions),
     )
+
+
+def check_encoding(encoding: str | None) -> str:
+    """How vectors shall travel; base64 unless given.
+
+    Raises:
+        ValueError: neither "base64" nor "float".
+    """
+    if encoding is not None and encoding not in ENCODINGS:
+        raise ValueError(f"encoding_format must be one of {ENCODINGS}, not {encoding!r}")
+    return encoding or ENCODINGS[0]
 
 
 def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None) -> Embeddings:

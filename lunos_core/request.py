@@ -236,6 +236,21 @@ def form_call(
     return {**facts, "path": path, "body": body, "content_type": content_type}
 
 
+# they would go into the body, the key among them
+_OF_THE_CLIENT = frozenset(
+    {
+        "api_key",
+        "base_url",
+        "api_base",
+        "max_retries",
+        "default_headers",
+        "http_client",
+        "http_async_client",
+        "async_http_client",
+    }
+)
+
+
 def _checked(
     fields: Mapping[str, Any], params: Mapping[str, Any], checks: Mapping[str, Check]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -245,6 +260,8 @@ def _checked(
         raise TypeError(f"model must be a str, not {type(model).__name__}")
     if not model.strip():
         raise ValueError("model is empty: name one, such as 'openai/gpt-4'")
+    for name in _OF_THE_CLIENT & params.keys():
+        raise TypeError(f"{name!r} is no argument of a single call: give it to the constructor")
     body = {**fields, **check_params(params, checks)}
     app_id, headers, extra, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]
     if extra is not None:

@@ -7,8 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lunos_local.app import DEFAULT_KEY, Gateway, create_app
-from lunos_local.server import HOST, listen, uvicorn_server
+try:
+    from lunos_local.app import DEFAULT_KEY, Gateway, create_app
+    from lunos_local.server import HOST, listen, uvicorn_server
+except ImportError as error:
+    sys.exit(f'{error}: pip install "lunos-integrations[local]"')
 
 DEFAULT_PORT = 8484
 
@@ -47,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     try:
         listener = listen(args.host, args.port)
-    except OSError as error:
-        print(f"cannot listen on {args.host}:{args.port}: {error.strerror}", file=sys.stderr)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        print(f"cannot listen on {args.host}:{args.port}: {reason}", file=sys.stderr)
         return 1
     app = create_app(api_key=args.api_key, real_models=not args.no_real_models, gguf=args.gguf)
     gateway: Gateway = app.state.gateway

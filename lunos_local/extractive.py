@@ -157,7 +157,7 @@ def _stems(text: str) -> list[str]:
 
 def _bm25(question: str, sentences: Sequence[str]) -> list[float]:
     # no stubs; and it brings numpy, so not before it is needed
-    from rank_bm25 import BM25Plus  # type: ignore[import-untyped]
+    from rank_bm25 import BM25Plus  # type: ignore[import-untyped]  # it ships no types
 
     corpus = [_stems(sentence) or ["-"] for sentence in sentences]
     asked = list(dict.fromkeys(_stems(question)))

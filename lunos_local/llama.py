@@ -119,7 +119,7 @@ class Llama:
         with self._lock:
             if self._server is None:
                 # no stubs; and loading it maps 100 MB, so not before it is needed
-                import xllamacpp  # type: ignore[import-untyped]
+                import xllamacpp  # type: ignore[import-untyped]  # it ships no types
 
                 params = xllamacpp.CommonParams()
                 params.model.path = str(self._weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from markdown_blocks import ROOT, blocks_of, run_block
@@ -25,8 +26,8 @@ def test_an_example_of_the_docs_runs(code: str, run_block: Callable[[str], str])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_links_of_a_page_lead_somewhere(page: object) -> None:
-    text = page.read_text("utf-8")  # type: ignore[attr-defined]
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / "docs" / target).exists(), target
 

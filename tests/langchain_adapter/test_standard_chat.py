@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, Literal
 
 import pytest
@@ -132,4 +131,5 @@ def test_the_made_files_are_what_the_suite_would_have_fetched(no_downloads: None
     from langchain_tests.integration_tests import chat_models
 
     assert chat_models.httpx.get("https://x.invalid/a.pdf").content.startswith(b"%PDF")
-    assert base64.b64encode(chat_models.httpx.get("https://x.invalid/a.png").content)
+    assert chat_models.httpx.get("https://x.invalid/a.png").content.startswith(b"\x89PNG")
+    assert chat_models.httpx.get("https://x.invalid/a.wav").content.startswith(b"RIFF")

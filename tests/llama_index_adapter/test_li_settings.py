@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from llama_index_lunos import Lunos, LunosEmbedding
 from lunos_core import LunosConfigError
+from lunos_local import LocalGateway
 
 BOTH = pytest.mark.parametrize("kind", [Lunos, LunosEmbedding])
 SECRETS = ("sk-test", "hush-hush")
@@ -343,3 +344,36 @@ async def test_a_chat_engine_works(way: Way) -> None:
     engine = SimpleChatEngine.from_defaults(llm=llm, memory=memory, system_prompt="Be brief.")
     assert str(await way(engine, "chat", "Hello")) == "Hi there"
     assert [one["role"] for one in wire.body["messages"]] == ["system", "user"]
+
+
+def test_a_call_carries_no_setting_of_the_client(gateway: LocalGateway) -> None:
+    llm = Lunos("lunos/scripted", api_key=gateway.api_key, api_base=gateway.base_url)
+    gateway.clear()
+    for name in ("api_key", "api_base", "max_retries"):
+        with pytest.raises(TypeError, match=name):
+            llm.complete("Hello", **{name: "sk-secret"})
+    with pytest.raises(TypeError, match="api_key"):
+        Lunos(
+            "lunos/scripted",
+            api_key=gateway.api_key,
+            api_base=gateway.base_url,
+            additional_kwargs={"api_key": "sk-secret"},
+        ).complete("Hello")
+    assert not gateway.requests()
+    llm.close()
+
+
+def test_a_key_function_that_cannot_travel_is_said_when_pickling() -> None:
+    llm = Lunos("m", api_key=lambda: "key")
+    with pytest.raises(TypeError, match="top of a module"):
+        pickle.dumps(llm)
+
+
+def test_a_setting_under_two_names_is_named_by_both() -> None:
+    with pytest.raises(TypeError, match="'base_url' and 'api_base'"):
+        Lunos("m", api_key="k", base_url="http://a.test", api_base="http://b.test")
+
+
+def test_a_wrong_encoding_is_refused_when_the_object_is_made() -> None:
+    with pytest.raises(ValueError, match="encoding_format"):
+        LunosEmbedding("m", api_key="k", encoding_format="zzz")

@@ -192,3 +192,21 @@ def test_the_command_ends_in_one_line_when_its_port_is_taken() -> None:
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert port in done.stderr
+
+
+def test_the_command_without_its_extra_says_which_one_it_needs() -> None:
+    code = (
+        "import sys, runpy; sys.modules.update(starlette=None, uvicorn=None); "
+        "runpy.run_module('lunos_local', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert 'pip install "lunos-integrations[local]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_none_ends_in_one_line() -> None:
+    command = [sys.executable, "-m", "lunos_local", "--no-real-models", "--port", "99999999"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1

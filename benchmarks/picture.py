@@ -1,0 +1,102 @@
+"""The results as a picture: calls, chunks, and what a call takes when many are under way.
+
+`python -m benchmarks.picture results.json` draws again, in an interpreter that has matplotlib.
+"""
+
+# ruff: noqa: RUF001 - the multiplication sign is meant
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figures, Results
+from benchmarks.peers import BY_NAME
+
+_OURS, _PLAIN, _PEER = "#1b7f5c", "#8a8a8a", "#c8743c"
+_LEFT_OUT = ("+ledger", "floor")  # no clients that one could choose
+
+
+def draw(results: Results, to: Path) -> bool:
+    """Draw to a file; `False` where matplotlib is missing."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return False
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figures = Figures(results)
+    picture, axes = plt.subplots(1, 3, figsize=(15, 4.8))
+    _bars(axes[0], figures, "call", "quietest", "one call, × plain httpx")
+    _bars(axes[1], figures, "stream 2000", "seconds", "one chunk of a stream, × plain httpx")
+    _curve(axes[2], figures)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    picture.suptitle("The client's own share, on loopback (shorter is better)")
+    picture.tight_layout()
+    picture.savefig(to, dpi=110)
+    return True
+
+
+def _bars(axis: Any, figures: Figures, measure: str, key: str, title: str) -> None:
+    found = {
+        name: figures.ratio(measure, name, "httpx", key)
+        for name in figures.clients(measure)
+        if not any(word in name for word in _LEFT_OUT)
+    }
+    known = sorted((ratio, name) for name, ratio in found.items() if ratio is not None)
+    known.reverse()
+    names = [name for _, name in known]
+    ratios = [ratio for ratio, _ in known]
+    bars = axis.barh(names, ratios, color=[_colour(name) for name in names])
+    axis.bar_label(bars, [f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}" for ratio in ratios],
+                   padding=3)  # fmt: skip
+    axis.set_xscale("log")
+    axis.set_xlim(0.5, max(ratios, default=1) * 2)
+    ticks = [at for at in (0.5, 1, 2, 5, 10, 20, 50) if at <= max(ratios, default=1) * 2]
+    axis.set_xticks(ticks, [f"{at:g}" for at in ticks])
+    axis.minorticks_off()
+    axis.set_title(title, loc="left", fontsize=11)
+
+
+def _curve(axis: Any, figures: Figures) -> None:
+    points = [10, 100, 500]
+    for name in figures.clients("concurrent 100"):
+        if any(word in name for word in _LEFT_OUT):
+            continue
+        cpu = {at: figures.value(f"concurrent {at}", name, "cpu") for at in points}
+        known = {at: value * 1e6 for at, value in cpu.items() if value is not None}
+        if known:
+            style = "-" if BY_NAME[name].ours else "--"
+            axis.plot(list(known), list(known.values()), style, marker="o", color=_colour(name))
+            last = max(known)
+            axis.annotate(name, (last, known[last]), (6, 0), textcoords="offset points",
+                          va="center", fontsize=8)  # fmt: skip
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xticks(points, [str(at) for at in points])
+    axis.minorticks_off()
+    axis.set_xlim(8, 2500)
+    axis.set_xlabel("calls under way")
+    axis.set_title("CPU of one call, µs", loc="left", fontsize=11)
+
+
+def _colour(name: str) -> str:
+    if BY_NAME[name].ours:
+        return _OURS
+    return _PLAIN if "httpx" in name else _PEER
+
+
+def main() -> None:
+    """Draw a file of results again."""
+    source = Path(sys.argv[1])
+    results = json.loads(source.read_text())["results"]
+    if not draw(results, source.with_suffix(".png")):
+        sys.exit("no matplotlib in this interpreter: pip install matplotlib")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_lunos.errors import LunosAPIError as LunosAPIError
     from langchain_lunos.errors import LunosAuthenticationError as LunosAuthenticationError
     from langchain_lunos.errors import LunosBadRequestError as LunosBadRequestError
+    from langchain_lunos.errors import LunosBudgetError as LunosBudgetError
     from langchain_lunos.errors import LunosConfigError as LunosConfigError
     from langchain_lunos.errors import LunosConflictError as LunosConflictError
     from langchain_lunos.errors import LunosConnectionError as LunosConnectionError
@@ -46,6 +47,7 @@ _HOMES = {
         "LunosAPIError",
         "LunosAuthenticationError",
         "LunosBadRequestError",
+        "LunosBudgetError",
         "LunosConfigError",
         "LunosConflictError",
         "LunosConnectionError",

@@ -75,14 +75,14 @@ class _Catalog(Generic[C]):
             id: bare, or with its provider in front.
             disk: whether the file may be read, which happens once.
         """
-        detailed = named(self._shelf.peek(models_request(public=False)) or [], id)
-        public = named(self._shelf.peek(models_request(), disk=disk) or [], id)
+        detailed: ModelInfo | None = named(self._shelf.peek(models_request(public=False)) or [], id)
+        public: ModelInfo | None = named(self._shelf.peek(models_request(), disk=disk) or [], id)
         return detailed if public is None else completed(public, detailed)
 
     def cached_models(self) -> Models:
         """All models that are known without asking anyone, with all that is known of them."""
-        public = self._shelf.peek(models_request()) or []
-        detailed = self._shelf.peek(models_request(public=False)) or []
+        public: Models = self._shelf.peek(models_request()) or []
+        detailed: Models = self._shelf.peek(models_request(public=False)) or []
         if not public:
             return [*detailed]
         return [completed(model, named(detailed, model.id)) for model in public]

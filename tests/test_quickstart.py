@@ -48,7 +48,7 @@ def table_of(output: str) -> dict[tuple[str, str], dict[str, int]]:
             name: int(cell) for name, cell in zip(head, row, strict=True) if cell.isdigit()
         }
         for row in rows
-        if len(row) == len(head)  # neither the rule below the head nor the total
+        if len(row) == len(head) and row[0] != "total"  # nor the rule below the head
     }
 
 

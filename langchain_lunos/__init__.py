@@ -1,4 +1,4 @@
-"""Lunos for LangChain: `ChatLunos`, `LunosLLM` and `LunosEmbeddings`.
+"""Lunos for LangChain: models, embeddings, an image tool and an audio parser.
 
 Names are loaded when they are first used, so that an application pays for what it asks for.
 """
@@ -16,11 +16,13 @@ if not is_installed("langchain_core"):
     )
 
 if TYPE_CHECKING:
+    from langchain_lunos.audio import LunosAudioTranscriber as LunosAudioTranscriber
     from langchain_lunos.chat_models import ChatLunos as ChatLunos
     from langchain_lunos.embeddings import LunosEmbeddings as LunosEmbeddings
     from langchain_lunos.errors import LunosAPIError as LunosAPIError
     from langchain_lunos.errors import LunosAuthenticationError as LunosAuthenticationError
     from langchain_lunos.errors import LunosBadRequestError as LunosBadRequestError
+    from langchain_lunos.errors import LunosBudgetError as LunosBudgetError
     from langchain_lunos.errors import LunosConfigError as LunosConfigError
     from langchain_lunos.errors import LunosConflictError as LunosConflictError
     from langchain_lunos.errors import LunosConnectionError as LunosConnectionError
@@ -36,16 +38,19 @@ if TYPE_CHECKING:
     from langchain_lunos.errors import LunosStreamInterruptedError as LunosStreamInterruptedError
     from langchain_lunos.errors import LunosTimeoutError as LunosTimeoutError
     from langchain_lunos.errors import LunosTruncatedError as LunosTruncatedError
+    from langchain_lunos.images import LunosImageGeneration as LunosImageGeneration
     from langchain_lunos.llms import LunosLLM as LunosLLM
     from langchain_lunos.registration import register as register
 
 _HOMES = {
+    "audio": ("LunosAudioTranscriber",),
     "chat_models": ("ChatLunos",),
     "embeddings": ("LunosEmbeddings",),
     "errors": (
         "LunosAPIError",
         "LunosAuthenticationError",
         "LunosBadRequestError",
+        "LunosBudgetError",
         "LunosConfigError",
         "LunosConflictError",
         "LunosConnectionError",
@@ -62,6 +67,7 @@ _HOMES = {
         "LunosTimeoutError",
         "LunosTruncatedError",
     ),
+    "images": ("LunosImageGeneration",),
     "llms": ("LunosLLM",),
     "registration": ("register",),
 }

@@ -54,6 +54,10 @@ class LunosConnection(BaseModel):
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx.AsyncClient` of your own, for the async methods, on one event loop."""
 
+    catalog: Any = Field(default=None, exclude=True, repr=False)
+    """A `lunos_core.Catalog` (or `AsyncCatalog`): the cost of answers that name none, the model's
+    profile, and the refusal of what cannot work, as far as it has been fetched."""
+
     _config: Config = PrivateAttr()
     _sync: Any = PrivateAttr(default=None)
     _async: Any = PrivateAttr(default=None)
@@ -94,6 +98,7 @@ class LunosConnection(BaseModel):
 
     def _configure(self) -> None:
         """Take over the fields as they are; clients that were made from older ones are left."""
+        check_catalog(self.catalog)
         self._sync = self._async = None
         self._config = Config.from_env(
             api_key=self._plain_key(),
@@ -173,7 +178,12 @@ class LunosConnection(BaseModel):
         if self._sync is None:
             from lunos_core.client import Client
 
-            self._sync = Client(self._config, http_client=self.http_client, errors=LANGCHAIN_ERRORS)
+            self._sync = Client(
+                self._config,
+                http_client=self.http_client,
+                errors=LANGCHAIN_ERRORS,
+                prices=None if self.catalog is None else self.catalog.cached,
+            )
         client: Client = self._sync
         return client
 
@@ -184,7 +194,10 @@ class LunosConnection(BaseModel):
             from lunos_core.client import AsyncClient
 
             self._async = AsyncClient(
-                self._config, http_client=self.http_async_client, errors=LANGCHAIN_ERRORS
+                self._config,
+                http_client=self.http_async_client,
+                errors=LANGCHAIN_ERRORS,
+                prices=None if self.catalog is None else self.catalog.cached,
             )
         client: AsyncClient = self._async
         return client
@@ -221,12 +234,27 @@ def _check_names(cls: type[BaseModel], values: Mapping[str, Any]) -> None:
             )
 
 
+def check_catalog(catalog: Any) -> None:
+    """Refuse what is no catalog, when it is given and not with the first call.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if catalog is not None and not callable(getattr(catalog, "cached", None)):
+        raise TypeError(
+            f"catalog must be a lunos_core.Catalog (such as Lunos().models), not "
+            f"{type(catalog).__name__}"
+        )
+
+
 _OF_THE_CONSTRUCTOR = "give it to the constructor"
 _NOT_FOR_ONE_CALL = {
     "api_key": _OF_THE_CONSTRUCTOR,
     "base_url": _OF_THE_CONSTRUCTOR,
     "api_base": _OF_THE_CONSTRUCTOR,
     "max_retries": _OF_THE_CONSTRUCTOR,
+    "catalog": _OF_THE_CONSTRUCTOR,
+    "preflight": _OF_THE_CONSTRUCTOR,
     "http_client": _OF_THE_CONSTRUCTOR,
     "http_async_client": _OF_THE_CONSTRUCTOR,
     "default_headers": "use extra_headers",

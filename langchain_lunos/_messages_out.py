@@ -35,7 +35,8 @@ def to_result(completion: Completion) -> ChatResult:
         if len(completion.choices) > 1 and choice is not completion.choices[0]:
             # usage and cost are the call's, and are counted once
             message.usage_metadata = None
-            message.response_metadata.pop("cost", None)
+            for name in ("cost", "cost_source"):
+                message.response_metadata.pop(name, None)
         info = {"finish_reason": choice.finish_reason}
         generations.append(ChatGeneration(message=message, generation_info=info))
     return ChatResult(generations=generations, llm_output=to_llm_output(completion))
@@ -261,6 +262,7 @@ def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
         "request_id": completion.request_id,
         # a float, so here and not in usage_metadata, where LangChain adds up integers
         "cost": None if usage is None else usage.cost,
+        "cost_source": None if usage is None else usage.cost_source,
         "attempts": completion.attempts if completion.attempts > 1 else None,
         "fallback": completion.fallback or None,
     }

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Self
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from pydantic import AliasChoices, Field, model_validator
 
+from langchain_lunos._app_id import app_id_of_call
 from langchain_lunos._connection import LunosConnection, check_call
+from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
-from lunos_core.app import current_app_id
+from lunos_core._preflight import check_request
 from lunos_core.params import Check, check_params
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
@@ -56,6 +58,8 @@ class LunosModel(LunosConnection):
     """Fields for the body that this class does not know."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same; kept apart because LangChain's users know both names."""
+    preflight: bool = True
+    """With a catalog: refuse before the network what the model cannot do, as far as it is known."""
     streaming: bool = False
     """Stream behind `invoke` as well."""
     stream_usage: bool = True
@@ -164,11 +168,16 @@ class LunosModel(LunosConnection):
         return found
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
-        """The application of one call: the call's own, the `app()` block's, the constructor's."""
-        app_id: str | None = kwargs.get("app_id")
-        if app_id is None:
-            app_id = current_app_id()
-        return self.app_id if app_id is None else app_id
+        """The application of one call; the order is told in examples/docs/app-ids.md."""
+        return app_id_of_call(kwargs, self.app_id)
+
+    def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
+        """Raise what the server would answer, where the catalog knows it already."""
+        if self.preflight and self.catalog is not None:
+            model = params["model"]
+            error = check_request(self.catalog, content, model=model, params=params)
+            if error is not None:
+                raise LANGCHAIN_ERRORS.apply(error)
 
 
 _ONE_STREAM = "n must be 1 when streaming: LangChain's streams carry one answer"

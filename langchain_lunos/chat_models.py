@@ -6,24 +6,25 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_lunos import _blocks as _blocks  # registers the translator of content blocks
 from langchain_lunos import _structured
+from langchain_lunos._chat_base import LunosChatBase
 from langchain_lunos._events import Event, EventBuilder
 from langchain_lunos._messages_in import to_wire
 from langchain_lunos._messages_out import to_chunk, to_result
-from langchain_lunos._model import LunosModel, RunManager
+from langchain_lunos._model import RunManager
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_choice, to_wire_tools
-from langchain_lunos._tracing import config_with_tag, ls_params, with_tag
+from langchain_lunos._tracing import ls_params
 from lunos_core import params
 from lunos_core.answers import Chunk, Completion
 from lunos_core.chat import chat_request, chat_stream_request
@@ -32,7 +33,7 @@ from lunos_core.request import Request, StreamRequest
 __all__ = ["ChatLunos"]
 
 
-class ChatLunos(LunosModel, BaseChatModel):
+class ChatLunos(LunosChatBase):
     """A chat model behind Lunos.
 
     Every parameter of the wire is a field, and each may be given anew for one call
@@ -218,51 +219,17 @@ class ChatLunos(LunosModel, BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> Request[Completion]:
         found = _without_empty_tools(self._call_params(stop, kwargs))
-        return chat_request(to_wire(messages), **found)
+        wire = to_wire(messages)
+        self._refuse_impossible(wire, found)
+        return chat_request(wire, **found)
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> StreamRequest[Chunk]:
         found = _without_empty_tools(self._stream_params(stop, kwargs))
-        return chat_stream_request(to_wire(messages), **found)
-
-    # -- the app id among the tags of a run -------------------------------------------------------
-
-    def generate(self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any) -> LLMResult:
-        """As LangChain's, with the app id among the run's tags."""
-        tags = with_tag(tags, self._app_id(kwargs))
-        return super().generate(messages, *args, tags=tags, **kwargs)
-
-    async def agenerate(
-        self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any
-    ) -> LLMResult:
-        """As LangChain's, with the app id among the run's tags."""
-        tags = with_tag(tags, self._app_id(kwargs))
-        return await super().agenerate(messages, *args, tags=tags, **kwargs)
-
-    def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[AIMessageChunk]:
-        """As LangChain's, with the app id among the run's tags."""
-        return super().stream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
-
-    def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[AIMessageChunk]:
-        """As LangChain's, with the app id among the run's tags."""
-        return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
-
-    def stream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        """As LangChain's, with the app id among the run's tags."""
-        if kwargs.get("version") == "v3":  # the older versions go through `astream`
-            config = config_with_tag(config, self._app_id(kwargs))
-        return super().stream_events(input, config, **kwargs)
-
-    def astream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
-        """As LangChain's, with the app id among the run's tags."""
-        if kwargs.get("version") == "v3":
-            config = config_with_tag(config, self._app_id(kwargs))
-        return super().astream_events(input, config, **kwargs)
+        wire = to_wire(messages)
+        self._refuse_impossible(wire, found)
+        return chat_stream_request(wire, **found)
 
     # -- tools and structured output --------------------------------------------------------------
 
@@ -311,7 +278,8 @@ class ChatLunos(LunosModel, BaseChatModel):
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
             kwargs["response_format"] = _structured.to_response_format(response_format, strict)
-        return super().bind(**kwargs)
+        bound: Runnable[LanguageModelInput, AIMessage] = super().bind(**kwargs)
+        return bound
 
     def with_structured_output(
         self,

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, Field
 
+from langchain_lunos._app_id import config_app_id
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
 from langchain_lunos._connection import LunosConnection, check_call
 from lunos_core.embeddings import Embeddings as Answer
@@ -119,6 +120,9 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             **kwargs,
         }
         found.pop("model_kwargs", None)
+        if found.get("app_id") is None:
+            # a retriever in a chain: the config that the chain was called with
+            found["app_id"] = config_app_id()
         if self.extra_body or found.get("extra_body"):
             found["extra_body"] = {**(self.extra_body or {}), **(found.get("extra_body") or {})}
         size = found.pop("chunk_size", None)

@@ -6,6 +6,7 @@ the adapters raises these.
 
 ```
 lunos_core                     LangChain                     here
+LunosBudgetError               ModelError                    LunosBudgetError
 LunosConnectionError           ModelConnectionError          LunosConnectionError
 LunosTimeoutError              ModelTimeoutError             LunosTimeoutError
 LunosResponseError             ModelAPIError                 LunosResponseError
@@ -115,6 +116,10 @@ class LunosPaymentError(core.LunosPaymentError, LunosAPIError):
     """402: the account has no balance left; trying again does not help."""
 
 
+class LunosBudgetError(core.LunosBudgetError, ModelError):
+    """The budget of a `UsageLedger` is spent: nothing was sent."""
+
+
 class LunosPermissionError(core.LunosPermissionError, LunosAPIError, ModelPermissionDeniedError):
     """403: this key may not do that."""
 
@@ -157,6 +162,7 @@ def _partial_message(completion: Any) -> Any:
 
 LANGCHAIN_ERRORS = ErrorMap(
     types={
+        core.LunosBudgetError: LunosBudgetError,
         core.LunosConnectionError: LunosConnectionError,
         core.LunosTimeoutError: LunosTimeoutError,
         core.LunosResponseError: LunosResponseError,

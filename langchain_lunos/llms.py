@@ -11,9 +11,10 @@ from langchain_core.language_models.base import LangSmithParams, LanguageModelIn
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field
 
+from langchain_lunos._app_id import with_config_app_id
 from langchain_lunos._messages_out import to_token_usage
 from langchain_lunos._model import LunosModel
 from langchain_lunos._serialization import make_loadable
@@ -91,16 +92,42 @@ class LunosLLM(LunosModel, BaseLLM):
         llm, others = self._for_cache(kwargs)
         return await super(LunosLLM, llm).agenerate(prompts, stop, callbacks, **others)
 
+    def invoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> str:
+        """As LangChain's, for the app id that the config names."""
+        return super().invoke(input, config, **with_config_app_id(kwargs, config))
+
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> str:
+        """As LangChain's, for the app id that the config names."""
+        return await super().ainvoke(input, config, **with_config_app_id(kwargs, config))
+
+    def batch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
+        """As LangChain's; inputs for different applications go in requests of their own."""
+        if kwargs.get("app_id") is None and isinstance(config, list):
+            return Runnable.batch(self, inputs, config, **kwargs)
+        return super().batch(inputs, config, **with_config_app_id(kwargs, config))
+
+    async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
+        """`batch`, awaited."""
+        if kwargs.get("app_id") is None and isinstance(config, list):
+            return await Runnable.abatch(self, inputs, config, **kwargs)
+        return await super().abatch(inputs, config, **with_config_app_id(kwargs, config))
+
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[str]:
         """As LangChain's, with the app id among the run's tags."""
+        kwargs = with_config_app_id(kwargs, config)
         return super().stream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
 
     def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
         """As LangChain's, with the app id among the run's tags."""
+        kwargs = with_config_app_id(kwargs, config)
         return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
 
     def _for_cache(self, kwargs: dict[str, Any]) -> tuple[LunosLLM, dict[str, Any]]:
@@ -170,7 +197,9 @@ class LunosLLM(LunosModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        request = completion_stream_request(prompt, **self._stream_params(stop, kwargs))
+        found = self._stream_params(stop, kwargs)
+        self._refuse_impossible(prompt, found)
+        request = completion_stream_request(prompt, **found)
         if self.rate_limiter:
             self.rate_limiter.acquire(blocking=True)
         with self.client.stream(request) as stream:
@@ -189,7 +218,9 @@ class LunosLLM(LunosModel, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        request = completion_stream_request(prompt, **self._stream_params(stop, kwargs))
+        found = self._stream_params(stop, kwargs)
+        self._refuse_impossible(prompt, found)
+        request = completion_stream_request(prompt, **found)
         if self.rate_limiter:
             await self.rate_limiter.aacquire(blocking=True)
         async with await self.async_client.stream(request) as stream:
@@ -206,6 +237,7 @@ class LunosLLM(LunosModel, BaseLLM):
     ) -> list[Request[Completion]]:
         """As many prompts in one request as `batch_size` allows."""
         found = self._call_params(stop, kwargs)
+        self._refuse_impossible(prompts, found)
         size = self.batch_size
         batches = [prompts[start : start + size] for start in range(0, len(prompts), size)]
         return [
@@ -259,6 +291,7 @@ def _to_chunk(event: Chunk) -> GenerationChunk | None:
         if event.last.usage is not None:
             info["token_usage"] = to_token_usage(event.last.usage)
             info["cost"] = event.last.usage.cost
+            info["cost_source"] = event.last.usage.cost_source
         if choice is not None and choice.logprobs is not None:
             info["logprobs"] = choice.logprobs
         known = {name: value for name, value in info.items() if value is not None}
@@ -276,8 +309,7 @@ def _streamed_result(chunks: list[GenerationChunk], model: str) -> LLMResult:
         "token_usage": info.get("token_usage", {}),
         "model_name": info.get("model_name", model),
     }
-    if "cost" in info:
-        output["cost"] = info["cost"]
+    output |= {name: info[name] for name in ("cost", "cost_source") if name in info}
     return LLMResult(generations=[[generation]], llm_output=output)
 
 
@@ -288,4 +320,5 @@ def _llm_output(usage: Usage | None, answers: list[Completion]) -> dict[str, Any
     }
     if usage is not None and usage.cost is not None:
         output["cost"] = usage.cost
+        output["cost_source"] = usage.cost_source
     return output

@@ -17,13 +17,17 @@ if not is_installed("llama_index.core"):
     )
 
 if TYPE_CHECKING:
+    from llama_index_lunos.audio import LunosAudioReader as LunosAudioReader
     from llama_index_lunos.embedding import LunosEmbedding as LunosEmbedding
     from llama_index_lunos.errors import LunosStructuredOutputError as LunosStructuredOutputError
+    from llama_index_lunos.images import LunosImageToolSpec as LunosImageToolSpec
     from llama_index_lunos.llm import Lunos as Lunos
 
 _HOMES = {
+    "audio": ("LunosAudioReader",),
     "embedding": ("LunosEmbedding",),
     "errors": ("LunosStructuredOutputError",),
+    "images": ("LunosImageToolSpec",),
     "llm": ("Lunos",),
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

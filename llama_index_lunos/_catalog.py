@@ -1,12 +1,13 @@
 """What is known of a model without asking anyone.
 
-A hook: the catalog of the gateway is its own piece of work and will answer here, from a snapshot
-and a cache. Whatever it says, a setting made by hand wins.
+The catalog answers with what it has in memory. Whatever it says, a setting made by hand wins.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from lunos_core._preflight import KnowsModels, takes
 
 # Of a model nobody knows anything about. LlamaIndex sizes prompts and chat memory by this number:
 # its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
@@ -34,6 +35,20 @@ class ModelFacts:
 NOTHING = ModelFacts()
 
 
-def facts_of(model: str) -> ModelFacts:
+def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
     """The facts of a model id. Never does I/O: `metadata` asks here on every call."""
-    return NOTHING
+    known = None if catalog is None else catalog.cached(model, disk=False)
+    if known is None:
+        return NOTHING
+    listed = bool(known.supported_parameters)
+    abilities = {one.lower() for one in known.capabilities or ()}
+    return ModelFacts(
+        context_window=known.context_window,
+        # only a list that speaks of completions and of nothing newer says "no chats"
+        is_chat_model=False if abilities and abilities <= _COMPLETIONS else None,
+        tools=takes(known, "tools") if listed else None,
+        json_schema=takes(known, "response_format") if listed else None,
+    )
+
+
+_COMPLETIONS = {"text-completion", "completion", "completions"}

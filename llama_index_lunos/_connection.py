@@ -100,6 +100,16 @@ class Connection(BaseComponent):
         description="Sent with every request. Not serialized: they may hold secrets.",
     )
 
+    catalog: Any = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description=(
+            "A lunos_core.Catalog (or AsyncCatalog): the cost of answers that name none, what the "
+            "model can do, and the refusal of what cannot work, as far as it has been fetched."
+        ),
+    )
+
     _given: GivenClients = PrivateAttr(default_factory=GivenClients)
     _made_for: Any = PrivateAttr(default=None)
     _config: Config = PrivateAttr()
@@ -148,7 +158,10 @@ class Connection(BaseComponent):
             from lunos_core.client import Client
 
             self._sync = Client(
-                self._config, http_client=self._given.sync, errors=LLAMA_INDEX_ERRORS
+                self._config,
+                http_client=self._given.sync,
+                errors=LLAMA_INDEX_ERRORS,
+                prices=None if self.catalog is None else self.catalog.cached,
             )
         client: Client = self._sync
         return client
@@ -161,7 +174,10 @@ class Connection(BaseComponent):
             from lunos_core.client import AsyncClient
 
             self._async = AsyncClient(
-                self._config, http_client=self._given.asynchronous, errors=LLAMA_INDEX_ERRORS
+                self._config,
+                http_client=self._given.asynchronous,
+                errors=LLAMA_INDEX_ERRORS,
+                prices=None if self.catalog is None else self.catalog.cached,
             )
         client: AsyncClient = self._async
         return client
@@ -197,6 +213,11 @@ class Connection(BaseComponent):
         settings = self._connection_settings()
         if self._made_for == settings:
             return
+        if self.catalog is not None and not callable(getattr(self.catalog, "cached", None)):
+            raise TypeError(
+                "catalog must be a lunos_core.Catalog (such as Lunos().models), not "
+                f"{type(self.catalog).__name__}"
+            )
         key = self.api_key
         self._config = Config.from_env(
             api_key=key.get_secret_value() if isinstance(key, SecretStr) else key,
@@ -219,6 +240,7 @@ class Connection(BaseComponent):
             self.timeout,
             self.max_retries,
             headers,
+            id(self.catalog),
         )
 
 

@@ -28,7 +28,7 @@ DETAILS = "reasoning_details"
 SPELLING = "field"
 """Where it keeps the name of the wire's field, for reasoning that is plain text."""
 
-_USAGE_EXTRAS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "cost")
+_USAGE_EXTRAS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "cost", "cost_source")
 
 
 def to_response(completion: Completion) -> ChatResponse:
@@ -253,7 +253,10 @@ def _message_extras(message: Message) -> dict[str, Any]:
 
 def _raw(raw: Mapping[str, Any], usage: Usage | None) -> dict[str, Any]:
     """The answer as it came; `usage` is always there, since LlamaIndex counts tokens by it."""
-    return {**raw, "usage": None if usage is None else {**usage.raw, **_counts(usage)}}
+    if usage is None:
+        return {**raw, "usage": None}
+    cost = {} if usage.cost is None else {"cost": usage.cost}
+    return {**raw, "usage": {**usage.raw, **_counts(usage), **cost}}
 
 
 def _counts(usage: Usage) -> dict[str, int]:

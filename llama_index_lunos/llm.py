@@ -25,6 +25,7 @@ from llama_index_lunos._messages import to_wire
 from llama_index_lunos._parameters import Parameters
 from llama_index_lunos._responses import ChatAccumulator, to_completion, to_response
 from llama_index_lunos._structured import StructuredPrediction
+from lunos_core._preflight import check_request
 from lunos_core.answers import Chunk, Completion
 from lunos_core.chat import chat_request, chat_stream_request
 from lunos_core.completions import completion_request, completion_stream_request
@@ -95,6 +96,11 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         description="Whether it calls tools; else what the catalog says, else as is_chat_model.",
     )
 
+    preflight: bool = Field(
+        default=True,
+        description="With a catalog: refuse before the network what the model cannot do.",
+    )
+
     _spellings: ClassVar[dict[str, str]] = {"base_url": "api_base", "model_name": "model"}
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
@@ -109,7 +115,10 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     @property
     def metadata(self) -> LLMMetadata:
         """What is known of the model. Never does I/O: LlamaIndex asks on every call."""
-        facts = facts_of(self.model)
+        return self._metadata_of(self.model)
+
+    def _metadata_of(self, model: str) -> LLMMetadata:
+        facts = facts_of(model, self.catalog)
         chat = _first(self.is_chat_model, facts.is_chat_model, True)
         return LLMMetadata(
             context_window=self.context_window or facts.context_window or DEFAULT_CONTEXT_WINDOW,
@@ -117,7 +126,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
             num_output=self.max_tokens or -1,
             is_chat_model=chat,
             is_function_calling_model=_first(self.is_function_calling_model, facts.tools, chat),
-            model_name=self.model,
+            model_name=model,
         )
 
     def to_payload(self) -> dict[str, Any]:
@@ -216,27 +225,38 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     def _messages_question(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Question:
         """What to ask for a conversation; as one text where the model knows no chats."""
         model = call.get("model") or self.model
-        if self.metadata.is_chat_model:
-            return Question(True, to_wire(messages), model, self.chat_params(call))
+        if self._metadata_of(model).is_chat_model:
+            return self._question(True, to_wire(messages), model, self.chat_params(call))
         to_prompt: Any = self.messages_to_prompt
-        return Question(False, to_prompt(messages), model, self.completion_params(call))
+        return self._question(False, to_prompt(messages), model, self.completion_params(call))
 
     def _prompt_question(self, prompt: str, formatted: bool, call: dict[str, Any]) -> Question:
         """What to ask for a text; as a user's message where the model chats."""
         to_prompt: Any = self.completion_to_prompt
         text = prompt if formatted else to_prompt(prompt)
-        if self.metadata.is_chat_model:
+        model = call.get("model") or self.model
+        if self._metadata_of(model).is_chat_model:
             message = ChatMessage(role=MessageRole.USER, content=text)
             return self._messages_question([message], call)
-        model = call.get("model") or self.model
-        return Question(False, text, model, self.completion_params(call))
+        return self._question(False, text, model, self.completion_params(call))
+
+    def _question(self, chat: bool, content: Any, model: str, params: dict[str, Any]) -> Question:
+        """The question, if it can be answered, as far as the catalog knows."""
+        if self.preflight and self.catalog is not None:
+            error = check_request(self.catalog, content, model=model, params=params)
+            if error is not None:
+                raise error
+        return Question(chat, content, model, params)
 
     def _standing_tools(self) -> Sequence[Any]:
         tools: Sequence[Any] = self.additional_kwargs.get("tools", ())
         return tools
 
     def _knows_json_schema(self) -> bool:
-        return self.metadata.is_chat_model and facts_of(self.model).json_schema is not False
+        return (
+            self.metadata.is_chat_model
+            and facts_of(self.model, self.catalog).json_schema is not False
+        )
 
 
 def _responses(stream: Stream[Chunk]) -> ChatResponseGen:

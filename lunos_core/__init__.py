@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lunos_core.errors import LunosAPIError as LunosAPIError
     from lunos_core.errors import LunosAuthenticationError as LunosAuthenticationError
     from lunos_core.errors import LunosBadRequestError as LunosBadRequestError
+    from lunos_core.errors import LunosBudgetError as LunosBudgetError
     from lunos_core.errors import LunosConfigError as LunosConfigError
     from lunos_core.errors import LunosConflictError as LunosConflictError
     from lunos_core.errors import LunosConnectionError as LunosConnectionError
@@ -81,6 +82,7 @@ _HOMES = {
         "LunosAPIError",
         "LunosAuthenticationError",
         "LunosBadRequestError",
+        "LunosBudgetError",
         "LunosConfigError",
         "LunosConflictError",
         "LunosConnectionError",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from lunos_core._pricing import Prices, price_answer
 from lunos_core._retry import is_retried_status, retry_delay
 from lunos_core._sse import SSEDecoder
 from lunos_core.answers import Completion
@@ -20,6 +21,7 @@ from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     LunosAPIError,
     LunosAuthenticationError,
+    LunosBudgetError,
     LunosConnectionError,
     LunosError,
     LunosNotFoundError,
@@ -29,7 +31,7 @@ from lunos_core.errors import (
     LunosTimeoutError,
     error_from_response,
 )
-from lunos_core.ledger import CallRecord, Observer, active_observers
+from lunos_core.ledger import CallRecord, Observer, ask_before, gathered
 from lunos_core.request import (
     Reply,
     Request,
@@ -81,7 +83,12 @@ class Call(Generic[Q]):
     """What is known of one call while it runs."""
 
     def __init__(
-        self, config: Config, request: Q, errors: ErrorMap, observers: Sequence[Observer]
+        self,
+        config: Config,
+        request: Q,
+        errors: ErrorMap,
+        observers: Sequence[Observer],
+        prices: Prices | None = None,
     ) -> None:
         # a missing key raises here, before anything is sent
         self._key = None if request.public else config.key
@@ -91,7 +98,12 @@ class Call(Generic[Q]):
         self._config = config
         self._errors = errors
         # taken now: a stream may be closed from another context than it was opened in
-        self._observers = (*observers, *active_observers())
+        self._observers = gathered(observers)
+        self._prices = prices
+        try:
+            ask_before(self._observers, app_id=self._app_id, model=request.model)
+        except LunosBudgetError as error:
+            raise errors.apply(error) from None
         self._started = time.monotonic()
         self._first_event: float | None = None
         self._failed = 0
@@ -196,6 +208,13 @@ class Call(Generic[Q]):
         self.over(mapped)
         raise mapped from error.__cause__
 
+    def _note_usage(self, answer: Any) -> None:
+        """Take the usage of a whole answer, with its cost where it has none yet."""
+        if getattr(answer, "usage", None) is not None:
+            fallback = self._primary_error is None and self.request.fallback is not None
+            price_answer(answer, self.request.model, fallback=fallback, prices=self._prices)
+            self.usage = answer.usage
+
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, once, that the call is over."""
         if self._over:
@@ -229,7 +248,7 @@ class SendCall(Call["Request[T]"], Generic[T]):
             LunosError: the answer is an error, or makes no sense.
         """
         result = self.request.parse(self.accept(status, headers, body))
-        self.usage = getattr(result, "usage", None)
+        self._note_usage(result)
         self.over()
         return result
 
@@ -278,7 +297,7 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
             chunks = []  # cut inside an event: the reader knows whether the answer is whole
         last = self._reader.end()
         if last is not None:
-            self._note_usage(last)
+            self._note_usage(getattr(last, "last", None))
             chunks.append(last)
         return chunks
 
@@ -306,11 +325,14 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
             self.first_event()  # after: an error in place of an answer is no part of one
             if chunk is not None:
                 if reader.whole:
-                    self._note_usage(chunk)
+                    self._note_usage(getattr(chunk, "last", None))
                 yield chunk
 
-    def _note_usage(self, chunk: T) -> None:
-        self.usage = getattr(chunk, "usage", None) or self.usage
+    def over(self, error: LunosError | None = None) -> None:
+        """Tell the observers, with what had been said of the usage when it was closed early."""
+        if self.usage is None and self._observers and self._reader is not None:
+            self._note_usage(self._reader.partial())
+        super().over(error)
 
 
 def is_streamed(status: int, headers: Mapping[str, str]) -> bool:

@@ -97,6 +97,7 @@ class Shelf:
         self._kept: dict[str, Kept] = {}
         self._quiet_until: dict[str, float] = {}
         self._fetching: dict[str, Ticket] = {}
+        self._peeked = False
 
     def look(
         self, request: Request[Models], *, refresh: bool, blocking: bool
@@ -128,10 +129,15 @@ class Shelf:
             self._fetching[key] = ticket
             return ticket
 
-    def peek(self, request: Request[Models]) -> Models | None:
-        """The list if it is at hand, in memory or on disk, however old."""
+    def peek(self, request: Request[Models], *, disk: bool = True) -> Models | None:
+        """The list if it is at hand, in memory or on disk, however old.
+
+        The disk is asked once: calls peek, and a file that is not there does not come of itself.
+        """
         with self._lock:
-            kept = self._found(request)
+            disk = disk and not self._peeked
+            self._peeked = self._peeked or (disk and request.public)
+            kept = self._found(request) if disk else self._kept.get(_key(request))
         return None if kept is None else kept.models
 
     def put(self, ticket: Ticket, kept: Kept | None, *, patience: float = 0.0) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from lunos_core._disk_cache import cache_file, cache_folder
@@ -65,17 +65,31 @@ class _Catalog(Generic[C]):
         self._shelf = Shelf(root_url, file, ttl)
         self._has_public_list = True
 
-    def cached(self, id: str) -> ModelInfo | None:
+    def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
         """What is known of a model without asking anyone: from memory, else from disk.
 
         For places that must not wait, such as a framework's `metadata`; however old, and `None`
         where nothing has been fetched yet.
+
+        Args:
+            id: bare, or with its provider in front.
+            disk: whether the file may be read, which happens once.
         """
-        public, detailed = (
-            named(self._shelf.peek(models_request(public=public)) or [], id)
-            for public in (True, False)
-        )
+        detailed: ModelInfo | None = named(self._shelf.peek(models_request(public=False)) or [], id)
+        public: ModelInfo | None = named(self._shelf.peek(models_request(), disk=disk) or [], id)
         return detailed if public is None else completed(public, detailed)
+
+    def cached_models(self) -> Models:
+        """All models that are known without asking anyone, with all that is known of them."""
+        public: Models = self._shelf.peek(models_request()) or []
+        detailed: Models = self._shelf.peek(models_request(public=False)) or []
+        if not public:
+            return [*detailed]
+        return [completed(model, named(detailed, model.id)) for model in public]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same one: copies of a model share what is known of it."""
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings travel, lists do not."""

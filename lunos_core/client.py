@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from lunos_core._call import ErrorMap, SendCall, StreamCall, is_streamed
+from lunos_core._pricing import Prices
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     LunosConnectionError,
@@ -54,6 +55,7 @@ class Client:
         http_client: an `httpx.Client` of your own, used as it is and left open by `close()`.
         errors: how errors leave (adapters give their own classes).
         observers: called with a `CallRecord` when a call is over.
+        prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Client:
         http_client: httpx.Client | None = None,
         errors: ErrorMap | None = None,
         observers: Sequence[Observer] = (),
+        prices: Prices | None = None,
     ) -> None:
         self.config = config
         self._given = _checked(http_client, httpx.Client)
@@ -71,6 +74,7 @@ class Client:
         self._pid = os.getpid()
         self._errors = errors or ErrorMap()
         self._observers = observers
+        self.prices = prices
 
     def send(self, request: Request[T]) -> T:
         """Send a request, again where that may help, and give its result.
@@ -78,7 +82,7 @@ class Client:
         Raises:
             LunosError: it failed for good.
         """
-        call = SendCall(self.config, request, self._errors, self._observers)
+        call = SendCall(self.config, request, self._errors, self._observers, self.prices)
         while True:
             response: httpx.Response | None = None
             try:
@@ -104,7 +108,7 @@ class Client:
 
     def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
         """`OPENED` when the stream is open, then its chunks."""
-        call = StreamCall(self.config, request, self._errors, self._observers)
+        call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
         opened = False
         try:
             while True:
@@ -178,6 +182,7 @@ class AsyncClient:
         http_client: an `httpx.AsyncClient` of your own; it belongs to one event loop.
         errors: how errors leave (adapters give their own classes).
         observers: called with a `CallRecord` when a call is over.
+        prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
     """
 
     def __init__(
@@ -187,6 +192,7 @@ class AsyncClient:
         http_client: httpx.AsyncClient | None = None,
         errors: ErrorMap | None = None,
         observers: Sequence[Observer] = (),
+        prices: Prices | None = None,
     ) -> None:
         self.config = config
         self._given = _checked(http_client, httpx.AsyncClient)
@@ -197,6 +203,7 @@ class AsyncClient:
         self._pid = os.getpid()
         self._errors = errors or ErrorMap()
         self._observers = observers
+        self.prices = prices
 
     async def send(self, request: Request[T]) -> T:
         """Send a request, again where that may help, and give its result.
@@ -204,7 +211,7 @@ class AsyncClient:
         Raises:
             LunosError: it failed for good.
         """
-        call = SendCall(self.config, request, self._errors, self._observers)
+        call = SendCall(self.config, request, self._errors, self._observers, self.prices)
         while True:
             response: httpx.Response | None = None
             try:
@@ -230,7 +237,7 @@ class AsyncClient:
 
     async def _chunks(self, request: StreamRequest[T]) -> AsyncGenerator[T]:
         """`OPENED` when the stream is open, then its chunks."""
-        call = StreamCall(self.config, request, self._errors, self._observers)
+        call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
         opened = False
         try:
             while True:

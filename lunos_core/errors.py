@@ -3,6 +3,7 @@
 ```
 LunosError
 ├── LunosConfigError (ValueError)       no key, an unusable base URL: raised before any request
+├── LunosBudgetError                    a ledger's budget is spent: raised before any request
 ├── LunosConnectionError                refused, dropped, DNS, TLS
 │   └── LunosTimeoutError               connect, read, write or pool timeout
 ├── LunosResponseError                  a successful status with an answer that makes no sense
@@ -118,6 +119,10 @@ def _rebuild(kind: type[LunosError], message: str, facts: dict[str, Any]) -> Lun
 
 class LunosConfigError(LunosError, ValueError):
     """No key, or settings that no request could be made with."""
+
+
+class LunosBudgetError(LunosError):
+    """The budget of a `UsageLedger` is spent: nothing was sent."""
 
 
 class LunosConnectionError(LunosError):

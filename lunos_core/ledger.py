@@ -1,4 +1,4 @@
-"""What each call used, per app id, model and endpoint.
+"""What each call used and cost, per app id, model and endpoint.
 
 Observers hang on one hook in the clients, never in the adapters: whatever goes through Lunos is
 counted, in either framework, streamed or not.
@@ -6,13 +6,17 @@ counted, in either framework, streamed or not.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
-from contextvars import ContextVar, Token
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Self
 
-from lunos_core.errors import LunosError
+from lunos_core.errors import LunosBudgetError, LunosError
+from lunos_core.models import EXACT
 from lunos_core.usage import Usage
 
 
@@ -22,7 +26,7 @@ class CallRecord:
 
     Attributes:
         app_id: the app id that it carried, or `None`.
-        model: the model that was asked.
+        model: the model that was asked; `None` where none was (the catalog).
         endpoint: the path, such as "/chat/completions".
         attempts: requests made.
         seconds: from the call's start to its end.
@@ -44,18 +48,101 @@ class CallRecord:
 Observer = Callable[[CallRecord], None]
 
 _active: ContextVar[tuple[Observer, ...]] = ContextVar("lunos_ledgers", default=())
+_everywhere: tuple[Observer, ...] = ()
+_changing = threading.Lock()
 
 
 def active_observers() -> tuple[Observer, ...]:
-    """The ledgers that are open around the caller."""
-    return _active.get()
+    """The ledgers that are open around the caller, and those of the whole process."""
+    return (*_everywhere, *_active.get())
+
+
+def gathered(own: Iterable[Observer]) -> tuple[Observer, ...]:
+    """A client's observers and the active ones, each once: nothing is counted twice."""
+    return tuple(dict.fromkeys((*own, *active_observers())))
+
+
+def ask_before(observers: Iterable[Observer], *, app_id: str | None, model: str | None) -> None:
+    """Let the ledgers among the observers refuse a call that is about to begin.
+
+    Raises:
+        LunosBudgetError: the budget of one of them is spent.
+    """
+    for observer in observers:
+        ledger = getattr(observer, "__self__", None)
+        if isinstance(ledger, UsageLedger):
+            ledger.check_budget(app_id=app_id, model=model)
+
+
+@dataclass(slots=True)
+class _Row:
+    calls: int = 0
+    errors: int = 0
+    retries: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: Decimal | None = None
+    seconds: float = 0.0
+    streams: int = 0
+    waited: float = 0.0
+
+    def add(self, call: CallRecord) -> None:
+        used = call.usage or Usage()
+        self.calls += 1
+        self.errors += call.error is not None
+        self.retries += max(call.attempts - 1, 0)
+        self.input_tokens += used.input_tokens
+        self.output_tokens += used.output_tokens
+        self.cached_tokens += used.cached_tokens or 0
+        self.reasoning_tokens += used.reasoning_tokens or 0
+        self.cost = plus(self.cost, used.cost)
+        self.seconds += call.seconds
+        if call.first_token_seconds is not None:
+            self.streams += 1
+            self.waited += call.first_token_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        shown = {name: getattr(self, name) for name in COUNTED}
+        return {
+            **shown,
+            "cost": None if self.cost is None else float(self.cost),
+            "seconds": self.seconds,
+            "first_token_seconds": self.waited / self.streams if self.streams else None,
+        }
+
+
+@dataclass(slots=True)
+class History:
+    """How an application's cost and tokens grew: (Unix time, cost so far, tokens so far)."""
+
+    points: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def add(self, now: float, cost: float | None, tokens: int) -> None:
+        """One more call."""
+        last = self.points[-1] if self.points else (0.0, 0.0, 0)
+        self.points.append((now, last[1] + (cost or 0.0), last[2] + tokens))
+        if len(self.points) > _MOST_POINTS:
+            # sums so far: what is left out changes no later point
+            self.points = [*self.points[:-1:2], self.points[-1]]
 
 
 class UsageLedger:
-    """Counts the calls made inside a `with` block, and in the tasks that begin there.
+    """Counts calls: tokens, cost, retries, errors and time, per app id, model and endpoint.
 
-    A thread counts where it runs in a copy of the block's context: `asyncio.to_thread` and both
-    frameworks' executors see to that, a bare `threading.Thread` does not.
+    In a `with` block it counts the calls made inside, and in the tasks that begin there. A thread
+    counts where it runs in a copy of the block's context: `asyncio.to_thread` and both frameworks'
+    executors see to that, a bare `threading.Thread` does not. `start()` counts everywhere in the
+    process, until `stop()`. A client takes one as `observers=[ledger.record]`. However many of the
+    three it is, a call is counted once.
+
+    What is not asked of a model, such as the catalog, is not counted.
+
+    Args:
+        budget: USD. Once the calls counted here have cost as much, the next is refused with a
+            `LunosBudgetError` before anything is sent. Calls whose cost is unknown do not count;
+            calls that are under way together may go beyond it.
 
     Example:
         >>> from lunos_core import UsageLedger
@@ -65,55 +152,152 @@ class UsageLedger:
         []
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, budget: float | Decimal | str | None = None) -> None:
+        self.budget = None if budget is None else Decimal(str(budget))
+        if self.budget is not None and not self.budget >= 0:
+            raise ValueError(f"budget must be 0 or more, not {budget!r}")
         self._lock = threading.Lock()
-        self._rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-        self._token: Token[tuple[Observer, ...]] | None = None
+        self._rows: dict[tuple[str, str, str], _Row] = {}
+        self._history: dict[str, History] = {}
+        self._spent: Decimal | None = None
 
     def __enter__(self) -> Self:
         """Begin to count."""
-        self._token = _active.set((*_active.get(), self.record))
+        _active.set((*_active.get(), self.record))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop counting; the rows stay."""
-        if self._token is not None:
-            _active.reset(self._token)
-            self._token = None
+        # the last one of ours, not a token: a generator may be closed in another context
+        found = list(_active.get())
+        if self.record in found:
+            del found[len(found) - 1 - found[::-1].index(self.record)]
+        _active.set(tuple(found))
+
+    def start(self) -> Self:
+        """Count the calls of the whole process from now on, in any thread."""
+        global _everywhere
+        with _changing:
+            _everywhere = tuple(dict.fromkeys((*_everywhere, self.record)))
+        return self
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        global _everywhere
+        with _changing:
+            _everywhere = tuple(one for one in _everywhere if one != self.record)
 
     def record(self, call: CallRecord) -> None:
         """Count one call: the clients' hook."""
-        key = (call.app_id or "Unknown", call.model or "", call.endpoint)
+        if call.model is None:
+            return
+        app_id = call.app_id or "Unknown"  # the server's own word for it
         used = call.usage or Usage()
         with self._lock:
-            row = self._rows.get(key)
-            if row is None:
-                names = dict(zip(("app_id", "model", "endpoint"), key, strict=True))
-                row = self._rows[key] = {**names, **dict.fromkeys(_COUNTED, 0)}
-            row["calls"] += 1
-            row["errors"] += call.error is not None
-            row["retries"] += call.attempts - 1
-            row["input_tokens"] += used.input_tokens
-            row["output_tokens"] += used.output_tokens
+            row = self._rows.setdefault((app_id, call.model, call.endpoint), _Row())
+            row.add(call)
+            self._spent = plus(self._spent, used.cost)
+            tokens = used.input_tokens + used.output_tokens
+            self._history.setdefault(app_id, History()).add(time.time(), used.cost, tokens)
+
+    @property
+    def cost(self) -> float | None:
+        """USD so far; `None` where no call's cost is known."""
+        return None if self._spent is None else float(self._spent)
+
+    def check_budget(self, *, app_id: str | None = None, model: str | None = None) -> None:
+        """Refuse the next call once the budget is spent: the clients ask before they send.
+
+        Raises:
+            LunosBudgetError: it is spent.
+        """
+        if self.budget is None or model is None:
+            return
+        with self._lock:
+            spent = self._spent or Decimal(0)
+        if spent >= self.budget:
+            raise LunosBudgetError(
+                f"the budget of {self.budget:f} USD is spent ({spent:f} USD so far): nothing was "
+                "sent; raise ledger.budget, or begin a new ledger",
+                model=model,
+                app_id=app_id,
+            )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict for each app id, model and endpoint, in the order of their first calls."""
+        """One dict for each app id, model and endpoint, in the order of their first calls.
+
+        `cost` is USD, the sum of what is known, and `None` where nothing is; `seconds` is the sum
+        over the calls; `first_token_seconds` is the mean over the streams, `None` without any.
+        """
         with self._lock:
-            return [dict(row) for row in self._rows.values()]
+            return [
+                {**dict(zip(KEYS, key, strict=True)), **row.to_dict()}
+                for key, row in self._rows.items()
+            ]
+
+    def history(self) -> dict[str, list[tuple[float, float, int]]]:
+        """By app id: (Unix time, USD so far, tokens so far) after each call; thinned when long."""
+        with self._lock:
+            return {app_id: list(one.points) for app_id, one in self._history.items()}
 
     def table(self) -> str:
-        """The rows as plain text, in columns."""
-        rows = self.rows()
-        names = ("app_id", "model", "endpoint", *_COUNTED)
-        lines = [names, *(tuple(str(row[name]) for name in names) for row in rows)]
-        widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if at < 3 else cell.rjust(width)
-                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        """The rows as text to print: by rich where it is installed, else plain columns."""
+        from lunos_core._ledger_views import to_table
+
+        return to_table(self.rows())
+
+    def to_frame(self) -> Any:
+        """The rows as a pandas `DataFrame`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        from lunos_core._ledger_views import to_frame
+
+        return to_frame(self.rows())
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows as CSV, with a header; what is unknown is empty."""
+        from lunos_core._ledger_views import write_csv
+
+        write_csv(path, self.rows())
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write `{"rows": […], "history": {app id: […]}}`: `lunos usage FILE` shows it."""
+        from lunos_core._ledger_views import write_json
+
+        write_json(path, self.rows(), self.history())
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Cost and tokens of each application over time, as a matplotlib `Figure`.
+
+        Args:
+            path: where to save the picture, too.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from lunos_core._ledger_views import plot
+
+        return plot(self.history(), path)
 
 
-_COUNTED = ("calls", "errors", "retries", "input_tokens", "output_tokens")
+KEYS = ("app_id", "model", "endpoint")
+COUNTED = (
+    "calls",
+    "errors",
+    "retries",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+)
+COLUMNS = (*KEYS, *COUNTED, "cost", "seconds", "first_token_seconds")
+_MOST_POINTS = 4000
+
+
+def plus(total: Decimal | None, cost: float | None) -> Decimal | None:
+    """The sum, exact: the shortest text of a float is the number that was meant."""
+    if cost is None:
+        return total
+    return EXACT.add(total or Decimal(0), Decimal(str(cost)))

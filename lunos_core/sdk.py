@@ -6,10 +6,12 @@ A thin layer over the requests: it checks what was written by hand, builds the r
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from lunos_core._messages_in import check_messages
+from lunos_core._pricing import Prices
 from lunos_core.answers import Chunk, Completion
 from lunos_core.audio import Sound, Transcription, transcription_request
 from lunos_core.catalog import AsyncCatalog, Catalog
@@ -19,6 +21,7 @@ from lunos_core.completions import completion_request, completion_stream_request
 from lunos_core.config import Config, Timeout
 from lunos_core.embeddings import Embeddings, embedding_request
 from lunos_core.images import ImagePath, Images, image_request
+from lunos_core.models import ModelInfo
 from lunos_core.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ class Lunos:
         self.images = _Images(self.client)
         self.audio = _Audio(_Transcriptions(self.client))
         self.models = Catalog(self.client)
+        self.client.prices = _weakly(self.models)
 
     def close(self) -> None:
         """Close the connections."""
@@ -125,6 +129,7 @@ class AsyncLunos:
         self.images = _AsyncImages(self.client)
         self.audio = _AsyncAudio(_AsyncTranscriptions(self.client))
         self.models = AsyncCatalog(self.client)
+        self.client.prices = _weakly(self.models)
 
     async def close(self) -> None:
         """Close the connections of this event loop."""
@@ -137,6 +142,17 @@ class AsyncLunos:
     async def __aexit__(self, *_: object) -> None:
         """Close."""
         await self.close()
+
+
+def _weakly(catalog: Catalog | AsyncCatalog) -> Prices:
+    """The catalog's prices, without a circle of client and catalog that only `gc` could end."""
+    known = weakref.ref(catalog)
+
+    def prices(model: str) -> ModelInfo | None:
+        found = known()
+        return None if found is None else found.cached(model)
+
+    return prices
 
 
 class _Chat:

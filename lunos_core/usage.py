@@ -21,7 +21,9 @@ class Usage:
         reasoning_tokens: output tokens spent on reasoning.
         output_audio_tokens: audio tokens of the answer.
         image_tokens: output tokens spent on images.
-        cost: what the gateway says that the call cost, in USD; `None` where it said nothing.
+        cost: what the call cost, in USD; `None` where that is unknown, never 0 for it.
+        cost_source: "gateway" where the gateway said so, "catalog" where it is tokens times the
+            catalog's prices; `None` without a cost, and for a sum of both.
         raw: the wire's object, as it came.
 
     Example:
@@ -40,6 +42,7 @@ class Usage:
     output_audio_tokens: int | None = None
     image_tokens: int | None = None
     cost: float | None = None
+    cost_source: str | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -56,10 +59,12 @@ class Usage:
         """Add field by field; a field that neither side knows stays `None`."""
         if not isinstance(other, Usage):
             return NotImplemented
-        return Usage(**{name: _plus(getattr(self, name), getattr(other, name)) for name in _COUNTS})
+        counts = {name: _plus(getattr(self, name), getattr(other, name)) for name in _COUNTS}
+        sources = {one.cost_source for one in (self, other) if one.cost is not None}
+        return Usage(**counts, cost_source=sources.pop() if len(sources) == 1 else None)
 
 
-_COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name != "raw")
+_COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name not in ("raw", "cost_source"))
 
 
 def _plus(left: Any, right: Any) -> Any:
@@ -97,6 +102,7 @@ def parse_usage(value: object) -> Usage | None:
         output_audio_tokens=_count(outputs, "audio_tokens"),
         image_tokens=_count(outputs, "image_tokens"),
         cost=cost,
+        cost_source=None if cost is None else "gateway",
         raw=value,
     )
 

@@ -323,7 +323,7 @@ def test_the_catalogs_facts_are_used_and_settings_win(monkeypatch: pytest.Monkey
     from llama_index_lunos._catalog import ModelFacts
 
     facts = ModelFacts(context_window=8192, is_chat_model=True, tools=False, json_schema=False)
-    monkeypatch.setattr(module, "facts_of", lambda model: facts)
+    monkeypatch.setattr(module, "facts_of", lambda model, catalog: facts)
     metadata = made(Lunos).metadata
     assert (metadata.context_window, metadata.is_function_calling_model) == (8192, False)
     assert made(Lunos)._way() == "prompt"

@@ -1,0 +1,57 @@
+"""LangChain's model profile from the catalog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lunos_core._model_search import reads, writes
+from lunos_core._preflight import takes
+from lunos_core.models import ModelInfo
+
+# profile key to modality of the catalog
+_READS = {
+    "text_inputs": "text",
+    "image_inputs": "image",
+    "image_url_inputs": "image",
+    "audio_inputs": "audio",
+    "video_inputs": "video",
+}
+_WRITES = {
+    "text_outputs": "text",
+    "image_outputs": "image",
+    "audio_outputs": "audio",
+    "video_outputs": "video",
+}
+_TAKES = {
+    "tool_calling": "tools",
+    "structured_output": "response_format",
+    "temperature": "temperature",
+}
+
+
+def to_profile(model: ModelInfo) -> dict[str, Any]:
+    """What the catalog says of a model, by LangChain's keys; what it leaves open is left out."""
+    found: dict[str, Any] = {
+        "name": model.name,
+        "max_input_tokens": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "reasoning_output": model.supports_reasoning,
+    }
+    if model.input_modalities:
+        found |= {key: kind in reads(model) for key, kind in _READS.items()}
+        found["pdf_inputs"] = not reads(model).isdisjoint({"file", "pdf"})
+    if model.output_modalities:
+        found |= {key: kind in writes(model) for key, kind in _WRITES.items()}
+    if model.supported_parameters:
+        found |= {key: takes(model, name) for key, name in _TAKES.items()}
+    known = _known_keys()
+    return {key: value for key, value in found.items() if value is not None and key in known}
+
+
+def _known_keys() -> set[str]:
+    """The keys of the installed LangChain: it warns of others."""
+    try:
+        from langchain_core.language_models.model_profile import ModelProfile
+    except ImportError:
+        return set()
+    return set(ModelProfile.__annotations__)

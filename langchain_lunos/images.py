@@ -1,0 +1,131 @@
+"""`LunosImageGeneration`: pictures from a prompt, as a LangChain tool."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Literal
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForToolRun,
+    CallbackManagerForToolRun,
+)
+from langchain_core.tools import BaseTool
+from pydantic import AliasChoices, BaseModel, Field, PrivateAttr
+
+from langchain_lunos._app_id import config_app_id
+from langchain_lunos._connection import LunosConnection
+from lunos_core._image_files import save_images
+from lunos_core.images import GeneratedImage, ImagePath, Images, image_request
+from lunos_core.request import Request
+
+__all__ = ["LunosImageGeneration"]
+
+
+class ImagePrompt(BaseModel):
+    """What a model is asked to fill in."""
+
+    prompt: str = Field(description="What to draw, in full sentences.")
+
+
+class LunosImageGeneration(LunosConnection, BaseTool):
+    """Draws pictures with a model behind Lunos.
+
+    The model that calls the tool reads a short text (where the pictures are); the pictures
+    themselves are the artifact of the `ToolMessage`: standard image blocks.
+
+    Example:
+        >>> from langchain_lunos import LunosImageGeneration
+        >>> draw = LunosImageGeneration(
+        ...     model="lunos/scripted-image",
+        ...     image_format="b64_json",
+        ...     api_key=gateway.api_key,
+        ...     base_url=gateway.base_url,
+        ... )
+        >>> message = draw.invoke(
+        ...     {"type": "tool_call", "id": "1", "name": draw.name, "args": {"prompt": "a red cat"}}
+        ... )
+        >>> message.artifact[0]["type"], message.artifact[0]["mime_type"]
+        ('image', 'image/png')
+
+    Raises:
+        LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
+    """
+
+    name: str = "generate_image"
+    description: str = "Draw a picture from a description. Use it when the user asks for a picture."
+    args_schema: Any = ImagePrompt
+    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
+
+    model: str = Field(validation_alias=AliasChoices("model", "model_name"))
+    """The model's id, such as "openai/dall-e-3"."""
+    n: int | None = None
+    """How many pictures."""
+    size: str | None = None
+    """Such as "1024x1024"."""
+    quality: str | None = None
+    """"standard" or "hd"."""
+    style: str | None = None
+    """"vivid" or "natural"."""
+    seed: int | None = None
+    """For pictures that repeat, as far as the provider can."""
+    user: str | None = None
+    """Your end user's id, for the provider's abuse checks."""
+    image_format: Literal["url", "b64_json"] | None = None
+    """The wire's `response_format`: that name is LangChain's own here."""
+    fallback_model: str | None = None
+    """The model to ask once when `model` fails for good."""
+    extra_body: dict[str, Any] | None = None
+    """Fields for the body that this class does not know."""
+    folder: Path | None = None
+    """Save the pictures here; the text then names the files. Pictures that came as a web address
+    are not fetched, and so not saved."""
+
+    _path: ImagePath = PrivateAttr(default_factory=ImagePath)
+
+    def _run(
+        self, prompt: str, run_manager: CallbackManagerForToolRun | None = None
+    ) -> tuple[str, list[dict[str, Any]]]:
+        return self._result(self.client.send(self._request(prompt)))
+
+    async def _arun(
+        self, prompt: str, run_manager: AsyncCallbackManagerForToolRun | None = None
+    ) -> tuple[str, list[dict[str, Any]]]:
+        images = await self.async_client.send(self._request(prompt))
+        return await asyncio.to_thread(self._result, images)  # it may write files
+
+    def _request(self, prompt: str) -> Request[Images]:
+        names = ("n", "size", "quality", "style", "seed", "user", "fallback_model", "extra_body")
+        return image_request(
+            prompt,
+            model=self.model,
+            path=self._path,
+            response_format=self.image_format,
+            app_id=config_app_id(),
+            **{name: getattr(self, name) for name in names},
+        )
+
+    def _result(self, images: Images) -> tuple[str, list[dict[str, Any]]]:
+        files = [] if self.folder is None else save_images(images, self.folder)
+        saved = [str(file) for file in files if file is not None]
+        seen = [one.url for one in images.images if one.data is None and one.url]
+        count = len(images.images)
+        text = f"{count} picture{'s were' if count > 1 else ' was'} drawn."
+        if saved or seen:
+            text += f" See {', '.join([*saved, *seen])}"
+        return text, [to_block(image) for image in images.images]
+
+
+def to_block(image: GeneratedImage) -> dict[str, Any]:
+    """A picture as LangChain's standard image block."""
+    data = image.b64_json
+    if data is None and image.url is not None and image.url.startswith("data:"):
+        data = image.url.partition(",")[2]
+    if data is None:
+        block: dict[str, Any] = {"type": "image", "url": image.url}
+    else:
+        kind = image.mime_type or "image/png"
+        block = {"type": "image", "base64": data, "mime_type": kind}
+    if image.revised_prompt:
+        block["extras"] = {"revised_prompt": image.revised_prompt}
+    return block

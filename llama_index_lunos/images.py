@@ -1,0 +1,107 @@
+"""`LunosImageToolSpec`: pictures from a prompt, as a tool for LlamaIndex' agents."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import ImageBlock
+from llama_index.core.tools.tool_spec.base import BaseToolSpec
+
+from llama_index_lunos._connection import Connection, resolve_app_id
+from llama_index_lunos._responses import to_image
+from lunos_core._image_files import save_images
+from lunos_core.images import GeneratedImage, ImagePath, Images, image_request
+from lunos_core.request import Request
+
+
+class LunosImageToolSpec(BaseToolSpec):
+    """Draws pictures with a model behind the Lunos gateway.
+
+    Args:
+        model: the model's id, such as "openai/dall-e-3".
+        folder: save pictures whose bytes came into this folder; the block then names the file.
+        params: the wire's parameters: `n`, `size`, `quality`, `style`, `response_format`, `seed`,
+            `user`, `fallback_model`, `extra_body`. Of several pictures the tool gives a list.
+        **connection: as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout`,
+            `max_retries`, `default_headers`, `catalog`, `http_client`, `async_http_client`.
+
+    Raises:
+        LunosConfigError: no key, or settings that cannot work.
+
+    Example:
+        >>> from llama_index_lunos import LunosImageToolSpec
+        >>> spec = LunosImageToolSpec(
+        ...     "lunos/scripted-image", api_key=gateway.api_key, api_base=gateway.base_url
+        ... )
+        >>> tool, = spec.to_tool_list()
+        >>> tool.metadata.name
+        'generate_image'
+        >>> spec.generate_image("a red cat").block_type
+        'image'
+        >>> spec.close()
+    """
+
+    spec_functions = [("generate_image", "agenerate_image")]  # noqa: RUF012  # LlamaIndex' own name
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        params: dict[str, Any] | None = None,
+        **connection: Any,
+    ) -> None:
+        self.model = model
+        self.folder = None if folder is None else Path(folder)
+        self.params = dict(params or {})
+        self._connection = Connection(**connection)
+        self._path = ImagePath()
+
+    def generate_image(self, prompt: str) -> Any:
+        """Draw a picture from a description. Use it when the user asks for a picture.
+
+        Args:
+            prompt (str): what to draw, in full sentences.
+        """
+        return self._blocks(self._connection.client.send(self._request(prompt)))
+
+    async def agenerate_image(self, prompt: str) -> Any:
+        """Draw a picture from a description. Use it when the user asks for a picture.
+
+        Args:
+            prompt (str): what to draw, in full sentences.
+        """
+        images = await self._connection.async_client.send(self._request(prompt))
+        return await asyncio.to_thread(self._blocks, images)  # it may write files
+
+    def close(self) -> None:
+        """Close the sync connections."""
+        self._connection.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        await self._connection.aclose()
+
+    def _request(self, prompt: str) -> Request[Images]:
+        params = {**self.params, "app_id": resolve_app_id(self.params.get("app_id"))}
+        return image_request(prompt, model=self.model, path=self._path, **params)
+
+    def _blocks(self, images: Images) -> ImageBlock | list[ImageBlock]:
+        files: list[Path | None] = [None] * len(images.images)
+        if self.folder is not None:
+            files = save_images(images, self.folder)
+        pairs = zip(images.images, files, strict=True)
+        blocks = [to_block(image, file) for image, file in pairs]
+        return blocks[0] if len(blocks) == 1 else blocks
+
+
+def to_block(image: GeneratedImage, file: Path | None = None) -> ImageBlock:
+    """A picture as a block: its file, else its bytes, else its address."""
+    if file is not None:
+        return ImageBlock(path=file, image_mimetype=image.mime_type)
+    if image.b64_json is not None:
+        return ImageBlock(image=image.b64_json.encode(), image_mimetype=image.mime_type)
+    return to_image(str(image.url))

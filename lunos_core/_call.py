@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from lunos_core._pricing import Prices, price_answer
 from lunos_core._retry import is_retried_status, retry_delay
 from lunos_core._sse import SSEDecoder
+from lunos_core._telemetry import span_observers
 from lunos_core.answers import Completion
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
@@ -98,7 +99,7 @@ class Call(Generic[Q]):
         self._config = config
         self._errors = errors
         # taken now: a stream may be closed from another context than it was opened in
-        self._observers = gathered(observers)
+        self._observers = (*gathered(observers), *span_observers(request, config))
         self._prices = prices
         try:
             ask_before(self._observers, app_id=self._app_id, model=request.model)

@@ -97,27 +97,38 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
         figsize=(8, 5), layout="constrained"
     )
     above, below = figure.subplots(2, 1, sharex=True)
+    times = [point[0] for points in history.values() for point in points]
+    begin = min(times, default=0.0)
+    end = max(times, default=0.0)
+    unit, length = _unit(end - begin)
     for app_id, points in history.items():
-        times = [datetime.fromtimestamp(point[0], UTC) for point in points]
-        style = {"where": "post", "label": app_id, "marker": ".", "markersize": 5}
-        above.step(times, [point[1] for point in points], **style)
-        below.step(times, [point[2] for point in points], **style)
-    dates = importlib.import_module("matplotlib.dates")
-    locator = dates.AutoDateLocator(maxticks=6)
-    below.xaxis.set_major_locator(locator)
-    below.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+        if not points:
+            continue
+        # from nothing at its first call, and on at its last height to the end of the picture
+        whole = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
+        at = [(point[0] - begin) / length for point in whole]
+        above.step(at, [point[1] for point in whole], where="post", label=app_id)
+        below.step(at, [point[2] for point in whole], where="post", label=app_id)
     above.set_ylabel("cost so far, USD")
     below.set_ylabel("tokens so far")
-    below.set_xlabel("time (UTC)")
+    below.set_xlabel(f"{unit} since {datetime.fromtimestamp(begin, UTC):%Y-%m-%d %H:%M:%S} UTC")
     for panel in (above, below):
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     if history:
-        above.legend(title="app id", frameon=False)
+        above.legend(title="app id", frameon=False, loc="upper left")
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    """What to count a stretch of time in, and how many seconds that is."""
+    for name, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return name, length
+    return "seconds", 1.0
 
 
 def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

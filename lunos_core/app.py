@@ -18,8 +18,9 @@ def current_app_id() -> str | None:
 def app(app_id: str) -> Iterator[str]:
     """Make every call inside the block for this application (`X-App-ID`).
 
-    One order of precedence: the call's own `app_id`, then the innermost block, then the client's
-    constructor, then `LUNOS_APP_ID`. A stream belongs to the block that it was opened in.
+    One order of precedence: the call's own `app_id` or what was bound, then the framework's config
+    (or `instrument_tags`), then the innermost block, then the client's constructor, then
+    `LUNOS_APP_ID`. A stream belongs to the block that it was opened in.
 
     The block holds for the tasks that begin inside it, and for threads that run in a copy of its
     context: `asyncio.to_thread` and both frameworks' executors see to that. A bare

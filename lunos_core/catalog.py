@@ -44,6 +44,9 @@ Ids = list[str]
 Steps = Generator[tuple[Request[Models], bool], Models, T]
 
 DEFAULT_TTL = 3600.0
+_Known = tuple[Models | None, Models | None, dict[str, ModelInfo | None]]
+_MOST_KNOWN = 1000
+_PUBLIC, _DETAILED = models_request(), models_request(public=False)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -64,6 +67,8 @@ class _Catalog(Generic[C]):
         file = None if folder is None else cache_file(folder, root_url)
         self._shelf = Shelf(root_url, file, ttl)
         self._has_public_list = True
+        # of these two lists: what each id was found to be. Calls ask for it, one after the other
+        self._known: _Known = (None, None, {})
 
     def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
         """What is known of a model without asking anyone: from memory, else from disk.
@@ -75,14 +80,23 @@ class _Catalog(Generic[C]):
             id: bare, or with its provider in front.
             disk: whether the file may be read, which happens once.
         """
-        detailed: ModelInfo | None = named(self._shelf.peek(models_request(public=False)) or [], id)
-        public: ModelInfo | None = named(self._shelf.peek(models_request(), disk=disk) or [], id)
-        return detailed if public is None else completed(public, detailed)
+        public: Models | None = self._shelf.peek(_PUBLIC, disk=disk)
+        detailed: Models | None = self._shelf.peek(_DETAILED)
+        known = self._known
+        if known[0] is not public or known[1] is not detailed:
+            known = self._known = (public, detailed, {})
+        if id in known[2]:
+            return known[2].get(id)
+        lean, whole = named(public or [], id), named(detailed or [], id)
+        found = whole if lean is None else completed(lean, whole)
+        if len(known[2]) < _MOST_KNOWN:  # ids are the user's: they may be without end
+            known[2][id] = found
+        return found
 
     def cached_models(self) -> Models:
         """All models that are known without asking anyone, with all that is known of them."""
-        public: Models = self._shelf.peek(models_request()) or []
-        detailed: Models = self._shelf.peek(models_request(public=False)) or []
+        detailed: Models = self._shelf.peek(_DETAILED) or []
+        public: Models = self._shelf.peek(_PUBLIC) or []
         if not public:
             return [*detailed]
         return [completed(model, named(detailed, model.id)) for model in public]

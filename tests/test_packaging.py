@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos", "lunos_local")
+PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos", "lunos_local", "lunos_cli")
 SHIMS = ("llama_index/llms/lunos", "llama_index/embeddings/lunos")
 FRAMEWORKS = {"langchain": "langchain-core", "llama-index": "llama-index-core"}
 
@@ -76,7 +76,7 @@ def requirements(metadata: Message, extra: str | None) -> set[str]:
 def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:
     assert metadata["Name"] == "lunos-integrations"
     assert requirements(metadata, None) == {"httpx"}
-    assert set(metadata.get_all("Provides-Extra", [])) == {*FRAMEWORKS, "local", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {*FRAMEWORKS, "local", "cli", "dev"}
 
 
 @pytest.mark.parametrize("extra", FRAMEWORKS)

@@ -241,8 +241,8 @@ def test_a_picture_has_a_line_for_each_app_in_two_panels(
     figure = ledger.plot(tmp_path / "usage.png")
     above, below = figure.axes
     assert [line.get_label() for line in above.lines] == ["a", "[b]two[/b]"]
-    assert [list(line.get_ydata()) for line in above.lines] == [[0.1], [0.1]]
-    assert [list(line.get_ydata()) for line in below.lines] == [[12], [12]]
+    assert [list(line.get_ydata()) for line in above.lines] == [[0, 0.1, 0.1]] * 2
+    assert [list(line.get_ydata()) for line in below.lines] == [[0, 12, 12]] * 2
     assert (tmp_path / "usage.png").read_bytes().startswith(b"\x89PNG")
     UsageLedger().plot()  # nothing yet is a picture, too
 

@@ -83,6 +83,20 @@ async def test_each_input_of_a_batch_has_the_app_id_of_its_config(is_async: bool
         assert sorted(_ids(wire)) == ["one", "two"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_text_completions_for_one_application_stay_one_request(is_async: bool) -> None:
+    two = {"choices": [{"text": "Hi", "index": at, "finish_reason": "stop"} for at in range(2)]}
+    for app_id in (None, "one"):
+        wire = Wire(reply(two))
+        configs: Any = [{"metadata": {} if app_id is None else {"app_id": app_id}}] * 2
+        model = llm(wire)
+        if is_async:
+            await model.abatch(["a", "b"], configs)
+        else:
+            model.batch(["a", "b"], configs)
+        assert _ids(wire) == [app_id]
+
+
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
 async def test_a_text_completion_reads_the_config_too(way: str) -> None:
     wire = Wire(reply(TEXT))

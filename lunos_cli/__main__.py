@@ -1,0 +1,5 @@
+"""`python -m lunos_cli`."""
+
+from lunos_cli import main
+
+main()

@@ -1,0 +1,186 @@
+"""The commands: thin layers over the catalog, the ledger's files and the local gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lunos_core import Lunos, LunosConfigError, LunosError, ModelInfo, __version__
+from lunos_core._ledger_views import plot, read_file, to_table
+
+_PER = Decimal(1_000_000)
+
+
+@click.group()
+@click.version_option(__version__, prog_name="lunos")
+def lunos() -> None:
+    """One HTTP API in front of many AI models, from the command line.
+
+    LUNOS_API_KEY, LUNOS_BASE_URL and LUNOS_APP_ID are read.
+    """
+
+
+@lunos.command()
+@click.option("--provider", help='Such as "openai".')
+@click.option("--input", "input_", help='Modalities that it reads: "text,image".')
+@click.option("--output", help="Modalities that it writes.")
+@click.option("--capability", help='Such as "chat" or "embeddings".')
+@click.option("--parameter", help='Request fields that it takes: "tools".')
+@click.option("--reasoning/--no-reasoning", default=None, help="Whether it thinks first.")
+@click.option("--max-input-price", type=float, help="USD for a million tokens, at most.")
+@click.option("--max-output-price", type=float, help="USD for a million tokens, at most.")
+@click.option("--min-context", type=int, help="Tokens of the window, at least.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: prices in USD for one token.")
+def models(
+    input_: str | None,
+    max_input_price: float | None,
+    max_output_price: float | None,
+    as_json: bool,
+    **wishes: Any,
+) -> None:
+    """List the models, or find those that meet all options, cheapest first."""
+    ceilings = {"max_input_price": max_input_price, "max_output_price": max_output_price}
+    # as text: a float divided by a million is not the price that was meant
+    prices = {
+        name: None if price is None else Decimal(str(price)) / _PER
+        for name, price in ceilings.items()
+    }
+    asked = {**wishes, **prices, "input": input_}
+    given = {name: value for name, value in asked.items() if value is not None}
+
+    def ask(client: Lunos) -> list[ModelInfo]:
+        return client.models.find(**given) if given else client.models.list()
+
+    found = _with_lunos(ask)
+    if as_json:
+        click.echo(json.dumps([_plain(model) for model in found], indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("model", "reads", "writes"):
+        table.add_column(head, overflow="fold")
+    for head in ("context", "in $/M", "out $/M"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for model in found:
+        table.add_row(
+            Text(model.id, style="dim" if model.enabled is False else ""),
+            _words(model.input_modalities),
+            _words(model.output_modalities),
+            "-" if model.context_window is None else f"{model.context_window:,}",
+            _per_million(model.input_price),
+            _per_million(model.output_price),
+        )
+    Console().print(table)
+    Console(stderr=True).print(f"{len(found)} models", style="dim")
+
+
+@lunos.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def local(arguments: Sequence[str]) -> None:
+    """Start the gateway on this machine: no key, no network. `lunos local --help` says more."""
+    try:
+        from lunos_local.__main__ import main
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
+    raise SystemExit(main(list(arguments)))
+
+
+@lunos.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Draw into this file.")
+def usage(file: Path, picture: Path | None) -> None:
+    """Show what a UsageLedger wrote: FILE is from write_json or write_csv."""
+    try:
+        rows, history = read_file(file)
+        click.echo(to_table(rows))
+        if picture is not None:
+            if not history:
+                raise ValueError(f"{file} holds no times to draw: write_json keeps them")
+            plot(history, picture)
+            click.echo(f"drawn: {picture}")
+    except (OSError, ValueError, ImportError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@lunos.command()
+@click.option("--model", help="Ask this one; without it, the cheapest that chats.")
+def check(model: str | None) -> None:
+    """Say in one line each whether key, base URL, catalog and a small call work."""
+    try:
+        client = Lunos()
+    except LunosConfigError as error:
+        raise click.ClickException(error.message) from None
+    config = client.client.config
+    with client:
+        done = _Checks()
+        done.run("base URL", lambda: config.base_url)
+        done.run("key", lambda: "is set" if config.key else "")
+        found = done.run("catalog", client.models.list, lambda models: f"{len(models)} models")
+        if model is None and found:
+            chats = client.models.find(capability="chat")
+            model = chats[0].id if chats else found[0].id
+        if model is not None and config.api_key is not None:
+            asked = [{"role": "user", "content": "Say hello."}]
+            name = model
+            done.run(
+                f"call of {name}",
+                lambda: client.chat.completions.create(model=name, messages=asked, max_tokens=16),
+                lambda answer: "answered" + _cost(answer.usage),
+            )
+    raise SystemExit(1 if done.failed else 0)
+
+
+class _Checks:
+    def __init__(self) -> None:
+        self.failed = False
+
+    def run(
+        self, what: str, work: Callable[[], Any], say: Callable[[Any], str] = str
+    ) -> Any | None:
+        try:
+            result = work()
+        except LunosError as error:
+            self.failed = True
+            click.echo(f"FAILED  {what}: {' '.join(str(error).split())}")
+            return None
+        click.echo(f"ok      {what}: {say(result)}")
+        return result
+
+
+def _with_lunos(ask: Callable[[Lunos], list[ModelInfo]]) -> list[ModelInfo]:
+    try:
+        with Lunos() as client:
+            return ask(client)
+    except LunosError as error:
+        raise click.ClickException(" ".join(str(error).split())) from None
+
+
+def _cost(usage: Any) -> str:
+    if usage is None or usage.cost is None:
+        return ", cost unknown"
+    return f", {usage.cost:.6f} USD ({usage.cost_source})"
+
+
+def _plain(model: ModelInfo) -> dict[str, Any]:
+    names = [one.name for one in fields(model) if one.name != "raw"]
+    values = {name: getattr(model, name) for name in names}
+    return {
+        name: format(value, "f") if isinstance(value, Decimal) else value
+        for name, value in values.items()
+    }
+
+
+def _per_million(price: Decimal | None) -> str:
+    return "-" if price is None else f"{price * _PER:.2f}"
+
+
+def _words(words: tuple[str, ...] | None) -> str:
+    return "-" if words is None else ", ".join(words)

@@ -1,0 +1,102 @@
+"""`lunos` on the command line, against the local gateway."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lunos_cli.commands import lunos
+from lunos_core import CallRecord, Usage, UsageLedger
+from lunos_local import LocalGateway
+
+
+@pytest.fixture
+def service(gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch) -> LocalGateway:
+    monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
+    monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
+    return gateway
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(lunos, arguments, env={"COLUMNS": "200"})
+
+
+def test_models_is_a_table(service: LocalGateway) -> None:
+    done = run("models")
+    assert done.exit_code == 0, done.output
+    assert "in $/M" in done.output
+    assert "lunos/scripted-embedding" in done.output
+
+
+def test_models_are_found_by_options_and_given_as_json(service: LocalGateway) -> None:
+    done = run("models", "--capability", "embeddings", "--max-input-price", "1", "--json")
+    found = json.loads(done.stdout)
+    assert "lunos/scripted-embedding" in [model["id"] for model in found]
+    assert "lunos/scripted" not in [model["id"] for model in found]
+    assert all(float(model["input_price"]) == 0 for model in found)
+
+
+def test_check_says_one_line_each(service: LocalGateway) -> None:
+    done = run("check", "--model", "lunos/scripted")
+    assert done.exit_code == 0, done.output
+    assert [line.split()[0] for line in done.output.splitlines()] == ["ok"] * 4
+    assert service.api_key not in done.output
+
+
+def test_check_names_what_is_wrong(service: LocalGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNOS_API_KEY", "wrong")
+    done = run("check", "--model", "lunos/scripted")
+    assert done.exit_code == 1
+    assert "FAILED  call of lunos/scripted" in done.output
+    assert "status 401" in done.output
+    monkeypatch.delenv("LUNOS_API_KEY")
+    assert "FAILED  key: no Lunos API key" in run("check").output
+
+
+def test_a_gateway_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNOS_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr("lunos_core._retry.FIRST_DELAY", 0.0, raising=False)
+    done = run("models")
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: the connection failed")
+    assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_usage_shows_a_written_ledger(kind: str, tmp_path: Path) -> None:
+    ledger = UsageLedger()
+    spent: Any = Usage(input_tokens=9, output_tokens=3, cost=0.25, cost_source="gateway")
+    ledger.record(CallRecord("billing", "m", "/chat/completions", 1, 0.5, None, spent, None))
+    file = tmp_path / f"usage.{kind}"
+    getattr(ledger, f"write_{kind}")(file)
+    done = run("usage", str(file))
+    assert done.exit_code == 0
+    assert "billing" in done.output
+    assert "0.250000" in done.output
+
+
+def test_usage_draws_into_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    ledger = UsageLedger()
+    ledger.record(CallRecord("a", "m", "/chat/completions", 1, 0.5, None, Usage(cost=1.0), None))
+    ledger.write_json(tmp_path / "usage.json")
+    done = run("usage", str(tmp_path / "usage.json"), "--plot", str(tmp_path / "usage.png"))
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "usage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_usage_refuses_another_file_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    for name in ("other.json", "missing.json"):
+        done = run("usage", str(tmp_path / name))
+        assert done.exit_code == 1
+        assert len(done.output.splitlines()) == 1
+
+
+def test_local_hands_its_options_on() -> None:
+    done = run("local", "--help")
+    assert "--gguf" in done.output

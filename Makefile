@@ -29,7 +29,7 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types record clean
+.PHONY: help demo test lint types record audit clean
 
 help:  ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ types: $(VENV)/.dev  ## mypy --strict on the packages
 
 record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 	$(PY) -m pytest tests/cassettes --record-mode=rewrite $(ARGS)
+
+audit: $(VENV)/.dev  ## do the installed versions fit together (for known holes: pip-audit, which asks the network)
+	$(PY) -m pip check
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import time
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from lunos_core._logs import log as _log
+from lunos_core._logs import log_body
 from lunos_core._patience import Patience
 from lunos_core._retry import is_retried_status, retry_delay
 from lunos_core._sse import SSEDecoder
@@ -44,8 +45,6 @@ from lunos_core.usage import Usage
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
-
-_log = logging.getLogger("lunos_core")
 
 
 def as_it_is(completion: Completion) -> Completion:
@@ -133,6 +132,8 @@ class Call(Generic[Q]):
         Raises:
             LunosAPIError: it does not.
         """
+        log_body(f"sent to {self.request.path}", self.request.body, self._key)
+        log_body(f"answer {status}", body, self._key)
         if not 200 <= status < 300:
             raise error_from_response(status, headers, body, secret=self._key)
         return Reply(

@@ -29,7 +29,7 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types record bench clean
+.PHONY: help demo test lint types record bench audit clean
 
 help:  ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
@@ -57,6 +57,9 @@ record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 
 bench: $(VENV)/.dev  ## measure beside plain httpx, and beside the peers that are installed
 	$(PY) -m benchmarks $(ARGS)
+
+audit: $(VENV)/.dev  ## do the installed versions fit together (for known holes: pip-audit, which asks the network)
+	$(PY) -m pip check
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -47,6 +47,17 @@ class LunosConnection(BaseModel):
     """Seconds for the connect and for each read (default 60), or an `httpx.Timeout`."""
     max_retries: int = 2
     """How often a failed request is made again; 0 makes exactly one request."""
+    total_timeout: float | None = None
+    """Seconds for the whole call with all its retries and waits, and for a stream to its end; no
+    such end when not given."""
+    stream_idle_timeout: float | None = None
+    """Seconds that an open stream may go without an event (comments that keep the connection alive
+    are none); the read timeout when not given."""
+    retry_on_timeout: bool = False
+    """Whether a request that was sent and not answered in time is made again. The model may still
+    be at work on the first one: both may be paid for."""
+    max_response_bytes: int | None = None
+    """The most that one answer may hold, decompressed; 256 MiB when not given."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Sent with every request. Not serialized: they may hold secrets."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -107,6 +118,10 @@ class LunosConnection(BaseModel):
             timeout=self.timeout,
             max_retries=self.max_retries,
             default_headers=self.default_headers,
+            total_timeout=self.total_timeout,
+            stream_idle_timeout=self.stream_idle_timeout,
+            retry_on_timeout=self.retry_on_timeout,
+            max_response_bytes=self.max_response_bytes,
         )
         if self._config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
@@ -255,6 +270,10 @@ _NOT_FOR_ONE_CALL = {
     "max_retries": _OF_THE_CONSTRUCTOR,
     "catalog": _OF_THE_CONSTRUCTOR,
     "preflight": _OF_THE_CONSTRUCTOR,
+    "total_timeout": _OF_THE_CONSTRUCTOR,
+    "stream_idle_timeout": _OF_THE_CONSTRUCTOR,
+    "retry_on_timeout": _OF_THE_CONSTRUCTOR,
+    "max_response_bytes": _OF_THE_CONSTRUCTOR,
     "http_client": _OF_THE_CONSTRUCTOR,
     "http_async_client": _OF_THE_CONSTRUCTOR,
     "default_headers": "use extra_headers",

@@ -21,7 +21,13 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core._secret import Secret
-from lunos_core.config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MISSING_KEY, Config
+from lunos_core.config import (
+    DEFAULT_MAX_RESPONSE_BYTES,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
+    MISSING_KEY,
+    Config,
+)
 from lunos_core.errors import LunosConfigError
 
 if TYPE_CHECKING:
@@ -92,6 +98,25 @@ class Connection(BaseComponent):
     max_retries: int = Field(
         default=DEFAULT_MAX_RETRIES,
         description="How often a failed request is made again; 0 makes exactly one request.",
+    )
+    total_timeout: float | None = Field(
+        default=None,
+        description="Seconds for the whole call with all its retries, or a stream to its end.",
+    )
+    stream_idle_timeout: float | None = Field(
+        default=None,
+        description="Seconds that an open stream may go without an event; else timeout.",
+    )
+    retry_on_timeout: bool = Field(
+        default=False,
+        description=(
+            "Whether a request that was sent and not answered in time is made again; "
+            "both may be paid for."
+        ),
+    )
+    max_response_bytes: int = Field(
+        default=DEFAULT_MAX_RESPONSE_BYTES,
+        description="The most that one answer may hold, decompressed.",
     )
     default_headers: dict[str, str] | None = Field(
         default=None,
@@ -226,6 +251,10 @@ class Connection(BaseComponent):
             timeout=self.timeout,
             max_retries=self.max_retries,
             default_headers=self.default_headers,
+            total_timeout=self.total_timeout,
+            stream_idle_timeout=self.stream_idle_timeout,
+            retry_on_timeout=self.retry_on_timeout,
+            max_response_bytes=self.max_response_bytes,
         )
         # dropped and not closed: a copy of this object may be using them
         self._sync = self._async = None
@@ -239,6 +268,10 @@ class Connection(BaseComponent):
             self.app_id,
             self.timeout,
             self.max_retries,
+            self.total_timeout,
+            self.stream_idle_timeout,
+            self.retry_on_timeout,
+            self.max_response_bytes,
             headers,
             id(self.catalog),
         )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import time
@@ -13,6 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from lunos_core._logs import log as _log
+from lunos_core._logs import log_body
+from lunos_core._patience import Patience
 from lunos_core._pricing import Prices, price_answer
 from lunos_core._retry import is_retried_status, retry_delay
 from lunos_core._sse import SSEDecoder
@@ -46,8 +48,6 @@ from lunos_core.usage import Usage
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
-
-_log = logging.getLogger("lunos_core")
 
 
 def as_it_is(completion: Completion) -> Completion:
@@ -109,6 +109,7 @@ class Call(Generic[Q]):
         self._first_event: float | None = None
         self._failed = 0
         self._retries_left = config.max_retries
+        self.patience = Patience(config.total_timeout, config.max_response_bytes)
         self._primary_error: LunosError | None = None
         self._over = False
         self.usage: Usage | None = None
@@ -129,6 +130,11 @@ class Call(Generic[Q]):
         return self._config.timeout if self.request.timeout is None else self.request.timeout
 
     @property
+    def retry_on_timeout(self) -> bool:
+        """Whether a request that may be at work still is made again."""
+        return self._config.retry_on_timeout
+
+    @property
     def delivered(self) -> bool:
         """Whether something of the answer has come: from here on nothing is tried again."""
         return self._first_event is not None
@@ -139,6 +145,8 @@ class Call(Generic[Q]):
         Raises:
             LunosAPIError: it does not.
         """
+        log_body(f"sent to {self.request.path}", self.request.body, self._key)
+        log_body(f"answer {status}", body, self._key)
         if not 200 <= status < 300:
             raise error_from_response(status, headers, body, secret=self._key)
         return Reply(
@@ -190,13 +198,18 @@ class Call(Generic[Q]):
                 return 0.0
             error, retry = _no_such_route(error, absent), False
         if retry and self._retries_left and not self.delivered:
-            self._retries_left -= 1
             delay = retry_delay(
                 attempt=self._failed, retry_after=error.retry_after, jitter=random.random()
             )
-            _log.info("attempt %d failed, next in %.2f s: %s", self._failed, delay, error)
-            return delay
+            if self.patience.allows(delay):
+                self._retries_left -= 1
+                _log.info("attempt %d failed, next in %.2f s: %s", self._failed, delay, error)
+                return delay
+            error.add_note(
+                f"total_timeout={self._config.total_timeout:g} leaves no time for the next attempt"
+            )
         may_help = not self.delivered and not no_route and _is_of_the_model(error)
+        may_help = may_help and self.patience.allows(0)
         if self.request.fallback is not None and may_help:
             _log.info("model %s failed, asking its fallback: %s", self.request.model, error)
             self._primary_error = error
@@ -269,6 +282,8 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         """
         reply = self.accept(status, headers, body or b"")
         self._reader = self.request.reader(reply)
+        idle = self._config.stream_idle_timeout
+        self.patience.stream(self._read_timeout() if idle is None else idle)
         self._decoder = SSEDecoder()
         if body is None:
             return []
@@ -302,6 +317,10 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
             chunks.append(last)
         return chunks
 
+    def _read_timeout(self) -> float | None:
+        timeout = self.timeout
+        return timeout if isinstance(timeout, int | float) else timeout.read
+
     @property
     def whole(self) -> bool:
         """Whether the answer has come to its end, whatever happened to the connection after it."""
@@ -328,6 +347,10 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
                 if reader.whole:
                     self._note_usage(getattr(chunk, "last", None))
                 yield chunk
+        if events:  # now, not when they came: while the consumer works nobody waits for the server
+            self.patience.event()
+        if reader.done:
+            self.patience.last_event()
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, with what had been said of the usage when it was closed early."""

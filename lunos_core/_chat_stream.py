@@ -48,6 +48,11 @@ class ChatStreamReader:
         self._done = False
 
     @property
+    def done(self) -> bool:
+        """`[DONE]` came."""
+        return self._done
+
+    @property
     def whole(self) -> bool:
         """`[DONE]` came, or every choice that began has its `finish_reason`."""
         choices = self._choices.values()

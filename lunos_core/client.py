@@ -6,7 +6,6 @@ Two verbs, `send` and `stream`, for every endpoint. What happens between them is
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import ssl
@@ -19,9 +18,12 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from lunos_core._call import ErrorMap, SendCall, StreamCall, is_streamed
+from lunos_core._loop_ends import Closer
+from lunos_core._patience import Patience, hold_reads, let_go
 from lunos_core._pricing import Prices
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
+    LunosConfigError,
     LunosConnectionError,
     LunosError,
     LunosResponseError,
@@ -36,7 +38,7 @@ T = TypeVar("T")
 _FAILURES = (LunosError, httpx.HTTPError, httpx.StreamError)
 
 # The server cannot have answered, or its answer was lost on the way. A read timeout is not among
-# them: the model may still be at work on a request that will be paid for.
+# them: the model may still be at work on a request that will be paid for. The user may choose.
 _RETRIED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -45,6 +47,12 @@ _RETRIED = (
     httpx.WriteError,
     httpx.RemoteProtocolError,
 )
+_RETRIED_AS_CHOSEN = (httpx.ReadTimeout, httpx.WriteTimeout)
+
+# What may happen to a connection whose answer is whole.
+_LATE_FAILURES = (httpx.HTTPError, LunosTimeoutError)
+
+_AnyCall = SendCall[Any] | StreamCall[Any]
 
 
 class Client:
@@ -70,7 +78,6 @@ class Client:
         self.config = config
         self._given = _checked(http_client, httpx.Client)
         self._own: httpx.Client | None = None
-        self._making = threading.Lock()  # of two threads' clients, one would never be closed
         self._pid = os.getpid()
         self._errors = errors or ErrorMap()
         self._observers = observers
@@ -86,15 +93,15 @@ class Client:
         while True:
             response: httpx.Response | None = None
             try:
-                http = self._http()
-                response = http.send(http.build_request(**_arguments(call)), stream=True)
-                body = response.read()
+                response = self._open(call)
+                body = _read(response, call.patience)
                 return call.finish(response.status_code, _headers(response), body)
             except _FAILURES as failure:
-                error, retry = _understand(failure)
+                error, retry = _understand(failure, call)
                 delay = call.failed(error, retry=retry, **_answer(response))
             finally:
                 if response is not None:
+                    let_go(response)
                     response.close()
             time.sleep(delay)
 
@@ -114,28 +121,31 @@ class Client:
             while True:
                 response: httpx.Response | None = None
                 try:
-                    http = self._http()
-                    response = http.send(http.build_request(**_arguments(call)), stream=True)
-                    body = None if _streams(response) else response.read()
+                    response = self._open(call)
+                    body = None if _streams(response) else _read(response, call.patience)
                     chunks = call.open(response.status_code, _headers(response), body)
                     if not opened:
                         opened = True
                         yield OPENED
                     yield from chunks
                     if body is None:
+                        hold_reads(response, call.patience)
                         for data in response.iter_bytes():
+                            call.patience.received(len(data))
                             yield from call.feed(data)
+                            call.patience.check()
                     yield from call.end()
                     return
                 except _FAILURES as failure:
-                    if call.whole and isinstance(failure, httpx.HTTPError):
+                    if call.whole and isinstance(failure, _LATE_FAILURES):
                         yield from call.end()
                         return
-                    error, retry = _understand(failure)
+                    error, retry = _understand(failure, call)
                     error = call.interrupted(error)
                     delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
                     if response is not None:
+                        let_go(response)
                         response.close()
                 time.sleep(delay)
         finally:
@@ -161,10 +171,17 @@ class Client:
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
 
+    def _open(self, call: _AnyCall) -> httpx.Response:
+        http = self._http()
+        try:
+            return http.send(http.build_request(**_arguments(call)), stream=True)
+        except RuntimeError as failure:
+            raise _unusable(http, failure) from None
+
     def _http(self) -> httpx.Client:
         if self._given is not None:
             return self._given
-        with self._making:
+        with _making:
             if self._own is None or self._pid != os.getpid():
                 # after a fork the parent's sockets stay the parent's
                 self._pid = os.getpid()
@@ -199,7 +216,6 @@ class AsyncClient:
         # by loop: frameworks hop loops, and a kept-alive connection dies with its own
         self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient]
         self._own = weakref.WeakKeyDictionary()
-        self._making = threading.Lock()
         self._pid = os.getpid()
         self._errors = errors or ErrorMap()
         self._observers = observers
@@ -215,15 +231,15 @@ class AsyncClient:
         while True:
             response: httpx.Response | None = None
             try:
-                http = self._http()
-                response = await http.send(http.build_request(**_arguments(call)), stream=True)
-                body = await response.aread()
+                response = await self._open(call)
+                body = await _aread(response, call.patience)
                 return call.finish(response.status_code, _headers(response), body)
             except _FAILURES as failure:
-                error, retry = _understand(failure)
+                error, retry = _understand(failure, call)
                 delay = call.failed(error, retry=retry, **_answer(response))
             finally:
                 if response is not None:
+                    let_go(response)
                     await response.aclose()
             await asyncio.sleep(delay)
 
@@ -243,9 +259,8 @@ class AsyncClient:
             while True:
                 response: httpx.Response | None = None
                 try:
-                    http = self._http()
-                    response = await http.send(http.build_request(**_arguments(call)), stream=True)
-                    body = None if _streams(response) else await response.aread()
+                    response = await self._open(call)
+                    body = None if _streams(response) else await _aread(response, call.patience)
                     chunks = call.open(response.status_code, _headers(response), body)
                     if not opened:
                         opened = True
@@ -253,22 +268,26 @@ class AsyncClient:
                     for chunk in chunks:
                         yield chunk
                     if body is None:
+                        hold_reads(response, call.patience)
                         async for data in response.aiter_bytes():
+                            call.patience.received(len(data))
                             for chunk in call.feed(data):
                                 yield chunk
+                            call.patience.check()
                     for chunk in call.end():
                         yield chunk
                     return
                 except _FAILURES as failure:
-                    if call.whole and isinstance(failure, httpx.HTTPError):
+                    if call.whole and isinstance(failure, _LATE_FAILURES):
                         for chunk in call.end():
                             yield chunk
                         return
-                    error, retry = _understand(failure)
+                    error, retry = _understand(failure, call)
                     error = call.interrupted(error)
                     delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
                     if response is not None:
+                        let_go(response)
                         await response.aclose()
                 await asyncio.sleep(delay)
         finally:
@@ -278,7 +297,7 @@ class AsyncClient:
         """Close the connections of this event loop; the next call opens new ones."""
         own = self._own.pop(asyncio.get_running_loop(), None)
         if own is not None:
-            await own.until_loop_ends.aclose()
+            await own.closer.close()
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first call."""
@@ -294,6 +313,13 @@ class AsyncClient:
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
 
+    async def _open(self, call: _AnyCall) -> httpx.Response:
+        http = self._http()
+        try:
+            return await http.send(http.build_request(**_arguments(call)), stream=True)
+        except RuntimeError as failure:
+            raise _unusable(http, failure) from None
+
     def _http(self) -> httpx.AsyncClient:
         if self._given is not None:
             return self._given
@@ -303,12 +329,12 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         own = self._own.get(loop)
         if own is None:
-            with self._making:
+            with _making:
                 # the connections of a loop that was closed by hand hold on to it: weak keys alone
                 # would keep both for ever
                 for gone in [old for old in self._own if old.is_closed()]:
                     del self._own[gone]
-                own = self._own[loop] = _LoopClient()
+                own = self._own[loop] = _LoopClient(self)
         return own.http
 
 
@@ -332,22 +358,24 @@ def _checked(given: G | None, kind: type[G]) -> G | None:
     return given
 
 
+def _new_lock() -> None:
+    """A lock that another thread of the parent held would stay held in its fork for ever."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
+
+_making = threading.Lock()  # of two threads' clients, one would never be closed
+
+
 class _LoopClient:
-    """The client of one event loop, closed when the loop's asynchronous generators are."""
+    """The client of one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: AsyncClient) -> None:
         self.http = httpx.AsyncClient(verify=_ssl_context(), limits=_LIMITS)
-        self.until_loop_ends = _close_at_end(self.http)
-        with contextlib.suppress(StopIteration):  # runs to its `yield`, and nothing is awaited
-            self.until_loop_ends.asend(None).send(None)
-
-
-async def _close_at_end(http: httpx.AsyncClient) -> AsyncGenerator[None]:
-    """Waits for `asyncio.run` to shut its loop down, which closes what is open of this kind."""
-    try:
-        yield
-    finally:
-        await http.aclose()
+        self.closer = Closer(self.http.aclose, owner)
 
 
 # Without bounds on connections: five hundred calls at once are five hundred connections, not a
@@ -361,21 +389,52 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _arguments(call: SendCall[Any] | StreamCall[Any]) -> dict[str, Any]:
+def _read(response: httpx.Response, patience: Patience) -> bytes:
+    """The whole body, within the call's limits."""
+    if patience.limited:
+        hold_reads(response, patience)
+    pieces = []
+    for data in response.iter_bytes():
+        patience.received(len(data))
+        patience.check()
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+async def _aread(response: httpx.Response, patience: Patience) -> bytes:
+    if patience.limited:
+        hold_reads(response, patience)
+    pieces = []
+    async for data in response.aiter_bytes():
+        patience.received(len(data))
+        patience.check()
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def _arguments(call: _AnyCall) -> dict[str, Any]:
+    call.patience.attempt()
     return {
         "method": call.request.method,
         "url": call.url,
         "content": call.request.body,
         "headers": call.headers,
-        "timeout": _timeout(call.timeout),
+        "timeout": _timeout(call.timeout, call.patience),
     }
 
 
-def _timeout(timeout: Timeout) -> Any:
+def _timeout(timeout: Timeout, patience: Patience) -> Any:
     if isinstance(timeout, int | float):
         # waiting for a free connection is no sign of trouble at the server
-        return httpx.Timeout(timeout, pool=None)
-    return timeout
+        timeout = httpx.Timeout(timeout, pool=None)
+    if not patience.limited:
+        return timeout
+    return httpx.Timeout(
+        connect=patience.cap(timeout.connect),
+        read=patience.cap(timeout.read),
+        write=patience.cap(timeout.write),
+        pool=patience.cap(timeout.pool),
+    )
 
 
 def _headers(response: httpx.Response) -> dict[str, str]:
@@ -393,14 +452,28 @@ def _streams(response: httpx.Response) -> bool:
     return is_streamed(response.status_code, dict(response.headers))
 
 
-def _understand(failure: Exception) -> tuple[LunosError, bool]:
+def _unusable(http: httpx.Client | httpx.AsyncClient, failure: RuntimeError) -> Exception:
+    """What to raise where httpx raises a bare `RuntimeError`."""
+    if http.is_closed:
+        return LunosConfigError(
+            "the HTTP client is closed: a client of your own must stay open as long as it is used"
+        )
+    if "event loop" in str(failure).lower():
+        return LunosConfigError(
+            f"the HTTP client belongs to another event loop ({failure}): an httpx.AsyncClient of "
+            "your own serves one loop; leave it out to use several"
+        )
+    return failure
+
+
+def _understand(failure: Exception, call: _AnyCall) -> tuple[LunosError, bool]:
     """The failure in our terms, and whether one of its kind may be tried again."""
     if isinstance(failure, LunosError):
-        return failure, False
+        return failure, isinstance(failure, LunosTimeoutError) and call.retry_on_timeout
     error: LunosError
     name = type(failure).__name__
     if isinstance(failure, httpx.TimeoutException):
-        error = LunosTimeoutError(f"no answer in time ({name}): raise timeout= to wait longer")
+        error = call.patience.timed_out(name)
     elif isinstance(failure, httpx.DecodingError | httpx.StreamError):
         error = LunosResponseError(f"the answer could not be read ({name}): {failure}")
     else:
@@ -408,4 +481,5 @@ def _understand(failure: Exception) -> tuple[LunosError, bool]:
         error = LunosConnectionError(f"the connection failed ({name}): {reason}")
     error.__cause__ = failure
     untrusted = "CERTIFICATE_VERIFY_FAILED" in str(failure)
-    return error, isinstance(failure, _RETRIED) and not untrusted
+    retried = (*_RETRIED, *_RETRIED_AS_CHOSEN) if call.retry_on_timeout else _RETRIED
+    return error, isinstance(failure, retried) and not untrusted

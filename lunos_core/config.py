@@ -16,6 +16,9 @@ from lunos_core.errors import LunosConfigError
 DEFAULT_BASE_URL = "https://api.lunos.tech/v1"
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_RETRIES = 2
+# Far above any answer of the wire (a picture is a few megabytes of base64), far below a machine's
+# memory: what a broken or hostile server can make a call hold.
+DEFAULT_MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 
 
 @runtime_checkable
@@ -43,6 +46,13 @@ class Config:
         timeout: seconds for the connect and for each read, or an `httpx.Timeout`.
         max_retries: how often a failed request is made again (0: never).
         default_headers: sent with every request.
+        total_timeout: seconds for the whole call with all its retries and waits, and for a stream
+            to its end; `None` sets no such end.
+        stream_idle_timeout: seconds that an open stream may go without an event; comments that
+            keep the connection alive are none. The read timeout when `None`.
+        retry_on_timeout: whether a request that was sent and not answered in time is made again.
+            The model may still be at work on the first one: both may be paid for.
+        max_response_bytes: the most that one answer may hold, decompressed.
 
     Raises:
         LunosConfigError: a base URL, key or number that cannot work.
@@ -59,6 +69,10 @@ class Config:
     timeout: Timeout = DEFAULT_TIMEOUT
     max_retries: int = DEFAULT_MAX_RETRIES
     default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    total_timeout: float | None = None
+    stream_idle_timeout: float | None = None
+    retry_on_timeout: bool = False
+    max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
 
     def __post_init__(self) -> None:
         """Check and normalise once, so that the rest can trust the type."""
@@ -72,6 +86,15 @@ class Config:
             raise LunosConfigError(f"max_retries must be an int, not {self.max_retries!r}")
         if self.max_retries < 0:
             raise LunosConfigError(f"max_retries must be 0 or more, not {self.max_retries}")
+        check_seconds("total_timeout", self.total_timeout)
+        check_seconds("stream_idle_timeout", self.stream_idle_timeout)
+        if not isinstance(self.retry_on_timeout, bool):
+            raise LunosConfigError(
+                f"retry_on_timeout must be True or False, not {self.retry_on_timeout!r}"
+            )
+        most = self.max_response_bytes
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise LunosConfigError(f"max_response_bytes must be a positive int, not {most!r}")
 
     @classmethod
     def from_env(cls, **settings: Any) -> Config:
@@ -201,6 +224,19 @@ def check_timeout(timeout: Timeout) -> Timeout:
     raise LunosConfigError(
         f"timeout must be a positive number of seconds or an httpx.Timeout, not {timeout!r}"
     )
+
+
+def check_seconds(name: str, seconds: float | None) -> None:
+    """Refuse what is no positive number of seconds, nor `None`.
+
+    Raises:
+        LunosConfigError: it is not; the text has the setting's name.
+    """
+    if seconds is None:
+        return
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
 
 def normalise_base_url(url: str) -> str:

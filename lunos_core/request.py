@@ -106,6 +106,10 @@ class StreamReader(Protocol[T_co]):
     """Reads the events of one stream; made anew for every stream."""
 
     @property
+    def done(self) -> bool:
+        """Whether the server has said that nothing follows."""
+
+    @property
     def whole(self) -> bool:
         """Whether the answer has come to its end: what follows may be lost without harm."""
 

@@ -41,6 +41,11 @@ class Lunos:
         timeout: seconds for the connect and for each read (60), or an `httpx.Timeout`.
         max_retries: how often a failed request is made again (2).
         default_headers: sent with every request.
+        total_timeout: seconds for the whole call with all its retries, or a stream to its end.
+        stream_idle_timeout: seconds that an open stream may go without an event (`timeout`).
+        retry_on_timeout: whether a request that was sent and not answered in time is made again;
+            both may be paid for.
+        max_response_bytes: the most that one answer may hold (256 MiB).
         http_client: an `httpx.Client` of your own.
 
     Raises:
@@ -68,6 +73,10 @@ class Lunos:
         timeout: Timeout | None = None,
         max_retries: int | None = None,
         default_headers: Mapping[str, str] | None = None,
+        total_timeout: float | None = None,
+        stream_idle_timeout: float | None = None,
+        retry_on_timeout: bool | None = None,
+        max_response_bytes: int | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
         config = Config.from_env(
@@ -77,6 +86,10 @@ class Lunos:
             timeout=timeout,
             max_retries=max_retries,
             default_headers=default_headers,
+            total_timeout=total_timeout,
+            stream_idle_timeout=stream_idle_timeout,
+            retry_on_timeout=retry_on_timeout,
+            max_response_bytes=max_response_bytes,
         )
         self.client = Client(config, http_client=http_client)
         self.chat = _Chat(_ChatCompletions(self.client))
@@ -112,6 +125,10 @@ class AsyncLunos:
         timeout: Timeout | None = None,
         max_retries: int | None = None,
         default_headers: Mapping[str, str] | None = None,
+        total_timeout: float | None = None,
+        stream_idle_timeout: float | None = None,
+        retry_on_timeout: bool | None = None,
+        max_response_bytes: int | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         config = Config.from_env(
@@ -121,6 +138,10 @@ class AsyncLunos:
             timeout=timeout,
             max_retries=max_retries,
             default_headers=default_headers,
+            total_timeout=total_timeout,
+            stream_idle_timeout=stream_idle_timeout,
+            retry_on_timeout=retry_on_timeout,
+            max_response_bytes=max_response_bytes,
         )
         self.client = AsyncClient(config, http_client=http_client)
         self.chat = _AsyncChat(_AsyncChatCompletions(self.client))

@@ -1,0 +1,86 @@
+"""What each event loop must still close, whether or not its owner still lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+_GRACE = 0.1  # a loop that ends within it closes by itself; two closings at once would meet
+
+
+class Closer:
+    """Closes something when its event loop does, or when its owner is gone.
+
+    `asyncio.run` closes the asynchronous generators that are open, so one is kept open here. It is
+    held by this module until then: one that died with its owner would be closed by a task that
+    `asyncio.run` cancels before it starts, and the sockets would stay open.
+
+    Args:
+        close: what to await; a second time does no harm.
+        owner: what it belongs to.
+    """
+
+    def __init__(self, close: Callable[[], Awaitable[None]], owner: object) -> None:
+        self._close = close
+        self._until_loop_ends = self._close_at_end()
+        with contextlib.suppress(StopIteration):  # runs to its `yield`, and nothing is awaited
+            self._until_loop_ends.asend(None).send(None)
+        self._closing: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        for ended in [other for other in list(_open) if other.is_closed()]:
+            _open.pop(ended, None)  # closed without its generators: nothing can be awaited there
+        _open.setdefault(loop, set()).add(self)
+        weakref.finalize(owner, _owner_is_gone, self, loop, os.getpid()).atexit = False
+
+    async def close(self) -> None:
+        """Close now."""
+        await self._close()
+        await self._until_loop_ends.aclose()
+
+    async def _close_at_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await self._close()
+            _forget(self, asyncio.get_running_loop())
+
+    def begin_closing(self) -> None:
+        """Close in a task of the running loop."""
+        self._closing = asyncio.ensure_future(self.close())
+
+
+# Not weakly by loop: what is open holds on to its loop anyway. Without a lock: a set is touched by
+# its own loop alone, and the dictionary by single steps, also from a finalizer that runs anywhere.
+_open: dict[asyncio.AbstractEventLoop, set[Closer]] = {}
+_of_the_parent: list[object] = []
+
+
+def _forget(closer: Closer, loop: asyncio.AbstractEventLoop) -> None:
+    closers = _open.get(loop, set())
+    closers.discard(closer)
+    if not closers:
+        _open.pop(loop, None)
+
+
+def _owner_is_gone(closer: Closer, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+    if os.getpid() != pid:
+        return
+    if loop.is_closed():
+        _open.pop(loop, None)  # nothing can be awaited there any more
+        return
+    with contextlib.suppress(RuntimeError):  # it closed in between
+        loop.call_soon_threadsafe(loop.call_later, _GRACE, closer.begin_closing)
+
+
+def _after_fork() -> None:
+    """The parent's loops are the parent's. Kept alive: a finalizer here would wake them there."""
+    if _open:
+        _of_the_parent.append(dict(_open))
+        _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

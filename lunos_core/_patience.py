@@ -1,0 +1,155 @@
+"""How long a call may still wait, and how much it may still read: decisions on one clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lunos_core.errors import LunosResponseError, LunosTimeoutError
+
+# After `[DONE]` the answer is whole, but the bytes that end the HTTP message may still be on their
+# way: to read them keeps the connection for the next call. A server that never sends them costs
+# this long and a new connection; to hang up at once would cost most calls a handshake.
+LAST_WORD = 0.25
+
+_SHORTEST = 0.001  # 0 means "do not block" to a socket
+
+
+class Patience:
+    """The limits of one call, held against the clock.
+
+    Args:
+        total: seconds for the whole call; `None` for no end.
+        most_bytes: of one answer, decompressed.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        total: float | None,
+        most_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._total = total
+        self._end = math.inf if total is None else clock() + total
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._idle: float | None = None
+        self._idle_end = math.inf
+        self._limited = total is not None
+
+    @property
+    def limited(self) -> bool:
+        """Whether the timeouts of single reads are not enough."""
+        return self._limited
+
+    @property
+    def over(self) -> bool:
+        """Whether the whole call's time is up."""
+        return self._clock() >= self._end
+
+    def allows(self, delay: float) -> bool:
+        """Whether there is time for another request after `delay` seconds."""
+        return self._clock() + delay < self._end
+
+    def attempt(self) -> None:
+        """A request begins: what was read of the last answer is gone, and no stream is open."""
+        self._bytes = 0
+        self._idle = None
+        self._idle_end = math.inf
+
+    def stream(self, idle: float | None) -> None:
+        """A stream is open; from now on an event must come every `idle` seconds."""
+        self._idle = idle
+        self._limited = True
+        self.event()
+
+    def event(self) -> None:
+        """An event came, and its reader is done with it: a slow reader is no slow server."""
+        if self._idle is not None:
+            self._idle_end = self._clock() + self._idle
+
+    def last_event(self) -> None:
+        """`[DONE]` came."""
+        self._idle_end = self._clock() + LAST_WORD
+
+    def cap(self, given: float | None) -> float | None:
+        """`given`, a timeout of httpx', or what is left where that is less."""
+        end = min(self._end, self._idle_end)
+        if end == math.inf:
+            return given
+        left = max(end - self._clock(), _SHORTEST)
+        return left if given is None else min(given, left)
+
+    def received(self, count: int) -> None:
+        """Bytes came.
+
+        Raises:
+            LunosResponseError: more than one answer may hold.
+        """
+        self._bytes += count
+        if self._bytes > self._most_bytes:
+            raise LunosResponseError(
+                f"the answer is larger than {self._most_bytes} bytes: "
+                "raise max_response_bytes= to take it"
+            )
+
+    def check(self) -> None:
+        """Look at the clock: comments and single bytes reset the timeouts of reads, not ours.
+
+        Raises:
+            LunosTimeoutError: it is too late.
+        """
+        if self._limited:
+            now = self._clock()
+            if now >= self._end or now >= self._idle_end:
+                raise self.timed_out("no event")
+
+    def timed_out(self, what: str) -> LunosTimeoutError:
+        """The error for a wait that was too long, in the name of the limit that ended it."""
+        now = self._clock()
+        if now >= self._end:
+            return LunosTimeoutError(
+                f"the call took longer than total_timeout={self._total:g} seconds allows"
+            )
+        if now >= self._idle_end:
+            return LunosTimeoutError(
+                f"the open stream brought no event for {self._idle:g} seconds: raise timeout= or "
+                "stream_idle_timeout= to wait longer"
+            )
+        return LunosTimeoutError(f"no answer in time ({what}): raise timeout= to wait longer")
+
+
+def hold_reads(response: Any, patience: Patience) -> None:
+    """Let no read of the answer's body outlast `patience`.
+
+    httpx fixes one timeout for all the reads of an answer when it begins; the time that is left
+    grows shorter with each of them. So the connection's own `read`, which httpx hands out as the
+    extension "network_stream", is given the shorter timeout.
+
+    Args:
+        response: an open `httpx.Response`; one without a connection (a mock, a cassette, HTTP/2,
+            where calls share it) is left alone: `received` still looks at the clock.
+        patience: of the call.
+    """
+    connection = response.extensions.get("network_stream")
+    if connection is None or not response.http_version.startswith("HTTP/1"):
+        return
+    # the class's, not the last call's that was set below
+    read = type(connection).read.__get__(connection)
+
+    def patient(max_bytes: int, timeout: float | None = None) -> Any:
+        # closed: the connection has gone on to another call, which waits as long as it likes
+        return read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
+
+    connection.read = patient
+
+
+def let_go(response: Any) -> None:
+    """Undo `hold_reads`, so that a connection kept alive does not keep the call in memory."""
+    connection = response.extensions.get("network_stream")
+    if connection is not None:
+        vars(connection).pop("read", None)

@@ -136,7 +136,10 @@ def hold_reads(response: Any, patience: Patience) -> None:
         patience: of the call.
     """
     connection = response.extensions.get("network_stream")
-    if connection is None or not response.http_version.startswith("HTTP/1"):
+    if not response.http_version.startswith("HTTP/1"):
+        return
+    # a transport of the user's own may hand out another kind of object
+    if not (hasattr(type(connection), "read") and hasattr(connection, "__dict__")):
         return
     # the class's, not the last call's that was set below
     read = type(connection).read.__get__(connection)
@@ -151,5 +154,4 @@ def hold_reads(response: Any, patience: Patience) -> None:
 def let_go(response: Any) -> None:
     """Undo `hold_reads`, so that a connection kept alive does not keep the call in memory."""
     connection = response.extensions.get("network_stream")
-    if connection is not None:
-        vars(connection).pop("read", None)
+    getattr(connection, "__dict__", {}).pop("read", None)

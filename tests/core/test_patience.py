@@ -309,3 +309,16 @@ async def test_the_limits_are_arguments_of_the_friendly_face(both: Both) -> None
     sent = wire.sent.extensions["timeout"]
     assert sent["connect"] == 5
     assert 29 < sent["read"] <= 30
+
+
+async def test_a_transport_with_a_connection_of_another_kind_is_left_alone(both: Both) -> None:
+    class Bare:
+        __slots__ = ()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        extensions = {"network_stream": Bare(), "http_version": b"HTTP/1.1"}
+        body = {"choices": [{"message": {"content": "Hello"}}]}
+        return httpx.Response(200, json=body, extensions=extensions)
+
+    client = both.client(answer, total_timeout=5)
+    assert (await both(client.send(chat_request(HELLO, model="m")))).text == "Hello"

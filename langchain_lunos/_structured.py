@@ -129,13 +129,13 @@ class _Watch:
         self._as_text = as_text
         self._chunks: list[AIMessageChunk] = []
         self._calls = False
-        self._text = ""
+        self._texts: list[str] = []  # joined once, at the end
         self._refusal = ""
 
     def see(self, message: Any) -> None:
         if not isinstance(message, AIMessage):
             return
-        self._text += message.text
+        self._texts.append(message.text)
         self._calls = self._calls or bool(message.tool_calls or message.invalid_tool_calls)
         if isinstance(message, AIMessageChunk):
             self._chunks.append(message)
@@ -161,16 +161,17 @@ class _Watch:
             )
 
     def end(self) -> None:
+        text = "".join(self._texts)
         if self._refusal:
             raise LunosRefusalError(f"the model refused: {self._refusal}", llm_output=self._refusal)
-        if self._as_text and not _holds_json(self._text):
+        if self._as_text and not _holds_json(text):
             # LangChain's parsers would complete it, or give nothing
             raise OutputParserException(
-                f"the answer holds no whole JSON: {self._text[:200]!r}", llm_output=self._text
+                f"the answer holds no whole JSON: {text[:200]!r}", llm_output=text
             )
         if not self._as_text and not self._calls:
             raise OutputParserException(
-                f"the model called no tool, and said {self._text[:200]!r}", llm_output=self._text
+                f"the model called no tool, and said {text[:200]!r}", llm_output=text
             )
         if self._chunks:
             # in a stream LangChain's parsers leave out what does not fit the schema: once more,

@@ -89,8 +89,10 @@ class ChatAccumulator:
     """
 
     def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
+        # plain strings: every response holds the whole so far, and joining a list for each would
+        # cost the number of its pieces as well
+        self._text = ""
+        self._reasoning = ""
         self._spelling: str | None = None
         self._calls: list[ToolCall] = []
         self._others: list[ContentBlock] = []
@@ -99,16 +101,19 @@ class ChatAccumulator:
         """The response after this chunk; `None` where it adds nothing to see."""
         if chunk.last is not None:
             return self._end(chunk.last)
-        delta = next((choice.delta for choice in chunk.choices if choice.index == 0), None)
-        if delta is None:
+        for choice in chunk.choices:
+            if choice.index == 0:
+                delta = choice.delta
+                break
+        else:
             return None
         if not (delta.content or delta.reasoning or delta.tool_calls or delta.images):
             return None
         extras: dict[str, Any] = {}
         if delta.content:
-            self._text.append(delta.content)
+            self._text += delta.content
         if delta.reasoning:
-            self._reasoning.append(delta.reasoning)
+            self._reasoning += delta.reasoning
             self._spelling = self._spelling or _reasoning_field(chunk.raw, "delta")
             extras["thinking_delta"] = delta.reasoning
         for piece in delta.tool_calls:
@@ -129,23 +134,23 @@ class ChatAccumulator:
     def _message(self) -> ChatMessage:
         blocks: list[ContentBlock] = []
         if self._reasoning:
-            blocks.append(ThinkingBlock(content="".join(self._reasoning)))
+            blocks.append(ThinkingBlock(content=self._reasoning))
         if self._text:
-            blocks.append(TextBlock(text="".join(self._text)))
+            blocks.append(TextBlock(text=self._text))
         blocks += self._others
+        if not self._calls:
+            return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
         blocks += [_tool_call_block(call) for call in self._calls]
         calls = [call.to_wire() for call in self._calls]
         return ChatMessage(
-            role=MessageRole.ASSISTANT,
-            blocks=blocks,
-            additional_kwargs={"tool_calls": calls} if calls else {},
+            role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs={"tool_calls": calls}
         )
 
     def _end(self, completion: Completion) -> ChatResponse:
         """The last response: the message as a whole answer would have it, and what it used."""
         choice = completion.choices[0] if completion.choices else Choice(0, Message())
         message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
-        shown, whole = "".join(self._text), message.content or ""
+        shown, whole = self._text, message.content or ""
         return ChatResponse(
             message=message,
             # a refusal or a transcript comes as text at the end only

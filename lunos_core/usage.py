@@ -89,21 +89,26 @@ def parse_usage(value: object) -> Usage | None:
         return None
     if sent is None and total is not None:
         sent = max(total - (got or 0), 0)
+    details: dict[str, int | None] = {}
+    # most answers have neither: looking for what cannot be there takes 4 µs
     inputs = _details(value, "prompt_tokens_details", "input_tokens_details")
+    if inputs:
+        details["cached_tokens"] = _count(inputs, "cached_tokens")
+        details["cache_write_tokens"] = _count(inputs, "cache_write_tokens")
+        details["input_audio_tokens"] = _count(inputs, "audio_tokens")
     outputs = _details(value, "completion_tokens_details", "output_tokens_details")
+    if outputs:
+        details["reasoning_tokens"] = _count(outputs, "reasoning_tokens")
+        details["output_audio_tokens"] = _count(outputs, "audio_tokens")
+        details["image_tokens"] = _count(outputs, "image_tokens")
     return Usage(
         input_tokens=sent or 0,
         output_tokens=got or 0,
         total_tokens=(sent or 0) + (got or 0) if total is None else total,
-        cached_tokens=_count(inputs, "cached_tokens"),
-        cache_write_tokens=_count(inputs, "cache_write_tokens"),
-        input_audio_tokens=_count(inputs, "audio_tokens"),
-        reasoning_tokens=_count(outputs, "reasoning_tokens"),
-        output_audio_tokens=_count(outputs, "audio_tokens"),
-        image_tokens=_count(outputs, "image_tokens"),
         cost=cost,
         cost_source=None if cost is None else "gateway",
         raw=value,
+        **details,
     )
 
 

@@ -99,22 +99,26 @@ def to_chunk(chunk: Chunk, images_before: int) -> ChatGenerationChunk | None:
         return None
     choice = chunk.choices[0]
     delta = choice.delta
-    extra = _delta_kwargs(delta, images_before)
-    metadata: dict[str, Any] = {"model_provider": PROVIDER}
+    # only the fields that are there: each costs its share of validation, and an empty list of
+    # tool_call_chunks 22 µs
+    fields: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
     if choice.logprobs is not None:
-        metadata["logprobs"] = choice.logprobs
-    if delta.tool_calls:
-        # only where there are some: the empty list alone costs 22 µs in AIMessageChunk's validators
-        message = AIMessageChunk(
-            content=delta.content,
-            additional_kwargs=extra,
-            response_metadata=metadata,
-            tool_call_chunks=[_call_chunk(call) for call in delta.tool_calls],
+        fields["response_metadata"]["logprobs"] = choice.logprobs
+    extra = _delta_kwargs(delta, images_before)
+    if extra:
+        fields["additional_kwargs"] = extra
+    calls = [_call_chunk(call) for call in delta.tool_calls]
+    if calls and not all(map(_cannot_be_an_object, calls)):
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
         )
-    else:
-        message = AIMessageChunk(
-            content=delta.content, additional_kwargs=extra, response_metadata=metadata
-        )
+    message = AIMessageChunk(content=delta.content, **fields)
+    if calls:
+        # what AIMessageChunk makes of such fragments itself, after six tries at parsing each: 50 µs
+        message.tool_call_chunks = calls
+        message.invalid_tool_calls = [
+            invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
+        ]
     return ChatGenerationChunk(message=message)
 
 
@@ -224,6 +228,12 @@ def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
 
 def _call_chunk(call: ToolCallDelta) -> ToolCallChunk:
     return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
+
+
+def _cannot_be_an_object(call: ToolCallChunk) -> bool:
+    """Whether a fragment is none that LangChain could read as (part of) a JSON object."""
+    arguments = (call["args"] or "").lstrip()
+    return arguments != "" and arguments[0] != "{"
 
 
 def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:

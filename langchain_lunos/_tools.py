@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+if TYPE_CHECKING:  # four modules that a model without tools does not need
+    from langchain_core.tools import BaseTool
+
+    Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 
 def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[dict[str, Any]]:

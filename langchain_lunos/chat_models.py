@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -12,11 +13,9 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_lunos import _blocks as _blocks  # registers the translator of content blocks
-from langchain_lunos import _structured
 from langchain_lunos._chat_base import LunosChatBase
 from langchain_lunos._events import Event, EventBuilder
 from langchain_lunos._messages_in import to_wire
@@ -29,6 +28,9 @@ from lunos_core import params
 from lunos_core.answers import Chunk, Completion
 from lunos_core.chat import chat_request, chat_stream_request
 from lunos_core.request import Request, StreamRequest
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
 
 __all__ = ["ChatLunos"]
 
@@ -277,6 +279,8 @@ class ChatLunos(LunosChatBase):
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
+            from langchain_lunos import _structured  # eight modules that few calls need
+
             kwargs["response_format"] = _structured.to_response_format(response_format, strict)
         bound: Runnable[LanguageModelInput, AIMessage] = super().bind(**kwargs)
         return bound
@@ -321,6 +325,8 @@ class ChatLunos(LunosChatBase):
             >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
             City(name='Rome')
         """
+        from langchain_lunos import _structured  # eight modules that few applications need
+
         chosen = method or self._structured_method()
         _structured.check_arguments(schema, chosen, strict)
         bound = {**_structured.to_bind(schema, chosen, strict), **kwargs}
@@ -357,3 +363,9 @@ def _as_list(stop: list[str] | str | None) -> list[str] | None:
 
 def _images_in(chunk: ChatGenerationChunk) -> int:
     return len(chunk.message.additional_kwargs.get("images") or ())
+
+
+# LangChain asks for the signatures of these two in every call, which takes 20 µs unless it is there
+for _name in ("_generate", "_agenerate"):
+    _method: Any = getattr(ChatLunos, _name)
+    _method.__signature__ = inspect.signature(_method)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -123,6 +123,15 @@ class Call(Generic[Q]):
     def headers(self) -> dict[str, str]:
         """What to send with it."""
         return request_headers(self._config, self.request, key=self._key, app_id=self._app_id)
+
+    @property
+    def headers_key(self) -> Hashable:
+        """What decides about the headers; `None` where the call has some of its own."""
+        request = self.request
+        if request.headers:
+            return None
+        kind = request.content_type if request.body else None
+        return isinstance(request, StreamRequest), kind, self._key, self._app_id
 
     @property
     def timeout(self) -> Timeout:
@@ -282,8 +291,6 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         """
         reply = self.accept(status, headers, body or b"")
         self._reader = self.request.reader(reply)
-        idle = self._config.stream_idle_timeout
-        self.patience.stream(self._read_timeout() if idle is None else idle)
         self._decoder = SSEDecoder()
         if body is None:
             return []
@@ -295,9 +302,46 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         self.first_event()  # an error in place of a stream is no event: it may be tried again
         return [] if chunk is None else [chunk]
 
-    def feed(self, data: bytes) -> Iterator[T]:
-        """The chunks that the next bytes complete."""
-        return self._read(self._decoder.feed(data))
+    def listen(self) -> Patience:
+        """Begin to wait for events: now, not when it was opened, which may be long ago."""
+        idle = self._config.stream_idle_timeout
+        self.patience.stream(self._read_timeout() if idle is None else idle)
+        return self.patience
+
+    def events(self, data: bytes) -> list[bytes]:
+        """The events that the next bytes complete; each is for `read`.
+
+        Raises:
+            LunosResponseError: the answer has grown too large.
+        """
+        self.patience.received(len(data))
+        return self._decoder.feed(data)
+
+    def read(self, event: bytes) -> T | None:
+        """The chunk of an event; `None` where there is nothing to show.
+
+        One event at a time: what came before an error is shown, however the bytes were cut.
+        """
+        reader = self._reader
+        assert reader is not None, "open() comes before read()"
+        chunk = reader.read(event)
+        if self._first_event is None:
+            self.first_event()  # after: an error in place of an answer is no part of one
+        last = getattr(chunk, "last", None)
+        if last is not None:
+            self._note_usage(last)
+        return chunk
+
+    def look_at_clock(self, events: Sequence[bytes]) -> None:
+        """The events of some bytes, if any, are read, and the consumer is done with them.
+
+        Raises:
+            LunosTimeoutError: it is too late.
+        """
+        # now, not when they came: while the consumer works nobody waits for the server
+        self.patience.check(event=bool(events))
+        if self._reader is not None and self._reader.done:
+            self.patience.last_event()
 
     def end(self) -> list[T]:
         """The chunks that the end of the bytes completes.
@@ -337,20 +381,10 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         return error
 
     def _read(self, events: list[bytes]) -> Iterator[T]:
-        # one by one: what came before an error is shown, however the bytes were cut
-        reader = self._reader
-        assert reader is not None, "open() comes before feed()"
         for event in events:
-            chunk = reader.read(event)
-            self.first_event()  # after: an error in place of an answer is no part of one
+            chunk = self.read(event)
             if chunk is not None:
-                if reader.whole:
-                    self._note_usage(getattr(chunk, "last", None))
                 yield chunk
-        if events:  # now, not when they came: while the consumer works nobody waits for the server
-            self.patience.event()
-        if reader.done:
-            self.patience.last_event()
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, with what had been said of the usage when it was closed early."""

@@ -13,5 +13,6 @@ log.addHandler(logging.NullHandler())  # without it Python prints warnings to st
 
 def log_body(what: str, body: bytes, secret: str | None) -> None:
     """Log a body at DEBUG, without the key; nothing unless `LUNOS_LOG=debug` is set."""
-    if os.environ.get("LUNOS_LOG", "").lower() == "debug" and log.isEnabledFor(logging.DEBUG):
+    # the level first: loggers remember their answer, the environment is decoded anew each time
+    if log.isEnabledFor(logging.DEBUG) and os.environ.get("LUNOS_LOG", "").lower() == "debug":
         log.debug("%s: %s", what, scrub(body.decode("utf-8", "replace"), secret))

@@ -65,12 +65,8 @@ class Patience:
         """A stream is open; from now on an event must come every `idle` seconds."""
         self._idle = idle
         self._limited = True
-        self.event()
-
-    def event(self) -> None:
-        """An event came, and its reader is done with it: a slow reader is no slow server."""
-        if self._idle is not None:
-            self._idle_end = self._clock() + self._idle
+        if idle is not None:
+            self._idle_end = self._clock() + idle
 
     def last_event(self) -> None:
         """`[DONE]` came."""
@@ -97,14 +93,19 @@ class Patience:
                 "raise max_response_bytes= to take it"
             )
 
-    def check(self) -> None:
+    def check(self, *, event: bool = False) -> None:
         """Look at the clock: comments and single bytes reset the timeouts of reads, not ours.
+
+        Args:
+            event: whether an event came, and its reader is done with it.
 
         Raises:
             LunosTimeoutError: it is too late.
         """
         if self._limited:
             now = self._clock()
+            if event and self._idle is not None:
+                self._idle_end = now + self._idle
             if now >= self._end or now >= self._idle_end:
                 raise self.timed_out("no event")
 

@@ -102,7 +102,7 @@ def test_one_client_works_in_one_event_loop_after_another_and_leaks_nothing() ->
             assert server.all_closed()
         gc.collect()
         assert server.connections == 3
-        assert len(client._own) <= 1  # at most the last loop's, until the next one comes
+        assert len(client._clients._loops) <= 1  # at most the last loop's, until the next one comes
 
 
 def test_one_client_works_in_several_event_loops_at_once() -> None:
@@ -123,13 +123,13 @@ def test_a_loop_closed_by_hand_is_forgotten_with_the_next_one() -> None:
     client = AsyncClient(Config(api_key="k"))
 
     async def open_client() -> None:
-        client._http()
+        await client._clients.take()
 
     for _ in range(3):
         loop = asyncio.new_event_loop()
         loop.run_until_complete(open_client())
         loop.close()
-    assert len(client._own) <= 1
+    assert len(client._clients._loops) <= 1
 
 
 async def test_a_cancelled_call_gives_its_connection_back() -> None:
@@ -176,7 +176,8 @@ def test_threads_that_start_at_once_make_one_client_between_them(
     monkeypatch.setattr(httpx, "Client", Slow)
     client = Client(Config(api_key="k"))
     with ThreadPoolExecutor(count) as threads:
-        found = [future.result() for future in [threads.submit(client._http) for _ in range(count)]]
+        futures = [threads.submit(client._clients.take) for _ in range(count)]
+        found = [future.result().http for future in futures]
     assert len(made) == 1
     assert set(found) == set(made)
     client.close()

@@ -128,7 +128,8 @@ def test_a_fork_opens_connections_of_its_own_even_where_a_lock_was_held() -> Non
     with RawServer(http(body=CHAT)) as server:
         code = f"""
             import asyncio, os, sys, threading
-            from lunos_core import AsyncClient, Client, Config, chat_request, client as module
+            from lunos_core import AsyncClient, Client, Config, chat_request
+            from lunos_core import _httpx_clients as module
 
             config = Config(api_key="k", base_url={server.url!r})
             request = chat_request([{{"role": "user", "content": "Hello"}}], model="m")

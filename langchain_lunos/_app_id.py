@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 
 from lunos_core.app import current_app_id
 
 
 def config_app_id(config: Any = None) -> str | None:
     """The app id of a config, or of the one around the caller: chains hand theirs down."""
+    if config is None and var_child_runnable_config.get() is None:
+        return None  # outside a chain: asked several times for each call, so the quick way
     # metadata of a run holds other people's things: only text counts
     found: Mapping[str, Any] = ensure_config(config)
     for place in ("configurable", "metadata"):

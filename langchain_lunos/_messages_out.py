@@ -76,13 +76,16 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
     metadata = {"model_provider": PROVIDER, **_metadata(completion, choice)}
     if choice.logprobs is not None:
         metadata["logprobs"] = choice.logprobs
+    fields: dict[str, Any] = {}  # only those that are there: each costs its share of validation
+    if extra:
+        fields["additional_kwargs"] = extra
+    if valid or invalid:
+        fields |= {"tool_calls": valid, "invalid_tool_calls": invalid}
     return AIMessage(
         content=said.content,
-        additional_kwargs=extra,
         response_metadata=metadata,
-        tool_calls=valid,
-        invalid_tool_calls=invalid,
         usage_metadata=to_usage_metadata(completion.usage),
+        **fields,
     )
 
 

@@ -52,7 +52,7 @@ class Client:
         self.config = config
         self._given = checked(http_client, httpx.Client)
         self._clients = Clients()
-        self._prepared = Prepared()
+        self._prepared = Prepared(ours=http_client is None)
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
@@ -178,7 +178,7 @@ class AsyncClient:
         self.config = config
         self._given = checked(http_client, httpx.AsyncClient)
         self._clients = AsyncClients()
-        self._prepared = Prepared()
+        self._prepared = Prepared(ours=http_client is None)
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices

@@ -30,7 +30,7 @@ REQUESTS = [
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_a_request_of_prebuilt_parts_is_the_one_that_httpx_builds(request_: Any, own: bool) -> None:
     config = Config(api_key="k", app_id="b", default_headers={"x-every": "2"})
-    client = Client(config)
+    client = Client(config, http_client=None if own else httpx.Client())
     http = httpx.Client(headers={"x-client": "3", "accept": "image/png"}, cookies={"c": "4"})
     if own:
         http = new_http(httpx.Client)

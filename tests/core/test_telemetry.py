@@ -27,7 +27,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Any:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     return exporter
 
 
@@ -75,6 +75,20 @@ async def test_a_span_has_the_parent_that_was_there_when_the_call_began(
     assert [chunk async for chunk in both.each(opened)]
     parent, child = spans.get_finished_spans()
     assert child.parent.span_id == parent.context.span_id
+
+
+def test_where_no_one_has_set_a_provider_no_span_is_made() -> None:
+    code = (
+        "from opentelemetry import trace\n"
+        "from lunos_core._telemetry import span_observers\n"
+        "from lunos_core import Config, chat_request\n"
+        "asked = chat_request([{'role': 'user', 'content': 'Hi'}], model='m')\n"
+        "assert span_observers(asked, Config(api_key='k')) == ()\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "trace.set_tracer_provider(TracerProvider())\n"
+        "assert len(span_observers(asked, Config(api_key='k'))) == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
 def test_nothing_of_opentelemetry_is_imported_for_it() -> None:

@@ -190,31 +190,33 @@ class LunosConnection(BaseModel):
     @property
     def client(self) -> Client:
         """The sync client, made at first use."""
-        if self._sync is None:
+        # one look: each at a private attribute of a pydantic object takes a microsecond
+        client: Client | None = self._sync
+        if client is None:
             from lunos_core.client import Client
 
-            self._sync = Client(
+            client = self._sync = Client(
                 self._config,
                 http_client=self.http_client,
                 errors=LANGCHAIN_ERRORS,
                 prices=None if self.catalog is None else self.catalog.cached,
             )
-        client: Client = self._sync
         return client
 
     @property
     def async_client(self) -> AsyncClient:
         """The async client, made at first use; it serves any event loop."""
-        if self._async is None:
+        # one look: each at a private attribute of a pydantic object takes a microsecond
+        client: AsyncClient | None = self._async
+        if client is None:
             from lunos_core.client import AsyncClient
 
-            self._async = AsyncClient(
+            client = self._async = AsyncClient(
                 self._config,
                 http_client=self.http_async_client,
                 errors=LANGCHAIN_ERRORS,
                 prices=None if self.catalog is None else self.catalog.cached,
             )
-        client: AsyncClient = self._async
         return client
 
 

@@ -119,4 +119,5 @@ class Parameters(BaseComponent):
         return params
 
     def _set(self, names: tuple[str, ...]) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        values = self.__dict__
+        return {name: values[name] for name in names if values.get(name) is not None}

@@ -20,7 +20,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from llama_index_lunos._catalog import DEFAULT_CONTEXT_WINDOW, facts_of
+from llama_index_lunos._catalog import DEFAULT_CONTEXT_WINDOW, ModelFacts, facts_of
 from llama_index_lunos._connection import Connection
 from llama_index_lunos._messages import to_wire
 from llama_index_lunos._parameters import Parameters
@@ -120,7 +120,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     def _metadata_of(self, model: str) -> LLMMetadata:
         facts = facts_of(model, self.catalog)
-        chat = _first(self.is_chat_model, facts.is_chat_model, True)
+        chat = self._chats(facts)
         return LLMMetadata(
             context_window=self.context_window or facts.context_window or DEFAULT_CONTEXT_WINDOW,
             # a catalog's largest answer would starve the prompt: only what was set counts
@@ -129,6 +129,9 @@ class Lunos(Connection, Parameters, StructuredPrediction):
             is_function_calling_model=_first(self.is_function_calling_model, facts.tools, chat),
             model_name=model,
         )
+
+    def _chats(self, facts: ModelFacts) -> bool:
+        return _first(self.is_chat_model, facts.is_chat_model, True)
 
     def to_payload(self) -> dict[str, Any]:
         """What tracers see of this model: never the key, never headers."""
@@ -226,7 +229,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     def _messages_question(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Question:
         """What to ask for a conversation; as one text where the model knows no chats."""
         model = call.get("model") or self.model
-        if self._metadata_of(model).is_chat_model:
+        if self._chats(facts_of(model, self.catalog)):
             return self._question(True, to_wire(messages), model, self.chat_params(call))
         to_prompt: Any = self.messages_to_prompt
         return self._question(False, to_prompt(messages), model, self.completion_params(call))
@@ -236,7 +239,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         to_prompt: Any = self.completion_to_prompt
         text = prompt if formatted else to_prompt(prompt)
         model = call.get("model") or self.model
-        if self._metadata_of(model).is_chat_model:
+        if self._chats(facts_of(model, self.catalog)):
             message = ChatMessage(role=MessageRole.USER, content=text)
             return self._messages_question([message], call)
         return self._question(False, text, model, self.completion_params(call))

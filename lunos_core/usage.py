@@ -131,7 +131,10 @@ def _details(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 def _count(value: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
-        number = _number(value.get(name))
+        number = value.get(name)
+        if type(number) is int and number >= 0:  # nearly always
+            return number
+        number = _number(number)
         if number is not None:
             return int(number)
     return None

@@ -89,12 +89,12 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
     )
 
 
-def to_chunk(chunk: Chunk, images_before: int) -> ChatGenerationChunk | None:
+def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
     """One event of a stream; `None` where it adds nothing that LangChain shows.
 
     Args:
         chunk: the event.
-        images_before: how many images the stream has shown: the next one's index.
+        images: the images that the stream has shown; those of the event are added.
     """
     if chunk.last is not None:
         return _last_chunk(chunk.last)
@@ -107,21 +107,22 @@ def to_chunk(chunk: Chunk, images_before: int) -> ChatGenerationChunk | None:
     fields: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
     if choice.logprobs is not None:
         fields["response_metadata"]["logprobs"] = choice.logprobs
-    extra = _delta_kwargs(delta, images_before)
-    if extra:
-        fields["additional_kwargs"] = extra
+    if delta.reasoning or delta.images or delta.annotations or delta.audio:
+        fields["additional_kwargs"] = _delta_kwargs(delta, len(images))
+        images += delta.images
+    if not delta.tool_calls:
+        return ChatGenerationChunk(message=AIMessageChunk(content=delta.content, **fields))
     calls = [_call_chunk(call) for call in delta.tool_calls]
-    if calls and not all(map(_cannot_be_an_object, calls)):
+    if not all(map(_cannot_be_an_object, calls)):
         return ChatGenerationChunk(
             message=AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
         )
     message = AIMessageChunk(content=delta.content, **fields)
-    if calls:
-        # what AIMessageChunk makes of such fragments itself, after six tries at parsing each: 50 µs
-        message.tool_call_chunks = calls
-        message.invalid_tool_calls = [
-            invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
-        ]
+    # what AIMessageChunk makes of such fragments itself, after six tries at parsing each: 50 µs
+    message.tool_call_chunks = calls
+    message.invalid_tool_calls = [
+        invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
+    ]
     return ChatGenerationChunk(message=message)
 
 

@@ -144,13 +144,12 @@ class ChatLunos(LunosChatBase):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        images = 0
+        images: list[str] = []
         with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
             for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
                     continue
-                images += _images_in(chunk)
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -162,14 +161,13 @@ class ChatLunos(LunosChatBase):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        images = 0
+        images: list[str] = []
         request = self._stream_request(messages, stop, kwargs)
         async with await self.async_client.stream(request) as stream:
             async for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
                     continue
-                images += _images_in(chunk)
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -359,10 +357,6 @@ def _message_id(run_manager: RunManager) -> str:
 
 def _as_list(stop: list[str] | str | None) -> list[str] | None:
     return [stop] if isinstance(stop, str) else stop
-
-
-def _images_in(chunk: ChatGenerationChunk) -> int:
-    return len(chunk.message.additional_kwargs.get("images") or ())
 
 
 # LangChain asks for the signatures of these two in every call, which takes 20 µs unless it is there

@@ -123,7 +123,8 @@ class ChatAccumulator:
             call.id = call.id or piece.id or ""
             call.name = call.name or piece.name or ""
             call.arguments += piece.arguments
-        self._others += [to_image(url) for url in delta.images]
+        if delta.images:
+            self._others += [to_image(url) for url in delta.images]
         return ChatResponse(
             message=self._message(),
             delta=delta.content,
@@ -132,11 +133,9 @@ class ChatAccumulator:
         )
 
     def _message(self) -> ChatMessage:
-        blocks: list[ContentBlock] = []
+        blocks: list[ContentBlock] = [TextBlock(text=self._text)] if self._text else []
         if self._reasoning:
-            blocks.append(ThinkingBlock(content=self._reasoning))
-        if self._text:
-            blocks.append(TextBlock(text=self._text))
+            blocks.insert(0, ThinkingBlock(content=self._reasoning))
         blocks += self._others
         if not self._calls:
             return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)

@@ -37,7 +37,7 @@ _FACTS = ("id", "model", "created", "provider", "system_fingerprint")
 class ChatStreamReader:
     """Reads one stream; see `lunos_core.request.StreamReader`."""
 
-    __slots__ = ("_choices", "_done", "_facts", "_latest", "_reply", "_usage")
+    __slots__ = ("_choices", "_facts", "_latest", "_reply", "_usage", "done")
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -45,22 +45,18 @@ class ChatStreamReader:
         self._facts: dict[str, Any] = {}
         self._latest: dict[str, Any] = {}
         self._usage: object = None
-        self._done = False
-
-    @property
-    def done(self) -> bool:
+        self.done = False
         """`[DONE]` came."""
-        return self._done
 
     @property
     def whole(self) -> bool:
         """`[DONE]` came, or every choice that began has its `finish_reason`."""
         choices = self._choices.values()
-        return self._done or (bool(choices) and all(choice.finish_reason for choice in choices))
+        return self.done or (bool(choices) and all(choice.finish_reason for choice in choices))
 
     def read(self, event: bytes) -> Chunk | None:
         """Read one event."""
-        if self._done:
+        if self.done:
             return None
         try:
             value = _json.loads(event)
@@ -81,14 +77,14 @@ class ChatStreamReader:
         if not isinstance(sent, list):
             raise self._nonsense(event)
         if len(sent) == 1:
-            choice = self._read_choice(sent[0], 0)
+            choice = _text_alone(sent[0], self._choices) or self._read_choice(sent[0], 0)
             return Chunk(() if choice is None else (choice,), value)
         choices = [self._read_choice(choice, at) for at, choice in enumerate(sent)]
         return Chunk([choice for choice in choices if choice is not None], value)
 
     def end(self) -> Chunk | None:
         """The last chunk, unless `[DONE]` has given it."""
-        if self._done:
+        if self.done:
             return None
         if self.whole:
             return self._last()
@@ -146,7 +142,7 @@ class ChatStreamReader:
         return ChunkChoice(index, delta, reason, choice.get("logprobs"))
 
     def _last(self) -> Chunk:
-        self._done = True
+        self.done = True
         return Chunk((), self._latest, self._completion())
 
     def _completion(self) -> Completion:
@@ -161,6 +157,21 @@ class ChatStreamReader:
         )
 
 
+def _text_alone(choice: Any, readers: dict[int, _ChoiceReader]) -> ChunkChoice | None:
+    """A choice with more text and nothing else, as most are; `None` for any other."""
+    try:
+        index, delta = choice["index"], choice["delta"]
+        text = delta["content"]
+        if len(delta) > 1 or choice.get("finish_reason") or choice.get("logprobs"):
+            return None
+        if type(index) is not int or type(text) is not str:
+            return None
+        readers[index].text.append(text)
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return ChunkChoice(index, Delta(text))
+
+
 class _ChoiceReader:
     """What has come of one choice."""
 
@@ -171,13 +182,13 @@ class _ChoiceReader:
         "_logprobs",
         "_reasoning",
         "_refusal",
-        "_text",
         "_tools",
         "finish_reason",
+        "text",
     )
 
     def __init__(self) -> None:
-        self._text: list[str] = []
+        self.text: list[str] = []
         self._refusal: list[str] = []
         self._reasoning = ReasoningMerger()
         self._tools = ToolCallAssembler()
@@ -197,7 +208,7 @@ class _ChoiceReader:
             content, images = parse_content(content)
         delta = Delta(content or "")
         if content:
-            self._text.append(content)
+            self.text.append(content)
         if len(sent) > 1 or "content" not in sent:  # most deltas hold content alone
             self._read_rarer(sent, delta)
             images += parse_images(sent.get("images"))
@@ -212,7 +223,7 @@ class _ChoiceReader:
     def choice(self, index: int) -> Choice:
         """The choice as far as it came."""
         message = Message(
-            content="".join(self._text),
+            content="".join(self.text),
             tool_calls=self._tools.calls(),
             reasoning=self._reasoning.text(),
             reasoning_details=self._reasoning.details(),
@@ -228,7 +239,7 @@ class _ChoiceReader:
         message = choice.get("message")
         if isinstance(message, dict):
             # an answer that did not stream, or one that repeats itself at the end
-            return {} if self._text or self._tools.calls() else message
+            return {} if self.text or self._tools.calls() else message
         return {"content": text_of(choice.get("text"))}
 
     def _read_rarer(self, sent: dict[str, Any], delta: Delta) -> None:

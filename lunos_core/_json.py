@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 try:
@@ -16,10 +17,7 @@ except ImportError:  # pragma: no cover - covered by a test in a subprocess with
     orjson = None  # type: ignore[assignment]  # the name must exist for the check below
 
 
-def loads(data: bytes | bytearray | str) -> Any:
-    """Parse JSON text; `ValueError` for anything that is no JSON, however it fails."""
-    if orjson is not None:
-        return orjson.loads(data)
+def _loads(data: bytes | bytearray | str) -> Any:
     text = data if isinstance(data, str) else data.decode()
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -28,6 +26,10 @@ def loads(data: bytes | bytearray | str) -> Any:
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
     return value
+
+
+loads: Callable[[bytes | bytearray | str], Any] = _loads if orjson is None else orjson.loads
+"""Parse JSON text; `ValueError` for anything that is no JSON, however it fails."""
 
 
 def dumps(value: Any) -> bytes:

@@ -80,28 +80,25 @@ class Patience:
         left = max(end - self._clock(), _SHORTEST)
         return left if given is None else min(given, left)
 
-    def received(self, count: int) -> None:
-        """Bytes came.
+    def check(self, received: int, *, event: bool = False) -> None:
+        """Bytes came: look at their number, and at the clock.
+
+        Comments and single bytes reset the timeouts of reads, not ours.
+
+        Args:
+            received: how many bytes.
+            event: whether an event was among them, and its reader is done with it.
 
         Raises:
             LunosResponseError: more than one answer may hold.
+            LunosTimeoutError: it is too late.
         """
-        self._bytes += count
+        self._bytes += received
         if self._bytes > self._most_bytes:
             raise LunosResponseError(
                 f"the answer is larger than {self._most_bytes} bytes: "
                 "raise max_response_bytes= to take it"
             )
-
-    def check(self, *, event: bool = False) -> None:
-        """Look at the clock: comments and single bytes reset the timeouts of reads, not ours.
-
-        Args:
-            event: whether an event came, and its reader is done with it.
-
-        Raises:
-            LunosTimeoutError: it is too late.
-        """
         if self._limited:
             now = self._clock()
             if event and self._idle is not None:

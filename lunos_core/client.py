@@ -104,14 +104,9 @@ class Client:
                     yield from chunks
                     if body is None:
                         hold_reads(response, call.listen())
-                        # no generator for each piece of bytes: 1 µs per chunk
                         for data in response.iter_bytes():
-                            events = call.events(data)
-                            for event in events:
-                                chunk = call.read(event)
-                                if chunk is not None:
-                                    yield chunk
-                            call.look_at_clock(events)
+                            yield from call.feed(data)
+                            call.go_on()
                     yield from call.end()
                     return
                 except FAILURES as failure:
@@ -232,12 +227,9 @@ class AsyncClient:
                     if body is None:
                         hold_reads(response, call.listen())
                         async for data in response.aiter_bytes():
-                            events = call.events(data)
-                            for event in events:
-                                piece = call.read(event)
-                                if piece is not None:
-                                    yield piece
-                            call.look_at_clock(events)
+                            for chunk in call.feed(data):
+                                yield chunk
+                            call.go_on()
                     for chunk in call.end():
                         yield chunk
                     return
@@ -289,8 +281,7 @@ def _read(response: httpx.Response, patience: Patience) -> bytes:
         hold_reads(response, patience)
     pieces = []
     for data in response.iter_bytes():
-        patience.received(len(data))
-        patience.check()
+        patience.check(len(data))
         pieces.append(data)
     return b"".join(pieces)
 
@@ -300,8 +291,7 @@ async def _aread(response: httpx.Response, patience: Patience) -> bytes:
         hold_reads(response, patience)
     pieces = []
     async for data in response.aiter_bytes():
-        patience.received(len(data))
-        patience.check()
+        patience.check(len(data))
         pieces.append(data)
     return b"".join(pieces)
 

@@ -130,7 +130,8 @@ async def test_two_tasks_with_ledgers_of_their_own_do_not_mix() -> None:
 
 async def test_a_stream_closed_early_is_a_call_with_the_usage_that_had_come(both: Both) -> None:
     early = stream([delta("Hi", usage=USAGE), delta(" you"), delta("", "stop"), "[DONE]"])
-    client = both.client(Wire(early, STREAMED))
+    silent_one = stream([delta("Hi"), delta(" you"), delta("", "stop"), "[DONE]"])
+    client = both.client(Wire(early, silent_one))
     with UsageLedger() as ledger:
         for model in ("said", "silent"):
             opened = await both(client.stream(chat_stream_request(HELLO, model=model)))

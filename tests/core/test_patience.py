@@ -263,7 +263,7 @@ def test_the_limits_are_told_by_one_clock() -> None:
     assert patience.cap(60) == 3
     now[0] += 2
     assert patience.cap(60) == 1
-    patience.check(event=True)
+    patience.check(1, event=True)
     assert patience.cap(60) == 3
     patience.last_event()
     assert patience.cap(60) == LAST_WORD

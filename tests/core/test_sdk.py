@@ -136,7 +136,7 @@ async def test_an_observer_hears_of_every_call_once(both: Both) -> None:
     assert found == [
         ("app", "m", 2, 12),
         ("other", "s", 1, 12),
-        ("app", "left", 1, None),
+        ("app", "left", 1, 12),  # all of its bytes had come, and the usage with them
         ("app", "m", 2, None),
     ]
     assert [record.error for record in heard] == [None, None, None, caught.value]

@@ -31,7 +31,7 @@ PIECES = [
 @pytest.mark.parametrize("name", [None, "write"])
 def test_a_fragment_is_what_langchain_makes_of_it(piece: str, name: str | None) -> None:
     delta = Delta(tool_calls=[ToolCallDelta(0, "call_1" if name else None, name, piece)])
-    generation = to_chunk(Chunk([ChunkChoice(0, delta)]), 0)
+    generation = to_chunk(Chunk([ChunkChoice(0, delta)]), [])
     assert generation is not None
     plain = AIMessageChunk(
         content="",

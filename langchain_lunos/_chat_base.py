@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -14,9 +14,10 @@ from pydantic import PrivateAttr
 
 from langchain_lunos._app_id import with_config_app_id
 from langchain_lunos._model import LunosModel
-from langchain_lunos._profile import to_profile
 from langchain_lunos._tracing import config_with_tag, with_tag
-from lunos_core.models import ModelInfo
+
+if TYPE_CHECKING:
+    from lunos_core.models import ModelInfo
 
 
 class LunosChatBase(LunosModel, BaseChatModel):
@@ -54,6 +55,8 @@ class LunosChatBase(LunosModel, BaseChatModel):
 
     def _take(self, known: ModelInfo | None) -> Self:
         if known is not None:
+            from langchain_lunos._profile import to_profile
+
             found = to_profile(known)
             mine = None if self._profile_is_ours() else self.profile
             self._filled = None if mine else found
@@ -68,7 +71,11 @@ class LunosChatBase(LunosModel, BaseChatModel):
     def _profile_of(self, model: str) -> dict[str, Any] | None:
         """What is at hand, in memory: this is asked in constructors."""
         known = None if self.catalog is None else self.catalog.cached(model, disk=False)
-        return None if known is None else to_profile(known)
+        if known is None:
+            return None
+        from langchain_lunos._profile import to_profile  # four modules, for those with a catalog
+
+        return to_profile(known)
 
     def _resolve_model_profile(self) -> Any:
         self._filled = self._profile_of(self.model)

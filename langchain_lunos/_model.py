@@ -12,7 +12,6 @@ from langchain_lunos._app_id import app_id_of_call
 from langchain_lunos._connection import LunosConnection, check_call
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
-from lunos_core._preflight import check_request
 from lunos_core.params import Check, check_params
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
@@ -174,6 +173,8 @@ class LunosModel(LunosConnection):
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
         """Raise what the server would answer, where the catalog knows it already."""
         if self.preflight and self.catalog is not None:
+            from lunos_core._preflight import check_request  # for those with a catalog
+
             model = params["model"]
             error = check_request(self.catalog, content, model=model, params=params)
             if error is not None:

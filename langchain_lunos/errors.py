@@ -32,7 +32,7 @@ import langchain_core.exceptions as framework
 from langchain_core.exceptions import LangChainException, OutputParserException
 
 from lunos_core import errors as core
-from lunos_core._call import ErrorMap
+from lunos_core._error_map import ErrorMap
 from lunos_core.errors import LunosConfigError, LunosError
 
 __all__ = [

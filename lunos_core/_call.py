@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from lunos_core._error_map import ErrorMap
 from lunos_core._logs import log as _log
 from lunos_core._logs import log_body
 from lunos_core._patience import Patience
@@ -19,7 +19,6 @@ from lunos_core._pricing import Prices, price_answer
 from lunos_core._retry import is_retried_status, retry_delay
 from lunos_core._sse import SSEDecoder
 from lunos_core._telemetry import span_observers
-from lunos_core.answers import Completion
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     LunosAPIError,
@@ -48,36 +47,6 @@ from lunos_core.usage import Usage
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
-
-
-def as_it_is(completion: Completion) -> Completion:
-    """The partial answer of a caller without a framework; a name, so that it can be pickled."""
-    return completion
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorMap:
-    """How errors leave the clients: an adapter's own classes, and its own type for `partial`.
-
-    Attributes:
-        types: the core's class to a class of the adapter that is derived from it.
-        partial: turns a partial `Completion` into the framework's message.
-    """
-
-    types: Mapping[type[LunosError], type[LunosError]] = field(default_factory=dict)
-    partial: Callable[[Any], Any] = as_it_is
-
-    def apply(self, error: LunosError) -> LunosError:
-        """The error as the caller sees it."""
-        if error.partial is not None:
-            error.partial = self.partial(error.partial)
-        kind = self.types.get(type(error))
-        if kind is None:
-            return error
-        mapped = kind(error.message, **error.facts())
-        for note in getattr(error, "__notes__", ()):
-            mapped.add_note(note)
-        return mapped
 
 
 class Call(Generic[Q]):

@@ -211,7 +211,8 @@ class _ChoiceReader:
             self.text.append(content)
         if len(sent) > 1 or "content" not in sent:  # most deltas hold content alone
             self._read_rarer(sent, delta)
-            images += parse_images(sent.get("images"))
+            if sent.get("images"):
+                images += parse_images(sent["images"])
         if images:  # the last chunk may repeat them
             delta.images = [url for url in dict.fromkeys(images) if url not in self._images]
             self._images.update(dict.fromkeys(images))

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import httpx
 
 from lunos_core._loop_ends import Closer
-from lunos_core._shards import WIDTH, Shards
+from lunos_core._shards import IDLE, WIDTH, Shards
 
 H_co = TypeVar("H_co", httpx.Client, httpx.AsyncClient, covariant=True)
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
@@ -154,8 +154,10 @@ _making = threading.Lock()  # of two threads' clients, one would never be closed
 
 
 # Without bounds on connections: five hundred calls at once are five hundred connections, not a
-# queue that ends in pool timeouts. All are kept alive: no client ever has more than these in use.
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=WIDTH)
+# queue that ends in pool timeouts. All are kept alive: no client ever has more than these in use;
+# and as long as an agent may think between two calls: httpx' own 5 seconds would cost the next one
+# a handshake. One that the server has closed meanwhile is seen before it is used.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=WIDTH, keepalive_expiry=IDLE)
 
 
 def new_http(kind: type[H]) -> H:

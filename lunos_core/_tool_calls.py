@@ -56,6 +56,10 @@ class ToolCallAssembler:
         """Take a delta's `tool_calls`; give what they add. Whatever is no fragment is passed by."""
         if not isinstance(fragments, list):
             return []
+        if len(fragments) == 1:
+            delta = self._more(fragments[0])
+            if delta is not None:
+                return [delta]
         return [
             delta
             for fragment in fragments
@@ -66,6 +70,21 @@ class ToolCallAssembler:
     def calls(self) -> list[ToolCall]:
         """The calls as far as they came."""
         return [ToolCall(slot.id, slot.name, slot.arguments()) for slot in self._slots]
+
+    def _more(self, fragment: Any) -> ToolCallDelta | None:
+        """More arguments of a call that has begun, as most fragments are; `None` for any other."""
+        try:
+            index, function = fragment["index"], fragment["function"]
+            arguments = function["arguments"]
+            if fragment.get("id") or function.get("name") or not arguments:
+                return None
+            if type(index) is not int or type(arguments) is not str:
+                return None
+            slot = self._by_index[index]
+        except (KeyError, TypeError, AttributeError):
+            return None
+        slot.pieces.append(arguments)
+        return ToolCallDelta(slot.index, None, None, arguments)
 
     def _take(self, fragment: dict[str, Any]) -> list[ToolCallDelta]:
         function = fragment.get("function")

@@ -13,7 +13,8 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from lunos_core._call import ErrorMap, SendCall, StreamCall, is_streamed
+from lunos_core._call import SendCall, StreamCall, is_streamed
+from lunos_core._error_map import ErrorMap
 from lunos_core._httpx_clients import AsyncClients, Clients, GivenClient, Place, checked
 from lunos_core._httpx_failures import FAILURES, LATE_FAILURES, understand, unusable
 from lunos_core._httpx_requests import Prepared

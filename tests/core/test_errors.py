@@ -24,7 +24,7 @@ from lunos_core import (
     LunosTimeoutError,
     chat_request,
 )
-from lunos_core._call import ErrorMap
+from lunos_core._error_map import ErrorMap
 from lunos_core.errors import ErrorResponse, error_from_response, error_in_answer
 
 from .wires import HELLO, Wire, raw, reply, stored

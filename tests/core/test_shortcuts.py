@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from lunos_core import Client, Config, chat_request, chat_stream_request, models_request
-from lunos_core._call import ErrorMap, SendCall
+from lunos_core._call import SendCall
+from lunos_core._error_map import ErrorMap
 from lunos_core._httpx_clients import new_http
 from lunos_core._shards import IDLE, WIDTH, Shards
 from lunos_core._sse import SSEDecoder

@@ -69,10 +69,12 @@ PEERS = [
         ours=True, around="lunos_core:UsageLedger",
     ),
     Peer(
-        "ChatLunos+aiohttp", "langchain", "benchmarks.aiohttp_clients:ChatLunos", _OPENAI, ours=True
+        "ChatLunos+aiohttp", "langchain", "langchain_lunos:ChatLunos",
+        {**_OPENAI, "transport": "aiohttp"}, ours=True,
     ),
     Peer(
-        "Lunos+aiohttp", "llama_index", "benchmarks.aiohttp_clients:Lunos", _LLAMA, ours=True
+        "Lunos+aiohttp", "llama_index", "llama_index_lunos:Lunos",
+        {**_LLAMA, "transport": "aiohttp"}, ours=True,
     ),
     Peer(
         "ChatOpenAI", "langchain", "langchain_openai:ChatOpenAI", _OPENAI,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
@@ -58,6 +58,9 @@ class LunosConnection(BaseModel):
     be at work on the first one: both may be paid for."""
     max_response_bytes: int | None = None
     """The most that one answer may hold, decompressed; 256 MiB when not given."""
+    transport: Literal["httpx", "aiohttp"] = "httpx"
+    """What carries the async calls; "aiohttp" (the extra of that name) takes less of the CPU where
+    a hundred calls and more are under way at once. Sync calls go through httpx."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Sent with every request. Not serialized: they may hold secrets."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -122,6 +125,7 @@ class LunosConnection(BaseModel):
             stream_idle_timeout=self.stream_idle_timeout,
             retry_on_timeout=self.retry_on_timeout,
             max_response_bytes=self.max_response_bytes,
+            transport=self.transport,
         )
         if self._config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
@@ -276,6 +280,7 @@ _NOT_FOR_ONE_CALL = {
     "stream_idle_timeout": _OF_THE_CONSTRUCTOR,
     "retry_on_timeout": _OF_THE_CONSTRUCTOR,
     "max_response_bytes": _OF_THE_CONSTRUCTOR,
+    "transport": _OF_THE_CONSTRUCTOR,
     "http_client": _OF_THE_CONSTRUCTOR,
     "http_async_client": _OF_THE_CONSTRUCTOR,
     "default_headers": "use extra_headers",

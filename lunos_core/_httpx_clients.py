@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import ssl
 import threading
@@ -77,9 +78,13 @@ class AsyncClients:
     """The async clients of one `AsyncClient`, for each event loop that uses it.
 
     Frameworks hop loops, and a kept-alive connection dies with its own.
+
+    Args:
+        transport: as `Config` has it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, transport: str) -> None:
+        self._transport = transport
         self._pid = os.getpid()
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients]
         self._loops = weakref.WeakKeyDictionary()
@@ -97,7 +102,7 @@ class AsyncClients:
                 # would keep both for ever
                 for gone in [old for old in self._loops if old.is_closed()]:
                     del self._loops[gone]
-                own = self._loops[loop] = _LoopClients(self)
+                own = self._loops[loop] = _LoopClients(self, self._transport)
         place, unneeded = own.shards.take()
         if unneeded is not None:
             await unneeded.aclose()
@@ -113,8 +118,11 @@ class AsyncClients:
 class _LoopClients:
     """The clients of one event loop."""
 
-    def __init__(self, owner: AsyncClients) -> None:
-        self.shards = Shards(functools.partial(new_http, httpx.AsyncClient))
+    def __init__(self, owner: AsyncClients, transport: str) -> None:
+        if transport == "aiohttp":
+            self.shards = Shards(_new_aiohttp, math.inf)  # its pool takes no longer when it is wide
+        else:
+            self.shards = Shards(functools.partial(new_http, httpx.AsyncClient))
         self.closer = Closer(functools.partial(_aclose, self.shards), owner)
 
 
@@ -162,13 +170,24 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=WIDTH, ke
 
 def new_http(kind: type[H]) -> H:
     """A client of our own."""
-    http = kind(verify=_ssl_context(), limits=_LIMITS)
+    return _quick(kind(verify=_ssl_context(), limits=_LIMITS))
+
+
+def _quick(http: H) -> H:
     # every request says its own: httpx takes 8 µs to find that out, each time
     for name in ("accept", "user-agent"):
         del http.headers[name]
     # an API with a key needs no cookies, and looking for some takes 30 µs of every answer
     http.cookies.extract_cookies = _no_cookies  # type: ignore[method-assign]  # of one object
     return http
+
+
+def _new_aiohttp() -> httpx.AsyncClient:
+    """An httpx client over aiohttp: whatever httpx adds to requests and answers stays the same."""
+    from lunos_core._httpx_aiohttp import AiohttpClient
+
+    limits = httpx.Limits(max_connections=0, keepalive_expiry=IDLE)  # aiohttp's word for no limit
+    return _quick(AiohttpClient(verify=_ssl_context(), limits=limits))
 
 
 def _no_cookies(response: httpx.Response) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from lunos_core.errors import LunosResponseError, LunosTimeoutError
@@ -121,7 +122,7 @@ class Patience:
         return LunosTimeoutError(f"no answer in time ({what}): raise timeout= to wait longer")
 
 
-def hold_reads(response: Any, patience: Patience) -> None:
+def hold_reads(response: Any, patience: Patience) -> bool:
     """Let no read of the answer's body outlast `patience`.
 
     httpx fixes one timeout for all the reads of an answer when it begins; the time that is left
@@ -129,16 +130,20 @@ def hold_reads(response: Any, patience: Patience) -> None:
     extension "network_stream", is given the shorter timeout.
 
     Args:
-        response: an open `httpx.Response`; one without a connection (a mock, a cassette, HTTP/2,
-            where calls share it) is left alone: `received` still looks at the clock.
+        response: an open `httpx.Response`; one without a connection (a mock, a cassette, aiohttp,
+            HTTP/2, where calls share it) is left alone.
         patience: of the call.
+
+    Returns:
+        Whether it could be done; else async reads can be held by `in_time`, and sync ones by what
+        `Patience.check` sees when bytes come.
     """
     connection = response.extensions.get("network_stream")
     if not response.http_version.startswith("HTTP/1"):
-        return
+        return False
     # a transport of the user's own may hand out another kind of object
     if not (hasattr(type(connection), "read") and hasattr(connection, "__dict__")):
-        return
+        return False
     # the class's, not the last call's that was set below
     read = type(connection).read.__get__(connection)
 
@@ -147,6 +152,26 @@ def hold_reads(response: Any, patience: Patience) -> None:
         return read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
 
     connection.read = patient
+    return True
+
+
+async def in_time(pieces: AsyncIterator[bytes], patience: Patience) -> AsyncIterator[bytes]:
+    """The pieces, each waited for no longer than `patience` allows.
+
+    Raises:
+        LunosTimeoutError: it is too late.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(patience.cap(None)) as limit:
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            if limit.expired():
+                raise patience.timed_out("no event") from None
+            raise
+        if piece is None:
+            return
+        yield piece
 
 
 def let_go(response: Any) -> None:

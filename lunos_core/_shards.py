@@ -47,10 +47,12 @@ class Shards(Generic[H]):
 
     Args:
         make: makes an HTTP client.
+        width: calls under way in one of them, at most.
     """
 
-    def __init__(self, make: Callable[[], H]) -> None:
+    def __init__(self, make: Callable[[], H], width: float = WIDTH) -> None:
         self._make = make
+        self._width = width
         self._shards: list[Shard[H]] = []
         self._lock = threading.Lock()
 
@@ -63,7 +65,7 @@ class Shards(Generic[H]):
         """
         with self._lock:
             for shard in self._shards:
-                if shard.under_way < WIDTH:
+                if shard.under_way < self._width:
                     break
             else:
                 # inside the lock: of two threads' clients, one would never be closed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -18,7 +18,7 @@ from lunos_core._error_map import ErrorMap
 from lunos_core._httpx_clients import AsyncClients, Clients, GivenClient, Place, checked
 from lunos_core._httpx_failures import FAILURES, LATE_FAILURES, understand, unusable
 from lunos_core._httpx_requests import Prepared
-from lunos_core._patience import Patience, hold_reads, let_go
+from lunos_core._patience import Patience, hold_reads, in_time, let_go
 from lunos_core._pricing import Prices
 from lunos_core.config import Config
 from lunos_core.ledger import Observer
@@ -173,7 +173,7 @@ class AsyncClient:
     ) -> None:
         self.config = config
         self._given = checked(http_client, httpx.AsyncClient)
-        self._clients = AsyncClients()
+        self._clients = AsyncClients(config.transport)
         self._prepared = Prepared(ours=http_client is None)
         self._errors = errors or ErrorMap()
         self._observers = observers
@@ -226,8 +226,7 @@ class AsyncClient:
                     for chunk in chunks:
                         yield chunk
                     if body is None:
-                        hold_reads(response, call.listen())
-                        async for data in response.aiter_bytes():
+                        async for data in _held(response, call.listen()):
                             for chunk in call.feed(data):
                                 yield chunk
                             call.go_on()
@@ -287,11 +286,14 @@ def _read(response: httpx.Response, patience: Patience) -> bytes:
     return b"".join(pieces)
 
 
+def _held(response: httpx.Response, patience: Patience) -> AsyncIterator[bytes]:
+    held = hold_reads(response, patience)
+    return response.aiter_bytes() if held else in_time(response.aiter_bytes(), patience)
+
+
 async def _aread(response: httpx.Response, patience: Patience) -> bytes:
-    if patience.limited:
-        hold_reads(response, patience)
     pieces = []
-    async for data in response.aiter_bytes():
+    async for data in _held(response, patience) if patience.limited else response.aiter_bytes():
         patience.check(len(data))
         pieces.append(data)
     return b"".join(pieces)

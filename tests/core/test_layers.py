@@ -46,7 +46,13 @@ def imported_at_run_time(source: Path) -> set[str]:
     return found
 
 
-KNOW_HTTPX = {"client", "_httpx_clients", "_httpx_failures", "_httpx_requests"}
+KNOW_HTTPX = {
+    "client",
+    "_httpx_aiohttp",
+    "_httpx_clients",
+    "_httpx_failures",
+    "_httpx_requests",
+}
 
 
 def test_few_modules_know_httpx_and_no_other_library_is_needed() -> None:
@@ -54,7 +60,11 @@ def test_few_modules_know_httpx_and_no_other_library_is_needed() -> None:
     assert {name for name, found in by_module.items() if "httpx" in found} == KNOW_HTTPX
     allowed = {*sys.stdlib_module_names, "lunos_core"}
     others = {name: found - allowed for name, found in by_module.items() if found - allowed}
-    assert others == {**{name: {"httpx"} for name in KNOW_HTTPX}, "_json": {"orjson"}}
+    assert others == {
+        **{name: {"httpx"} for name in KNOW_HTTPX},
+        "_httpx_aiohttp": {"httpx", "aiohttp", "httpx_aiohttp"},
+        "_json": {"orjson"},
+    }
 
 
 def in_a_new_process(code: str) -> str:

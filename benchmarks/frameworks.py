@@ -23,6 +23,9 @@ class Verbs(Protocol):
     def tool(self, model: Any) -> str:
         """The arguments of the one tool call that is streamed."""
 
+    def embed_array(self, model: Any, texts: list[str]) -> Any:
+        """The vectors of texts as one numpy array."""
+
     def embed(self, model: Any, texts: list[str]) -> list[Any]:
         """The vectors of texts."""
 
@@ -51,6 +54,12 @@ class Httpx:
         for delta in model.deltas():
             pieces += [call["function"]["arguments"] for call in delta.get("tool_calls") or ()]
         return "".join(pieces)
+
+    def embed_array(self, model: Any, texts: list[str]) -> Any:
+        """The vectors of texts, made into one array."""
+        import numpy as np
+
+        return np.array(model.embed(texts), dtype=np.float32)
 
     def embed(self, model: Any, texts: list[str]) -> list[Any]:
         """The vectors of texts."""
@@ -82,6 +91,10 @@ class LangChain:
         for chunk in model.stream(PROMPT):
             pieces += [call["args"] or "" for call in chunk.tool_call_chunks]
         return "".join(pieces)
+
+    def embed_array(self, model: Any, texts: list[str]) -> Any:
+        """The vectors of texts as one numpy array."""
+        return model.embed_documents_array(texts)
 
     def embed(self, model: Any, texts: list[str]) -> list[Any]:
         """The vectors of texts."""
@@ -123,6 +136,10 @@ class LlamaIndex:
             if given is not None:
                 return given if isinstance(given, str) else json.dumps(given)
         return ""
+
+    def embed_array(self, model: Any, texts: list[str]) -> Any:
+        """The vectors of texts as one numpy array."""
+        return model.get_text_embedding_array(texts)
 
     def embed(self, model: Any, texts: list[str]) -> list[Any]:
         """The vectors of texts."""

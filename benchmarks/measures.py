@@ -38,7 +38,7 @@ class Measure:
 
     def concerns(self, peer: Peer) -> bool:
         """Whether the client is measured."""
-        if peer.name in self.skipped or (self.verb == "embed" and not peer.embeddings):
+        if peer.name in self.skipped or (self.verb in ("embed", "array") and not peer.embeddings):
             return False
         if peer.name.endswith("+aiohttp"):  # an async transport: nothing else differs
             return self.verb in ("acall", "concurrent")
@@ -95,6 +95,12 @@ MEASURES = [
     Measure(
         "embed", "embeddings", "embed", "vectors-2048", {"count": 2048}, (5, 1),
         "seconds", ("ms", 1e3), fresh=True,
+    ),
+    Measure(
+        "array", "embeddings", "array", "vectors-2048", {"count": 2048}, (5, 1),
+        "seconds", ("ms", 1e3), fresh=True,
+        # they give lists of floats: an array of those is their users' own work
+        skipped=frozenset({"ChatOpenAI", "OpenAILike"}),
     ),
     Measure("imports", "imports", "imports", "", {}, (7, 2), "import", ("ms", 1e3)),
     Measure(

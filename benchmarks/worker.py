@@ -145,6 +145,16 @@ class Worker:
         right = len(vectors) == count and all(len(vector) == DIMENSIONS for vector in vectors)
         return {"seconds": took, "peak": peak, "right": right}
 
+    def array(self, url: str, count: int) -> Answer:
+        """The vectors of many texts as one numpy array of float32."""
+        model = self.model(self._peer.embeddings, url, self._peer.embedding_settings)
+        texts = ["a text to embed"] * count
+        before = _memory()
+        took, array = _timed(lambda: self._verbs.embed_array(model, texts))
+        peak = _memory("VmHWM") - before
+        right = array.shape == (count, DIMENSIONS) and str(array.dtype) == "float32"
+        return {"seconds": took, "peak": peak, "right": right}
+
     def memory(self, url: str, count: int) -> Answer:
         """The memory of one stream at its highest; asked of a process that did nothing else."""
         model = self.chat(url)

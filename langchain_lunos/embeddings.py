@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, Field
@@ -12,9 +12,13 @@ from pydantic import AliasChoices, Field
 from langchain_lunos._app_id import config_app_id
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
 from langchain_lunos._connection import LunosConnection, check_call
-from lunos_core.embeddings import Embeddings as Answer
+from lunos_core.embedding_arrays import embedding_array_request, join_arrays
 from lunos_core.embeddings import embedding_request
 from lunos_core.request import Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["LunosEmbeddings"]
 
@@ -77,25 +81,29 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             TypeError: a text that is no `str`.
             LunosError: the call failed, or the answer has too few vectors.
         """
-        batches = self._batches(texts, kwargs)
-        answers = map_in_threads(self.client.send, batches, self.max_concurrency)
-        return [
-            vector for answer in self._progress(answers, len(batches)) for vector in answer.vectors
-        ]
+        answers = self._send(self._batches(texts, kwargs, embedding_request))
+        return [vector for answer in answers for vector in answer.vectors]
 
     async def aembed_documents(self, texts: list[str], **kwargs: Any) -> list[list[float]]:
         """`embed_documents`, awaited."""
-        batches = self._batches(texts, kwargs)
-        bar = iter(self._progress(range(len(batches)), len(batches)))
-
-        async def send(batch: Request[Answer]) -> Answer:
-            answer = await self.async_client.send(batch)
-            next(bar, None)
-            return answer
-
-        answers = await map_in_tasks(send, batches, self.max_concurrency)
-        next(bar, None)
+        answers = await self._asend(self._batches(texts, kwargs, embedding_request))
         return [vector for answer in answers for vector in answer.vectors]
+
+    def embed_documents_array(self, texts: list[str], **kwargs: Any) -> NDArray[np.float32]:
+        """`embed_documents`, as one numpy array of float32: a row for each text.
+
+        For indexes that take one: no Python float is made for each number.
+
+        Raises:
+            ImportError: numpy is not installed.
+        """
+        answers = self._send(self._batches(texts, kwargs, embedding_array_request))
+        return join_arrays(answers, self.dimensions)
+
+    async def aembed_documents_array(self, texts: list[str], **kwargs: Any) -> NDArray[np.float32]:
+        """`embed_documents_array`, awaited."""
+        answers = await self._asend(self._batches(texts, kwargs, embedding_array_request))
+        return join_arrays(answers, self.dimensions)
 
     def embed_query(self, text: str, **kwargs: Any) -> list[float]:
         """The vector of one text."""
@@ -105,7 +113,25 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         """`embed_query`, awaited."""
         return (await self.aembed_documents([text], **kwargs))[0]
 
-    def _batches(self, texts: Iterable[str], kwargs: dict[str, Any]) -> list[Request[Answer]]:
+    def _send(self, batches: list[Request[T]]) -> list[T]:
+        answers = map_in_threads(self.client.send, batches, self.max_concurrency)
+        return list(self._progress(answers, len(batches)))
+
+    async def _asend(self, batches: list[Request[T]]) -> list[T]:
+        bar = iter(self._progress(range(len(batches)), len(batches)))
+
+        async def send(batch: Request[T]) -> T:
+            answer = await self.async_client.send(batch)
+            next(bar, None)
+            return answer
+
+        answers = await map_in_tasks(send, batches, self.max_concurrency)
+        next(bar, None)
+        return answers
+
+    def _batches(
+        self, texts: Iterable[str], kwargs: dict[str, Any], make: Callable[..., Request[T]]
+    ) -> list[Request[T]]:
         """The requests, all made before any is sent: bad input costs nothing."""
         if isinstance(texts, str):
             raise TypeError("texts must be a list of str: for one text there is embed_query")
@@ -133,8 +159,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             raise ValueError(f"chunk_size must be 1 or more, not {size}")
         several = list(texts)
         return [
-            embedding_request(several[start : start + size], **found)
-            for start in range(0, len(several), size)
+            make(several[start : start + size], **found) for start in range(0, len(several), size)
         ]
 
     def _progress(self, steps: Iterable[T], total: int) -> Iterable[T]:

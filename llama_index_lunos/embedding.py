@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from llama_index_lunos._connection import Connection, resolve_app_id
+from lunos_core.embedding_arrays import EmbeddingArray, embedding_array_request, join_arrays
 from lunos_core.embeddings import Embeddings, check_encoding, embedding_request
 from lunos_core.params import EMBEDDING, check_params
 from lunos_core.request import Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # the smallest limit of the known providers (Cohere's), so that any model takes a batch
 DEFAULT_BATCH_SIZE = 96
@@ -121,6 +126,50 @@ class LunosEmbedding(Connection, BaseEmbedding):
     async def _aget_text_embeddings_rate_limited(self, texts: list[str]) -> list[Embedding]:
         return await self._aget_text_embeddings(texts)
 
+    def get_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of texts as one numpy array of float32: a row for each text.
+
+        For indexes that take one: no Python float is made for each number. No cache is asked.
+
+        Args:
+            texts: any number; none gives none, without a request.
+
+        Raises:
+            ImportError: numpy is not installed.
+            TypeError: a text that is no `str`.
+            LunosError: the call failed, or the answer has too few vectors.
+        """
+        answers = []
+        for request in self._array_requests(texts):
+            if self.rate_limiter is not None:
+                self.rate_limiter.acquire()
+            answers.append(self.client.send(request))
+        return join_arrays(answers, self.dimensions)
+
+    async def aget_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`get_text_embedding_array`, awaited; `num_workers` requests at one time."""
+
+        async def send(request: Request[EmbeddingArray]) -> EmbeddingArray:
+            async with self._gate():
+                if self.rate_limiter is not None:
+                    await self.rate_limiter.async_acquire()
+                return await self.async_client.send(request)
+
+        requests = self._array_requests(texts)
+        try:
+            async with asyncio.TaskGroup() as group:  # one fails, the others are not paid for
+                tasks = [group.create_task(send(request)) for request in requests]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return join_arrays([task.result() for task in tasks], self.dimensions)
+
+    def _array_requests(self, texts: Sequence[str]) -> list[Request[EmbeddingArray]]:
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of str")
+        size = self.embed_batch_size
+        several = [texts[start : start + size] for start in range(0, len(texts), size)]
+        return [embedding_array_request(batch, **self._settings()) for batch in several]
+
     def _embed(self, texts: Sequence[str]) -> list[Embedding]:
         return self.client.send(self._request(texts)).vectors
 
@@ -129,15 +178,17 @@ class LunosEmbedding(Connection, BaseEmbedding):
             return (await self.async_client.send(self._request(texts))).vectors
 
     def _request(self, texts: Sequence[str]) -> Request[Embeddings]:
-        return embedding_request(
-            texts,
-            model=self.model_name,
-            dimensions=self.dimensions,
-            encoding_format=self.encoding_format,
-            user=self.user,
-            extra_body=self.extra_body,
-            app_id=resolve_app_id(None),
-        )
+        return embedding_request(texts, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "model": self.model_name,
+            "dimensions": self.dimensions,
+            "encoding_format": self.encoding_format,
+            "user": self.user,
+            "extra_body": self.extra_body,
+            "app_id": resolve_app_id(None),
+        }
 
     def _gate(self) -> asyncio.Semaphore:
         """Bounds the requests at one time, also where LlamaIndex gathers without a bound."""

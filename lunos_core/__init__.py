@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lunos_core.completions import completion_request as completion_request
     from lunos_core.completions import completion_stream_request as completion_stream_request
     from lunos_core.config import Config as Config
+    from lunos_core.embedding_arrays import EmbeddingArray as EmbeddingArray
+    from lunos_core.embedding_arrays import embedding_array_request as embedding_array_request
     from lunos_core.embeddings import Embeddings as Embeddings
     from lunos_core.embeddings import embedding_request as embedding_request
     from lunos_core.errors import LunosAPIError as LunosAPIError
@@ -77,6 +79,7 @@ _HOMES = {
     "client": ("AsyncClient", "Client"),
     "completions": ("completion_request", "completion_stream_request"),
     "config": ("Config",),
+    "embedding_arrays": ("EmbeddingArray", "embedding_array_request"),
     "embeddings": ("Embeddings", "embedding_request"),
     "errors": (
         "LunosAPIError",

@@ -12,7 +12,7 @@ import binascii
 import math
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,24 +104,47 @@ def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None)
         LunosAPIError: an error that came with a successful status.
     """
     value = reply.json()
+    entries = parse_entries(reply, value, expected)
+    vectors = [_parse_vector(reply, entry, at) for at, entry in enumerate(entries)]
+    length = dimensions or len(vectors[0])
+    for position, vector in enumerate(vectors):
+        check_length(reply, position, len(vector), length)
+    return Embeddings(vectors=vectors, **parse_facts(reply, value))
+
+
+def parse_entries(reply: Reply, value: Mapping[str, Any], expected: int) -> list[Any]:
+    """The answer's entries, one for each text, in the order of the texts.
+
+    Raises:
+        LunosResponseError: there is another number of them, or they are numbered wrongly.
+    """
     data = value.get("data")
     if not isinstance(data, list):
         raise reply.nonsense("has no list of vectors")
     if len(data) != expected:
         raise reply.nonsense(f"has {len(data)} vectors for {expected} texts")
-    vectors = [_parse_vector(reply, entry, at) for at, entry in enumerate(_ordered(reply, data))]
-    length = dimensions or len(vectors[0])
-    for position, vector in enumerate(vectors):
-        if len(vector) != length:
-            raise reply.nonsense(f"has vector {position} of length {len(vector)}, not {length}")
+    return _ordered(reply, data)
+
+
+def parse_facts(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says besides its vectors."""
     model = value.get("model")
-    return Embeddings(
-        vectors=vectors,
-        usage=parse_usage(value.get("usage")),
-        model=model if isinstance(model, str) else None,
-        request_id=reply.request_id,
-        attempts=reply.attempts,
-    )
+    return {
+        "usage": parse_usage(value.get("usage")),
+        "model": model if isinstance(model, str) else None,
+        "request_id": reply.request_id,
+        "attempts": reply.attempts,
+    }
+
+
+def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
+    """Refuse a vector of another length.
+
+    Raises:
+        LunosResponseError: it is.
+    """
+    if found != asked:
+        raise reply.nonsense(f"has vector {position} of length {found}, not {asked}")
 
 
 def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
@@ -136,9 +159,16 @@ def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
     return ordered
 
 
+def take_vector(entry: Any) -> Any:
+    """An entry's vector as it was sent: base64 text or a list of floats.
+
+    Taken out, so that its text is free when it is read: the texts of 2,048 vectors are 17 MB.
+    """
+    return entry.pop("embedding", None) if isinstance(entry, dict) else None
+
+
 def _parse_vector(reply: Reply, entry: Any, position: int) -> list[float]:
-    # taken out, so that its text is free when it is read: the texts of 2,048 vectors are 17 MB
-    sent: Any = entry.pop("embedding", None) if isinstance(entry, dict) else None
+    sent = take_vector(entry)
     try:
         vector = _decode(sent) if isinstance(sent, str) else [float(one) for one in sent]
         # one sum finds a NaN or an infinity among them; real vectors are far from overflowing it

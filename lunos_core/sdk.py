@@ -19,6 +19,7 @@ from lunos_core.chat import chat_request, chat_stream_request
 from lunos_core.client import AsyncClient, Client
 from lunos_core.completions import completion_request, completion_stream_request
 from lunos_core.config import Config, Timeout
+from lunos_core.embedding_arrays import EmbeddingArray, embedding_array_request
 from lunos_core.embeddings import Embeddings, embedding_request
 from lunos_core.images import ImagePath, Images, image_request
 from lunos_core.models import ModelInfo
@@ -318,6 +319,12 @@ class _Embeddings:
         """Turn texts into vectors: `vectors`, one for each text, in their order."""
         return self._client.send(embedding_request(input, model=model, **params))
 
+    def create_array(
+        self, *, model: str, input: str | Sequence[str], **params: Any
+    ) -> EmbeddingArray:
+        """`create`, as one float32 numpy array: `array`, a row for each text."""
+        return self._client.send(embedding_array_request(input, model=model, **params))
+
 
 class _AsyncEmbeddings:
     def __init__(self, client: AsyncClient) -> None:
@@ -326,6 +333,12 @@ class _AsyncEmbeddings:
     async def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Embeddings:
         """Turn texts into vectors: see `Lunos`."""
         return await self._client.send(embedding_request(input, model=model, **params))
+
+    async def create_array(
+        self, *, model: str, input: str | Sequence[str], **params: Any
+    ) -> EmbeddingArray:
+        """`_Embeddings.create_array`, awaited."""
+        return await self._client.send(embedding_array_request(input, model=model, **params))
 
 
 class _Images:

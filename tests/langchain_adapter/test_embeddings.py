@@ -315,3 +315,21 @@ async def test_no_other_model_embeds_for_one_that_failed(is_async: bool) -> None
     with pytest.raises(LunosError):  # vectors of two models do not belong into one index
         await embed(model, ["abc"], is_async)
     assert asked == ["m"]
+
+
+# --- as one array --------------------------------------------------------------------------------
+
+
+@ASYNC
+async def test_the_vectors_of_several_batches_are_one_array(is_async: bool) -> None:
+    texts = ["a" * length for length in range(1, 24)]
+    model = embeddings(Lengths(as_base64=True), chunk_size=4, max_concurrency=3, dimensions=2)
+    array = (
+        await model.aembed_documents_array(texts)
+        if is_async
+        else model.embed_documents_array(texts)
+    )
+    assert str(array.dtype) == "float32"
+    assert array.tolist() == await embed(model, texts, is_async)
+    none = await model.aembed_documents_array([]) if is_async else model.embed_documents_array([])
+    assert none.shape == (0, 2)

@@ -223,3 +223,29 @@ def test_what_changes_vectors_changes_the_hash_of_ingestion_and_the_key_does_not
         )
         == 4
     )
+
+
+async def array_of(way: Way, embedding: LunosEmbedding, texts: Any) -> Any:
+    if way.is_async:
+        return await embedding.aget_text_embedding_array(texts)
+    return embedding.get_text_embedding_array(texts)
+
+
+async def test_the_vectors_of_several_batches_are_one_array(way: Way) -> None:
+    texts = ["a" * length for length in range(1, 12)]
+    limiter = Limiter()
+    wire = Vectors(reverse=True, as_base64=True)
+    embedding = way.embedding(wire, embed_batch_size=4, rate_limiter=limiter)
+    array = await array_of(way, embedding, texts)
+    assert str(array.dtype) == "float32"
+    assert array.tolist() == [[float(length), 1.0] for length in range(1, 12)]
+    assert (len(wire.requests), limiter.asked) == (3, 3)
+    assert (await array_of(way, embedding, [])).shape == (0, 0)
+    with pytest.raises(TypeError, match="list"):
+        await array_of(way, embedding, "one text")
+
+
+async def test_an_array_that_cannot_be_made_raises_our_error_alone(way: Way) -> None:
+    embedding = way.embedding(Vectors(drop=1), embed_batch_size=1)
+    with pytest.raises(LunosResponseError, match="0 vectors for 1 texts"):
+        await array_of(way, embedding, ["a", "b", "c"])

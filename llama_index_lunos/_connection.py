@@ -244,17 +244,10 @@ class Connection(BaseComponent):
                 f"{type(self.catalog).__name__}"
             )
         key = self.api_key
-        self._config = Config.from_env(
+        self._config = Config.from_fields(
+            self,
             api_key=key.get_secret_value() if isinstance(key, SecretStr) else key,
             base_url=self.api_base,
-            app_id=self.app_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            default_headers=self.default_headers,
-            total_timeout=self.total_timeout,
-            stream_idle_timeout=self.stream_idle_timeout,
-            retry_on_timeout=self.retry_on_timeout,
-            max_response_bytes=self.max_response_bytes,
         )
         # dropped and not closed: a copy of this object may be using them
         self._sync = self._async = None

@@ -114,7 +114,20 @@ class Lunos:
 
 
 class AsyncLunos:
-    """`Lunos`, awaited: the same arguments, `http_client` an `httpx.AsyncClient`."""
+    """`Lunos`, awaited: the same arguments, `http_client` an `httpx.AsyncClient`.
+
+    Example:
+        >>> import asyncio
+        >>> from lunos_core import AsyncLunos
+        >>> async def ask():
+        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...         response = await lunos.chat.completions.create(
+        ...             model="lunos/scripted", messages=[{"role": "user", "content": "Hello"}]
+        ...         )
+        ...         return response.choices[0].message.content
+        >>> asyncio.run(ask())
+        'Scripted answer to: Hello'
+    """
 
     def __init__(
         self,

@@ -57,8 +57,9 @@ words: $(VENV)/.dev  ## spelling, and code that is written twice
 	$(VENV)/bin/codespell
 	$(PY) -m pylint $(filter-out llama_index,$(PACKAGES))
 
+# not --quiet: that would hide from --strict the warnings that it counts
 docs: $(VENV)/.docs  ## the documentation site, in site/; any warning is an error
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 serve: $(VENV)/.docs  ## the documentation site, while you write
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve

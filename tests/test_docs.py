@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from markdown_blocks import ROOT, blocks_of, run_block, with_stand_ins
@@ -115,3 +116,24 @@ def test_the_core_example_needs_no_framework(gateway: Any) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Scripted answer" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "picture", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.stem
+)
+def test_a_picture_asks_no_other_host(picture: Path) -> None:
+    text = picture.read_text("utf-8")
+    assert not re.search(r"(?:href|src)=|@import|url\((?!#)|<script", text)
+
+
+def test_the_picture_of_the_demo_shows_todays_questions() -> None:
+    """Else: .venv/bin/python docs/tools/demo_picture.py draws it again."""
+    picture = ElementTree.parse(ROOT / "docs" / "demo.svg")
+    shown = "".join(picture.getroot().itertext()).replace("\xa0", " ")
+    demo = (ROOT / "examples" / "quickstart.py").read_text("utf-8")
+    asked = re.search(r"^QUESTIONS = \((.*?)^\)", demo, re.MULTILINE | re.DOTALL)
+    assert asked
+    questions = re.findall(r'"(.+)"', asked[1])
+    assert len(questions) == 3
+    for question in questions:
+        assert f"Q: {question}" in shown

@@ -29,7 +29,7 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types record bench audit clean
+.PHONY: help demo test lint types words docs serve record bench audit clean
 
 help:  ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
@@ -49,8 +49,20 @@ lint: $(VENV)/.dev  ## ruff: rules and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: $(VENV)/.dev  ## mypy --strict on the packages
+types: $(VENV)/.dev  ## mypy --strict and pyright on the packages
 	$(PY) -m mypy $(PACKAGES)
+	$(VENV)/bin/basedpyright
+
+words: $(VENV)/.dev  ## spelling, and code that is written twice
+	$(VENV)/bin/codespell
+	$(PY) -m pylint $(filter-out llama_index,$(PACKAGES))
+
+# not --quiet: that would hide from --strict the warnings that it counts
+docs: $(VENV)/.docs  ## the documentation site, in site/; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+serve: $(VENV)/.docs  ## the documentation site, while you write
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve
 
 record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 	$(PY) -m pytest tests/cassettes --record-mode=rewrite $(ARGS)
@@ -88,4 +100,9 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
 	@echo "== this project and what its tests need (one or two minutes)"
 	@$(PIP_INSTALL) -e ".[dev]" $(SHORT)
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.made
+	@echo "== what the documentation site is built with"
+	@$(PIP_INSTALL) -e ".[docs]" $(SHORT)
 	@touch $@

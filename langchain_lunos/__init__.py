@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lunos_core import _HOMES as _CORE_HOMES
 from lunos_core._lazy import is_installed, lazy_names
 
 if not is_installed("langchain_core"):
@@ -46,27 +47,7 @@ _HOMES = {
     "audio": ("LunosAudioTranscriber",),
     "chat_models": ("ChatLunos",),
     "embeddings": ("LunosEmbeddings",),
-    "errors": (
-        "LunosAPIError",
-        "LunosAuthenticationError",
-        "LunosBadRequestError",
-        "LunosBudgetError",
-        "LunosConfigError",
-        "LunosConflictError",
-        "LunosConnectionError",
-        "LunosContextOverflowError",
-        "LunosError",
-        "LunosNotFoundError",
-        "LunosPaymentError",
-        "LunosPermissionError",
-        "LunosRateLimitError",
-        "LunosRefusalError",
-        "LunosResponseError",
-        "LunosServerError",
-        "LunosStreamInterruptedError",
-        "LunosTimeoutError",
-        "LunosTruncatedError",
-    ),
+    "errors": (*_CORE_HOMES["errors"], "LunosRefusalError", "LunosTruncatedError"),
     "images": ("LunosImageGeneration",),
     "llms": ("LunosLLM",),
     "registration": ("register",),

@@ -114,19 +114,7 @@ class LunosConnection(BaseModel):
         """Take over the fields as they are; clients that were made from older ones are left."""
         check_catalog(self.catalog)
         self._sync = self._async = None
-        self._config = Config.from_env(
-            api_key=self._plain_key(),
-            base_url=self.base_url,
-            app_id=self.app_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            default_headers=self.default_headers,
-            total_timeout=self.total_timeout,
-            stream_idle_timeout=self.stream_idle_timeout,
-            retry_on_timeout=self.retry_on_timeout,
-            max_response_bytes=self.max_response_bytes,
-            transport=self.transport,
-        )
+        self._config = Config.from_fields(self, api_key=self._plain_key(), base_url=self.base_url)
         if self._config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
         if self.http_client is not None:

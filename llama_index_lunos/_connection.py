@@ -262,18 +262,10 @@ class Connection(BaseComponent):
                 f"{type(self.catalog).__name__}"
             )
         key = self.api_key
-        config = Config.from_env(
+        config = Config.from_fields(
+            self,
             api_key=key.get_secret_value() if isinstance(key, SecretStr) else key,
             base_url=self.api_base,
-            app_id=self.app_id,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            default_headers=self.default_headers,
-            total_timeout=self.total_timeout,
-            stream_idle_timeout=self.stream_idle_timeout,
-            retry_on_timeout=self.retry_on_timeout,
-            max_response_bytes=self.max_response_bytes,
-            transport=self.transport,
         )
         # the clients are dropped and not closed: a copy of this object may be using them
         opened = self._opened = Opened(settings, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -82,7 +82,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
     # by event loop, as a semaphore belongs to one
     _gates: Any = PrivateAttr(default=None)
 
-    _spellings: ClassVar[dict[str, str]] = {"base_url": "api_base", "model": "model_name"}
+    _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base", "model": "model_name"}
 
     def __init__(self, model_name: str | None = None, **settings: Any) -> None:
         super().__init__(model_name=model_name, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from llama_index.core.base.llms.types import (
@@ -102,7 +102,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         description="With a catalog: refuse before the network what the model cannot do.",
     )
 
-    _spellings: ClassVar[dict[str, str]] = {"base_url": "api_base", "model_name": "model"}
+    _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base", "model_name": "model"}
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
         super().__init__(model=model, **settings)

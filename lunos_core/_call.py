@@ -62,7 +62,7 @@ class Call(Generic[Q]):
     ) -> None:
         # a missing key raises here, before anything is sent
         self._key = None if request.public else config.key
-        self.request = request
+        self.request: Q = request
         # now, not at the end: a stream may be read outside the `app()` block it was opened in
         self._app_id = resolve_app_id(config, request)
         self._config = config

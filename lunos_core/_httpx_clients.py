@@ -26,6 +26,7 @@ class Place(Protocol[H_co]):
     @property
     def http(self) -> H_co:
         """The client."""
+        ...
 
     def give_back(self) -> None:
         """The answer is read, or given up."""

@@ -60,7 +60,7 @@ def to_frame(rows: Rows) -> Any:
 def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
     """Write the rows with a header."""
     with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
 

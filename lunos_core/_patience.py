@@ -162,8 +162,9 @@ async def in_time(pieces: AsyncIterator[bytes], patience: Patience) -> AsyncIter
         LunosTimeoutError: it is too late.
     """
     while True:
+        limit = asyncio.timeout(patience.cap(None))
         try:
-            async with asyncio.timeout(patience.cap(None)) as limit:
+            async with limit:
                 piece = await anext(pieces, None)
         except TimeoutError:
             if limit.expired():

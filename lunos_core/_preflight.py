@@ -52,6 +52,7 @@ class KnowsModels(Protocol):
 
     def cached_models(self) -> list[ModelInfo]:
         """All that is known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

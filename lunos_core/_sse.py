@@ -1,7 +1,7 @@
 """Bytes to server-sent events (WHATWG HTML, section 9.2), at any chunk boundary.
 
 Only `data` matters on this wire: `event`, `id` and `retry` are read past, and comment lines
-(`: OPENROUTER PROCESSING`, keep-alives) vanish here.
+(`: OPENROUTER PROCESSING`, keep-alive comments) vanish here.
 """
 
 from __future__ import annotations

@@ -10,7 +10,13 @@ _current: ContextVar[str | None] = ContextVar("lunos_app_id", default=None)
 
 
 def current_app_id() -> str | None:
-    """The app id of the innermost `app()` block around the caller, or `None`."""
+    """The app id of the innermost `app()` block around the caller, or `None`.
+
+    Example:
+        >>> import lunos_core
+        >>> print(lunos_core.current_app_id())
+        None
+    """
     return _current.get()
 
 

@@ -269,7 +269,17 @@ class Catalog(_Catalog[Client]):
 
 
 class AsyncCatalog(_Catalog[AsyncClient]):
-    """`Catalog`, awaited. One instance may be used from several event loops."""
+    """`Catalog`, awaited. One instance may be used from several event loops.
+
+    Example:
+        >>> import asyncio
+        >>> from lunos_core import AsyncLunos
+        >>> async def known():
+        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...         return await lunos.models.get("scripted")
+        >>> asyncio.run(known()).id
+        'lunos/scripted'
+    """
 
     async def list(
         self,

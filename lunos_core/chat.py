@@ -53,6 +53,20 @@ def chat_stream_request(
 
     The usage is asked for (`stream_options: {"include_usage": true}`) unless `stream_options` is
     given; `stream_options={}` asks for nothing.
+
+    Args:
+        messages: wire messages, `{"role": …, "content": …}`.
+        model: the model's id.
+        **params: as those of `chat_request`.
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: a parameter out of range.
+
+    Example:
+        >>> hello = [{"role": "user", "content": "Hi"}]
+        >>> chat_stream_request(hello, model="m", stream_options={}).body
+        b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true}'
     """
     fields = {"model": model, "messages": messages, "stream": True}
     return StreamRequest(

@@ -39,6 +39,14 @@ class Client:
         errors: how errors leave (adapters give their own classes).
         observers: called with a `CallRecord` when a call is over.
         prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
+
+    Example:
+        >>> from lunos_core import Client, Config, chat_request
+        >>> hello = [{"role": "user", "content": "Hello"}]
+        >>> with Client(Config(gateway.api_key, gateway.base_url)) as client:
+        ...     completion = client.send(chat_request(hello, model="lunos/scripted"))
+        >>> completion.text
+        'Scripted answer to: Hello'
     """
 
     def __init__(
@@ -160,6 +168,17 @@ class AsyncClient:
         errors: how errors leave (adapters give their own classes).
         observers: called with a `CallRecord` when a call is over.
         prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
+
+    Example:
+        >>> import asyncio
+        >>> from lunos_core import AsyncClient, Config, chat_request
+        >>> hello = [{"role": "user", "content": "Hello"}]
+        >>> async def ask():
+        ...     request = chat_request(hello, model="lunos/scripted")
+        ...     async with AsyncClient(Config(gateway.api_key, gateway.base_url)) as client:
+        ...         return await client.send(request)
+        >>> asyncio.run(ask()).text
+        'Scripted answer to: Hello'
     """
 
     def __init__(

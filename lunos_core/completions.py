@@ -50,7 +50,22 @@ def completion_request(
 def completion_stream_request(
     prompt: str | Sequence[str], /, *, model: str, **params: Any
 ) -> StreamRequest[Chunk]:
-    """The request for a streamed text completion: as `completion_request`."""
+    """The request for a streamed text completion: as `completion_request`.
+
+    Args:
+        prompt: the text to go on from, or several.
+        model: the model's id.
+        **params: as those of `completion_request`. The usage is asked for unless `stream_options`
+            is given.
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: a parameter out of range, or no prompt at all.
+
+    Example:
+        >>> completion_stream_request("Once", model="m", stream_options={}).body
+        b'{"model":"m","prompt":"Once","stream":true}'
+    """
     fields = {**_fields(prompt, model), "stream": True}
     return StreamRequest(
         **json_call(PATH, fields, with_usage(params), COMPLETION),

@@ -6,9 +6,9 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from lunos_core._lazy import is_installed
 from lunos_core._secret import Secret
@@ -113,6 +113,19 @@ class Config:
             if settings.get(name) is None:
                 settings[name] = os.environ.get(variable) or None
         return cls(**{name: value for name, value in settings.items() if value is not None})
+
+    @classmethod
+    def from_fields(cls, owner: object, *, api_key: Any, base_url: str | None) -> Config:
+        """As `from_env`, with the other settings read from an adapter's fields of the same names.
+
+        Args:
+            owner: the adapter's object.
+            api_key: its key, as text or as a function.
+            base_url: its base URL, whatever its field is called.
+        """
+        given = {"api_key": api_key, "base_url": base_url}
+        shared = {setting.name for setting in fields(cls)} - given.keys()
+        return cls.from_env(**given, **{name: getattr(owner, name) for name in shared})
 
     @property
     def key(self) -> str:
@@ -261,19 +274,23 @@ def check_seconds(name: str, seconds: float | None) -> None:
         raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
 
+def _usable_parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts if usable and not _UNUSABLE_IN_URL.search(url.strip()) else None
+    except (ValueError, AttributeError):
+        return None
+
+
 def normalise_base_url(url: str) -> str:
     """`url` with `/v1` at its end and no trailing slash.
 
     Raises:
         LunosConfigError: it is no http(s) URL, or carries a user, query or fragment.
     """
-    try:
-        parts = urlsplit(url.strip())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        usable = usable and not _UNUSABLE_IN_URL.search(url.strip())
-    except (ValueError, AttributeError):
-        usable = False
-    if not usable:
+    parts = _usable_parts(url)
+    if parts is None:
         raise LunosConfigError(
             f"base_url must look like {DEFAULT_BASE_URL!r}: http(s), a host, and maybe a path"
         )

@@ -108,10 +108,12 @@ class StreamReader(Protocol[T_co]):
     @property
     def done(self) -> bool:
         """Whether the server has said that nothing follows."""
+        ...
 
     @property
     def whole(self) -> bool:
         """Whether the answer has come to its end: what follows may be lost without harm."""
+        ...
 
     def read(self, event: bytes) -> T_co | None:
         """Read one event's data; `None` where there is nothing to show."""
@@ -293,6 +295,7 @@ class MakesRequest(Protocol[R_co]):
 
     def __call__(self, content: Any, /, *, model: str, **params: Any) -> R_co:
         """Build the request."""
+        ...
 
 
 def fallback_of(

@@ -120,6 +120,18 @@ class AsyncLunos:
     Args:
         transport: what carries the calls: "httpx", or "aiohttp" (the extra of that name), which
             takes less of the CPU where a hundred calls and more are under way at once.
+
+    Example:
+        >>> import asyncio
+        >>> from lunos_core import AsyncLunos
+        >>> async def ask():
+        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...         response = await lunos.chat.completions.create(
+        ...             model="lunos/scripted", messages=[{"role": "user", "content": "Hello"}]
+        ...         )
+        ...         return response.choices[0].message.content
+        >>> asyncio.run(ask())
+        'Scripted answer to: Hello'
     """
 
     def __init__(

@@ -15,6 +15,16 @@ class Stream(Generic[T]):
     """The chunks of an answer, as they come: an iterator and a context manager.
 
     Leaving the `with` block, or `close()`, gives the connection back at once.
+
+    Example:
+        >>> from lunos_core import Lunos
+        >>> lunos = Lunos(gateway.api_key, base_url=gateway.base_url)
+        >>> hello = [{"role": "user", "content": "Hello"}]
+        >>> with lunos.chat.completions.create(
+        ...     model="lunos/scripted", messages=hello, stream=True
+        ... ) as stream:
+        ...     "".join(chunk.text for chunk in stream)
+        'Scripted answer to: Hello'
     """
 
     def __init__(self, chunks: Generator[T]) -> None:
@@ -48,7 +58,22 @@ class Stream(Generic[T]):
 
 
 class AsyncStream(Generic[T]):
-    """`Stream`, awaited."""
+    """`Stream`, awaited.
+
+    Example:
+        >>> import asyncio
+        >>> from lunos_core import AsyncLunos
+        >>> hello = [{"role": "user", "content": "Hello"}]
+        >>> async def read():
+        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...         stream = await lunos.chat.completions.create(
+        ...             model="lunos/scripted", messages=hello, stream=True
+        ...         )
+        ...         async with stream:
+        ...             return "".join([chunk.text async for chunk in stream])
+        >>> asyncio.run(read())
+        'Scripted answer to: Hello'
+    """
 
     def __init__(self, chunks: AsyncGenerator[T]) -> None:
         self._chunks = chunks

@@ -231,6 +231,27 @@ def create_app(
         gguf: serve this model file too, as `local/<file stem>`.
         catalog_shape: list the models in this one of the four shapes of the wire (1 to 4); by
             default `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
+
+    Returns:
+        The application, for any ASGI server, or for `httpx.ASGITransport` without a socket.
+
+    Raises:
+        OSError: the model file cannot be read.
+
+    Example:
+        >>> import asyncio
+        >>> import httpx
+        >>> from lunos_core import AsyncLunos
+        >>> async def ask():
+        ...     transport = httpx.ASGITransport(app=create_app(api_key="mine"))
+        ...     async with httpx.AsyncClient(transport=transport) as http:
+        ...         lunos = AsyncLunos("mine", base_url="http://gateway", http_client=http)
+        ...         answer = await lunos.embeddings.create(
+        ...             model="lunos/scripted-embedding", input="cats"
+        ...         )
+        ...         return len(answer.vectors)
+        >>> asyncio.run(ask())
+        1
     """
     models = load_models(real_models=real_models, gguf=Path(gguf) if gguf else None)
     gateway = Gateway(models, api_key, catalog_shape)

@@ -75,15 +75,7 @@ class Extractive:
         for prompt in prompts:
             choice = Choice(text=self._quote(*passages.read_prompt(prompt)))
             choices.append(limits.limit(choice, body, _COMPLETION_MAX_TOKENS))
-        return Answer(
-            id="cmpl-" + conversation.fingerprint(body),
-            model=body["model"],
-            choices=choices,
-            usage=usage(
-                sum(tokens.count(prompt) for prompt in prompts),
-                sum(limits.size(choice) for choice in choices),
-            ),
-        )
+        return limits.completion(body, prompts, choices)
 
     def _tools(self, body: Body, asked: str) -> list[dict[str, Any]]:
         tools = choose(body)

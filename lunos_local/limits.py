@@ -1,11 +1,11 @@
-"""Where an answer ends: `stop` and `max_tokens`."""
+"""Where an answer ends, `stop` and `max_tokens`, and what its tokens add up to."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from lunos_local import tokens
-from lunos_local.answer import Choice
+from lunos_local import conversation, tokens
+from lunos_local.answer import Answer, Choice, usage
 from lunos_local.backend import Body
 
 
@@ -42,3 +42,13 @@ def size(choice: Choice) -> int:
     """Tokens of the text and the tool calls of a choice."""
     written = tokens.count(choice.text or "")
     return written + sum(tokens.count(call.name + call.arguments) for call in choice.tool_calls)
+
+
+def completion(body: Body, prompts: list[str], choices: list[Choice]) -> Answer:
+    """The answer to a completion request: the choices, and what they and the prompts count."""
+    return Answer(
+        id="cmpl-" + conversation.fingerprint(body),
+        model=body["model"],
+        choices=choices,
+        usage=usage(sum(map(tokens.count, prompts)), sum(map(size, choices))),
+    )

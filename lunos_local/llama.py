@@ -118,8 +118,8 @@ class Llama:
     def _started(self) -> Any:
         with self._lock:
             if self._server is None:
-                # no stubs; and loading it maps 100 MB, so not before it is needed
-                import xllamacpp  # type: ignore[import-untyped]  # it ships no types
+                # it ships no types; and loading it maps 100 MB, so not before it is needed
+                xllamacpp: Any = importlib.import_module("xllamacpp")
 
                 params = xllamacpp.CommonParams()
                 params.model.path = str(self._weights)

@@ -68,15 +68,7 @@ class Scripted:
                 if body.get("echo"):
                     choice.text = prompt + (choice.text or "")
                 choices.append(choice)
-        return Answer(
-            id="cmpl-" + conversation.fingerprint(body),
-            model=body["model"],
-            choices=choices,
-            usage=usage(
-                sum(tokens.count(prompt) for prompt in prompts),
-                sum(limits.size(choice) for choice in choices),
-            ),
-        )
+        return limits.completion(body, prompts, choices)
 
     def _cache(self, body: Body) -> dict[str, int]:
         prefix = conversation.cached_prefix(body["messages"])
@@ -109,7 +101,7 @@ def _choice(body: Body, index: int) -> Choice:
 
 def _text(body: Body, text: str, index: int) -> str:
     results = conversation.tool_results(body["messages"])
-    wanted = body.get("response_format") or {"type": "text"}
+    wanted: dict[str, Any] = body.get("response_format") or {"type": "text"}
     if wanted["type"] == "json_schema":
         known = "\n".join([text, *(result for _, result in results)])
         value = generate(wanted["json_schema"]["schema"], known)

@@ -91,12 +91,13 @@ class LocalGateway:
         catalog_shape: list the models in this one of the four shapes of the wire (1 to 4).
 
     Example:
-        ```python
-        with LocalGateway() as gateway:
-            client = Lunos(api_key=gateway.api_key, base_url=gateway.base_url)
-            ...
-            assert gateway.requests()[-1]["app_id"] == "my-app"
-        ```
+        >>> from lunos_core import Lunos
+        >>> hello = [{"role": "user", "content": "Hello"}]
+        >>> with LocalGateway() as local:
+        ...     lunos = Lunos(api_key=local.api_key, base_url=local.base_url, app_id="my-app")
+        ...     answer = lunos.chat.completions.create(model="lunos/scripted", messages=hello)
+        ...     local.requests()[-1]["app_id"]
+        'my-app'
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _names_in_docstrings(request: pytest.FixtureRequest) -> None:
-    # `pytest --doctest-modules`; `tests/core/test_docstrings.py` gives the same name by itself
+    # `pytest --doctest-modules`; `tests/test_docstrings.py` gives the same name by itself
     if isinstance(request.node, pytest.DoctestItem):
         names = request.getfixturevalue("doctest_namespace")
         names["gateway"] = request.getfixturevalue("gateway")

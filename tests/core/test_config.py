@@ -208,3 +208,14 @@ async def test_a_function_that_gives_no_key_fails_before_anything_is_sent(
     with pytest.raises(LunosConfigError):
         await both(client.send(chat_request(HELLO, model="m")))
     assert not wire.requests
+
+
+async def test_a_minute_is_waited_for_each_step_unless_told_otherwise(both: Both) -> None:
+    wire = Wire(reply(stored("chat")))
+    await both(both.client(wire).send(chat_request(HELLO, model="m")))
+    assert wire.sent.extensions["timeout"] == {
+        "connect": 60.0,
+        "read": 60.0,
+        "write": 60.0,
+        "pool": None,
+    }

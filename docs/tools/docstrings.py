@@ -1,0 +1,33 @@
+"""How docstrings are read for the API reference."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import griffe
+
+
+class Docstrings(griffe.Extension):
+    """A pydantic field is shown by its description, and an example as code."""
+
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Griffe knows the section `Examples:`; `Example:` would be a box with quotations."""
+        if obj.docstring is not None:
+            obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        """`description=` and `default` of `Field(…)`, and not the call itself."""
+        value = attr.value
+        if not isinstance(value, griffe.ExprCall) or value.canonical_path.split(".")[-1] != "Field":
+            return
+        given = {
+            argument.name: argument.value
+            for argument in value.arguments
+            if isinstance(argument, griffe.ExprKeyword)
+        }
+        if "description" in given:
+            attr.docstring = griffe.Docstring(
+                ast.literal_eval(str(given["description"])), parent=attr
+            )
+        attr.value = given.get("default")

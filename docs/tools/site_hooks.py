@@ -1,0 +1,81 @@
+"""What mkdocs does besides, for this site: notebooks as pages, and links that leave it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+_ASSET = re.compile(r"<(?:script|img|iframe|link|source)\b[^>]*?\b(?:src|href)=\W?https?:[^>]*>")
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Each notebook is a page."""
+    for file in list(files):
+        if file.src_uri.endswith(".ipynb"):
+            files.remove(file)
+            page = File.generated(config, file.src_uri, content=_markdown_of(file.content_bytes))
+            page.is_documentation_page = lambda: True  # type: ignore[method-assign]  # by its name
+            page.dest_uri = file.src_uri.removesuffix(".ipynb") + ".html"
+            page.url = page.dest_uri
+            files.append(page)
+    return files
+
+
+def _markdown_of(notebook: bytes) -> str:
+    """Text as it is, code as blocks, and below each what it printed."""
+    parts = []
+    for cell in nbformat.reads(notebook.decode(), as_version=4).cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        printed = "".join(_text_of(output) for output in cell.outputs).strip()
+        if printed:
+            parts.append(f"```{{ .text .printed }}\n{printed}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _text_of(output: Any) -> str:
+    return str(output.text if output.output_type == "stream" else output.data["text/plain"])
+
+
+@event_priority(-100)  # after the pages that are included have come in
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
+    """A link to a file of the repository that is no page of the site becomes its path."""
+    here = (Path(config.docs_dir) / page.file.src_uri).parent
+    root = Path(config.config_file_path).parent
+
+    def shown(link: re.Match[str]) -> str:
+        text, target = link[1], link[2]
+        path = Path(os.path.normpath(here / target))
+        if ":" in target or path.is_relative_to(config.docs_dir) or not path.exists():
+            return link[0]
+        page_of = {"README": "index", "LICENSE": None}.get(path.stem, path.stem.lower())
+        if page_of and path.parent == root and (Path(config.docs_dir) / f"{page_of}.md").exists():
+            return f"[{text}]({os.path.relpath(Path(config.docs_dir) / f'{page_of}.md', here)})"
+        name = path.relative_to(root).as_posix()
+        return text if text in (name, path.name) or page_of is None else f"{text} (`{name}`)"
+
+    return _LINK.sub(shown, markdown)
+
+
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Nothing that a page shows comes from another host.
+
+    Raises:
+        PluginError: something does.
+    """
+    foreign = _ASSET.search(output)
+    if foreign:
+        raise PluginError(f"{page.file.src_uri} asks another host: {foreign[0]}")
+    return output

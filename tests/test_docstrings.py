@@ -1,0 +1,79 @@
+"""Every example in a docstring runs and does what it says, and what is public has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import langchain_lunos
+import llama_index_lunos
+import lunos_cli
+import lunos_core
+import lunos_local
+
+if TYPE_CHECKING:
+    from lunos_local import LocalGateway
+
+PACKAGES = (lunos_core, langchain_lunos, llama_index_lunos, lunos_local, lunos_cli)
+MODULES = [
+    name
+    for package in PACKAGES
+    for name in (
+        package.__name__,
+        *(f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)),
+    )
+    if not name.endswith("__main__")
+]
+PUBLIC = [
+    pytest.param(getattr(package, name), id=f"{package.__name__}.{name}")
+    for package in PACKAGES
+    for name in getattr(package, "__all__", ())
+]
+# They are made by what has an example, and are shown there.
+RESULTS = {
+    "CallRecord",
+    "Chunk",
+    "Completion",
+    "Embeddings",
+    "GeneratedImage",
+    "Images",
+    "Message",
+    "ModelInfo",
+    "Request",
+    "StreamRequest",
+    "ToolCall",
+    "Transcription",
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # an example need not close its client
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex' own workflows
+def test_the_examples_of_a_module_are_true(name: str, gateway: LocalGateway) -> None:
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, extraglobs={"gateway": gateway})
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("public", PUBLIC)
+def test_what_is_public_is_documented_with_an_example(public: Any) -> None:
+    assert inspect.getdoc(public)
+    is_error = inspect.isclass(public) and issubclass(public, Exception)
+    if not is_error and public.__name__ not in RESULTS:
+        # its own: the one of a base class shows another thing
+        assert doctest.DocTestParser().get_examples(public.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    "public",
+    [case for case in PUBLIC if inspect.isfunction(case.values[0])],
+)
+def test_every_argument_of_a_public_function_is_described(public: Any) -> None:
+    told = inspect.getdoc(public) or ""
+    for argument in inspect.signature(public).parameters:
+        assert f"{argument}:" in told or f"`{argument}`" in told, argument

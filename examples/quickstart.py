@@ -96,7 +96,8 @@ def choose_models(args: argparse.Namespace, connection: Connection) -> tuple[str
     for task, name in (("embeddings", embedder), ("answers", answerer), ("agent", actor)):
         print(f"  {task:<12}{name:<26}{WHAT_IT_IS.get(name, '')}")
     for line in connection.missing:
-        print(f"  not here: {line}")
+        if line.startswith(tuple(WHAT_IT_IS)):  # what else is not here, nobody asks for
+            print(f"  not here: {line}")
     return embedder, answerer, actor
 
 

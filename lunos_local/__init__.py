@@ -18,6 +18,7 @@ Models:
 | `local/smollm2-135m` | SmolLM2-135M-Instruct, run by llama.cpp: real, and very small |
 | `local/<file stem>` | any other model file, given with `--gguf FILE` |
 | `local/e5-small` | multilingual-e5-small: real embeddings, 384 dimensions |
+| `local/whisper` | Whisper tiny.en, run by faster-whisper: real transcription of English |
 | `local/extractive` | quotes the prompt, generates nothing |
 | `lunos/scripted`, `lunos/scripted-mini` | answer by rule, the same every time |
 | `lunos/scripted-envelope` | the same; whole answers come in the envelope `data.choices` |

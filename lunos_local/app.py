@@ -23,7 +23,7 @@ from lunos_local.faults import FaultState
 from lunos_local.images import Files
 from lunos_local.log import LogMiddleware, RequestLog, log_form
 from lunos_local.models import Models, load_models
-from lunos_local.transcription import read_recording
+from lunos_local.transcription import read_recording, to_response
 from lunos_local.validate import check_chat, check_completion, check_embedding, check_image
 
 DEFAULT_KEY = "lunos-local"
@@ -153,7 +153,7 @@ class Gateway:
         model = self.models.catalog.find(recording.model)
         if model.transcription is None:
             raise _wrong_endpoint(model, "transcription")
-        return model.transcription.transcribe(recording)
+        return to_response(recording, await model.transcription.hear(recording))
 
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance."""

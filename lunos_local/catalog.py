@@ -11,7 +11,7 @@ from lunos_local.backend import Body, ChatBackend, EmbeddingBackend
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault
 from lunos_local.images import ScriptedImages
-from lunos_local.transcription import ScriptedWhisper
+from lunos_local.transcription import Listener
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
 # what a model without the feature must refuse; the rest it may leave unused
@@ -54,7 +54,7 @@ class Model:
     chat: ChatBackend | None = field(default=None, repr=False)
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
     images: ScriptedImages | None = field(default=None, repr=False)
-    transcription: ScriptedWhisper | None = field(default=None, repr=False)
+    transcription: Listener | None = field(default=None, repr=False)
     fault: Fault | None = field(default=None, repr=False)
 
     @property

@@ -28,6 +28,8 @@ from lunos_local.validate import check_chat, check_completion, check_embedding, 
 
 DEFAULT_KEY = "lunos-local"
 SHAPES = (1, 2, 3, 4)
+# the reference has the first, the vendor's own clients call the second
+IMAGE_PATHS = ("/images/generations", "/image/generations")
 
 _CHECKS = {
     "chat": check_chat,
@@ -132,7 +134,7 @@ class Gateway:
         return JSONResponse(await model.embedding.embed(body))
 
     async def image(self, request: Request) -> Response:
-        """POST /v1/images/generations."""
+        """POST /v1/images/generations, or the singular path in its place."""
         model, body = await self._open(request, "image")
         if model.images is None:
             raise _wrong_endpoint(model, "image generation")
@@ -222,6 +224,7 @@ def create_app(
     real_models: bool = False,
     gguf: str | Path | None = None,
     catalog_shape: int | None = None,
+    image_path: str = IMAGE_PATHS[0],
 ) -> Starlette:
     """The gateway as an ASGI application; `app.state.gateway` is its inside.
 
@@ -231,7 +234,11 @@ def create_app(
         gguf: serve this model file too, as `local/<file stem>`.
         catalog_shape: list the models in this one of the four shapes of the wire (1 to 4); by
             default `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
+        image_path: where images are generated, "/images/generations" or "/image/generations"; the
+            other one is a 404, as on the deployments that have one of them.
     """
+    if image_path not in IMAGE_PATHS:
+        raise ValueError(f"image_path must be one of {IMAGE_PATHS}, not {image_path!r}")
     models = load_models(real_models=real_models, gguf=Path(gguf) if gguf else None)
     gateway = Gateway(models, api_key, catalog_shape)
     handlers: dict[Any, Any] = {
@@ -248,7 +255,7 @@ def create_app(
             Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
             Route("/v1/completions", gateway.completion, methods=["POST"]),
             Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
-            Route("/v1/images/generations", gateway.image, methods=["POST"]),
+            Route(f"/v1{image_path}", gateway.image, methods=["POST"]),
             Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
             Route("/v1/balance", gateway.balance, methods=["GET"]),
         ],

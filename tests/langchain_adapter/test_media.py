@@ -94,6 +94,24 @@ async def test_the_other_path_is_asked_on_404_and_remembered(is_async: bool) -> 
 
 
 @pytest.mark.parametrize("is_async", [False, True])
+async def test_a_deployment_with_the_other_path_draws_and_is_remembered(
+    is_async: bool, singular_gateway: LocalGateway
+) -> None:
+    draw = LunosImageGeneration(
+        model="lunos/scripted-image",
+        image_format="b64_json",
+        api_key=singular_gateway.api_key,
+        base_url=singular_gateway.base_url,
+    )
+    for _ in range(2):
+        message = await call(draw, is_async)
+        assert base64.b64decode(message.artifact[0]["base64"]).startswith(b"\x89PNG")
+    assert [request["path"] for request in singular_gateway.requests()] == [
+        "/v1/images/generations", "/v1/image/generations", "/v1/image/generations"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_async", [False, True])
 async def test_the_tool_draws_for_the_app_id_of_the_config(is_async: bool) -> None:
     wire = Wire(reply({"data": [{"b64_json": ENCODED}]}))
     draw = tool(wire, app_id="made")

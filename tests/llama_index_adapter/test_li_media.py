@@ -84,6 +84,24 @@ async def test_the_local_gateway_draws(way: Way, gateway: LocalGateway) -> None:
     await spec.aclose() if way.is_async else spec.close()
 
 
+async def test_a_deployment_with_the_other_path_draws_and_is_remembered(
+    way: Way, singular_gateway: LocalGateway
+) -> None:
+    spec = LunosImageToolSpec(
+        "lunos/scripted-image",
+        params={"response_format": "b64_json"},
+        api_key=singular_gateway.api_key,
+        api_base=singular_gateway.base_url,
+    )
+    for _ in range(2):
+        output = await draw(way, spec)
+        assert output.raw_output.resolve_image().read().startswith(b"\x89PNG")
+    await spec.aclose() if way.is_async else spec.close()
+    assert [request["path"] for request in singular_gateway.requests()] == [
+        "/v1/images/generations", "/v1/image/generations", "/v1/image/generations"
+    ]  # fmt: skip
+
+
 async def read(way: Way, reader: LunosAudioReader, *args: Any, **more: Any) -> Any:
     return await way(reader, "load_data", *args, **more)
 

@@ -15,10 +15,12 @@ import pytest
 
 from lunos_core import (
     AsyncClient,
+    CallRecord,
     Client,
     Config,
     LunosBudgetError,
     LunosServerError,
+    Usage,
     UsageLedger,
     chat_request,
     chat_stream_request,
@@ -173,6 +175,27 @@ async def test_a_spent_budget_refuses_the_next_call_before_anything_is_sent(both
         assert [row["calls"] for row in ledger.rows()] == [2]  # what was not sent is no call
         ledger.budget = Decimal(1)
         await both.chunks(client, ASK_STREAM)
+
+
+@pytest.mark.parametrize(
+    ("costs", "sum_"),
+    [
+        ([0.1] * 3, 0.3),
+        ([0.1] * 10, 1.0),
+        ([0.000123456789] * 12_345, 1.524074060205),
+        ([0.0], 0.0),
+    ],
+)
+def test_costs_add_up_as_amounts_of_money_do(costs: list[float], sum_: float) -> None:
+    ledger = UsageLedger(budget=str(sum_) if sum_ else None)
+    for cost in costs:
+        if sum_:
+            ledger.check_budget(model="m")  # not yet spent
+        ledger.record(CallRecord("a", "m", "/c", 1, 0.0, None, Usage(cost=cost), None))
+    assert (ledger.cost, ledger.rows()[0]["cost"]) == (sum_, sum_)
+    if sum_:
+        with pytest.raises(LunosBudgetError):
+            ledger.check_budget(model="m")
 
 
 def test_a_budget_must_be_an_amount() -> None:

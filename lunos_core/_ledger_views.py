@@ -78,13 +78,17 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histo
         OSError: it cannot be read.
         ValueError: it is no file of a ledger.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    data = Path(path).read_bytes()
     try:
+        text = data.decode("utf-8")
         if text.lstrip().startswith("{"):
             value = json.loads(text)
             found = [{name: row[name] for name in COLUMNS} for row in value["rows"]]
             return found, value.get("history") or {}
-        return [_from_csv(row) for row in csv.DictReader(io.StringIO(text))], {}
+        table = csv.DictReader(io.StringIO(text))
+        if not {*COLUMNS} <= {*(table.fieldnames or ())}:
+            raise KeyError("a column")
+        return [_from_csv(row) for row in table], {}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{path} is no file that a UsageLedger has written") from None
 

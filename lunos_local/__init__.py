@@ -22,6 +22,7 @@ Models:
 | `local/extractive` | quotes the prompt, generates nothing |
 | `lunos/scripted`, `lunos/scripted-mini` | answer by rule, the same every time |
 | `lunos/scripted-envelope` | the same; whole answers come in the envelope `data.choices` |
+| `lunos/scripted-priced` | the same at a price in the catalog; its answers name no cost |
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
 | `lunos/scripted-image` | plain PNGs, drawn from the prompt |
 | `lunos/scripted-whisper` | "transcribes" by rule: the file's name, size and length |

@@ -215,12 +215,17 @@ def _extractive_model(e5: E5 | None) -> Model:
 def _scripted_models(scripted: Scripted) -> list[Model]:
     rules = RuleBackend(scripted.chat, scripted.complete)
     envelope = RuleBackend(scripted.chat, scripted.complete, reshape=enveloped)
+    priced = RuleBackend(scripted.chat, scripted.complete, says_cost=False)
     chat = {
         "lunos/scripted": ("Answers by rule, the same every time. For tests.", rules),
         "lunos/scripted-mini": ("The same rules under a second name.", rules),
         "lunos/scripted-envelope": (
             "The same rules; answers that are not streamed come in the envelope `data.choices`.",
             envelope,
+        ),
+        "lunos/scripted-priced": (
+            "The same rules; it has a price in the catalog, and its answers do not say their cost.",
+            priced,
         ),
     }
     models = [
@@ -233,6 +238,8 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             inputs=_ALL_INPUTS,
             outputs=_ALL_OUTPUTS,
             reasoning=True,
+            input_price=2.5 if backend is priced else 0.0,
+            output_price=10.0 if backend is priced else 0.0,
             chat=backend,
         )
         for model_id, (description, backend) in chat.items()

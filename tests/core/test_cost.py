@@ -29,6 +29,8 @@ from .wires import HELLO, Wire, delta, reply, stream
 if TYPE_CHECKING:
     from conftest import Both
 
+    from lunos_local import LocalGateway
+
 PRICES = {"input": 2, "output": 10}
 MODELS = [
     {"id": "openai/m", "pricePerMillionTokens": PRICES},
@@ -110,6 +112,25 @@ async def test_the_friendly_face_prices_once_its_catalog_is_known(both: Both) ->
     after = await both(lunos.chat.completions.create(**ask))
     assert (before.usage.cost, after.usage.cost) == (None, 0.003)
     assert len(wire.requests) == 3  # no request of its own
+
+
+async def test_a_local_model_with_a_price_is_priced_by_the_catalog_whole_and_streamed(
+    both: Both, gateway: LocalGateway
+) -> None:
+    kind = AsyncLunos if both.is_async else Lunos
+    lunos = both.closing(kind(gateway.api_key, base_url=gateway.base_url))
+    model = await both(lunos.models.get("scripted-priced"))
+    asked: dict[str, Any] = {"model": model.id, "messages": HELLO}
+    with UsageLedger() as ledger:
+        answer = await both(lunos.chat.completions.create(**asked))
+        opened = await both(lunos.chat.completions.create(**asked, stream=True))
+        chunks = [chunk async for chunk in both.each(opened)]
+    used = answer.usage
+    cost = float(used.input_tokens * model.input_price + used.output_tokens * model.output_price)
+    assert cost > 0
+    assert (used.cost, used.cost_source) == (cost, "catalog")
+    assert chunks[-1].usage.cost == cost
+    assert ledger.cost == pytest.approx(2 * cost)
 
 
 def test_a_sum_says_where_it_is_from_only_if_all_is_from_there() -> None:

@@ -21,6 +21,7 @@ from lunos_core.completions import completion_request, completion_stream_request
 from lunos_core.config import Config, Timeout
 from lunos_core.embeddings import Embeddings, embedding_request
 from lunos_core.images import ImagePath, Images, image_request
+from lunos_core.ledger import Observer
 from lunos_core.models import ModelInfo
 from lunos_core.streams import AsyncStream, Stream
 
@@ -47,6 +48,7 @@ class Lunos:
             both may be paid for.
         max_response_bytes: the most that one answer may hold (256 MiB).
         http_client: an `httpx.Client` of your own.
+        observers: called with a `CallRecord` when a call is over: `[ledger.record]`.
 
     Raises:
         LunosConfigError: settings that cannot work. A missing key raises with the first call that
@@ -78,6 +80,7 @@ class Lunos:
         retry_on_timeout: bool | None = None,
         max_response_bytes: int | None = None,
         http_client: httpx.Client | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         config = Config.from_env(
             api_key=api_key,
@@ -91,7 +94,7 @@ class Lunos:
             retry_on_timeout=retry_on_timeout,
             max_response_bytes=max_response_bytes,
         )
-        self.client = Client(config, http_client=http_client)
+        self.client = Client(config, http_client=http_client, observers=observers)
         self.chat = _Chat(_ChatCompletions(self.client))
         self.completions = _TextCompletions(self.client)
         self.embeddings = _Embeddings(self.client)
@@ -130,6 +133,7 @@ class AsyncLunos:
         retry_on_timeout: bool | None = None,
         max_response_bytes: int | None = None,
         http_client: httpx.AsyncClient | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         config = Config.from_env(
             api_key=api_key,
@@ -143,7 +147,7 @@ class AsyncLunos:
             retry_on_timeout=retry_on_timeout,
             max_response_bytes=max_response_bytes,
         )
-        self.client = AsyncClient(config, http_client=http_client)
+        self.client = AsyncClient(config, http_client=http_client, observers=observers)
         self.chat = _AsyncChat(_AsyncChatCompletions(self.client))
         self.completions = _AsyncTextCompletions(self.client)
         self.embeddings = _AsyncEmbeddings(self.client)

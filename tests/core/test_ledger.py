@@ -15,9 +15,11 @@ import pytest
 
 from lunos_core import (
     AsyncClient,
+    AsyncLunos,
     CallRecord,
     Client,
     Config,
+    Lunos,
     LunosBudgetError,
     LunosServerError,
     Usage,
@@ -86,6 +88,23 @@ async def test_a_ledger_attached_twice_counts_once(both: Both) -> None:
         ledger.stop()
     await both(client.send(ASK))  # attached still
     assert [row["calls"] for row in ledger.rows()] == [2]
+
+
+async def test_a_ledger_can_hang_on_one_client_of_the_friendly_face(both: Both) -> None:
+    ledger = UsageLedger(budget=0.25)
+    kind = AsyncLunos if both.is_async else Lunos
+    answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"cost": 0.25}}
+    settings = {
+        "base_url": "http://lunos.test",
+        "http_client": both.http_client(Wire(reply(answer))),
+    }
+    counted = kind("k", observers=[ledger.record], **settings)
+    other = kind("k", **settings)
+    for lunos in (counted, other, other):
+        await both(lunos.chat.completions.create(model="m", messages=HELLO))
+    assert (ledger.rows()[0]["calls"], ledger.cost) == (1, 0.25)
+    with pytest.raises(LunosBudgetError):
+        await both(counted.chat.completions.create(model="m", messages=HELLO))
 
 
 def test_a_started_ledger_counts_in_bare_threads_until_it_is_stopped() -> None:

@@ -22,7 +22,7 @@ from langchain_core.tools import tool
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_lunos import ChatLunos, LunosEmbeddings
-from lunos_core import LunosError, UsageLedger
+from lunos_core import Catalog, Lunos, LunosError, UsageLedger
 
 FOLDER = Path(__file__).parent / "docs"
 QUESTIONS = (
@@ -96,7 +96,8 @@ def choose_models(args: argparse.Namespace, connection: Connection) -> tuple[str
     for task, name in (("embeddings", embedder), ("answers", answerer), ("agent", actor)):
         print(f"  {task:<12}{name:<26}{WHAT_IT_IS.get(name, '')}")
     for line in connection.missing:
-        print(f"  not here: {line}")
+        if line.startswith(tuple(WHAT_IT_IS)):  # what else is not here, nobody asks for
+            print(f"  not here: {line}")
     return embedder, answerer, actor
 
 
@@ -109,10 +110,25 @@ WHAT_IT_IS = {
 }
 
 
+def prices(connection: Connection) -> Catalog | None:
+    """The catalog, fetched, for the cost of answers that do not say theirs."""
+    catalog = Lunos(base_url=connection.base_url, api_key=connection.api_key).models
+    try:
+        catalog.list()
+    except LunosError as error:
+        print(f"  no catalog, so costs are known only where answers say them: {error}")
+        return None
+    return catalog
+
+
 def run(args: argparse.Namespace, connection: Connection) -> None:
     """Embed the folder, ask, let the agent act."""
     embedder, answerer, actor = choose_models(args, connection)
-    service = {"base_url": connection.base_url, "api_key": connection.api_key}
+    service = {
+        "base_url": connection.base_url,
+        "api_key": connection.api_key,
+        "catalog": prices(connection),
+    }
     embeddings = LunosEmbeddings(model=embedder, app_id="quickstart-embed", **service)
     model = ChatLunos(model=answerer, app_id="quickstart-rag", **service)
     with UsageLedger() as ledger:
@@ -129,6 +145,9 @@ def run(args: argparse.Namespace, connection: Connection) -> None:
             )
             run_agent("Multiply 128 and 46.", actor_model)
     print(f"\n{ledger.table()}")
+    if args.plot:
+        ledger.plot(args.plot)
+        print(f"drawn: {args.plot}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,11 +156,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("question", nargs="?", help="ask this instead of the three questions")
     parser.add_argument("--model", help="the chat model")
     parser.add_argument("--embedding-model")
+    parser.add_argument("--plot", help="draw cost and tokens into this file (needs matplotlib)")
     args = parser.parse_args(argv)
     try:
         with connect() as connection:
             run(args, connection)
-    except (LunosError, ValueError) as error:
+    except (LunosError, ValueError, ImportError) as error:
         print(f"quickstart: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lunos_core._per_model import PerModel
 from lunos_core._preflight import KnowsModels, takes
+from lunos_core.models import ModelInfo
 
 # Of a model nobody knows anything about. LlamaIndex sizes prompts and chat memory by this number:
 # its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
@@ -38,8 +40,10 @@ NOTHING = ModelFacts()
 def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
     """The facts of a model id. Never does I/O: `metadata` asks here on every call."""
     known = None if catalog is None else catalog.cached(model, disk=False)
-    if known is None:
-        return NOTHING
+    return NOTHING if known is None else _facts_of(known)
+
+
+def _facts(known: ModelInfo) -> ModelFacts:
     listed = bool(known.supported_parameters)
     abilities = {one.lower() for one in known.capabilities or ()}
     return ModelFacts(
@@ -51,4 +55,5 @@ def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
     )
 
 
+_facts_of = PerModel(_facts)
 _COMPLETIONS = {"text-completion", "completion", "completions"}

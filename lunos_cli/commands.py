@@ -14,8 +14,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lunos_core import Lunos, LunosConfigError, LunosError, ModelInfo, __version__
+from lunos_core import (
+    Lunos,
+    LunosAuthenticationError,
+    LunosConfigError,
+    LunosConnectionError,
+    LunosError,
+    LunosNotFoundError,
+    LunosResponseError,
+    ModelInfo,
+    __version__,
+    models_request,
+)
 from lunos_core._ledger_views import plot, read_file, to_table
+from lunos_core._model_search import completed, is_lean, matching, named, wanted
 
 _PER = Decimal(1_000_000)
 
@@ -57,10 +69,14 @@ def models(
     asked = {**wishes, **prices, "input": input_}
     given = {name: value for name, value in asked.items() if value is not None}
 
-    def ask(client: Lunos) -> list[ModelInfo]:
-        return client.models.find(**given) if given else client.models.list()
-
-    found = _with_lunos(ask)
+    client = _client()
+    with client:
+        try:
+            asked_for = wanted(**given)
+            listed = _all_models(client)
+        except (LunosError, ValueError) as error:  # ValueError: a price that is no number
+            raise click.ClickException(_line(error, client)) from None
+    found = matching(listed, asked_for) if given else listed
     if as_json:
         click.echo(json.dumps([_plain(model) for model in found], indent=2))
         return
@@ -79,7 +95,11 @@ def models(
             _per_million(model.output_price),
         )
     Console().print(table)
-    Console(stderr=True).print(f"{len(found)} models", style="dim")
+    says_little = given and not found and all(is_lean(model) for model in listed)
+    hint = " that are known to be all that: this catalog says little" if says_little else ""
+    if says_little and client.client.config.api_key is None:
+        hint += " without a key (LUNOS_API_KEY)"
+    Console(stderr=True).print(f"{len(found)} models{hint}", style="dim")
 
 
 @lunos.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
@@ -114,22 +134,23 @@ def usage(file: Path, picture: Path | None) -> None:
 @click.option("--model", help="Ask this one; without it, the cheapest that chats.")
 def check(model: str | None) -> None:
     """Say in one line each whether key, base URL, catalog and a small call work."""
-    try:
-        client = Lunos()
-    except LunosConfigError as error:
-        raise click.ClickException(error.message) from None
+    client = _client()
     config = client.client.config
     with client:
-        done = _Checks()
+        done = _Checks(client)
         done.run("base URL", lambda: config.base_url)
         done.run("key", lambda: "is set" if config.key else "")
         found = done.run("catalog", client.models.list, lambda models: f"{len(models)} models")
         if model is None and found:
             chats = client.models.find(capability="chat")
             model = chats[0].id if chats else found[0].id
-        if model is not None and config.api_key is not None:
+        name = model
+        if name is None:
+            click.echo("skipped a call: no catalog to choose a model from; name one with --model")
+        elif config.api_key is None:
+            click.echo("skipped a call: it needs a key")
+        else:
             asked = [{"role": "user", "content": "Say hello."}]
-            name = model
             done.run(
                 f"call of {name}",
                 lambda: client.chat.completions.create(model=name, messages=asked, max_tokens=16),
@@ -139,8 +160,9 @@ def check(model: str | None) -> None:
 
 
 class _Checks:
-    def __init__(self) -> None:
+    def __init__(self, client: Lunos) -> None:
         self.failed = False
+        self._client = client
 
     def run(
         self, what: str, work: Callable[[], Any], say: Callable[[Any], str] = str
@@ -149,18 +171,45 @@ class _Checks:
             result = work()
         except LunosError as error:
             self.failed = True
-            click.echo(f"FAILED  {what}: {' '.join(str(error).split())}")
+            click.echo(f"FAILED  {what}: {_line(error, self._client)}")
             return None
         click.echo(f"ok      {what}: {say(result)}")
         return result
 
 
-def _with_lunos(ask: Callable[[Lunos], list[ModelInfo]]) -> list[ModelInfo]:
+def _client() -> Lunos:
     try:
-        with Lunos() as client:
-            return ask(client)
-    except LunosError as error:
-        raise click.ClickException(" ".join(str(error).split())) from None
+        return Lunos()
+    except LunosConfigError as error:
+        raise click.ClickException(error.message) from None
+
+
+def _all_models(client: Lunos) -> list[ModelInfo]:
+    """The catalog with all its details: where the public list has none, the key is needed."""
+    listed = client.models.list()
+    if client.client.config.api_key is None or not all(is_lean(model) for model in listed):
+        return listed
+    try:
+        detailed = client.client.send(models_request(public=False))
+    except LunosNotFoundError:
+        return listed  # a deployment of the reference alone has no /v1/models
+    return [completed(model, named(detailed, model.id)) for model in listed]
+
+
+def _line(error: Exception, client: Lunos) -> str:
+    """What is wrong, in one line, and what to look at."""
+    text = " ".join(str(error).split())
+    url = client.client.config.base_url
+    if isinstance(error, LunosConnectionError):
+        return f"nothing answers at {url} (LUNOS_BASE_URL): {text}"
+    if isinstance(error, LunosAuthenticationError):
+        return f"{url} refuses the key (LUNOS_API_KEY): {text}"
+    is_of_a_model = "model" in f"{getattr(error, 'code', '')}"
+    if isinstance(error, LunosResponseError) or (
+        isinstance(error, LunosNotFoundError) and not is_of_a_model
+    ):
+        return f"is {url} (LUNOS_BASE_URL) a Lunos gateway? {text}"
+    return text
 
 
 def _cost(usage: Any) -> str:

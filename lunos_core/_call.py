@@ -214,17 +214,15 @@ class Call(Generic[Q]):
         self._over = True
         if not self._observers:
             return
-        record = CallRecord(
-            app_id=self._app_id,
-            model=self.request.model,
-            endpoint=self.request.path,
-            attempts=self._failed if error is not None else self._failed + 1,
-            seconds=time.monotonic() - self._started,
-            first_token_seconds=(
-                None if self._first_event is None else self._first_event - self._started
-            ),
-            usage=self.usage,
-            error=error,
+        record = CallRecord(  # in its own order: by name it takes twice as long
+            self._app_id,
+            self.request.model,
+            self.request.path,
+            self._failed if error is not None else self._failed + 1,
+            time.monotonic() - self._started,
+            None if self._first_event is None else self._first_event - self._started,
+            self.usage,
+            error,
         )
         for observer in self._observers:
             observer(record)

@@ -14,6 +14,7 @@ from typing import Any
 
 from lunos_core.ledger import COLUMNS, COUNTED, KEYS
 
+_LEGEND_COLUMNS = 4
 Rows = Sequence[Mapping[str, Any]]
 Histories = Mapping[str, Sequence[Sequence[float]]]
 
@@ -78,13 +79,17 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histo
         OSError: it cannot be read.
         ValueError: it is no file of a ledger.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    data = Path(path).read_bytes()
     try:
+        text = data.decode("utf-8")
         if text.lstrip().startswith("{"):
             value = json.loads(text)
             found = [{name: row[name] for name in COLUMNS} for row in value["rows"]]
             return found, value.get("history") or {}
-        return [_from_csv(row) for row in csv.DictReader(io.StringIO(text))], {}
+        table = csv.DictReader(io.StringIO(text))
+        if not {*COLUMNS} <= {*(table.fieldnames or ())}:
+            raise KeyError("a column")
+        return [_from_csv(row) for row in table], {}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{path} is no file that a UsageLedger has written") from None
 
@@ -107,8 +112,12 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
         # from nothing at its first call, and on at its last height to the end of the picture
         whole = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
         at = [(point[0] - begin) / length for point in whole]
-        above.step(at, [point[1] for point in whole], where="post", label=app_id)
-        below.step(at, [point[2] for point in whole], where="post", label=app_id)
+        for panel, height in ((above, 1), (below, 2)):
+            heights = [point[height] for point in whole]
+            # a dot at the end: an app whose calls came last would be a mere upright line
+            panel.step(
+                at, heights, where="post", label=app_id, marker="o", markersize=4, markevery=[-1]
+            )
     above.set_ylabel("cost so far, USD")
     below.set_ylabel("tokens so far")
     below.set_xlabel(f"{unit} since {datetime.fromtimestamp(begin, UTC):%Y-%m-%d %H:%M:%S} UTC")
@@ -116,8 +125,17 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
+    if not any(point[1] for points in history.values() for point in points):
+        # an axis from 0 to some hundredth says that there was something to see
+        above.set_yticks([0])
+        above.text(
+            0.5, 0.5, "nothing was charged, as far as is known",
+            transform=above.transAxes, ha="center", va="center", color="gray",
+        )  # fmt: skip
     if history:
-        above.legend(title="app id", frameon=False, loc="upper left")
+        # above the panels: inside, it would lie on the lines
+        lines, names = above.get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False)
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure

@@ -6,11 +6,11 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from lunos_core._model_search import Wishes, matching, reads, wanted, writes
+from lunos_core._per_model import PerModel
 from lunos_core.errors import LunosBadRequestError, LunosContextOverflowError, LunosError
 from lunos_core.models import ModelInfo
 
@@ -29,7 +29,7 @@ _SAME = (
     {"file", "pdf"},
 )
 # what a model without the feature must refuse; what it may leave unused is not looked at
-_FEATURES = (
+_FEATURE_ORDER = (
     "tools",
     "response_format",
     "logprobs",
@@ -38,6 +38,7 @@ _FEATURES = (
     "reasoning",
     "reasoning_effort",
 )
+_FEATURES = frozenset(_FEATURE_ORDER)
 # about four characters are a token; a long prompt is refused only where two thirds of that
 # would be too many: an estimate must not refuse what would have worked
 _CHARACTERS_PER_TOKEN = 4
@@ -55,8 +56,7 @@ class KnowsModels(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a request asks of a model.
 
     Attributes:
@@ -75,26 +75,37 @@ class Demand:
 def demand_of(content: Any, params: Mapping[str, Any]) -> Demand:
     """Read a request: wire messages, or a prompt, and the wire's parameters."""
     inputs: dict[str, None] = {}
-    lengths = []
-    for message in content if isinstance(content, list) else [content]:
-        said = message.get("content") if isinstance(message, Mapping) else message
-        characters = 0
-        for part in said if isinstance(said, list) else [said]:
-            kind = part.get("type") if isinstance(part, Mapping) else None
+    longest = together = 0
+    for message in content if isinstance(content, list) else (content,):
+        said = message.get("content") if isinstance(message, dict) else message
+        length = len(said) if isinstance(said, str) else _read_parts(said, inputs)
+        together += length
+        longest = max(longest, length)
+    # several prompts of one request are read one by one, messages together
+    several = isinstance(content, list) and bool(content) and isinstance(content[0], str)
+    modalities = params.get("modalities")
+    return Demand(
+        tuple(inputs),
+        tuple(one for one in modalities if one != "text") if modalities else (),
+        # most requests use none of them: one look for all
+        ()
+        if _FEATURES.isdisjoint(params)
+        else tuple(name for name in _FEATURE_ORDER if params.get(name)),
+        -(-(longest if several else together) // _CHARACTERS_PER_TOKEN),
+    )
+
+
+def _read_parts(said: Any, inputs: dict[str, None]) -> int:
+    """The characters of a message's parts; their modalities are noted in `inputs`."""
+    characters = 0
+    for part in said if isinstance(said, list) else ():
+        text = part
+        if isinstance(part, dict):
+            kind, text = part.get("type"), part.get("text")
             if kind in _MODALITIES:
                 inputs[_MODALITIES[kind]] = None
-            text = part.get("text") if isinstance(part, Mapping) else part
-            characters += len(text) if isinstance(text, str) else 0
-        lengths.append(characters)
-    # several prompts of one request are read one by one, messages together
-    several = isinstance(content, list) and all(isinstance(one, str) for one in content)
-    characters = max(lengths, default=0) if several else sum(lengths)
-    return Demand(
-        inputs=tuple(inputs),
-        outputs=tuple(one for one in params.get("modalities") or () if one != "text"),
-        parameters=tuple(name for name in _FEATURES if params.get(name)),
-        tokens=-(-characters // _CHARACTERS_PER_TOKEN),
-    )
+        characters += len(text) if isinstance(text, str) else 0
+    return characters
 
 
 def check_request(
@@ -113,7 +124,8 @@ def check_request(
     if catalog is None or known is None or params.get("fallback_model"):
         return None
     demand = demand_of(content, params)
-    why = _lack(known, demand)
+    inputs, outputs, parameters, _ = demand
+    why = _lack(known, demand) if inputs or outputs or parameters else None
     window = known.context_window
     too_long = window is not None and demand.tokens > window * _DOUBT
     if why is None and not too_long:
@@ -147,12 +159,21 @@ def _lack(model: ModelInfo, demand: Demand) -> str | None:
 
 def takes(model: ModelInfo, parameter: str) -> bool:
     """Whether a model is known to take a parameter, under any of its names."""
+    return _meets(parameter, _taken_by(model))
+
+
+def _taken(model: ModelInfo) -> frozenset[str]:
     named = {one.lower() for one in model.supported_parameters or ()}
     abilities = {one.lower().replace("_", "-") for one in model.capabilities or ()}
-    return _meets(parameter, named | (abilities & {"tools", "tool-use", "function-calling"}))
+    return frozenset(named | (abilities & {"tools", "tool-use", "function-calling"}))
 
 
-def _meets(one: str, names: Iterable[str]) -> bool:
+_taken_by = PerModel(_taken)
+
+
+def _meets(one: str, names: Collection[str]) -> bool:
+    if one in names:
+        return True
     return not next((same for same in _SAME if one in same), {one}).isdisjoint(names)
 
 

@@ -98,6 +98,7 @@ class Shelf:
         self._quiet_until: dict[str, float] = {}
         self._fetching: dict[str, Ticket] = {}
         self._peeked = False
+        self._changes = 0
 
     def look(
         self, request: Request[Models], *, refresh: bool, blocking: bool
@@ -140,6 +141,10 @@ class Shelf:
             kept = self._found(request) if disk else self._kept.get(_key(request))
         return None if kept is None else kept.models
 
+    def state(self, *, disk: bool) -> int | None:
+        """A number that changes with the lists; `None` where a peek would read the disk."""
+        return self._changes if self._peeked or not disk else None
+
     def put(self, ticket: Ticket, kept: Kept | None, *, patience: float = 0.0) -> None:
         """Keep what a ticket's holder got, and let others fetch again."""
         key = _key(ticket.request)
@@ -150,6 +155,7 @@ class Shelf:
             self._fetching.pop(key, None)
             if kept is not None:
                 self._kept[key] = kept
+                self._changes += 1
                 self._quiet_until[key] = self.now() + patience
 
     def _found(self, request: Request[Models]) -> Kept | None:
@@ -161,6 +167,7 @@ class Shelf:
             if stored is not None:
                 kept = Kept(read_entries(stored[1]), stored[0])
                 self._kept[key] = kept
+                self._changes += 1
         return kept
 
     def _is_fresh(self, key: str, kept: Kept) -> bool:

@@ -7,13 +7,13 @@ answers for the rest. Not every deployment has the route: where it is missing, t
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lunos_core._multipart import FormFile
+from lunos_core._subtitles import Cue, is_srt, read_srt, read_vtt
 from lunos_core.images import usage_with_cost
 from lunos_core.params import CHAT, EMBEDDING, SAMPLING, Check
 from lunos_core.request import Reply, Request, fallback_of, form_call, unwrap
@@ -44,7 +44,6 @@ _SIGNATURES = (
     (b"fLaC", "flac"),
     (b"\x1aE\xdf\xa3", "webm"),
 )
-_SRT_START = re.compile(r"\d+\s*\n\d+:\d\d:\d\d[,.]\d+\s*-->")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ class Transcription:
         text: the text; of a "srt" or "vtt" answer the subtitles as they came.
         language: as the server names it.
         duration: seconds of sound.
-        segments: stretches with times; of a "verbose_json" answer.
+        segments: stretches with times; of a "verbose_json" answer, or the subtitles of a "srt" or
+            "vtt" one.
         words: words with times, where they were asked for.
         format: what came, whatever was asked for: one of `FORMATS`.
         usage: tokens and cost, or `None` where the server said nothing.
@@ -210,17 +210,22 @@ def _parse_json(reply: Reply, value: dict[str, Any]) -> Transcription:
 
 
 def _plain(reply: Reply, text: str, wanted: str) -> Transcription:
-    start = text.lstrip()
+    start = text.removeprefix("\ufeff").lstrip()
+    cues: list[Cue] = []
     if start.startswith("WEBVTT"):
-        kind = "vtt"
-    elif _SRT_START.match(start):
-        kind = "srt"
+        kind, cues = "vtt", read_vtt(start)
+    elif is_srt(start):
+        kind, cues = "srt", read_srt(start)
     else:
         # an empty subtitle file is one all the same: nothing was said
         kind = wanted if not start and wanted in ("srt", "vtt") else "text"
         text = text.strip()
     return Transcription(
-        text=text, format=kind, request_id=reply.request_id, attempts=reply.attempts
+        text=text,
+        segments=[Segment(one.text, one.start, one.end, asdict(one)) for one in cues],
+        format=kind,
+        request_id=reply.request_id,
+        attempts=reply.attempts,
     )
 
 

@@ -44,7 +44,7 @@ Ids = list[str]
 Steps = Generator[tuple[Request[Models], bool], Models, T]
 
 DEFAULT_TTL = 3600.0
-_Known = tuple[Models | None, Models | None, dict[str, ModelInfo | None]]
+_Known = tuple[int | None, dict[str, ModelInfo | None]]
 _MOST_KNOWN = 1000
 _PUBLIC, _DETAILED = models_request(), models_request(public=False)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -67,8 +67,8 @@ class _Catalog(Generic[C]):
         file = None if folder is None else cache_file(folder, root_url)
         self._shelf = Shelf(root_url, file, ttl)
         self._has_public_list = True
-        # of these two lists: what each id was found to be. Calls ask for it, one after the other
-        self._known: _Known = (None, None, {})
+        # of one state of the lists: what each id was found to be. Every call asks for it
+        self._known: _Known = (None, {})
 
     def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
         """What is known of a model without asking anyone: from memory, else from disk.
@@ -80,17 +80,19 @@ class _Catalog(Generic[C]):
             id: bare, or with its provider in front.
             disk: whether the file may be read, which happens once.
         """
+        state, known = self._known
+        if state == self._shelf.state(disk=disk) and id in known:
+            return known[id]
+        # before the lists: should one come meanwhile, what is found here is asked for again
+        now = self._shelf.state(disk=False)
         public: Models | None = self._shelf.peek(_PUBLIC, disk=disk)
         detailed: Models | None = self._shelf.peek(_DETAILED)
-        known = self._known
-        if known[0] is not public or known[1] is not detailed:
-            known = self._known = (public, detailed, {})
-        if id in known[2]:
-            return known[2].get(id)
         lean, whole = named(public or [], id), named(detailed or [], id)
         found = whole if lean is None else completed(lean, whole)
-        if len(known[2]) < _MOST_KNOWN:  # ids are the user's: they may be without end
-            known[2][id] = found
+        if now != state or len(known) >= _MOST_KNOWN:  # ids are the user's: they may be without end
+            known = {}
+            self._known = (now, known)
+        known[id] = found
         return found
 
     def cached_models(self) -> Models:

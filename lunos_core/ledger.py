@@ -6,6 +6,7 @@ counted, in either framework, streamed or not.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -13,15 +14,13 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lunos_core.errors import LunosBudgetError, LunosError
-from lunos_core.models import EXACT
 from lunos_core.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(NamedTuple):
     """One call, when it is over: answered, failed, or closed early.
 
     Attributes:
@@ -59,7 +58,8 @@ def active_observers() -> tuple[Observer, ...]:
 
 def gathered(own: Iterable[Observer]) -> tuple[Observer, ...]:
     """A client's observers and the active ones, each once: nothing is counted twice."""
-    return tuple(dict.fromkeys((*own, *active_observers())))
+    several = (*own, *_everywhere, *_active.get())
+    return several if len(several) < 2 else tuple(dict.fromkeys(several))
 
 
 def ask_before(observers: Iterable[Observer], *, app_id: str | None, model: str | None) -> None:
@@ -75,7 +75,48 @@ def ask_before(observers: Iterable[Observer], *, app_id: str | None, model: str 
 
 
 @dataclass(slots=True)
+class History:
+    """How an application's cost and tokens grew: (Unix time, cost so far, tokens so far)."""
+
+    points: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def add(self, now: float, cost: float, tokens: int) -> None:
+        """One more call."""
+        points = self.points
+        if points:
+            _, cost_before, tokens_before = points[-1]
+            cost += cost_before
+            tokens += tokens_before
+        points.append((now, cost, tokens))
+        if len(points) > _MOST_POINTS:
+            # sums so far: what is left out changes no later point
+            self.points = [*points[:-1:2], points[-1]]
+
+
+class _Sum:
+    """A sum of amounts of money, or `None` where none was added; to fifteen digits, exact."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[float] = []
+
+    def add(self, amount: float) -> None:
+        # summed up when someone asks, or there are many
+        parts = self._parts
+        parts.append(amount)
+        if len(parts) > _MOST_PARTS:
+            whole = math.fsum(parts)
+            self._parts = [whole, math.fsum([*parts, -whole])]  # with what was rounded off
+
+    def value(self) -> float | None:
+        # fsum rounds once; fifteen digits of a float are those that were meant
+        return float(f"{math.fsum(self._parts):.15g}") if self._parts else None
+
+
+@dataclass(slots=True)
 class _Row:
+    history: History
     calls: int = 0
     errors: int = 0
     retries: int = 0
@@ -83,49 +124,41 @@ class _Row:
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
-    cost: Decimal | None = None
+    cost: _Sum = field(default_factory=_Sum)
     seconds: float = 0.0
     streams: int = 0
     waited: float = 0.0
 
     def add(self, call: CallRecord) -> None:
-        used = call.usage or Usage()
+        used = call.usage or _NOTHING
+        cost = used.cost
         self.calls += 1
-        self.errors += call.error is not None
-        self.retries += max(call.attempts - 1, 0)
+        if call.error is not None:
+            self.errors += 1
+        if call.attempts > 1:
+            self.retries += call.attempts - 1
         self.input_tokens += used.input_tokens
         self.output_tokens += used.output_tokens
-        self.cached_tokens += used.cached_tokens or 0
-        self.reasoning_tokens += used.reasoning_tokens or 0
-        self.cost = plus(self.cost, used.cost)
+        if used.cached_tokens:
+            self.cached_tokens += used.cached_tokens
+        if used.reasoning_tokens:
+            self.reasoning_tokens += used.reasoning_tokens
+        if cost is not None:
+            self.cost.add(cost)
         self.seconds += call.seconds
         if call.first_token_seconds is not None:
             self.streams += 1
             self.waited += call.first_token_seconds
+        self.history.add(time.time(), cost or 0.0, used.input_tokens + used.output_tokens)
 
     def to_dict(self) -> dict[str, Any]:
         shown = {name: getattr(self, name) for name in COUNTED}
         return {
             **shown,
-            "cost": None if self.cost is None else float(self.cost),
+            "cost": self.cost.value(),
             "seconds": self.seconds,
             "first_token_seconds": self.waited / self.streams if self.streams else None,
         }
-
-
-@dataclass(slots=True)
-class History:
-    """How an application's cost and tokens grew: (Unix time, cost so far, tokens so far)."""
-
-    points: list[tuple[float, float, int]] = field(default_factory=list)
-
-    def add(self, now: float, cost: float | None, tokens: int) -> None:
-        """One more call."""
-        last = self.points[-1] if self.points else (0.0, 0.0, 0)
-        self.points.append((now, last[1] + (cost or 0.0), last[2] + tokens))
-        if len(self.points) > _MOST_POINTS:
-            # sums so far: what is left out changes no later point
-            self.points = [*self.points[:-1:2], self.points[-1]]
 
 
 class UsageLedger:
@@ -159,7 +192,7 @@ class UsageLedger:
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str, str], _Row] = {}
         self._history: dict[str, History] = {}
-        self._spent: Decimal | None = None
+        self._spent = _Sum()
 
     def __enter__(self) -> Self:
         """Begin to count."""
@@ -191,19 +224,22 @@ class UsageLedger:
         """Count one call: the clients' hook."""
         if call.model is None:
             return
-        app_id = call.app_id or "Unknown"  # the server's own word for it
-        used = call.usage or Usage()
+        key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
+        used = call.usage
         with self._lock:
-            row = self._rows.setdefault((app_id, call.model, call.endpoint), _Row())
+            row = self._rows.get(key)
+            if row is None:
+                history = self._history.setdefault(key[0], History())
+                row = self._rows[key] = _Row(history)
             row.add(call)
-            self._spent = plus(self._spent, used.cost)
-            tokens = used.input_tokens + used.output_tokens
-            self._history.setdefault(app_id, History()).add(time.time(), used.cost, tokens)
+            if used is not None and used.cost is not None:
+                self._spent.add(used.cost)
 
     @property
     def cost(self) -> float | None:
         """USD so far; `None` where no call's cost is known."""
-        return None if self._spent is None else float(self._spent)
+        with self._lock:
+            return self._spent.value()
 
     def check_budget(self, *, app_id: str | None = None, model: str | None = None) -> None:
         """Refuse the next call once the budget is spent: the clients ask before they send.
@@ -213,8 +249,7 @@ class UsageLedger:
         """
         if self.budget is None or model is None:
             return
-        with self._lock:
-            spent = self._spent or Decimal(0)
+        spent = Decimal(repr(self.cost or 0.0))
         if spent >= self.budget:
             raise LunosBudgetError(
                 f"the budget of {self.budget:f} USD is spent ({spent:f} USD so far): nothing was "
@@ -294,10 +329,7 @@ COUNTED = (
 )
 COLUMNS = (*KEYS, *COUNTED, "cost", "seconds", "first_token_seconds")
 _MOST_POINTS = 4000
+_MOST_PARTS = 100
 
 
-def plus(total: Decimal | None, cost: float | None) -> Decimal | None:
-    """The sum, exact: the shortest text of a float is the number that was meant."""
-    if cost is None:
-        return total
-    return EXACT.add(total or Decimal(0), Decimal(str(cost)))
+_NOTHING = Usage()

@@ -22,6 +22,7 @@ from lunos_core.config import Config, Timeout
 from lunos_core.embedding_arrays import EmbeddingArray, embedding_array_request
 from lunos_core.embeddings import Embeddings, embedding_request
 from lunos_core.images import ImagePath, Images, image_request
+from lunos_core.ledger import Observer
 from lunos_core.models import ModelInfo
 from lunos_core.streams import AsyncStream, Stream
 
@@ -48,6 +49,7 @@ class Lunos:
             both may be paid for.
         max_response_bytes: the most that one answer may hold (256 MiB).
         http_client: an `httpx.Client` of your own.
+        observers: called with a `CallRecord` when a call is over: `[ledger.record]`.
 
     Raises:
         LunosConfigError: settings that cannot work. A missing key raises with the first call that
@@ -79,6 +81,7 @@ class Lunos:
         retry_on_timeout: bool | None = None,
         max_response_bytes: int | None = None,
         http_client: httpx.Client | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         config = Config.from_env(
             api_key=api_key,
@@ -92,7 +95,7 @@ class Lunos:
             retry_on_timeout=retry_on_timeout,
             max_response_bytes=max_response_bytes,
         )
-        self.client = Client(config, http_client=http_client)
+        self.client = Client(config, http_client=http_client, observers=observers)
         self.chat = _Chat(_ChatCompletions(self.client))
         self.completions = _TextCompletions(self.client)
         self.embeddings = _Embeddings(self.client)
@@ -149,6 +152,7 @@ class AsyncLunos:
         max_response_bytes: int | None = None,
         transport: Literal["httpx", "aiohttp"] | None = None,
         http_client: httpx.AsyncClient | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         config = Config.from_env(
             api_key=api_key,
@@ -163,7 +167,7 @@ class AsyncLunos:
             max_response_bytes=max_response_bytes,
             transport=transport,
         )
-        self.client = AsyncClient(config, http_client=http_client)
+        self.client = AsyncClient(config, http_client=http_client, observers=observers)
         self.chat = _AsyncChat(_AsyncChatCompletions(self.client))
         self.completions = _AsyncTextCompletions(self.client)
         self.embeddings = _AsyncEmbeddings(self.client)

@@ -64,6 +64,15 @@ class Usage:
         return Usage(**counts, cost_source=sources.pop() if len(sources) == 1 else None)
 
 
+def set_cost(usage: Usage, cost: float, source: str) -> None:
+    """Complete a usage that was read a moment ago and that nobody has seen yet.
+
+    In its place: a copy of so many fields is a hundredth of what a call takes.
+    """
+    object.__setattr__(usage, "cost", cost)
+    object.__setattr__(usage, "cost_source", source)
+
+
 _COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name not in ("raw", "cost_source"))
 
 

@@ -18,9 +18,11 @@ Models:
 | `local/smollm2-135m` | SmolLM2-135M-Instruct, run by llama.cpp: real, and very small |
 | `local/<file stem>` | any other model file, given with `--gguf FILE` |
 | `local/e5-small` | multilingual-e5-small: real embeddings, 384 dimensions |
+| `local/whisper` | Whisper tiny.en, run by faster-whisper: real transcription of English |
 | `local/extractive` | quotes the prompt, generates nothing |
 | `lunos/scripted`, `lunos/scripted-mini` | answer by rule, the same every time |
 | `lunos/scripted-envelope` | the same; whole answers come in the envelope `data.choices` |
+| `lunos/scripted-priced` | the same at a price in the catalog; its answers name no cost |
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
 | `lunos/scripted-image` | plain PNGs, drawn from the prompt |
 | `lunos/scripted-whisper` | "transcribes" by rule: the file's name, size and length |

@@ -23,11 +23,13 @@ from lunos_local.faults import FaultState
 from lunos_local.images import Files
 from lunos_local.log import LogMiddleware, RequestLog, log_form
 from lunos_local.models import Models, load_models
-from lunos_local.transcription import read_recording
+from lunos_local.transcription import read_recording, to_response
 from lunos_local.validate import check_chat, check_completion, check_embedding, check_image
 
 DEFAULT_KEY = "lunos-local"
 SHAPES = (1, 2, 3, 4)
+# the reference has the first, the vendor's own clients call the second
+IMAGE_PATHS = ("/images/generations", "/image/generations")
 
 _CHECKS = {
     "chat": check_chat,
@@ -132,7 +134,7 @@ class Gateway:
         return JSONResponse(await model.embedding.embed(body))
 
     async def image(self, request: Request) -> Response:
-        """POST /v1/images/generations."""
+        """POST /v1/images/generations, or the singular path in its place."""
         model, body = await self._open(request, "image")
         if model.images is None:
             raise _wrong_endpoint(model, "image generation")
@@ -153,7 +155,7 @@ class Gateway:
         model = self.models.catalog.find(recording.model)
         if model.transcription is None:
             raise _wrong_endpoint(model, "transcription")
-        return model.transcription.transcribe(recording)
+        return to_response(recording, await model.transcription.hear(recording))
 
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance."""
@@ -222,6 +224,7 @@ def create_app(
     real_models: bool = False,
     gguf: str | Path | None = None,
     catalog_shape: int | None = None,
+    image_path: str = IMAGE_PATHS[0],
 ) -> Starlette:
     """The gateway as an ASGI application; `app.state.gateway` is its inside.
 
@@ -231,12 +234,15 @@ def create_app(
         gguf: serve this model file too, as `local/<file stem>`.
         catalog_shape: list the models in this one of the four shapes of the wire (1 to 4); by
             default `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
+        image_path: where images are generated, "/images/generations" or "/image/generations"; the
+            other one is a 404, as on the deployments that have one of them.
 
     Returns:
         The application, for any ASGI server, or for `httpx.ASGITransport` without a socket.
 
     Raises:
         OSError: the model file cannot be read.
+        ValueError: an image path that is none of the two.
 
     Example:
         >>> import asyncio
@@ -253,6 +259,8 @@ def create_app(
         >>> asyncio.run(ask())
         1
     """
+    if image_path not in IMAGE_PATHS:
+        raise ValueError(f"image_path must be one of {IMAGE_PATHS}, not {image_path!r}")
     models = load_models(real_models=real_models, gguf=Path(gguf) if gguf else None)
     gateway = Gateway(models, api_key, catalog_shape)
     handlers: dict[Any, Any] = {
@@ -269,7 +277,7 @@ def create_app(
             Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
             Route("/v1/completions", gateway.completion, methods=["POST"]),
             Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
-            Route("/v1/images/generations", gateway.image, methods=["POST"]),
+            Route(f"/v1{image_path}", gateway.image, methods=["POST"]),
             Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
             Route("/v1/balance", gateway.balance, methods=["GET"]),
         ],

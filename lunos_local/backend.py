@@ -56,28 +56,38 @@ class RuleBackend:
         complete: Callable[[Body], Answer],
         *,
         reshape: Callable[[Body], Body] | None = None,
+        says_cost: bool = True,
     ) -> None:
-        """Take the two functions, and what changes the form of whole answers."""
+        """Take the two functions, what changes the form of whole answers, what usage holds."""
         self._chat = chat
         self._complete = complete
         self._reshape = reshape or (lambda body: body)
+        self._says_cost = says_cost
 
     async def chat(self, body: Body) -> Body:
         """Answer a chat request."""
-        return self._reshape((await asyncio.to_thread(self._chat, body)).to_chat())
+        return self._whole((await asyncio.to_thread(self._chat, body)).to_chat())
 
     async def chat_chunks(self, body: Body) -> AsyncIterator[Body]:
         """Answer a chat request in chunks."""
         answer = await asyncio.to_thread(self._chat, body)
         for chunk in answer.chat_chunks(include_usage=include_usage(body)):
-            yield chunk
+            yield self._billed(chunk)
 
     async def complete(self, body: Body) -> Body:
         """Answer a completion request."""
-        return self._reshape((await asyncio.to_thread(self._complete, body)).to_completion())
+        return self._whole((await asyncio.to_thread(self._complete, body)).to_completion())
 
     async def completion_chunks(self, body: Body) -> AsyncIterator[Body]:
         """Answer a completion request in chunks."""
         answer = await asyncio.to_thread(self._complete, body)
         for chunk in answer.completion_chunks(include_usage=include_usage(body)):
-            yield chunk
+            yield self._billed(chunk)
+
+    def _whole(self, answer: Body) -> Body:
+        return self._reshape(self._billed(answer))
+
+    def _billed(self, body: Body) -> Body:
+        if not self._says_cost and body.get("usage"):
+            del body["usage"]["cost"]
+        return body

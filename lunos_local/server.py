@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from lunos_local.app import DEFAULT_KEY, Gateway, create_app
+from lunos_local.app import DEFAULT_KEY, IMAGE_PATHS, Gateway, create_app
 from lunos_local.errors import CutConnectionError
 
 HOST = "127.0.0.1"
@@ -89,6 +89,8 @@ class LocalGateway:
         real_models: serve the real models too, as far as their packages are installed.
         gguf: serve this model file too, as `local/<file stem>`.
         catalog_shape: list the models in this one of the four shapes of the wire (1 to 4).
+        image_path: "/images/generations", or "/image/generations" as on deployments that have that
+            one alone.
 
     Example:
         >>> from lunos_core import Lunos
@@ -107,6 +109,7 @@ class LocalGateway:
         real_models: bool = False,
         gguf: str | Path | None = None,
         catalog_shape: int | None = None,
+        image_path: str = IMAGE_PATHS[0],
     ) -> None:
         """Start nothing yet; `with` does."""
         self.api_key = api_key
@@ -115,6 +118,7 @@ class LocalGateway:
             "real_models": real_models,
             "gguf": gguf,
             "catalog_shape": catalog_shape,
+            "image_path": image_path,
         }
         self._gateway: Gateway | None = None
         self._server: uvicorn.Server | None = None

@@ -1,12 +1,11 @@
-"""`lunos/scripted-whisper`: listens to nothing, says what it was given, in every format."""
+"""`POST /v1/audio/transcriptions`: reads the form, and writes what was heard in every format."""
 
 from __future__ import annotations
 
-import io
 import math
-import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -17,8 +16,6 @@ from lunos_local.errors import WireError
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
-_BYTES_PER_SECOND = 16_000  # a guess for sound that is no WAV
-_WORDS_PER_SEGMENT = 4
 _FIELDS = ("model", "language", "prompt", "temperature", "response_format")
 
 
@@ -29,18 +26,49 @@ class Recording:
     model: str
     filename: str
     data: bytes
-    language: str
+    language: str | None
+    prompt: str | None
+    temperature: float | None
     format: str
     granularities: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Stretch:
+    """A word or a segment, with its times in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a recording says, whatever it is written as.
+
+    Attributes:
+        language: its code, such as "en".
+        seconds: how long the recording is.
+        segments: joined, their texts are the whole text.
+        words: the same, word by word.
+    """
+
+    language: str
+    seconds: float
+    segments: Sequence[Stretch]
+    words: Sequence[Stretch]
+
     @property
-    def seconds(self) -> float:
-        """How long it is: exact for WAV, else guessed from its size."""
-        try:
-            with wave.open(io.BytesIO(self.data), "rb") as sound:
-                return round(sound.getnframes() / sound.getframerate(), 3)
-        except (wave.Error, EOFError, ZeroDivisionError):
-            return round(len(self.data) / _BYTES_PER_SECOND, 3)
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(one.text for one in self.segments).strip()
+
+
+class Listener(Protocol):
+    """What writes down a recording."""
+
+    async def hear(self, recording: Recording) -> Heard:
+        """Listen to the whole of it."""
 
 
 async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:
@@ -82,6 +110,7 @@ def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: 
         raise fail("file", "must not be empty", "empty_file")
     wanted = fields.get("response_format") or "json"
     checks.one_of(FORMATS)(wanted, "response_format")
+    temperature: float | None = None
     if fields.get("temperature"):
         try:
             temperature = float(fields["temperature"])
@@ -96,65 +125,48 @@ def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: 
         model=fields["model"],
         filename=name,
         data=data,
-        language=fields.get("language") or "en",
+        language=fields.get("language") or None,
+        prompt=fields.get("prompt") or None,
+        temperature=temperature,
         format=wanted,
         granularities=tuple(granularities) or ("segment",),
     )
 
 
-class ScriptedWhisper:
-    """Says the file's name, size and length; the words are spread evenly over the time."""
-
-    def transcribe(self, recording: Recording) -> Response:
-        """Answer in the format that was asked for."""
-        seconds = recording.seconds
-        text = (
-            f"This is a scripted transcription of {recording.filename}, which holds "
-            f"{len(recording.data)} bytes and lasts {seconds:g} seconds."
-        )
-        words = _spread(text.split(), seconds)
-        segments = [
-            words[at : at + _WORDS_PER_SEGMENT] for at in range(0, len(words), _WORDS_PER_SEGMENT)
-        ]
-        if recording.format == "text":
-            return PlainTextResponse(text + "\n")
-        if recording.format in ("srt", "vtt"):
-            return PlainTextResponse(_subtitles(segments, recording.format))
-        usage = {"type": "duration", "seconds": math.ceil(seconds), "cost": 0.0}
-        body: dict[str, Any] = {"text": text, "model": recording.model, "usage": usage}
-        if recording.format == "verbose_json":
-            body |= {"task": "transcribe", "language": recording.language, "duration": seconds}
-            if "segment" in recording.granularities:
-                body["segments"] = [
-                    {"id": at, "seek": 0, **_joined(segment), "temperature": 0.0}
-                    for at, segment in enumerate(segments)
-                ]
-            if "word" in recording.granularities:
-                body["words"] = words
-        return JSONResponse(body)
+def to_response(recording: Recording, heard: Heard) -> Response:
+    """The answer in the format that was asked for."""
+    if recording.format == "text":
+        return PlainTextResponse(heard.text + "\n")
+    if recording.format in ("srt", "vtt"):
+        return PlainTextResponse(_subtitles(heard.segments, recording.format))
+    usage = {"type": "duration", "seconds": math.ceil(heard.seconds), "cost": 0.0}
+    body: dict[str, Any] = {"text": heard.text, "model": recording.model, "usage": usage}
+    if recording.format == "verbose_json":
+        body |= {
+            "task": "transcribe",
+            "language": heard.language,
+            "duration": heard.seconds,
+        }
+        if "segment" in recording.granularities:
+            body["segments"] = [
+                {"id": at, "seek": 0, "start": one.start, "end": one.end, "text": one.text}
+                for at, one in enumerate(heard.segments)
+            ]
+        if "word" in recording.granularities:
+            body["words"] = [
+                {"word": one.text.strip(), "start": one.start, "end": one.end}
+                for one in heard.words
+            ]
+    return JSONResponse(body)
 
 
-def _spread(words: list[str], seconds: float) -> list[dict[str, Any]]:
-    step = seconds / len(words)
-    return [
-        {"word": word, "start": round(at * step, 3), "end": round((at + 1) * step, 3)}
-        for at, word in enumerate(words)
-    ]
-
-
-def _joined(segment: list[dict[str, Any]]) -> dict[str, Any]:
-    text = " " + " ".join(word["word"] for word in segment)
-    return {"start": segment[0]["start"], "end": segment[-1]["end"], "text": text}
-
-
-def _subtitles(segments: list[list[dict[str, Any]]], kind: str) -> str:
+def _subtitles(segments: Sequence[Stretch], kind: str) -> str:
     point = "," if kind == "srt" else "."
     cues = []
     for number, segment in enumerate(segments, start=1):
-        cue = _joined(segment)
-        times = f"{_clock(cue['start'], point)} --> {_clock(cue['end'], point)}"
+        times = f"{_clock(segment.start, point)} --> {_clock(segment.end, point)}"
         head = f"{number}\n" if kind == "srt" else ""
-        cues.append(f"{head}{times}\n{cue['text'].strip()}\n\n")
+        cues.append(f"{head}{times}\n{segment.text.strip()}\n\n")
     return ("WEBVTT\n\n" if kind == "vtt" else "") + "".join(cues)
 
 

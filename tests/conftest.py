@@ -23,6 +23,13 @@ def gateway() -> Iterator[LocalGateway]:
         yield running
 
 
+@pytest.fixture
+def singular_gateway() -> Iterator[LocalGateway]:
+    """A deployment that has the singular image path alone."""
+    with LocalGateway(image_path="/image/generations") as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):

@@ -19,6 +19,7 @@ STAND_INS = {
     "openai/gpt-4o": "lunos/scripted",
     "openai/gpt-3.5-turbo-instruct": "lunos/scripted",
     "openai/text-embedding-3-small": "lunos/scripted-embedding",
+    "openai/whisper-1": "lunos/scripted-whisper",
 }
 
 

@@ -79,6 +79,8 @@ def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == {
         *FRAMEWORKS,
         "local",
+        "whisper",
+        "aiohttp",
         "cli",
         "dev",
         "docs",

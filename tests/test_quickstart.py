@@ -110,13 +110,26 @@ def test_it_answers_my_own_question_only() -> None:
     assert {app for app, _ in table_of(done.stdout)} == {"quickstart-embed", "quickstart-rag"}
 
 
+def test_a_model_with_a_price_has_its_cost_in_the_table_and_the_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "usage.png"
+    priced = ("--model", "lunos/scripted-priced", *SCRIPTED[2:])
+    done = run("What is an app id?", *priced, "--plot", str(picture))
+    assert done.returncode == 0, done.stderr
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("quickstart-rag")]
+    assert any(re.fullmatch(r"0\.00[0-9]*[1-9][0-9]*", cell) for cell in row.split()), row
+    assert done.stdout.endswith(f"drawn: {picture}\n")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_with_a_key_it_uses_that_service(gateway: Any) -> None:
     gateway.clear()
     done = run(*SCRIPTED, LUNOS_API_KEY=gateway.api_key, LUNOS_BASE_URL=gateway.base_url)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"Using {gateway.base_url} with LUNOS_API_KEY."
     assert "local gateway" not in done.stdout.splitlines()[0]
-    seen = {(request["app_id"], request["model"]) for request in gateway.requests()}
+    asked = [request for request in gateway.requests() if request["model"]]  # no catalog
+    seen = {(request["app_id"], request["model"]) for request in asked}
     assert seen == set(table_of(done.stdout))
 
 

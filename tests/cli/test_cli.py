@@ -51,7 +51,7 @@ def test_check_names_what_is_wrong(service: LocalGateway, monkeypatch: pytest.Mo
     monkeypatch.setenv("LUNOS_API_KEY", "wrong")
     done = run("check", "--model", "lunos/scripted")
     assert done.exit_code == 1
-    assert "FAILED  call of lunos/scripted" in done.output
+    assert f"call of lunos/scripted: {service.base_url} refuses the key" in done.output
     assert "status 401" in done.output
     monkeypatch.delenv("LUNOS_API_KEY")
     assert "FAILED  key: no Lunos API key" in run("check").output
@@ -62,8 +62,49 @@ def test_a_gateway_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("lunos_core._retry.FIRST_DELAY", 0.0, raising=False)
     done = run("models")
     assert done.exit_code == 1
-    assert done.output.startswith("Error: the connection failed")
+    assert done.output.startswith(
+        "Error: nothing answers at http://127.0.0.1:9/v1 (LUNOS_BASE_URL)"
+    )
     assert len(done.output.splitlines()) == 1
+    last = run("check").output.splitlines()[-1]
+    assert last == "skipped a call: no catalog to choose a model from; name one with --model"
+
+
+@pytest.mark.parametrize("command", ["models", "check"])
+def test_a_base_url_that_leads_elsewhere_is_one_line(
+    command: str, service: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNOS_BASE_URL", f"{service.base_url}/elsewhere")
+    done = run(command)
+    assert done.exit_code == 1
+    asked = f"is {service.base_url}/elsewhere/v1 (LUNOS_BASE_URL) a Lunos gateway?"
+    (line,) = [line for line in done.output.splitlines() if "gateway?" in line]
+    assert asked in line
+    monkeypatch.setenv("LUNOS_BASE_URL", "localhost:8484")
+    done = run(command)
+    assert done.output.startswith("Error: base_url must look like")
+    assert len(done.output.splitlines()) == 1
+
+
+def test_with_a_key_the_table_has_what_the_public_list_leaves_out(
+    service: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "131,072" in run("models").output
+    found = json.loads(run("models", "--min-context", "100000", "--json").stdout)
+    assert {model["context_window"] for model in found} == {131072}
+    monkeypatch.setenv("LUNOS_API_KEY", "wrong")
+    done = run("models")
+    assert done.exit_code == 1
+    assert "refuses the key (LUNOS_API_KEY)" in done.output
+    assert len(done.output.splitlines()) == 1
+    monkeypatch.delenv("LUNOS_API_KEY")
+    assert "lunos/scripted" in run("models").output
+    assert "says little without a key" in run("models", "--min-context", "9").output
+
+
+def test_a_price_that_is_no_number_is_one_line(service: LocalGateway) -> None:
+    done = run("models", "--max-input-price", "nan")
+    assert (done.exit_code, len(done.output.splitlines())) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
@@ -91,7 +132,10 @@ def test_usage_draws_into_a_file(tmp_path: Path) -> None:
 
 def test_usage_refuses_another_file_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
-    for name in ("other.json", "missing.json"):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "other.csv").write_text("a,b\n")
+    for name in ("other.json", "missing.json", "picture.png", "empty.csv", "other.csv"):
         done = run("usage", str(tmp_path / name))
         assert done.exit_code == 1
         assert len(done.output.splitlines()) == 1

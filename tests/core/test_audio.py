@@ -206,6 +206,8 @@ async def test_plain_answers_are_read_as_what_they_are(
     request = transcription_request(WAV, model="m", response_format=wanted)
     answer = await both(both.client(Wire(plain(body))).send(request))
     assert (answer.text, answer.format) == (text, kind)
+    timed = [Segment("Hello there.", 0.0, 1.5)] if "-->" in body else []
+    assert answer.segments == timed
 
 
 @pytest.mark.parametrize("wanted", ["text", "srt", "vtt"])
@@ -328,4 +330,4 @@ async def test_the_local_gateway_answers_in_every_format(
     )
     assert answer.format == wanted
     assert "talk.wav" in answer.text
-    assert bool(answer.segments) == (wanted == "verbose_json")
+    assert bool(answer.segments) == (wanted in ("srt", "verbose_json", "vtt"))

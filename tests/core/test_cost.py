@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lunos_core import (
     AsyncLunos,
@@ -16,13 +19,17 @@ from lunos_core import (
     chat_stream_request,
     embedding_request,
 )
-from lunos_core.models import read_entries
+from lunos_core._per_model import PerModel
+from lunos_core._pricing import cost_of
+from lunos_core.models import price_of, read_entries
 from lunos_core.usage import parse_usage
 
 from .wires import HELLO, Wire, delta, reply, stream
 
 if TYPE_CHECKING:
     from conftest import Both
+
+    from lunos_local import LocalGateway
 
 PRICES = {"input": 2, "output": 10}
 MODELS = [
@@ -107,9 +114,58 @@ async def test_the_friendly_face_prices_once_its_catalog_is_known(both: Both) ->
     assert len(wire.requests) == 3  # no request of its own
 
 
+async def test_a_local_model_with_a_price_is_priced_by_the_catalog_whole_and_streamed(
+    both: Both, gateway: LocalGateway
+) -> None:
+    kind = AsyncLunos if both.is_async else Lunos
+    lunos = both.closing(kind(gateway.api_key, base_url=gateway.base_url))
+    model = await both(lunos.models.get("scripted-priced"))
+    asked: dict[str, Any] = {"model": model.id, "messages": HELLO}
+    with UsageLedger() as ledger:
+        answer = await both(lunos.chat.completions.create(**asked))
+        opened = await both(lunos.chat.completions.create(**asked, stream=True))
+        chunks = [chunk async for chunk in both.each(opened)]
+    used = answer.usage
+    cost = float(used.input_tokens * model.input_price + used.output_tokens * model.output_price)
+    assert cost > 0
+    assert (used.cost, used.cost_source) == (cost, "catalog")
+    assert chunks[-1].usage.cost == cost
+    assert ledger.cost == pytest.approx(2 * cost)
+
+
 def test_a_sum_says_where_it_is_from_only_if_all_is_from_there() -> None:
     said, reckoned = parse_usage({"cost": 1}), Usage(cost=2.0, cost_source="catalog")
     assert said is not None
     assert (said + said).cost_source == "gateway"
     assert (said + Usage(input_tokens=1)).cost_source == "gateway"
     assert ((said + reckoned).cost, (said + reckoned).cost_source) == (3.0, None)
+
+
+_TOKENS = st.integers(0, 10**9)
+_PRICES = st.none() | st.decimals(0, 1, places=12)
+
+
+@given(_TOKENS, _TOKENS, _PRICES, _PRICES)
+def test_the_quick_cost_of_a_call_is_the_exact_one_to_the_last_bit_of_a_float(
+    sent: int, got: int, input_price: Decimal | None, output_price: Decimal | None
+) -> None:
+    usage = Usage(input_tokens=sent, output_tokens=got)
+    model = ModelInfo("m", input_price=input_price, output_price=output_price)
+    exact = price_of(usage, model)
+    assert cost_of(usage, model) == (None if exact is None else float(exact))
+
+
+def test_what_is_remembered_of_a_model_is_its_own() -> None:
+    asked: list[str] = []
+
+    def work_out(model: ModelInfo) -> str:
+        asked.append(model.id)
+        return f"of {model.id}"
+
+    remembering = PerModel(work_out)
+    models = [ModelInfo(str(at)) for at in range(1500)]
+    twins = [ModelInfo("twin", enabled=True), ModelInfo("twin", enabled=True)]
+    for model in (*models, *twins, *twins):
+        assert remembering(model) == f"of {model.id}"
+    assert asked.count("twin") == 2
+    assert len(remembering._kept) <= 1000

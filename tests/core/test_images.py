@@ -268,3 +268,16 @@ async def test_the_local_gateway_draws(
         assert {image.mime_type for image in answer.images} == {"image/png"}
     else:
         assert all(image.url.startswith("http://127.0.0.1") for image in answer.images)
+
+
+async def test_a_local_deployment_with_the_singular_path_draws_and_is_remembered(
+    both: Both, singular_gateway: LocalGateway
+) -> None:
+    kind = AsyncLunos if both.is_async else Lunos
+    gateway = singular_gateway
+    lunos = both.closing(kind(gateway.api_key, base_url=gateway.base_url))
+    for _ in range(2):
+        asked = {"model": "lunos/scripted-image", "response_format": "b64_json"}
+        answer = await both(lunos.images.generate(prompt="a cat", **asked))
+        assert answer.images[0].mime_type == "image/png"
+    assert [one["path"] for one in gateway.requests()] == [PLURAL, SINGULAR, SINGULAR]

@@ -15,10 +15,14 @@ import pytest
 
 from lunos_core import (
     AsyncClient,
+    AsyncLunos,
+    CallRecord,
     Client,
     Config,
+    Lunos,
     LunosBudgetError,
     LunosServerError,
+    Usage,
     UsageLedger,
     chat_request,
     chat_stream_request,
@@ -84,6 +88,23 @@ async def test_a_ledger_attached_twice_counts_once(both: Both) -> None:
         ledger.stop()
     await both(client.send(ASK))  # attached still
     assert [row["calls"] for row in ledger.rows()] == [2]
+
+
+async def test_a_ledger_can_hang_on_one_client_of_the_friendly_face(both: Both) -> None:
+    ledger = UsageLedger(budget=0.25)
+    kind = AsyncLunos if both.is_async else Lunos
+    answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"cost": 0.25}}
+    settings = {
+        "base_url": "http://lunos.test",
+        "http_client": both.http_client(Wire(reply(answer))),
+    }
+    counted = kind("k", observers=[ledger.record], **settings)
+    other = kind("k", **settings)
+    for lunos in (counted, other, other):
+        await both(lunos.chat.completions.create(model="m", messages=HELLO))
+    assert (ledger.rows()[0]["calls"], ledger.cost) == (1, 0.25)
+    with pytest.raises(LunosBudgetError):
+        await both(counted.chat.completions.create(model="m", messages=HELLO))
 
 
 def test_a_started_ledger_counts_in_bare_threads_until_it_is_stopped() -> None:
@@ -174,6 +195,27 @@ async def test_a_spent_budget_refuses_the_next_call_before_anything_is_sent(both
         assert [row["calls"] for row in ledger.rows()] == [2]  # what was not sent is no call
         ledger.budget = Decimal(1)
         await both.chunks(client, ASK_STREAM)
+
+
+@pytest.mark.parametrize(
+    ("costs", "sum_"),
+    [
+        ([0.1] * 3, 0.3),
+        ([0.1] * 10, 1.0),
+        ([0.000123456789] * 12_345, 1.524074060205),
+        ([0.0], 0.0),
+    ],
+)
+def test_costs_add_up_as_amounts_of_money_do(costs: list[float], sum_: float) -> None:
+    ledger = UsageLedger(budget=str(sum_) if sum_ else None)
+    for cost in costs:
+        if sum_:
+            ledger.check_budget(model="m")  # not yet spent
+        ledger.record(CallRecord("a", "m", "/c", 1, 0.0, None, Usage(cost=cost), None))
+    assert (ledger.cost, ledger.rows()[0]["cost"]) == (sum_, sum_)
+    if sum_:
+        with pytest.raises(LunosBudgetError):
+            ledger.check_budget(model="m")
 
 
 def test_a_budget_must_be_an_amount() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.document_loaders import Blob
 from langchain_core.runnables import RunnableLambda
-from lc_wire import KEY, Wire, clients, reply
+from lc_wire import KEY, Wire, clients, raw, reply
 
 from langchain_lunos import LunosAudioTranscriber, LunosImageGeneration, LunosNotFoundError
 from lunos_core import UsageLedger
@@ -94,6 +94,24 @@ async def test_the_other_path_is_asked_on_404_and_remembered(is_async: bool) -> 
 
 
 @pytest.mark.parametrize("is_async", [False, True])
+async def test_a_deployment_with_the_other_path_draws_and_is_remembered(
+    is_async: bool, singular_gateway: LocalGateway
+) -> None:
+    draw = LunosImageGeneration(
+        model="lunos/scripted-image",
+        image_format="b64_json",
+        api_key=singular_gateway.api_key,
+        base_url=singular_gateway.base_url,
+    )
+    for _ in range(2):
+        message = await call(draw, is_async)
+        assert base64.b64decode(message.artifact[0]["base64"]).startswith(b"\x89PNG")
+    assert [request["path"] for request in singular_gateway.requests()] == [
+        "/v1/images/generations", "/v1/image/generations", "/v1/image/generations"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_async", [False, True])
 async def test_the_tool_draws_for_the_app_id_of_the_config(is_async: bool) -> None:
     wire = Wire(reply({"data": [{"b64_json": ENCODED}]}))
     draw = tool(wire, app_id="made")
@@ -115,6 +133,10 @@ async def test_the_local_gateway_draws(is_async: bool, gateway: LocalGateway) ->
     assert draw.args.keys() == {"prompt"}
 
 
+SUBTITLES = {
+    "srt": "1\n00:00:00,000 --> 00:00:01,000\nHello\n\n2\n00:00:01,000 --> 00:00:02,500\nthere.\n",
+    "vtt": "WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n\n00:01.000 --> 00:02.500\nthere.\n",
+}
 VERBOSE = {
     "text": "Hello there.",
     "language": "en",
@@ -147,6 +169,27 @@ def test_by_segment_there_is_one_document_each_and_the_cost_once() -> None:
     assert (second.page_content, second.metadata["end"]) == ("there.", None)
     assert "cost" in first.metadata
     assert "cost" not in second.metadata
+
+
+@pytest.mark.parametrize("kind", SUBTITLES)
+def test_subtitles_are_segments_with_their_times_like_json_s(kind: str) -> None:
+    said = SUBTITLES[kind]
+    blob = Blob.from_data(speech(), path="memo.wav")
+    (whole,) = parser(
+        Wire(raw(said.encode(), content_type="text/plain")), response_format=kind
+    ).parse(blob)
+    assert whole.page_content == said
+    assert whole.metadata["segments"] == [
+        {"text": "Hello", "start": 0.0, "end": 1.0},
+        {"text": "there.", "start": 1.0, "end": 2.5},
+    ]
+    wire = Wire(raw(said.encode(), content_type="text/plain"))
+    several = parser(wire, response_format=kind, by_segment=True).parse(blob)
+    assert f"\r\n\r\n{kind}\r\n".encode() in wire.sent.content
+    assert [
+        (one.page_content, one.metadata["start"], one.metadata["end"], one.metadata["format"])
+        for one in several
+    ] == [("Hello", 0.0, 1.0, kind), ("there.", 1.0, 2.5, kind)]
 
 
 def test_a_deployment_without_the_route_says_so() -> None:

@@ -8,6 +8,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from li_wire import Way, Wire, reply
 from llama_index.core import SimpleDirectoryReader
@@ -19,6 +20,10 @@ from lunos_local import LocalGateway
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 8
 ENCODED = base64.b64encode(PNG).decode()
+SUBTITLES = {
+    "srt": "1\n00:00:00,000 --> 00:00:01,000\nHello\n\n2\n00:00:01,000 --> 00:00:02,500\nthere.\n",
+    "vtt": "WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n\n00:01.000 --> 00:02.500\nthere.\n",
+}
 VERBOSE = {
     "text": "Hello there.",
     "language": "en",
@@ -79,6 +84,24 @@ async def test_the_local_gateway_draws(way: Way, gateway: LocalGateway) -> None:
     await spec.aclose() if way.is_async else spec.close()
 
 
+async def test_a_deployment_with_the_other_path_draws_and_is_remembered(
+    way: Way, singular_gateway: LocalGateway
+) -> None:
+    spec = LunosImageToolSpec(
+        "lunos/scripted-image",
+        params={"response_format": "b64_json"},
+        api_key=singular_gateway.api_key,
+        api_base=singular_gateway.base_url,
+    )
+    for _ in range(2):
+        output = await draw(way, spec)
+        assert output.raw_output.resolve_image().read().startswith(b"\x89PNG")
+    await spec.aclose() if way.is_async else spec.close()
+    assert [request["path"] for request in singular_gateway.requests()] == [
+        "/v1/images/generations", "/v1/image/generations", "/v1/image/generations"
+    ]  # fmt: skip
+
+
 async def read(way: Way, reader: LunosAudioReader, *args: Any, **more: Any) -> Any:
     return await way(reader, "load_data", *args, **more)
 
@@ -98,6 +121,28 @@ async def test_a_recording_is_a_document(way: Way, tmp_path: Path) -> None:
         "m", by_segment=True, **way._connection(Wire(reply(VERBOSE)))
     ), path)  # fmt: skip
     assert (first.text, first.metadata["start"], second.text) == ("Hello", 0.0, "there.")
+
+
+@pytest.mark.parametrize("kind", SUBTITLES)
+async def test_subtitles_are_segments_with_their_times_like_json_s(
+    way: Way, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "memo.wav"
+    path.write_bytes(speech())
+    wire = Wire(lambda: httpx.Response(200, text=SUBTITLES[kind]))
+    settings = {"response_format": kind, **way._connection(wire)}
+    (whole,) = await read(way, LunosAudioReader("m", **settings), path)
+    assert whole.text == SUBTITLES[kind]
+    assert whole.metadata["segments"] == [
+        {"text": "Hello", "start": 0.0, "end": 1.0},
+        {"text": "there.", "start": 1.0, "end": 2.5},
+    ]
+    several = await read(way, LunosAudioReader("m", by_segment=True, **settings), path)
+    assert f"\r\n\r\n{kind}\r\n".encode() in wire.requests[-1].content
+    assert [
+        (one.text, one.metadata["start"], one.metadata["end"], one.metadata["format"])
+        for one in several
+    ] == [("Hello", 0.0, 1.0, kind), ("there.", 1.0, 2.5, kind)]
 
 
 async def test_any_file_system_will_do(way: Way) -> None:

@@ -90,6 +90,18 @@ def test_a_url_leads_to_the_picture_without_a_key(wire: Wire) -> None:
     assert httpx.get(f"{wire.root}/files/none.png").status_code == 404
 
 
+def test_a_gateway_can_have_the_singular_path_in_place_of_the_plural(
+    singular_gateway: LocalGateway,
+) -> None:
+    wire = Wire(singular_gateway)
+    body = {"model": "lunos/scripted-image", "prompt": "a red cat"}
+    assert draw(wire).status_code == 404
+    assert wire.http.post("/image/generations", json=body).status_code == 200
+    wire.http.close()
+    with pytest.raises(ValueError, match="image_path"), LocalGateway(image_path="/pictures"):
+        pass
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

@@ -305,6 +305,21 @@ def test_the_envelope_holds_the_choices_under_data(wire: Wire) -> None:
     assert "choices" not in text
 
 
+def test_a_model_with_a_price_leaves_its_cost_to_the_catalog(wire: Wire) -> None:
+    model = "lunos/scripted-priced"
+    usages = [
+        answer.json()["usage"] for answer in (wire.chat(model=model), wire.complete(model=model))
+    ]
+    asked = {"model": model, "stream_options": {"include_usage": True}}
+    usages.append(wire.chunks(**asked)[-1]["usage"])
+    assert all(usage["prompt_tokens"] and "cost" not in usage for usage in usages)
+    listed = {one["id"]: one for one in wire.http.get("/models").json()["data"]}
+    prices = listed[model]["pricePerMillionTokens"]
+    assert (prices["input"], prices["output"], listed[model]["freeConfig"]) == (
+        2.5, 10.0, {"isFree": False}
+    )  # fmt: skip
+
+
 def test_embeddings_are_unit_vectors_near_when_texts_share_words(wire: Wire) -> None:
     texts = ["the cat sat", "a cat sat down", "quarterly tax report"]
     data = wire.embed(texts).json()["data"]

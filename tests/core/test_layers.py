@@ -64,6 +64,7 @@ def test_few_modules_know_httpx_and_no_other_library_is_needed() -> None:
         **{name: {"httpx"} for name in KNOW_HTTPX},
         "_httpx_aiohttp": {"httpx", "aiohttp", "httpx_aiohttp"},
         "_json": {"orjson"},
+        "embedding_arrays": {"numpy"},
     }
 
 

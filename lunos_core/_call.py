@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from lunos_core._logs import log as _log
-from lunos_core._logs import log_body
+from lunos_core._logs import log_body, reason_of
 from lunos_core._patience import Patience
 from lunos_core._pricing import Prices, price_answer
 from lunos_core._retry import is_retried_status, retry_delay
@@ -193,7 +193,7 @@ class Call(Generic[Q]):
         if absent is not None and no_route:
             elsewhere = self.request.elsewhere if isinstance(self.request, Request) else None
             if elsewhere is not None:
-                _log.info("no route %s, asking the other: %s", self.request.path, error)
+                _log.info("no route %s, asking the other: %s", self.request.path, reason_of(error))
                 self.request = elsewhere()  # type: ignore[assignment]  # same kind of request
                 return 0.0
             error, retry = _no_such_route(error, absent), False
@@ -203,7 +203,9 @@ class Call(Generic[Q]):
             )
             if self.patience.allows(delay):
                 self._retries_left -= 1
-                _log.info("attempt %d failed, next in %.2f s: %s", self._failed, delay, error)
+                _log.info(
+                    "attempt %d failed, next in %.2f s: %s", self._failed, delay, reason_of(error)
+                )
                 return delay
             error.add_note(
                 f"total_timeout={self._config.total_timeout:g} leaves no time for the next attempt"
@@ -211,7 +213,9 @@ class Call(Generic[Q]):
         may_help = not self.delivered and not no_route and _is_of_the_model(error)
         may_help = may_help and self.patience.allows(0)
         if self.request.fallback is not None and may_help:
-            _log.info("model %s failed, asking its fallback: %s", self.request.model, error)
+            _log.info(
+                "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
+            )
             self._primary_error = error
             self._retries_left = 0  # once more, not once more with all its retries
             self.request = self.request.fallback()  # type: ignore[assignment]  # same kind of request

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit, urlunsplit
 
+from lunos_core._plain_http import warn_of_plain_http
 from lunos_core._secret import Secret
 from lunos_core.errors import LunosConfigError
 
@@ -58,6 +59,9 @@ class Config:
         LunosConfigError: a base URL, key or number that cannot work.
         ValueError: an app id or header that cannot travel in an HTTP header.
 
+    Warns:
+        LunosPlainHTTPWarning: `http://` to another machine, once for each origin and process.
+
     Example:
         >>> Config(api_key="sk-1", base_url="https://api.lunos.tech/").base_url
         'https://api.lunos.tech/v1'
@@ -95,6 +99,8 @@ class Config:
         most = self.max_response_bytes
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise LunosConfigError(f"max_response_bytes must be a positive int, not {most!r}")
+        if self.api_key is not None:  # the public catalog alone is asked without
+            warn_of_plain_http(self.base_url)
 
     @classmethod
     def from_env(cls, **settings: Any) -> Config:

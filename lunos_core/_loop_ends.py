@@ -8,6 +8,25 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from lunos_core.errors import LunosConfigError
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that this code runs in.
+
+    Raises:
+        LunosConfigError: none of asyncio's, such as trio's. Connections, waits and both frameworks
+            are asyncio's here.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise LunosConfigError(
+            "no asyncio event loop runs here: the async methods work in asyncio's loops only, not "
+            "in trio's; there, call the sync ones in a thread (trio.to_thread.run_sync)"
+        ) from None
+
+
 _GRACE = 0.1  # a loop that ends within it closes by itself; two closings at once would meet
 
 

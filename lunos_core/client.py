@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from lunos_core._call import ErrorMap, SendCall, StreamCall, is_streamed
-from lunos_core._loop_ends import Closer
+from lunos_core._loop_ends import Closer, running_loop
 from lunos_core._patience import Patience, hold_reads, let_go
 from lunos_core._pricing import Prices
 from lunos_core.config import Config, Timeout
@@ -321,12 +321,12 @@ class AsyncClient:
             raise _unusable(http, failure) from None
 
     def _http(self) -> httpx.AsyncClient:
+        loop = running_loop()
         if self._given is not None:
             return self._given
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._own = weakref.WeakKeyDictionary()
-        loop = asyncio.get_running_loop()
         own = self._own.get(loop)
         if own is None:
             with _making:

@@ -33,6 +33,7 @@ from lunos_core.errors import (
     LunosStreamInterruptedError,
     LunosTimeoutError,
     error_from_response,
+    scrub,
 )
 from lunos_core.ledger import CallRecord, Observer, ask_before, gathered
 from lunos_core.request import (
@@ -185,7 +186,8 @@ class Call(Generic[Q]):
         error.status = error.status or status
         error.model = self.request.model
         error.app_id = self._app_id
-        error.request_id = error.request_id or headers.get("x-request-id")
+        if error.request_id is None and "x-request-id" in headers:
+            error.request_id = scrub(headers["x-request-id"], self._key)
         if isinstance(error, LunosAPIError):
             retry = error.status is not None and is_retried_status(error.status)
         absent = self.request.absent

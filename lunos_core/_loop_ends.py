@@ -50,9 +50,12 @@ class Closer:
         self._closing: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         for ended in [other for other in list(_open) if other.is_closed()]:
-            _open.pop(ended, None)  # closed without its generators: nothing can be awaited there
+            # closed without its generators: nothing can be awaited there
+            for closer in _open.pop(ended, ()):
+                closer.let_go()
         _open.setdefault(loop, set()).add(self)
-        weakref.finalize(owner, _owner_is_gone, self, loop, os.getpid()).atexit = False
+        self._finalizer = weakref.finalize(owner, _owner_is_gone, self, loop, os.getpid())
+        self._finalizer.atexit = False
 
     async def close(self) -> None:
         """Close now."""
@@ -66,6 +69,10 @@ class Closer:
             await self._close()
             _forget(self, asyncio.get_running_loop())
 
+    def let_go(self) -> None:
+        """Leave nothing behind: an owner outlives many loops, and would keep a client of each."""
+        self._finalizer.detach()
+
     def begin_closing(self) -> None:
         """Close in a task of the running loop."""
         self._closing = asyncio.ensure_future(self.close())
@@ -78,6 +85,7 @@ _of_the_parent: list[object] = []
 
 
 def _forget(closer: Closer, loop: asyncio.AbstractEventLoop) -> None:
+    closer.let_go()
     closers = _open.get(loop, set())
     closers.discard(closer)
     if not closers:

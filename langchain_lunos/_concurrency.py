@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
+from lunos_core._loop_ends import running_loop
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -35,6 +37,7 @@ async def map_in_tasks(
 
     The others are cancelled: they would be paid for and thrown away.
     """
+    running_loop()  # a clear word where it is not asyncio's
     bound = asyncio.Semaphore(limit)
 
     failed = False

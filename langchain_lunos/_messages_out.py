@@ -20,6 +20,7 @@ from langchain_core.messages.tool import (
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.json import parse_partial_json
 
+from langchain_lunos._logs import log as _log
 from lunos_core.answers import Choice, Chunk, Completion, Delta, Message, ToolCallDelta
 from lunos_core.answers import ToolCall as CoreCall
 from lunos_core.usage import Usage
@@ -192,6 +193,10 @@ def to_tool_calls(
         arguments = _arguments(call, finish_reason)
         if arguments is None:
             error = "the arguments are no JSON object: cut off, or written wrongly by the model"
+            _log.warning(
+                "the model's arguments for %s are no JSON; the call is in invalid_tool_calls",
+                call.name,
+            )
             invalid.append(
                 invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=error)
             )

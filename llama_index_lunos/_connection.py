@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import pickle
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -19,6 +18,7 @@ from llama_index.core.bridge.pydantic import (
 from llama_index.core.schema import BaseComponent
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
+from llama_index_lunos._logs import log as _log
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core._secret import Secret
 from lunos_core.config import (
@@ -32,8 +32,6 @@ from lunos_core.errors import LunosConfigError
 
 if TYPE_CHECKING:
     from lunos_core.client import AsyncClient, Client
-
-_log = logging.getLogger("llama_index_lunos")
 
 
 def resolve_app_id(given: str | None) -> str | None:

@@ -20,6 +20,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
+from llama_index_lunos._logs import log as _log
 from lunos_core.answers import Choice, Chunk, Completion, Message, ToolCall
 from lunos_core.usage import Usage
 
@@ -67,7 +68,7 @@ def to_message(
         blocks.append(_thinking(message, usage, spelling))
     text = message.content or message.refusal or _transcript(message)
     calls: list[ContentBlock] = [_tool_call_block(call) for call in message.tool_calls]
-    images: list[ContentBlock] = [to_image(url) for url in message.images]
+    images: list[ContentBlock] = [*to_images(message.images)]
     if text or not (calls or images or message.audio):
         blocks.append(TextBlock(text=text))
     blocks += [block for one in message.annotations for block in _citation(one)]
@@ -124,7 +125,7 @@ class ChatAccumulator:
             call.name = call.name or piece.name or ""
             call.arguments += piece.arguments
         if delta.images:
-            self._others += [to_image(url) for url in delta.images]
+            self._others += to_images(delta.images)
         return ChatResponse(
             message=self._message(),
             delta=delta.content,
@@ -183,8 +184,22 @@ def to_logprobs(value: Any) -> list[list[LogProb]] | None:
     ]
 
 
+def to_images(urls: Sequence[str]) -> list[ImageBlock]:
+    """Generated images: the bytes where the answer holds them, else the address.
+
+    What is no address at all can be no block, and must not lose the rest: `raw` still has it.
+    """
+    found = []
+    for url in urls:
+        try:
+            found.append(to_image(url))
+        except ValueError:  # pydantic's, and half a surrogate pair
+            _log.warning("a picture in the answer has no address that can be read: left out")
+    return found
+
+
 def to_image(url: str) -> ImageBlock:
-    """A generated image: its bytes where the answer holds them, else its address."""
+    """A generated image; `ValueError` where its address is none."""
     head, comma, data = url.partition(",")
     if url.startswith("data:") and comma and head.endswith(";base64"):
         mimetype = head.removeprefix("data:").split(";")[0]

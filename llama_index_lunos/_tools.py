@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ from llama_index.core.base.llms.types import ChatResponse, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
 from pydantic_core import from_json
 
+from llama_index_lunos._logs import log as _log
 from llama_index_lunos._messages import sent_tool_call
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool, ToolOutput
-
-_log = logging.getLogger("llama_index_lunos")
 
 _CHOICES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
@@ -111,7 +109,7 @@ def _arguments(name: str, arguments: dict[str, Any] | str, *, finished: bool) ->
             value = from_json(arguments or "{}", allow_partial="trailing-strings")
     except ValueError:
         if finished:
-            _log.warning("the model's arguments for %s are no JSON: %.200r", name, arguments)
+            _log.warning("the model's arguments for %s are no JSON; the call has none", name)
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -11,6 +11,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from llama_index_lunos._connection import Connection, resolve_app_id
+from lunos_core._loop_ends import running_loop
 from lunos_core.embedding_arrays import EmbeddingArray, embedding_array_request, join_arrays
 from lunos_core.embeddings import Embeddings, check_encoding, embedding_request
 from lunos_core.params import EMBEDDING, check_params
@@ -207,7 +208,7 @@ class _Gates:
         ] = weakref.WeakKeyDictionary()
 
     def of_this_loop(self, width: int) -> asyncio.Semaphore:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         known = self._by_loop.get(loop)
         if known is None or known[0] != width:
             known = self._by_loop[loop] = (width, asyncio.Semaphore(width))

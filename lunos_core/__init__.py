@@ -17,6 +17,7 @@ from lunos_core.app import current_app_id as current_app_id
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from lunos_core._plain_http import LunosPlainHTTPWarning as LunosPlainHTTPWarning
     from lunos_core._secret import Secret as Secret
     from lunos_core.answers import Chunk as Chunk
     from lunos_core.answers import Completion as Completion
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from lunos_core.usage import Usage as Usage
 
 _HOMES = {
+    "_plain_http": ("LunosPlainHTTPWarning",),
     "_secret": ("Secret",),
     "answers": ("Chunk", "Completion", "Message", "ToolCall"),
     "app": ("app", "current_app_id"),

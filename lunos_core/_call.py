@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from lunos_core._error_map import ErrorMap
 from lunos_core._logs import log as _log
-from lunos_core._logs import log_body
+from lunos_core._logs import log_body, reason_of
 from lunos_core._patience import Patience
 from lunos_core._pricing import Prices, price_answer
 from lunos_core._retry import is_retried_status, retry_delay
@@ -32,6 +32,7 @@ from lunos_core.errors import (
     LunosStreamInterruptedError,
     LunosTimeoutError,
     error_from_response,
+    scrub,
 )
 from lunos_core.ledger import CallRecord, Observer, ask_before, gathered
 from lunos_core.request import (
@@ -163,7 +164,8 @@ class Call(Generic[Q]):
         error.status = error.status or status
         error.model = self.request.model
         error.app_id = self._app_id
-        error.request_id = error.request_id or headers.get("x-request-id")
+        if error.request_id is None and "x-request-id" in headers:
+            error.request_id = scrub(headers["x-request-id"], self._key)
         if isinstance(error, LunosAPIError):
             retry = error.status is not None and is_retried_status(error.status)
         absent = self.request.absent
@@ -171,7 +173,7 @@ class Call(Generic[Q]):
         if absent is not None and no_route:
             elsewhere = self.request.elsewhere if isinstance(self.request, Request) else None
             if elsewhere is not None:
-                _log.info("no route %s, asking the other: %s", self.request.path, error)
+                _log.info("no route %s, asking the other: %s", self.request.path, reason_of(error))
                 self.request = elsewhere()  # type: ignore[assignment]  # same kind of request
                 return 0.0
             error, retry = _no_such_route(error, absent), False
@@ -181,7 +183,9 @@ class Call(Generic[Q]):
             )
             if self.patience.allows(delay):
                 self._retries_left -= 1
-                _log.info("attempt %d failed, next in %.2f s: %s", self._failed, delay, error)
+                _log.info(
+                    "attempt %d failed, next in %.2f s: %s", self._failed, delay, reason_of(error)
+                )
                 return delay
             error.add_note(
                 f"total_timeout={self._config.total_timeout:g} leaves no time for the next attempt"
@@ -189,7 +193,9 @@ class Call(Generic[Q]):
         may_help = not self.delivered and not no_route and _is_of_the_model(error)
         may_help = may_help and self.patience.allows(0)
         if self.request.fallback is not None and may_help:
-            _log.info("model %s failed, asking its fallback: %s", self.request.model, error)
+            _log.info(
+                "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
+            )
             self._primary_error = error
             self._retries_left = 0  # once more, not once more with all its retries
             self.request = self.request.fallback()  # type: ignore[assignment]  # same kind of request

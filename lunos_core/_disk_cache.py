@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import sys
 import tempfile
@@ -18,10 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lunos_core import _json
+from lunos_core._logs import log as _log
 
 _VERSION = 1
-
-_log = logging.getLogger("lunos_core")
 
 
 def cache_folder(

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 import httpx
 
-from lunos_core._loop_ends import Closer
+from lunos_core._loop_ends import Closer, running_loop
 from lunos_core._shards import IDLE, WIDTH, Shards
 
 H_co = TypeVar("H_co", httpx.Client, httpx.AsyncClient, covariant=True)
@@ -95,7 +95,7 @@ class AsyncClients:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._loops = weakref.WeakKeyDictionary()
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         own = self._loops.get(loop)
         if own is None:
             with _making:

@@ -5,10 +5,29 @@ from __future__ import annotations
 import logging
 import os
 
-from lunos_core.errors import scrub
+from lunos_core.errors import LunosAPIError, LunosError, scrub
 
-log = logging.getLogger("lunos_core")
-log.addHandler(logging.NullHandler())  # without it Python prints warnings to stderr by itself
+
+def quiet_logger(package: str) -> logging.Logger:
+    """The one logger of a package; nothing comes out until the application wants it."""
+    logger = logging.getLogger(package)
+    if not logger.handlers:
+        # without one Python prints warnings to stderr by itself
+        logger.addHandler(logging.NullHandler())
+    return logger
+
+
+log = quiet_logger("lunos_core")
+
+
+def reason_of(error: LunosError) -> str:
+    """Why a call failed, for a log line: the server's own words may quote a body, so without."""
+    kind = type(error).__name__
+    if error.response is None and not isinstance(error, LunosAPIError):
+        return f"{kind}: {error.message}"
+    facts = {"status": error.status, "code": error.code, "request id": error.request_id}
+    said = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    return f"{kind} ({said})" if said else kind
 
 
 def log_body(what: str, body: bytes, secret: str | None) -> None:

@@ -8,6 +8,25 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from lunos_core.errors import LunosConfigError
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The event loop that this code runs in.
+
+    Raises:
+        LunosConfigError: none of asyncio's, such as trio's. Connections, waits and both frameworks
+            are asyncio's here.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise LunosConfigError(
+            "no asyncio event loop runs here: the async methods work in asyncio's loops only, not "
+            "in trio's; there, call the sync ones in a thread (trio.to_thread.run_sync)"
+        ) from None
+
+
 _GRACE = 0.1  # a loop that ends within it closes by itself; two closings at once would meet
 
 
@@ -31,9 +50,12 @@ class Closer:
         self._closing: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         for ended in [other for other in list(_open) if other.is_closed()]:
-            _open.pop(ended, None)  # closed without its generators: nothing can be awaited there
+            # closed without its generators: nothing can be awaited there
+            for closer in _open.pop(ended, ()):
+                closer.let_go()
         _open.setdefault(loop, set()).add(self)
-        weakref.finalize(owner, _owner_is_gone, self, loop, os.getpid()).atexit = False
+        self._finalizer = weakref.finalize(owner, _owner_is_gone, self, loop, os.getpid())
+        self._finalizer.atexit = False
 
     async def close(self) -> None:
         """Close now."""
@@ -47,6 +69,10 @@ class Closer:
             await self._close()
             _forget(self, asyncio.get_running_loop())
 
+    def let_go(self) -> None:
+        """Leave nothing behind: an owner outlives many loops, and would keep a client of each."""
+        self._finalizer.detach()
+
     def begin_closing(self) -> None:
         """Close in a task of the running loop."""
         self._closing = asyncio.ensure_future(self.close())
@@ -59,6 +85,7 @@ _of_the_parent: list[object] = []
 
 
 def _forget(closer: Closer, loop: asyncio.AbstractEventLoop) -> None:
+    closer.let_go()
     closers = _open.get(loop, set())
     closers.discard(closer)
     if not closers:

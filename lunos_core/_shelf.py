@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lunos_core._disk_cache import read_cache, write_cache
+from lunos_core._logs import log as _log
+from lunos_core._logs import reason_of
 from lunos_core.errors import LunosError
 from lunos_core.models import ModelInfo, read_entries
 from lunos_core.request import Request
@@ -22,8 +23,6 @@ Models = list[ModelInfo]
 
 # after a failed refresh the old list serves on: ask again after a minute, not with every call
 _PATIENCE = 60.0
-
-_log = logging.getLogger("lunos_core")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,9 @@ class Ticket:
                 task): then one of those who wait fetches.
         """
         if isinstance(error, LunosError) and self._old is not None:
-            _log.warning("the model catalog could not be fetched, the old one serves: %s", error)
+            _log.warning(
+                "the model catalog could not be fetched, the old one serves: %s", reason_of(error)
+            )
             self._shelf.put(self, self._old, patience=_PATIENCE)
             self.outcome.set_result(self._old.models)
             return self._old.models

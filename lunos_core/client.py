@@ -18,6 +18,7 @@ from lunos_core._error_map import ErrorMap
 from lunos_core._httpx_clients import AsyncClients, Clients, GivenClient, Place, checked
 from lunos_core._httpx_failures import FAILURES, LATE_FAILURES, understand, unusable
 from lunos_core._httpx_requests import Prepared
+from lunos_core._loop_ends import running_loop
 from lunos_core._patience import Patience, hold_reads, in_time, let_go
 from lunos_core._pricing import Prices
 from lunos_core.config import Config
@@ -285,7 +286,10 @@ class AsyncClient:
         ), (self.config,)
 
     async def _take(self) -> Place[httpx.AsyncClient]:
-        return await self._clients.take() if self._given is None else GivenClient(self._given)
+        if self._given is None:
+            return await self._clients.take()
+        running_loop()  # says so where it is none of asyncio's
+        return GivenClient(self._given)
 
     async def _open(self, call: _AnyCall, http: httpx.AsyncClient) -> httpx.Response:
         try:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from lunos_core._lazy import is_installed
+from lunos_core._plain_http import warn_of_plain_http
 from lunos_core._secret import Secret
 from lunos_core.errors import LunosConfigError
 
@@ -63,6 +64,9 @@ class Config:
         LunosConfigError: a base URL, key or number that cannot work.
         ValueError: an app id or header that cannot travel in an HTTP header.
 
+    Warns:
+        LunosPlainHTTPWarning: `http://` to another machine, once for each origin and process.
+
     Example:
         >>> Config(api_key="sk-1", base_url="https://api.lunos.tech/").base_url
         'https://api.lunos.tech/v1'
@@ -102,6 +106,8 @@ class Config:
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise LunosConfigError(f"max_response_bytes must be a positive int, not {most!r}")
         check_transport(self.transport)
+        if self.api_key is not None:  # the public catalog alone is asked without
+            warn_of_plain_http(self.base_url)
 
     @classmethod
     def from_env(cls, **settings: Any) -> Config:

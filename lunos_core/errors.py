@@ -24,6 +24,7 @@ LunosError
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -279,9 +280,17 @@ def error_in_answer(
     return _api_error(message, status=_status_of(facts) or status, facts=facts)
 
 
+_STARS = "**********"
+
+
 def scrub(text: str, secret: str | None) -> str:
     """`text` without the key, should a server or a proxy have echoed it."""
-    return text.replace(secret, "**********") if secret else text
+    if not secret:
+        return text
+    text = text.replace(secret, _STARS)
+    if '"' in secret or "\\" in secret:  # JSON writes it in another way
+        text = text.replace(json.dumps(secret)[1:-1], _STARS)
+    return text
 
 
 def _api_error(message: str, *, status: int, facts: dict[str, Any], **more: Any) -> LunosAPIError:

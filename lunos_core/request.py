@@ -45,7 +45,8 @@ class Reply:
     @property
     def request_id(self) -> str | None:
         """The server's id of the request."""
-        return self.headers.get("x-request-id")
+        found = self.headers.get("x-request-id")
+        return None if found is None else scrub(found, self.secret)
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, taken out of its envelope.

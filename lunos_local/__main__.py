@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit code."""
     args = _arguments(argv)
+    logging.basicConfig(level=logging.WARNING)  # the package itself is quiet
     try:
         listener = listen(args.host, args.port)
     except (OSError, OverflowError) as error:

@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lunos_local.errors import CutConnectionError, WireError
 
+_log = logging.getLogger("lunos_local")
+_log.addHandler(logging.NullHandler())  # quiet in a test; the command shows it
+
 _MOST_ENTRIES = 1000
 _UNLOGGED = ("/requests",)
 _ENTRY = "lunos_local.log_entry"
@@ -80,7 +83,7 @@ class LogMiddleware:
         except Exception:
             if entry["status"] is not None:
                 raise
-            logging.getLogger("lunos_local").exception("the gateway failed")
+            _log.exception("the gateway failed")
             error = WireError("The gateway failed.", status=500, code="internal", type="api_error")
             await error.response()(scope, receive, send_logged)
 

@@ -69,6 +69,7 @@ class Listener(Protocol):
 
     async def hear(self, recording: Recording) -> Heard:
         """Listen to the whole of it."""
+        ...
 
 
 async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:

@@ -58,7 +58,7 @@ class Both:
         own = {name: settings.pop(name) for name in ("errors", "observers") if name in settings}
         if wire is not None:
             own["http_client"] = self.http_client(wire)
-        config = Config(**{"api_key": KEY, "base_url": "http://lunos.test", **settings})
+        config = Config(**{"api_key": KEY, "base_url": "https://lunos.test", **settings})
         return self.closing((AsyncClient if self.is_async else Client)(config, **own))
 
     def http_client(self, wire: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from email.message import Message
 from email.parser import Parser
@@ -52,6 +53,20 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     for unwanted in ("tests/", "cassettes/", "examples/", "__pycache__", ".venv"):
         assert not [name for name in names if unwanted in name]
+
+
+def test_contributing_gives_a_reason_for_each_dependency_and_names_no_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    asked = [*project["dependencies"], *(one for extra in extras for one in extra)]
+    names = {re.split(r"[\[<>=; ]", one)[0] for one in asked} - {project["name"]}
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = page.partition("## Why each dependency is there")[2].partition("\n\n`make fuzz`")[0]
+    rows = [line.split("|") for line in table.splitlines()[4:] if line.startswith("|")]
+    reasoned = {name for row in rows for name in re.findall(r"`([^`/]+)`", row[2])}
+    plugins = {name for name in names if name.startswith("pytest-")}  # "and its plugins"
+    assert reasoned == names - plugins
+    assert all(row[3].strip() for row in rows)
 
 
 def test_the_namespace_of_llama_index_stays_a_namespace(wheel: zipfile.ZipFile) -> None:

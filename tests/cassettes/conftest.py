@@ -97,7 +97,8 @@ def service(recording: bool, source: str) -> Iterator[Service]:
     elif source == "live":
         yield live or Service("https://api.lunos.tech/v1", "replayed")
     else:
-        yield Service(STAND_IN, "replayed")
+        # https: nothing is sent, and plain HTTP to another machine is warned of
+        yield Service(STAND_IN.replace("http:", "https:"), "replayed")
 
 
 @pytest.fixture

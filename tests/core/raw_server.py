@@ -76,9 +76,9 @@ class RawServer:
         with self._changed:
             return self._changed.wait_for(lambda: not self._open, timeout=5)
 
-    def wait_for_request(self) -> None:
+    def wait_for_request(self, count: int = 1) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: bool(self.requests), timeout=5)
+            self._changed.wait_for(lambda: len(self.requests) >= count, timeout=5)
 
     def _spawn(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
@@ -103,9 +103,9 @@ class RawServer:
             for got in _requests(connection, number):
                 with self._changed:
                     self.requests.append(got)
-                    at = min(len(self.requests), len(self._answers)) - 1
+                    steps = self._answer(got)
                     self._changed.notify_all()
-                if not self._play(connection, self._answers[at]):
+                if not self._play(connection, steps):
                     return
         except OSError:
             pass  # the client left
@@ -114,6 +114,10 @@ class RawServer:
                 self._open.discard(connection)
                 connection.close()
                 self._changed.notify_all()
+
+    def _answer(self, got: Got) -> list[Step]:
+        """What to play for the request that came last."""
+        return self._answers[min(len(self.requests), len(self._answers)) - 1]
 
     def _play(self, connection: socket.socket, steps: list[Step]) -> bool:
         for step in steps:

@@ -66,7 +66,7 @@ def plain(text: str, kind: str = "text/plain; charset=utf-8") -> Any:
 async def sent_by(both: Both, file: Any, **params: Any) -> httpx.Request:
     wire = Wire(reply({"text": "a"}))
     kind = AsyncLunos if both.is_async else Lunos
-    lunos = kind("k", base_url="http://lunos.test", http_client=both.http_client(wire))
+    lunos = kind("k", base_url="https://lunos.test", http_client=both.http_client(wire))
     await both(lunos.audio.transcriptions.create(file=file, model="m", **params))
     return wire.sent
 
@@ -95,7 +95,7 @@ async def test_the_form_has_the_wires_fields_and_the_file_byte_for_byte(both: Bo
         ("new", None, "text/plain", b"true"),
         ("file", "talk.wav", "audio/wav", WAV),
     ]
-    assert (sent.method, str(sent.url)) == ("POST", "http://lunos.test/v1/audio/transcriptions")
+    assert (sent.method, str(sent.url)) == ("POST", "https://lunos.test/v1/audio/transcriptions")
     assert sent.headers["x-app-id"] == "app"
     assert sent.headers["content-length"] == str(len(sent.content))
 

@@ -125,7 +125,7 @@ def test_threads_that_ask_at_once_make_one_request() -> None:
     wire = Wire(LIST)
     with (
         Client(
-            Config(api_key="k", base_url="http://lunos.test"),
+            Config(api_key="k", base_url="https://lunos.test"),
             http_client=httpx.Client(transport=httpx.MockTransport(slow)),
         ) as client,
         ThreadPoolExecutor(4) as pool,
@@ -156,7 +156,7 @@ class Slow:
     @contextlib.asynccontextmanager
     async def lunos(self) -> AsyncIterator[AsyncLunos]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(self)) as http:
-            yield AsyncLunos("k", base_url="http://lunos.test", http_client=http)
+            yield AsyncLunos("k", base_url="https://lunos.test", http_client=http)
 
 
 async def test_tasks_that_ask_at_once_make_one_request_and_a_cancelled_one_stops_nobody() -> None:
@@ -220,7 +220,7 @@ def test_an_observer_that_asks_for_the_list_being_fetched_does_not_wait_for_itse
 
     http = httpx.Client(transport=httpx.MockTransport(Wire(LIST)))
     with http:
-        config = Config(base_url="http://lunos.test")
+        config = Config(base_url="https://lunos.test")
         catalog = Catalog(Client(config, http_client=http, observers=[observe]))
         catalog.list()
     assert found == ["the model catalog was asked for while it was being fetched"]
@@ -232,11 +232,11 @@ def test_an_observer_that_asks_for_the_list_being_fetched_does_not_wait_for_itse
 async def test_without_a_key_every_question_is_answered_from_the_public_list(both: Both) -> None:
     wire = Wire(LIST)
     kind = AsyncLunos if both.is_async else Lunos
-    models = kind(base_url="http://lunos.test", http_client=both.http_client(wire)).models
+    models = kind(base_url="https://lunos.test", http_client=both.http_client(wire)).models
     assert ids(await both(models.list(input="text,image"))) == ["openai/gpt-4o"]
     assert ids(await both(models.list(output="embeddings"))) == ["openai/ada"]
     assert (await both(models.get("claude"))).context_window == 200_000
-    assert str(wire.sent.url) == "http://lunos.test/public/models"
+    assert str(wire.sent.url) == "https://lunos.test/public/models"
 
 
 async def test_with_a_key_a_filter_is_the_gateways_work_and_checked(both: Both) -> None:

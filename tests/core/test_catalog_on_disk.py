@@ -43,7 +43,7 @@ async def test_the_file_holds_no_key_and_nothing_that_needed_one(
     await both(catalog.list(input="text"))
     (file,) = files_in(tmp_path)
     assert "sk-hush" not in file.read_text() + file.name
-    assert json.loads(file.read_text())["url"] == "http://lunos.test"
+    assert json.loads(file.read_text())["url"] == "https://lunos.test"
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ async def test_the_file_holds_no_key_and_nothing_that_needed_one(
         b"[]",
         b"{}",
         b'{"version": 1}',
-        b'{"version": 1, "url": "http://lunos.test", "fetched": "now", "models": [{"id": "x"}]}',
-        b'{"version": 1, "url": "http://lunos.test", "fetched": 9e99, "models": [{"id": "x"}]}',
-        b'{"version": 1, "url": "http://lunos.test", "fetched": 1, "models": [{"id": "x"}]}',
-        b'{"version": 1, "url": "http://other.test", "fetched": 9e99, "models": [{"id": "x"}]}',
-        b'{"version": 0, "url": "http://lunos.test", "fetched": 9e99, "models": [{"id": "x"}]}',
+        b'{"version": 1, "url": "https://lunos.test", "fetched": "now", "models": [{"id": "x"}]}',
+        b'{"version": 1, "url": "https://lunos.test", "fetched": 9e99, "models": [{"id": "x"}]}',
+        b'{"version": 1, "url": "https://lunos.test", "fetched": 1, "models": [{"id": "x"}]}',
+        b'{"version": 1, "url": "https://other.test", "fetched": 9e99, "models": [{"id": "x"}]}',
+        b'{"version": 0, "url": "https://lunos.test", "fetched": 9e99, "models": [{"id": "x"}]}',
     ],
 )
 async def test_a_corrupt_old_or_foreign_file_is_no_file_and_is_written_anew(
     both: Both, tmp_path: Path, content: bytes
 ) -> None:
-    file = cache_file(tmp_path, "http://lunos.test")
+    file = cache_file(tmp_path, "https://lunos.test")
     file.write_bytes(content)
     wire = Wire(LIST)
     found = await both(catalog_of(both, wire, cache_dir=tmp_path).list())
@@ -75,10 +75,10 @@ async def test_a_corrupt_old_or_foreign_file_is_no_file_and_is_written_anew(
 
 
 async def test_each_base_url_has_its_own_file(both: Both, tmp_path: Path) -> None:
-    for url in ("http://lunos.test", "http://lunos.test:81/v1/", "http://lunos.test/a/v1"):
+    for url in ("https://lunos.test", "https://lunos.test:81/v1/", "https://lunos.test/a/v1"):
         await both(catalog_of(both, Wire(LIST), cache_dir=tmp_path, base_url=url).list())
     await both(
-        catalog_of(both, Wire(LIST), cache_dir=tmp_path, base_url="http://lunos.test/v1").list()
+        catalog_of(both, Wire(LIST), cache_dir=tmp_path, base_url="https://lunos.test/v1").list()
     )
     assert len(files_in(tmp_path)) == 3
 
@@ -102,7 +102,7 @@ async def test_a_mock_leaves_no_file_unless_a_folder_is_named(
     monkeypatch.setenv("LUNOS_CACHE_DIR", str(tmp_path / "own"))
     await both(catalog_of(both, Wire(LIST)).list())
     assert len(files_in(tmp_path / "own")) == 1
-    await both(catalog_of(both, Wire(LIST), cache_dir=False, base_url="http://no.test").list())
+    await both(catalog_of(both, Wire(LIST), cache_dir=False, base_url="https://no.test").list())
     assert len(files_in(tmp_path / "own")) == 1
 
 
@@ -129,6 +129,6 @@ def test_the_cache_folder_is_the_platforms_own() -> None:
 
 
 def test_a_catalog_travels_in_a_pickle_without_its_lists() -> None:
-    catalog = Lunos("k", base_url="http://lunos.test").models
+    catalog = Lunos("k", base_url="https://lunos.test").models
     again = pickle.loads(pickle.dumps(catalog))
     assert again.cached("m") is None

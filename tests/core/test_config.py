@@ -97,19 +97,19 @@ def test_an_httpx_timeout_is_taken_as_it_is() -> None:
 def test_the_environment_is_read_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Config.from_env() == Config()
     monkeypatch.setenv("LUNOS_API_KEY", " sk-env\n")
-    monkeypatch.setenv("LUNOS_BASE_URL", "http://env.example/")
+    monkeypatch.setenv("LUNOS_BASE_URL", "https://env.example/")
     monkeypatch.setenv("LUNOS_APP_ID", "env")
     config = Config.from_env(max_retries=0)
     assert (config.key, config.base_url, config.app_id) == (
         "sk-env",
-        "http://env.example/v1",
+        "https://env.example/v1",
         "env",
     )
     assert config.max_retries == 0
-    config = Config.from_env(api_key="sk-arg", base_url="http://arg.example", app_id="arg")
+    config = Config.from_env(api_key="sk-arg", base_url="https://arg.example", app_id="arg")
     assert (config.key, config.base_url, config.app_id) == (
         "sk-arg",
-        "http://arg.example/v1",
+        "https://arg.example/v1",
         "arg",
     )
     assert Config.from_env(api_key=None, app_id=None).app_id == "env"
@@ -183,8 +183,8 @@ def test_headers_that_cannot_travel_are_refused_without_their_value(
 
 def test_a_config_can_be_changed_only_into_another_one_that_is_checked_too() -> None:
     config = Config(api_key=Secret("k"), app_id="a")
-    other = dataclasses.replace(config, app_id="b", base_url="http://h/")
-    assert (other.key, other.app_id, other.base_url) == ("k", "b", "http://h/v1")
+    other = dataclasses.replace(config, app_id="b", base_url="https://h/")
+    assert (other.key, other.app_id, other.base_url) == ("k", "b", "https://h/v1")
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.app_id = "c"  # type: ignore[misc]
 

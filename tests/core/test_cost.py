@@ -105,7 +105,7 @@ async def test_embeddings_are_priced_by_their_input(both: Both) -> None:
 async def test_the_friendly_face_prices_once_its_catalog_is_known(both: Both) -> None:
     wire = Wire(answer(TOKENS), reply(MODELS), answer(TOKENS))
     face = AsyncLunos if both.is_async else Lunos
-    lunos = face("k", base_url="http://lunos.test", http_client=both.http_client(wire))
+    lunos = face("k", base_url="https://lunos.test", http_client=both.http_client(wire))
     ask = {"model": "m", "messages": HELLO}  # bare: the catalog's id has a provider in front
     before = await both(lunos.chat.completions.create(**ask))
     await both(lunos.models.list())

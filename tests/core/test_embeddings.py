@@ -34,7 +34,7 @@ async def test_vectors_come_in_the_order_of_the_texts_in_whichever_encoding(
     assert answer.vectors == VECTORS
     assert answer.usage == Usage(input_tokens=6, total_tokens=6)
     assert (answer.model, answer.request_id) == ("openai/text-embedding-3-small", "req-1")
-    assert str(wire.sent.url) == "http://lunos.test/v1/embeddings"
+    assert str(wire.sent.url) == "https://lunos.test/v1/embeddings"
     assert wire.bodies == [{"model": "m", "input": TEXTS, "encoding_format": asked or "base64"}]
 
 

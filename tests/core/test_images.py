@@ -59,7 +59,7 @@ class Paths(Wire):
 
 def lunos_of(both: Both, wire: Any) -> Any:
     kind = AsyncLunos if both.is_async else Lunos
-    return kind("k", base_url="http://lunos.test", http_client=both.http_client(wire))
+    return kind("k", base_url="https://lunos.test", http_client=both.http_client(wire))
 
 
 async def test_all_parameters_of_the_wire_are_sent_and_nothing_else(both: Both) -> None:
@@ -81,7 +81,7 @@ async def test_all_parameters_of_the_wire_are_sent_and_nothing_else(both: Both) 
         {"model": "m", "prompt": "a", **params, "new": [1]},
     ]
     assert [request.headers.get("x-app-id") for request in wire.requests] == ["app", None]
-    assert str(wire.requests[0].url) == "http://lunos.test" + PLURAL
+    assert str(wire.requests[0].url) == "https://lunos.test" + PLURAL
 
 
 async def test_an_answer_with_a_url_is_read_with_its_cost(both: Both) -> None:

@@ -95,7 +95,7 @@ async def test_a_ledger_can_hang_on_one_client_of_the_friendly_face(both: Both) 
     kind = AsyncLunos if both.is_async else Lunos
     answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"cost": 0.25}}
     settings = {
-        "base_url": "http://lunos.test",
+        "base_url": "https://lunos.test",
         "http_client": both.http_client(Wire(reply(answer))),
     }
     counted = kind("k", observers=[ledger.record], **settings)
@@ -110,7 +110,7 @@ async def test_a_ledger_can_hang_on_one_client_of_the_friendly_face(both: Both) 
 def test_a_started_ledger_counts_in_bare_threads_until_it_is_stopped() -> None:
     transport = httpx.MockTransport(Wire(ANSWER))
     with httpx.Client(transport=transport) as http:
-        client = Client(Config(api_key="k", base_url="http://lunos.test"), http_client=http)
+        client = Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http)
         ledger = UsageLedger().start()
         try:
             thread = threading.Thread(target=client.send, args=(ASK,))
@@ -125,7 +125,7 @@ def test_a_started_ledger_counts_in_bare_threads_until_it_is_stopped() -> None:
 def test_calls_from_many_threads_are_all_counted() -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))) as http:
         ledger = UsageLedger()
-        config = Config(api_key="k", base_url="http://lunos.test")
+        config = Config(api_key="k", base_url="https://lunos.test")
         client = Client(config, http_client=http, observers=[ledger.record])
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: client.send(ASK), range(200)))
@@ -135,7 +135,7 @@ def test_calls_from_many_threads_are_all_counted() -> None:
 
 async def test_two_tasks_with_ledgers_of_their_own_do_not_mix() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(Wire(ANSWER))) as http:
-        config = Config(api_key="k", base_url="http://lunos.test")
+        config = Config(api_key="k", base_url="https://lunos.test")
         client = AsyncClient(config, http_client=http)
 
         async def count(times: int) -> int:
@@ -228,7 +228,7 @@ def ledger() -> UsageLedger:
     """Two applications, one of which has a name that a markup language would eat."""
     found = UsageLedger()
     with httpx.Client(transport=httpx.MockTransport(Wire(ANSWER, ANSWER, STREAMED))) as http:
-        config = Config(api_key="k", base_url="http://lunos.test")
+        config = Config(api_key="k", base_url="https://lunos.test")
         client = Client(config, http_client=http, observers=[found.record])
         client.send(ASK)
         client.send(chat_request(HELLO, model="m", app_id="[b]two[/b]"))

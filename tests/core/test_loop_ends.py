@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,33 @@ async def test_a_client_closed_by_hand_is_not_remembered() -> None:
         await client.close()
         assert server.all_closed()
         assert asyncio.get_running_loop() not in loop_ends._open
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_client_that_outlives_many_loops_keeps_none_of_them(by_hand: bool) -> None:
+    kept: list[weakref.ref[Any]] = []
+    with RawServer(http(body=CHAT)) as server:
+        client = AsyncClient(Config(api_key="k", base_url=server.url))
+
+        async def call() -> None:
+            await client.send(SEND)
+            kept.append(weakref.ref(asyncio.get_running_loop()))
+            if by_hand:
+                await client.close()
+
+        for _ in range(4):
+            if by_hand:
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(call())
+                loop.close()
+                del loop
+            else:
+                asyncio.run(call())
+        gc.collect()
+        # the last one may live until the next begins
+        assert [one() for one in kept[:3]] == [None] * 3
+        assert server.all_closed()
+        assert asyncio.run(client.send(SEND)).text == "Hello there"  # the client is still of use
 
 
 def test_64_threads_share_a_client() -> None:

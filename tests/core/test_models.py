@@ -110,7 +110,7 @@ async def test_each_shape_of_the_wire_is_read_into_the_same_kind_of_value(
 async def test_the_public_list_is_asked_for_outside_v1_and_without_the_key(both: Both) -> None:
     wire = Wire(reply([LATER]))
     await both(both.client(wire).send(models_request()))
-    assert (wire.sent.method, str(wire.sent.url)) == ("GET", "http://lunos.test/public/models")
+    assert (wire.sent.method, str(wire.sent.url)) == ("GET", "https://lunos.test/public/models")
     assert "authorization" not in wire.sent.headers
     assert wire.sent.content == b""
     assert "content-type" not in wire.sent.headers

@@ -40,7 +40,7 @@ async def test_a_chat_request_is_sent_as_the_wire_has_it(both: Both) -> None:
     await both(both.client(wire).send(request))
     assert (wire.sent.method, str(wire.sent.url)) == (
         "POST",
-        "http://lunos.test/v1/chat/completions",
+        "https://lunos.test/v1/chat/completions",
     )
     assert {name: wire.sent.headers.get(name) for name in OURS} == {
         "accept": "application/json",
@@ -159,7 +159,7 @@ async def test_a_completion_request_is_sent_as_the_wire_has_it(both: Both) -> No
     await both(client.send(completion_request("Once upon", model="m", max_tokens=9)))
     await both(client.send(completion_request(["a", "b"], model="m", n=2)))
     assert [str(request.url) for request in wire.requests] == [
-        "http://lunos.test/v1/completions"
+        "https://lunos.test/v1/completions"
     ] * 2
     assert wire.bodies == [
         {"model": "m", "prompt": "Once upon", "max_tokens": 9},

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import trustme
 from core.raw_server import CLOSE, RESET, STALL, RawServer, chunk, head, http, sse_head
 from core.wires import delta, lines, stored
 
@@ -98,6 +100,8 @@ DEEP = b'{"choices":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
 OVERLOADED = {"error": {"message": "Later", "code": "overloaded_error"}}
 REFUSED = {"error": {"message": "No", "code": "invalid_request_error"}}
 GZ = {"content_encoding": "gzip"}
+MB = 1024 * 1024
+COMMENT = b":" + b" " * MB + b"\n"
 WHOLE = lines([delta("Hello there", "stop"), "[DONE]"])
 INTERRUPTED = "LunosStreamInterruptedError"
 
@@ -105,6 +109,7 @@ FAULTS = [
     Fault("connection refused", "LunosConnectionError", YES, place="refused", **both([])),
     Fault("host name unknown", "LunosConnectionError", YES, place="unknown", **both([])),
     Fault("TLS failure", "LunosConnectionError", YES, place="no tls", **both([])),
+    Fault("untrusted certificate", "LunosConnectionError", NO, place="untrusted", **both([])),
     Fault(
         "connect timeout",
         "LunosTimeoutError",
@@ -149,6 +154,7 @@ FAULTS = [
     _wait("`Retry-After` as a date", retry_after="Wed, 01 Jan 2020 00:00:00 GMT"),
     _wait("`retry-after-ms`", retry_after_ms="1"),
     _wait("`Retry-After` beyond a minute", retry_after="86400"),
+    _wait("absurd `Retry-After`", retry_after="-1e400 parsecs", retry_after_ms="NaN"),
     _plain("200 with a final error", json.dumps(REFUSED).encode(), "LunosBadRequestError"),
     Fault(
         "200 with a passing error",
@@ -193,6 +199,22 @@ FAULTS = [
         NO,
         whole=http(body=b"no gzip at all", **GZ),
         streamed=http(200, b"no gzip at all", SSE, **GZ),
+        status=200,
+    ),
+    Fault(
+        "a 100 MB answer",
+        None,
+        NO,
+        whole=[head(content_length=str(len(CHAT) + 100 * MB)), *[b" " * MB] * 100, CHAT],
+        streamed=[sse_head(), *[chunk(COMMENT)] * 100, chunk(WHOLE), chunk(b"")],
+    ),
+    Fault(
+        "gzip that unpacks to 100 MB, with `max_response_bytes` at 1 MB",
+        "LunosResponseError",
+        NO,
+        whole=http(body=gzip.compress(b" " * 100 * MB + CHAT), **GZ),
+        streamed=http(200, gzip.compress(COMMENT * 100 + WHOLE), SSE, **GZ),
+        settings={"max_response_bytes": MB},
         status=200,
     ),
     Fault(
@@ -260,6 +282,19 @@ VECTOR_FAULTS = [
         ("vectors of different lengths", _vectors(GOOD, GOOD, [0.1], GOOD)),
     )
 ]
+VECTOR_FAULTS.append(
+    Fault(
+        "vectors of 4 numbers where `dimensions=3` was asked for",
+        "LunosResponseError",
+        NO,
+        whole=_vectors(*[GOOD * 2] * 4),
+        status=200,
+        settings={"dimensions": 3},
+    )
+)
+
+# in the page as a row; run by a test of its own, since it needs an HTTP client of the user's
+POOL_TIMEOUT = Fault("pool timeout (an `http_client` of your own)", "LunosTimeoutError", YES)
 
 CASES = [
     (fault, streamed)
@@ -278,6 +313,24 @@ class _SpeaksFirst(RawServer):
         super()._serve(connection, number)
 
 
+class _Untrusted(RawServer):
+    """Shows a certificate of an authority that nobody knows."""
+
+    def __init__(self, *answers: Any) -> None:
+        super().__init__(*answers)
+        self.refused = 0
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(self._tls)
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            with self._tls.wrap_socket(connection.dup(), server_side=True) as wrapped:
+                wrapped.recv(1)  # in TLS 1.3 the refusal comes after the server's handshake
+        except OSError:
+            self.refused += 1
+        super()._serve(connection, number)
+
+
 @contextmanager
 def place_of(fault: Fault, *, streamed: bool) -> Iterator[tuple[str, RawServer | None]]:
     """The base URL to speak to, and the server behind it."""
@@ -287,6 +340,11 @@ def place_of(fault: Fault, *, streamed: bool) -> Iterator[tuple[str, RawServer |
         yield f"http://127.0.0.1:{port}", None
     elif fault.place == "unknown":
         yield "https://nowhere.invalid", None
+    elif fault.place == "untrusted":
+        with _Untrusted([CLOSE]) as server:
+            yield server.url.replace("http:", "https:"), None
+        assert server.all_closed()
+        assert server.refused == 1  # a second attempt would not make it trusted
     elif fault.place == "no tls":
         with _SpeaksFirst([CLOSE]) as server:
             yield server.url.replace("http:", "https:"), None

@@ -57,6 +57,6 @@ async def test_vectors_that_make_no_sense_are_reported(both: Both, fault: Fault)
     with place_of(fault, streamed=False) as (url, server):
         client = both.client(base_url=url, max_retries=1)
         with pytest.raises(LunosError) as caught:
-            await both(client.send(embedding_request(TEXTS, model="m")))
+            await both(client.send(embedding_request(TEXTS, model="m", **fault.settings)))
         await both(client.close())
         check(fault, caught.value, server, streamed=False, core=lunos_core)

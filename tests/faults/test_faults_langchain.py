@@ -49,7 +49,9 @@ async def test_a_fault_is_survived_or_reported(
 @pytest.mark.parametrize("fault", VECTOR_FAULTS, ids=lambda fault: fault.name)
 async def test_vectors_that_make_no_sense_are_reported(fault: Fault, is_async: bool) -> None:
     with place_of(fault, streamed=False) as (url, server):
-        model = LunosEmbeddings(model="m", api_key="k", base_url=url, max_retries=1)
+        model = LunosEmbeddings(
+            model="m", api_key="k", base_url=url, max_retries=1, **fault.settings
+        )
         with pytest.raises(LunosError) as caught:
             await model.aembed_documents(TEXTS) if is_async else model.embed_documents(TEXTS)
         model.client.close()

@@ -51,7 +51,7 @@ async def test_a_fault_is_survived_or_reported(
 @pytest.mark.parametrize("fault", VECTOR_FAULTS, ids=lambda fault: fault.name)
 async def test_vectors_that_make_no_sense_are_reported(fault: Fault, is_async: bool) -> None:
     with place_of(fault, streamed=False) as (url, server):
-        model = LunosEmbedding("m", api_key="k", api_base=url, max_retries=1)
+        model = LunosEmbedding("m", api_key="k", api_base=url, max_retries=1, **fault.settings)
 
         async def embed() -> None:
             if is_async:

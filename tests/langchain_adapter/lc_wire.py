@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
 
 KEY = "sk-test-4f9a1c"
-SETTINGS = {"model": "m", "api_key": KEY, "base_url": "http://lunos.test", "max_retries": 0}
+SETTINGS = {"model": "m", "api_key": KEY, "base_url": "https://lunos.test", "max_retries": 0}
 
 WAYS = ("invoke", "ainvoke", "stream", "astream", "v3", "av3")
 WHOLE = ("invoke", "ainvoke")

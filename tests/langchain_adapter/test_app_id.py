@@ -181,6 +181,6 @@ def test_batches_carry_it_in_every_thread() -> None:
 def test_the_field_says_what_the_environment_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNOS_APP_ID", "env")
     monkeypatch.setenv("LUNOS_API_KEY", "k")
-    monkeypatch.setenv("LUNOS_BASE_URL", "http://env.test/v1/")
+    monkeypatch.setenv("LUNOS_BASE_URL", "https://env.test/v1/")
     model = ChatLunos(model="m")
-    assert (model.app_id, model.base_url) == ("env", "http://env.test/v1/")
+    assert (model.app_id, model.base_url) == ("env", "https://env.test/v1/")

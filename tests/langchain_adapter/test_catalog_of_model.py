@@ -82,7 +82,7 @@ TOOL = {"name": "f", "description": "F.", "parameters": {"type": "object", "prop
 
 def catalog(*, filled: bool = True) -> Catalog:
     http = httpx.Client(transport=httpx.MockTransport(Wire(reply(MODELS))))
-    found = Catalog(Client(Config(api_key="k", base_url="http://lunos.test"), http_client=http))
+    found = Catalog(Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http))
     if filled:
         found.list()
     return found
@@ -120,7 +120,7 @@ def test_the_profile_says_what_the_catalog_says_and_nothing_else() -> None:
 def test_without_a_catalog_or_before_it_was_fetched_there_is_no_profile_and_no_request() -> None:
     wire = Wire(reply(MODELS))
     with httpx.Client(transport=httpx.MockTransport(wire)) as http:
-        config = Config(api_key="k", base_url="http://lunos.test")
+        config = Config(api_key="k", base_url="https://lunos.test")
         empty = Catalog(Client(config, http_client=http))
         assert chat(both_kinds()).profile is None
         assert chat(both_kinds(), catalog=empty).profile is None
@@ -155,7 +155,7 @@ async def test_load_profile_fetches_once_through_the_models_own_client(way: str)
 
 async def test_an_async_catalog_must_be_awaited() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(Wire(reply(MODELS)))) as http:
-        config = Config(api_key="k", base_url="http://lunos.test")
+        config = Config(api_key="k", base_url="https://lunos.test")
         model = chat(both_kinds(), catalog=AsyncCatalog(AsyncClient(config, http_client=http)))
         with pytest.raises(TypeError, match="aload_profile"):
             model.load_profile()

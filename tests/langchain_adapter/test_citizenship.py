@@ -146,9 +146,9 @@ def test_a_client_of_the_users_is_shared_by_copies_and_refused_by_pickle(make: A
 def test_settings_that_change_later_hold(kind: type[Any]) -> None:
     made = kind(**SETTINGS)
     first = made.client
-    copied = made.model_copy(update={"max_retries": 5, "base_url": "http://other.test"})
+    copied = made.model_copy(update={"max_retries": 5, "base_url": "https://other.test"})
     assert (copied.client.config.max_retries, made.client.config.max_retries) == (5, 0)
-    assert copied.client.config.base_url == "http://other.test/v1"
+    assert copied.client.config.base_url == "https://other.test/v1"
     assert made.client is first
     made.timeout = 3
     assert made.client.config.timeout == 3

@@ -231,7 +231,7 @@ async def test_async_calls_do_not_hold_up_the_loop() -> None:
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(wire))
     model = LunosEmbeddings(
-        model="m", api_key=KEY, base_url="http://l.test", http_async_client=http
+        model="m", api_key=KEY, base_url="https://l.test", http_async_client=http
     )
     waiting = asyncio.create_task(model.aembed_query("abc"))
     await began.wait()
@@ -308,7 +308,7 @@ async def test_no_other_model_embeds_for_one_that_failed(is_async: bool) -> None
     model = LunosEmbeddings(
         model="m",
         api_key=KEY,
-        base_url="http://l.test",
+        base_url="https://l.test",
         model_kwargs={"fallback_model": "other"},
         **clients(wire),
     )

@@ -19,7 +19,7 @@ from lunos_local import LocalGateway
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 8
 ENCODED = base64.b64encode(PNG).decode()
-SETTINGS = {"model": "m", "api_key": KEY, "base_url": "http://lunos.test", "max_retries": 0}
+SETTINGS = {"model": "m", "api_key": KEY, "base_url": "https://lunos.test", "max_retries": 0}
 
 
 def tool(wire: Any, **settings: Any) -> LunosImageGeneration:

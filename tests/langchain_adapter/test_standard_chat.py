@@ -27,12 +27,12 @@ class TestUnit(ChatModelUnitTests):
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         environment = {
             "LUNOS_API_KEY": "from-env",
-            "LUNOS_BASE_URL": "http://env.invalid/v1",
+            "LUNOS_BASE_URL": "https://env.invalid/v1",
             "LUNOS_APP_ID": "app-from-env",
         }
         expected = {
             "api_key": "from-env",
-            "base_url": "http://env.invalid/v1",
+            "base_url": "https://env.invalid/v1",
             "app_id": "app-from-env",
         }
         return environment, {"model": "lunos/scripted"}, expected

@@ -173,7 +173,7 @@ class Way:
         self._clients += [sync, asynchronous]
         return {
             "api_key": KEY,
-            "api_base": "http://lunos.test",
+            "api_base": "https://lunos.test",
             "http_client": sync,
             "async_http_client": asynchronous,
         }

@@ -52,7 +52,7 @@ METHODS = ["chat", "stream_chat"]
 
 def catalog() -> Catalog:
     http = httpx.Client(transport=httpx.MockTransport(Wire(reply(MODELS))))
-    found = Catalog(Client(Config(api_key="k", base_url="http://lunos.test"), http_client=http))
+    found = Catalog(Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http))
     found.list()
     return found
 
@@ -146,6 +146,6 @@ def test_embeddings_are_priced() -> None:
     wire = Wire(reply({"data": [{"index": 0, "embedding": [1.0]}], "usage": usage}))
     with httpx.Client(transport=httpx.MockTransport(wire)) as http, UsageLedger() as ledger:
         LunosEmbedding(
-            "m", api_key=KEY, api_base="http://lunos.test", http_client=http, catalog=catalog()
+            "m", api_key=KEY, api_base="https://lunos.test", http_client=http, catalog=catalog()
         ).get_text_embedding("text")
     assert ledger.rows()[0]["cost"] == pytest.approx(0.002)

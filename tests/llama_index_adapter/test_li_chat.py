@@ -31,7 +31,7 @@ async def test_chat_sends_the_messages_and_nothing_that_was_not_set(way: Way) ->
     wire = Wire(answer("Hi there"))
     response = await way(way.llm(wire), "chat", HELLO)
     assert wire.body == {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
-    assert wire.request.url == "http://lunos.test/v1/chat/completions"
+    assert wire.request.url == "https://lunos.test/v1/chat/completions"
     assert response.message.content == "Hi there"
     assert str(response) == "assistant: Hi there"
 

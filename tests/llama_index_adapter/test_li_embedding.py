@@ -218,7 +218,7 @@ def test_what_changes_vectors_changes_the_hash_of_ingestion_and_the_key_does_not
                 hashed(),
                 hashed(model_name="f"),
                 hashed(dimensions=2),
-                hashed(api_base="http://a.test"),
+                hashed(api_base="https://a.test"),
             }
         )
         == 4

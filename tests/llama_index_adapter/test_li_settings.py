@@ -43,10 +43,10 @@ def shows_nothing(text: str) -> bool:
 
 @BOTH
 def test_the_spellings_of_other_integrations_are_taken(kind: Any) -> None:
-    one = kind(model="m", api_key=KEY, api_base="http://a.test")
-    other = kind(model_name="m", api_key=KEY, base_url="http://a.test/v1/")
+    one = kind(model="m", api_key=KEY, api_base="https://a.test")
+    other = kind(model_name="m", api_key=KEY, base_url="https://a.test/v1/")
     assert one.to_dict() == other.to_dict()
-    assert one.api_base == "http://a.test/v1"
+    assert one.api_base == "https://a.test/v1"
 
 
 @BOTH
@@ -60,7 +60,7 @@ def test_a_setting_that_does_not_exist_raises_and_names_a_close_one(kind: Any) -
 @BOTH
 def test_one_setting_under_two_names_raises(kind: Any) -> None:
     with pytest.raises(TypeError, match="same setting"):
-        made(kind, api_base="http://a.test", base_url="http://b.test")
+        made(kind, api_base="https://a.test", base_url="https://b.test")
 
 
 def test_a_model_is_needed() -> None:
@@ -84,9 +84,9 @@ def test_the_environment_fills_what_was_not_given(
     kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LUNOS_API_KEY", KEY)
-    monkeypatch.setenv("LUNOS_BASE_URL", "http://env.test")
-    assert kind("m").api_base == "http://env.test/v1"
-    assert kind("m", api_base="http://given.test").api_base == "http://given.test/v1"
+    monkeypatch.setenv("LUNOS_BASE_URL", "https://env.test")
+    assert kind("m").api_base == "https://env.test/v1"
+    assert kind("m", api_base="https://given.test").api_base == "https://given.test/v1"
 
 
 async def test_a_function_may_give_the_key_anew_for_each_call(way: Way) -> None:
@@ -102,7 +102,7 @@ async def test_a_function_may_give_the_key_anew_for_each_call(way: Way) -> None:
 def test_keys_of_other_vendors_are_never_used(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     with pytest.raises(LunosConfigError):
-        kind("m", api_base="http://third.party")
+        kind("m", api_base="https://third.party")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_it_comes_back_from_its_dict_with_every_setting(kind: Any) -> None:
         "app_id": "x",
         "timeout": 7,
         "max_retries": 5,
-        "api_base": "http://a.test",
+        "api_base": "https://a.test",
     }
     given |= (
         {
@@ -371,7 +371,7 @@ def test_a_key_function_that_cannot_travel_is_said_when_pickling() -> None:
 
 def test_a_setting_under_two_names_is_named_by_both() -> None:
     with pytest.raises(TypeError, match="'base_url' and 'api_base'"):
-        Lunos("m", api_key="k", base_url="http://a.test", api_base="http://b.test")
+        Lunos("m", api_key="k", base_url="https://a.test", api_base="https://b.test")
 
 
 def test_a_wrong_encoding_is_refused_when_the_object_is_made() -> None:

@@ -1,0 +1,195 @@
+"""What is fuzzed: each takes bytes of the wire, and may raise nothing but our own errors.
+
+No fuzzer is needed here: the tests give the seeds, the findings and hypothesis' bytes to the same
+functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from langchain_lunos._messages_out import to_chunk, to_result
+from llama_index_lunos._responses import ChatAccumulator, to_response
+from llama_index_lunos._tools import tool_selections
+from lunos_core._chat_stream import ChatStreamReader
+from lunos_core._retry import retry_after_seconds
+from lunos_core._sse import SSEDecoder
+from lunos_core.answers import Choice, Completion, Message, ToolCall
+from lunos_core.audio import parse_transcription
+from lunos_core.chat import parse_chat
+from lunos_core.embeddings import parse_embeddings
+from lunos_core.errors import LunosAPIError, LunosError, error_from_response, error_in_answer
+from lunos_core.images import parse_images
+from lunos_core.models import parse_models
+from lunos_core.request import Reply
+
+WIRE = Path(__file__).parent.parent / "tests" / "wire"
+
+
+def sse(data: bytes) -> None:
+    """Server-sent events: the same, however the bytes are cut."""
+    cut = data[0] % len(data) if data else 0
+    whole, pieces = SSEDecoder(), SSEDecoder()
+    events = whole.feed(data) + whole.close()
+    assert events == pieces.feed(data[:cut]) + pieces.feed(data[cut:]) + pieces.close()
+
+
+def chat(data: bytes) -> None:
+    """A whole answer, and what both frameworks make of it."""
+    try:
+        answer = parse_chat(Reply(200, {}, data))
+    except LunosError:
+        return
+    assert isinstance(answer.text, str)
+    to_result(answer)
+    tool_selections(to_response(answer))
+
+
+def stream(data: bytes) -> None:
+    """A streamed answer, and what both frameworks make of it."""
+    decoder, reader = SSEDecoder(), ChatStreamReader(Reply(200, {}, b""))
+    accumulator, images = ChatAccumulator(), 0
+    try:
+        for event in decoder.feed(data) + decoder.close():
+            chunk = reader.read(event)
+            if chunk is not None:
+                to_chunk(chunk, images)
+                accumulator.add(chunk)
+        reader.end()
+    except LunosError:
+        reader.partial()
+
+
+def embeddings(data: bytes) -> None:
+    """Vectors: as many as texts, of one length, of finite numbers."""
+    try:
+        answer = parse_embeddings(Reply(200, {}, data[1:]), data[0] % 4 + 1 if data else 1)
+    except LunosError:
+        return
+    assert len({len(vector) for vector in answer.vectors}) == 1
+    assert all(isinstance(one, float) for vector in answer.vectors for one in vector)
+
+
+def catalog(data: bytes) -> None:
+    """The list of models."""
+    try:
+        models = parse_models(Reply(200, {}, data))
+    except LunosError:
+        return
+    assert all(isinstance(model.id, str) for model in models)
+    assert repr(models)
+
+
+def images(data: bytes) -> None:
+    """Pictures."""
+    try:
+        assert repr(parse_images(Reply(200, {}, data)))
+    except LunosError:
+        return
+
+
+def audio(data: bytes) -> None:
+    """A transcription, in any of its formats."""
+    kinds = ("application/json", "text/plain", "text/vtt", "", "text/html")
+    first = data[0] if data else 0
+    wanted = ("json", "text", "srt", "verbose_json", "vtt")[first // 8 % 5]
+    try:
+        reply = Reply(200, {"content-type": kinds[first % 5]}, data[1:])
+        assert isinstance(parse_transcription(reply, wanted).text, str)
+    except LunosError:
+        return
+
+
+def errors(data: bytes) -> None:
+    """Error answers and their headers; each gives a typed error with a text."""
+    status = 300 + (data[0] if data else 0)
+    head, _, body = data[1:].partition(b"\n")
+    text = head.decode("latin-1")
+    headers = {"retry-after": text, "retry-after-ms": text, "content-type": text}
+    error = error_from_response(status, headers, body, secret="sk-0123456789")  # noqa: S106
+    assert isinstance(error, LunosAPIError)
+    assert str(error)
+    wait = retry_after_seconds(headers)
+    assert wait is None or wait >= 0
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    assert error_in_answer(value) is None or str(error_in_answer(value))
+
+
+def tool_arguments(data: bytes) -> None:
+    """The arguments that a model wrote for a tool, right or wrong, in both frameworks."""
+    arguments = data.decode("utf-8", "surrogateescape")
+    for reason in ("tool_calls", "length"):
+        call = ToolCall(id="c", name="f", arguments=arguments)
+        choice = Choice(0, Message(tool_calls=[call]), reason)
+        answer = Completion(choices=[choice])
+        message = to_result(answer).generations[0].message
+        assert message.tool_calls or message.invalid_tool_calls  # type: ignore[attr-defined]
+        (found,) = tool_selections(to_response(answer))
+        assert isinstance(found.tool_kwargs, dict)
+
+
+PARSERS: dict[str, Callable[[bytes], None]] = {
+    one.__name__: one
+    for one in (sse, chat, stream, embeddings, catalog, images, audio, errors, tool_arguments)
+}
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """Real inputs to begin with: the answers that the tests hold, and the shapes of the wire."""
+    for file in sorted(WIRE.glob("*.json")):
+        value = json.loads(file.read_text("utf-8"))
+        kind = file.stem.partition("_")[0]
+        if kind == "stream" and name in ("sse", "stream"):
+            yield b"".join(_line(event) for event in value["events"])
+        elif kind in ("chat", "completion") and name == "chat":
+            yield json.dumps(value).encode()
+        elif kind == "embeddings" and name == "embeddings":
+            yield b"\x02" + json.dumps(value).encode()
+        elif kind == "errors" and name == "errors":
+            for one in value:
+                yield bytes([one["status"] - 300]) + b"1.5\n" + json.dumps(one.get("body")).encode()
+    yield from _SHAPES.get(name, ())
+
+
+def _line(event: object) -> bytes:
+    if isinstance(event, str):
+        return (event if event.startswith(":") else f"data: {event}").encode() + b"\n\n"
+    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\r\n\r\n"
+
+
+_SHAPES = {
+    "catalog": (
+        b'{"status":"success","data":{"models":[{"id":"gpt-4","provider":"openai","created":1,'
+        b'"capabilities":["chat-completion"],"pricing":{"input":0.00003,"output":0.00006,'
+        b'"unit":"token","currency":"USD"}}]}}',
+        b'[{"id":"openai/gpt-4o","name":"GPT","parameters":{"context":128000,'
+        b'"max_output_tokens":"16384","size":null},"pricePerMillionTokens":{"input":2.5,"output":10,'
+        b'"discountPercentage":5},"supportedParameters":["tools"],"inputModalities":["text"],'
+        b'"isEnabled":true,"supportReasoning":false,"createdAt":"2025-01-01T00:00:00Z"}]',
+        b'{"object":"list","data":[{"id":"m","object":"model","created":1,"owned_by":"x"}]}',
+    ),
+    "images": (
+        b'{"created":1,"data":[{"url":"https://h/a.png","revised_prompt":"a"}],"cost":0.04}',
+        b'{"data":[{"b64_json":"iVBORw0KGgo="}],"model":"m"}',
+        b'{"data":[{"url":"data:image/png;base64,iVBORw0KGgo="}]}',
+    ),
+    "audio": (
+        b'\x00{"text":"Hello"}',
+        b'\x18{"text":"Hello","language":"en","duration":1.5,"segments":[{"id":0,"start":0,"end":1.5,'
+        b'"text":"Hello"}],"words":[{"word":"Hello","start":0.0,"end":1.5}]}',
+        b"\x11WEBVTT\n\n00:00.000 --> 00:01.500\nHello\n",
+        b"\x091\n00:00:00,000 --> 00:00:01,500\nHello\n",
+    ),
+    "tool_arguments": (
+        b'{"city": "Rome", "days": [1, 2.5, null]}',
+        b'{"a": "b\nc',
+        b"",
+        b"[1]",
+        b"nul",
+    ),
+}

@@ -1,0 +1,74 @@
+"""A word of warning where the key would travel unencrypted."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+import warnings
+from urllib.parse import urlsplit
+
+
+class LunosPlainHTTPWarning(UserWarning):
+    """The key and all messages travel unencrypted: a base URL with `http://` to another machine.
+
+    Given once for each origin and process, when the settings are made. The loopback (`localhost`,
+    127.0.0.0/8, `::1`) gives none: for a Unix socket, whose host is only a name, use that name. Who
+    trusts the network between says so:
+
+    Example:
+        >>> import warnings
+        >>> from lunos_core import Config, LunosPlainHTTPWarning
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", LunosPlainHTTPWarning)
+        ...     config = Config(api_key="sk-1", base_url="http://gateway.internal:8080")
+    """
+
+
+_warned: set[str] = set()
+
+# The line that a warning names is the user's: neither ours, nor what the frameworks build us with.
+_NOT_THE_USERS = frozenset(
+    {"lunos_core", "lunos_cli", "langchain_lunos", "llama_index_lunos", "pydantic"}
+    | {"langchain", "langchain_core", "llama_index"}
+)
+
+
+def warn_of_plain_http(base_url: str) -> None:
+    """Warn where `base_url` is `http://` to another machine; once for each origin."""
+    parts = urlsplit(base_url)
+    if parts.scheme != "http" or parts.netloc in _warned or is_loopback(parts.hostname or ""):
+        return
+    warnings.warn(
+        f"base_url is http://{parts.netloc}: the API key and all messages travel unencrypted; "
+        "use https://, or filter LunosPlainHTTPWarning where the network can be trusted",
+        LunosPlainHTTPWarning,
+        stacklevel=_users_level(),
+    )
+    _warned.add(parts.netloc)  # last: where warnings are errors, every attempt is one
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine, seen from itself."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _users_level() -> int:
+    """The `stacklevel` of the first frame outside, seen from the function that warns."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _package(frame.f_globals) in _NOT_THE_USERS:
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+def _package(names: dict[str, object]) -> str:
+    return str(names.get("__name__", "")).partition(".")[0]

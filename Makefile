@@ -29,10 +29,10 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types record bench audit clean
+.PHONY: help demo test lint types record bench audit test-matrix dist clean
 
 help:  ## this list
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo  ## questions about real text are answered (ARGS='"my own question"')
 	$(PY) examples/quickstart.py $(ARGS)
@@ -60,6 +60,17 @@ bench: $(VENV)/.dev  ## measure beside plain httpx, and beside the peers that ar
 
 audit: $(VENV)/.dev  ## do the installed versions fit together (for known holes: pip-audit, which asks the network)
 	$(PY) -m pip check
+
+test-matrix: $(VENV)/.dev  ## other versions of Python and the frameworks (ARGS='-s beside' for one; half an hour)
+	@# pyenv's Pythons are found by name where this variable lists them
+	PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}" \
+		$(PY) -m nox --report .nox/report.json $(ARGS) || status=$$?; \
+	$(PY) scripts/matrix_table.py .nox/report.json; exit $${status:-0}
+
+dist: $(VENV)/.dev  ## the wheel and the sdist in dist/, checked as PyPI does
+	rm -rf dist
+	$(PY) -m build --no-isolation
+	$(PY) -m twine check --strict dist/*
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -76,7 +76,8 @@ def requirements(metadata: Message, extra: str | None) -> set[str]:
 def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:
     assert metadata["Name"] == "lunos-integrations"
     assert requirements(metadata, None) == {"httpx"}
-    assert set(metadata.get_all("Provides-Extra", [])) == {*FRAMEWORKS, "local", "cli", "dev"}
+    extras = {*FRAMEWORKS, "local", "cli", "examples", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == extras
 
 
 @pytest.mark.parametrize("extra", FRAMEWORKS)

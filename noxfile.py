@@ -33,8 +33,6 @@ SHOWN = (
     "openai",
 )
 ADAPTERS = ("langchain-core", "llama-index-core")
-# what the frameworks bring: their versions follow the framework's, not constraints.txt
-FREE = re.compile(r"(langchain|langgraph|langsmith|llama-index|httpx|starlette|uvicorn|openai)\b")
 OPTIONAL = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
 # the suites of LangChain's own want a newer langchain-core than the oldest one of ours
 NEEDS_NEWER = ("langchain-tests",)
@@ -56,14 +54,6 @@ def dev_tools(*without: str) -> list[str]:
     """The extra `dev` without this project itself."""
     left_out = ("lunos-integrations", *without)
     return [one for one in OPTIONAL["dev"] if not one.startswith(left_out)]
-
-
-def constraints(session: nox.Session) -> str:
-    """constraints.txt without what the frameworks bring."""
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    path = Path(session.create_tmp()) / "constraints.txt"
-    path.write_text("\n".join(line for line in lines if not FREE.match(line)), "utf-8")
-    return str(path)
 
 
 def note_versions(session: nox.Session) -> None:
@@ -100,8 +90,7 @@ def oldest_declared(session: nox.Session) -> None:
         "-e",
         ".[langchain,llama-index,local,cli]",
         *oldest(),
-        *dev_tools(*NEEDS_NEWER),
-        *("-c", constraints(session)),
+        *dev_tools(*NEEDS_NEWER),  # no constraints.txt: old frameworks want older helpers
     )
     run_tests(
         session,

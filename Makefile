@@ -29,7 +29,7 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types record bench audit test-matrix dist clean
+.PHONY: help demo test lint types record bench audit test-matrix dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,11 @@ dist: $(VENV)/.dev  ## the wheel and the sdist in dist/, checked as PyPI does
 	rm -rf dist
 	$(PY) -m build --no-isolation
 	$(PY) -m twine check --strict dist/*
+
+browser:  ## Chromium for the browser tests, from Debian's packages where none is here (as root)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || { echo "make: install Chromium; the browser tests are skipped without it" >&2; exit 1; }
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -3,7 +3,7 @@
 Without LUNOS_API_KEY a gateway on this machine answers, by rule. Open the address that it prints;
 `/?question=Hello` asks at once.
 
-python examples/chat_page.py [port]
+python examples/chat_page.py [port [model]]
 """
 
 from __future__ import annotations
@@ -30,12 +30,7 @@ class Question(BaseModel):
 
 
 def create_app(connection: Connection, model: str | None = None) -> FastAPI:
-    """The page and its one endpoint.
-
-    Args:
-        connection: where Lunos is.
-        model: the chat model.
-    """
+    """The page and its one endpoint."""
     llm = ChatLunos(
         model=model or ("openai/gpt-4o-mini" if connection.live else "lunos/scripted"),
         base_url=connection.base_url,
@@ -75,10 +70,11 @@ def event(name: str, data: str) -> str:
 
 def main() -> None:
     """Serve until Ctrl-C."""
-    port = int(sys.argv[1]) if sys.argv[1:] else 8000
+    port, model = (*sys.argv[1:], None, None)[:2]
     with connect() as connection:
-        print(f"http://127.0.0.1:{port}/", flush=True)
-        uvicorn.run(create_app(connection), port=port, log_level="warning")
+        app = create_app(connection, model)
+        print(f"http://127.0.0.1:{port or 8000}/", flush=True)
+        uvicorn.run(app, port=int(port or 8000), log_level="warning")
 
 
 if __name__ == "__main__":

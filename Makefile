@@ -53,7 +53,7 @@ types: $(VENV)/.dev  ## mypy --strict on the packages
 	$(PY) -m mypy $(PACKAGES)
 
 record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
-	$(PY) -m pytest tests/cassettes --record-mode=rewrite $(ARGS)
+	$(PY) -m pytest tests/cassettes --ignore=tests/cassettes/test_recording.py --record-mode=rewrite $(ARGS)
 
 bench: $(VENV)/.dev  ## measure beside plain httpx, and beside the peers that are installed
 	$(PY) -m benchmarks $(ARGS)

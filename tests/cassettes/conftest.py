@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_socket
 import yaml
+from sounds import wav
 from vcr import VCR
 from vcr.cassette import Cassette
 from vcr.request import Request
@@ -116,13 +115,7 @@ def faulty(source: str, request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 def sound() -> bytes:
     """A tenth of a second of WAV whose bytes are all text, so that the cassette is."""
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(1)
-        file.setframerate(8000)
-        file.writeframes(b"0P" * 400)
-    return out.getvalue()
+    return wav(b"0P" * 400, sample_bytes=1)
 
 
 @pytest.fixture

@@ -289,7 +289,7 @@ async def test_a_prompt_longer_than_the_window_is_langchains_context_overflow(wa
 def test_a_long_prompt_of_a_text_completion_is_refused_too() -> None:
     wire = Wire(reply({"choices": [{"text": "Hi", "index": 0, "finish_reason": "stop"}]}))
     model = llm(wire, catalog=catalog())
-    with pytest.raises(ContextOverflowError):
+    with pytest.raises(OVERFLOW):
         model.generate(["short", "word " * 200])
     model.generate(["word " * 60] * 1)
     assert len(wire.requests) == 1

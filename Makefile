@@ -29,7 +29,10 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types record bench audit test-matrix dist browser clean
+# pyenv's Pythons are found by name where this variable lists them
+PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
+
+.PHONY: help demo test lint types record bench audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -62,10 +65,12 @@ audit: $(VENV)/.dev  ## do the installed versions fit together (for known holes:
 	$(PY) -m pip check
 
 test-matrix: $(VENV)/.dev  ## other versions of Python and the frameworks (ARGS='-s beside' for one; half an hour)
-	@# pyenv's Pythons are found by name where this variable lists them
-	PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}" \
-		$(PY) -m nox --report .nox/report.json $(ARGS) || status=$$?; \
+	$(PYENVS) $(PY) -m nox --report .nox/report.json $(ARGS) || status=$$?; \
 	$(PY) scripts/matrix_table.py .nox/report.json; exit $${status:-0}
+
+test-wheel: $(VENV)/.dev  ## the wheel with one framework alone, twice (a slice of test-matrix)
+	$(PYENVS) $(PY) -m nox -s alone_langchain alone_llama_index --error-on-missing-interpreters \
+		-p $$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') -- -c constraints.txt
 
 dist: $(VENV)/.dev  ## the wheel and the sdist in dist/, checked as PyPI does
 	rm -rf dist

@@ -29,10 +29,13 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
-.PHONY: help demo test lint types words docs serve record bench fuzz audit clean
+# pyenv's Pythons are found by name where this variable lists them
+PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
+
+.PHONY: help demo test lint types words docs serve record bench fuzz audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo  ## questions about real text are answered (ARGS='"my own question"')
 	$(PY) examples/quickstart.py $(ARGS)
@@ -65,7 +68,7 @@ serve: $(VENV)/.docs  ## the documentation site, while you write
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve
 
 record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
-	$(PY) -m pytest tests/cassettes --record-mode=rewrite $(ARGS)
+	$(PY) -m pytest tests/cassettes --ignore=tests/cassettes/test_recording.py --record-mode=rewrite $(ARGS)
 
 bench: $(VENV)/.dev  ## measure beside plain httpx, and beside the peers that are installed
 	$(PY) -m benchmarks $(ARGS)
@@ -84,6 +87,24 @@ audit: $(VENV)/.dev  ## do the installed versions fit together, and is a hole kn
 		echo "pip-audit is not here: NOT LOOKED FOR known holes. It asks an advisory service" \
 			"over the network; install it (pipx install pip-audit) and run this again"; \
 	fi
+
+test-matrix: $(VENV)/.dev  ## other versions of Python and the frameworks (ARGS='-s beside' for one; half an hour)
+	$(PYENVS) $(PY) -m nox --report .nox/report.json $(ARGS) || status=$$?; \
+	$(PY) scripts/matrix_table.py .nox/report.json; exit $${status:-0}
+
+test-wheel: $(VENV)/.dev  ## the wheel with one framework alone, twice (a slice of test-matrix)
+	$(PYENVS) $(PY) -m nox -s alone_langchain alone_llama_index --error-on-missing-interpreters \
+		-p $$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') -- -c constraints.txt
+
+dist: $(VENV)/.dev  ## the wheel and the sdist in dist/, checked as PyPI does
+	rm -rf dist
+	$(PY) -m build --no-isolation
+	$(PY) -m twine check --strict dist/*
+
+browser:  ## Chromium for the browser tests, from Debian's packages where none is here (as root)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || { echo "make: install Chromium; the browser tests are skipped without it" >&2; exit 1; }
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -27,6 +27,15 @@ class Connection:
         """The first of these models that the local gateway has."""
         return next(model for model in models if model in self.models)
 
+    def models_for_passages(self) -> tuple[str, str]:
+        """The models that embed passages, and answer from them."""
+        if self.live:
+            return "openai/text-embedding-3-small", "openai/gpt-4o-mini"
+        return (
+            self.first_of("local/e5-small", "lunos/scripted-embedding"),
+            self.first_of("local/extractive", "lunos/scripted"),
+        )
+
 
 @contextmanager
 def connect() -> Iterator[Connection]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from _gateway import Connection, connect, run
+from _gateway import connect, run
 from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter
 
@@ -25,20 +25,10 @@ QUESTIONS = (
 )
 
 
-def choose_models(connection: Connection) -> tuple[str, str]:
-    """The models that embed and answer."""
-    if connection.live:
-        return "openai/text-embedding-3-small", "openai/gpt-4o-mini"
-    return (
-        connection.first_of("local/e5-small", "lunos/scripted-embedding"),
-        connection.first_of("local/extractive", "lunos/scripted"),
-    )
-
-
 def main(questions: tuple[str, ...]) -> None:
     """Embed the folder, ask, stream the answers, name the sources."""
     with connect() as connection, UsageLedger() as ledger:
-        embedder, answerer = choose_models(connection)
+        embedder, answerer = connection.models_for_passages()
         print(f"{embedder} embeds and {answerer} answers, at {connection.base_url}")
         service = {"api_base": connection.base_url, "api_key": connection.api_key}
         embedding = LunosEmbedding(embedder, app_id="rag-embed", **service)

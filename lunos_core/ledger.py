@@ -6,6 +6,7 @@ counted, in either framework, streamed or not.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import threading
@@ -89,8 +90,27 @@ class History:
             tokens += tokens_before
         points.append((now, cost, tokens))
         if len(points) > _MOST_POINTS:
-            # sums so far: what is left out changes no later point
-            self.points = [*points[:-1:2], points[-1]]
+            self._thin()
+
+    def add_history(self, other: History) -> None:
+        """The calls of both, in the order of their times."""
+        steps = sorted([*self._steps(), *other._steps()])
+        self.points = []
+        for now, cost, tokens in steps:
+            self.add(now, cost, tokens)
+
+    def _steps(self) -> list[tuple[float, float, int]]:
+        before = [(0.0, 0.0, 0), *self.points]
+        return [
+            (now, cost - last_cost, tokens - last_tokens)
+            for (now, cost, tokens), (_, last_cost, last_tokens) in zip(
+                self.points, before, strict=False
+            )
+        ]
+
+    def _thin(self) -> None:
+        # sums so far: what is left out changes no later point
+        self.points = [*self.points[:-1:2], self.points[-1]]
 
 
 class _Sum:
@@ -108,6 +128,10 @@ class _Sum:
         if len(parts) > _MOST_PARTS:
             whole = math.fsum(parts)
             self._parts = [whole, math.fsum([*parts, -whole])]  # with what was rounded off
+
+    def add_sum(self, other: _Sum) -> None:
+        for amount in other._parts:
+            self.add(amount)
 
     def value(self) -> float | None:
         # fsum rounds once; fifteen digits of a float are those that were meant
@@ -150,6 +174,11 @@ class _Row:
             self.streams += 1
             self.waited += call.first_token_seconds
         self.history.add(time.time(), cost or 0.0, used.input_tokens + used.output_tokens)
+
+    def add_row(self, other: _Row) -> None:
+        for name in (*COUNTED, "seconds", "streams", "waited"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.cost.add_sum(other.cost)
 
     def to_dict(self) -> dict[str, Any]:
         shown = {name: getattr(self, name) for name in COUNTED}
@@ -227,13 +256,13 @@ class UsageLedger:
         key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
         used = call.usage
         with self._lock:
-            row = self._rows.get(key)
-            if row is None:
-                history = self._history.setdefault(key[0], History())
-                row = self._rows[key] = _Row(history)
-            row.add(call)
+            (self._rows.get(key) or self._row(key)).add(call)
             if used is not None and used.cost is not None:
                 self._spent.add(used.cost)
+
+    def _row(self, key: tuple[str, str, str]) -> _Row:
+        history = self._history.setdefault(key[0], History())
+        return self._rows.setdefault(key, _Row(history))
 
     @property
     def cost(self) -> float | None:
@@ -257,6 +286,35 @@ class UsageLedger:
                 model=model,
                 app_id=app_id,
             )
+
+    def merge(self, other: UsageLedger) -> None:
+        """Add what another ledger has counted: of a worker process, say, as ledgers can be pickled.
+
+        The budget stays this one's; what the other has spent counts towards it.
+
+        Example:
+            >>> import pickle
+            >>> from lunos_core import UsageLedger
+            >>> ledger, of_a_worker = UsageLedger(), UsageLedger()
+            >>> ledger.merge(pickle.loads(pickle.dumps(of_a_worker)))
+        """
+        # a copy first: two ledgers that merge each other must not wait for each other's lock
+        counted = other.__getstate__()
+        with self._lock:
+            for key, row in counted["_rows"].items():
+                self._row(key).add_row(row)
+            for app_id, history in counted["_history"].items():
+                self._history[app_id].add_history(history)
+            self._spent.add_sum(counted["_spent"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, as it is now: another thread may go on counting."""
+        with self._lock:
+            return copy.deepcopy({name: one for name, one in vars(self).items() if name != "_lock"})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """With a lock of its own."""
+        vars(self).update(state, _lock=threading.Lock())
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict for each app id, model and endpoint, in the order of their first calls.

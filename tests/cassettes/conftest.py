@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_socket
 import yaml
+from sounds import wav
 from vcr import VCR
 from vcr.cassette import Cassette
 from vcr.request import Request
@@ -19,11 +20,13 @@ from vcr.request import Request
 from lunos_core import AsyncLunos, Lunos
 from lunos_local import LocalGateway
 
-ROOT = Path(__file__).parents[2] / "cassettes"
 # as it was at the start: every test begins with these variables taken away
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("LUNOS_")}
+# another folder for the tests of this machinery: they record and spoil copies
+ROOT = Path(ENVIRONMENT.get("LUNOS_CASSETTE_ROOT") or Path(__file__).parents[2] / "cassettes")
 # the stand-in's host in a cassette, and the key of a replay; a live cassette keeps its host
-STAND_IN = "http://local-gateway.invalid/v1"
+STAND_IN_ROOT = "http://local-gateway.invalid"
+STAND_IN = f"{STAND_IN_ROOT}/v1"
 SCRUBBED = "SCRUBBED"
 # headers that say something and are the same when nothing has changed
 KEPT_OF_REQUEST = ("accept", "authorization", "content-type", "x-app-id")
@@ -39,6 +42,14 @@ class Service:
     chat: str = "lunos/scripted"
     completion: str = "lunos/scripted"
     embedding: str = "lunos/scripted-embedding"
+    image: str = "lunos/scripted-image"
+    image_size: str = "16x16"  # the smallest picture is the most readable cassette
+    speech: str = "lunos/scripted-whisper"
+
+    @property
+    def root(self) -> str:
+        """Where also what is not under /v1 begins."""
+        return self.base_url.removesuffix("/v1")
 
 
 def live_service() -> Service | None:
@@ -49,16 +60,23 @@ def live_service() -> Service | None:
     return Service(
         base_url=ENVIRONMENT.get("LUNOS_BASE_URL") or "https://api.lunos.tech/v1",
         api_key=key,
-        chat=ENVIRONMENT.get("LUNOS_RECORD_MODEL", "openai/gpt-4o-mini"),
-        completion=ENVIRONMENT.get(
-            "LUNOS_RECORD_COMPLETION_MODEL", "openai/gpt-3.5-turbo-instruct"
-        ),
-        embedding=ENVIRONMENT.get("LUNOS_RECORD_EMBEDDING_MODEL", "openai/text-embedding-3-small"),
+        chat=_recorded("MODEL", "openai/gpt-4o-mini"),
+        completion=_recorded("COMPLETION_MODEL", "openai/gpt-3.5-turbo-instruct"),
+        embedding=_recorded("EMBEDDING_MODEL", "openai/text-embedding-3-small"),
+        image=_recorded("IMAGE_MODEL", "openai/gpt-image-1-mini"),
+        image_size=_recorded("IMAGE_SIZE", "1024x1024"),
+        speech=_recorded("SPEECH_MODEL", "openai/whisper-1"),
     )
 
 
 def _recorded(name: str, default: str) -> str:
     return ENVIRONMENT.get(f"LUNOS_RECORD_{name}") or default
+
+
+@pytest.fixture(autouse=True)
+def _no_catalog_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A list that another test has left on disk would not be asked for."""
+    monkeypatch.setenv("LUNOS_CACHE_DIR", str(tmp_path))
 
 
 @pytest.fixture
@@ -88,6 +106,19 @@ def default_cassette_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def faulty(source: str, request: pytest.FixtureRequest) -> None:
+    """For what only the stand-in does when it is asked to."""
+    if source == "live":
+        pytest.skip("the live service does not fail on demand")
+
+
+@pytest.fixture
+def sound() -> bytes:
+    """A tenth of a second of WAV whose bytes are all text, so that the cassette is."""
+    return wav(b"0P" * 400, sample_bytes=1)
+
+
+@pytest.fixture
 def service(recording: bool, source: str) -> Iterator[Service]:
     live = live_service() if source == "live" else None
     if recording and live is None:
@@ -104,8 +135,7 @@ def service(recording: bool, source: str) -> Iterator[Service]:
 @pytest.fixture
 def vcr_config(service: Service) -> dict[str, Any]:
     def keep_of_request(request: Request) -> Request:
-        if "127.0.0.1" in request.uri:
-            request.uri = re.sub(r"^http://127\.0\.0\.1:\d+/v1", STAND_IN, request.uri)
+        request.uri = re.sub(r"^http://127\.0\.0\.1:\d+/", f"{STAND_IN_ROOT}/", request.uri)
         kept = {
             name.lower(): value
             for name, value in request.headers.items()
@@ -123,10 +153,13 @@ def vcr_config(service: Service) -> dict[str, Any]:
             if name.lower() in KEPT_OF_RESPONSE
         }
         body = response["body"]["string"].replace(service.api_key.encode(), SCRUBBED.encode())
+        if re.match(r"http://127\.", service.root):
+            # its port is another one each time; a picture's address has it
+            body = body.replace(service.root.encode(), STAND_IN_ROOT.encode())
         return {**response, "headers": headers, "body": {"string": body}}
 
     return {
-        "match_on": ["method", "path", "body"],
+        "match_on": ["method", "path", "query", "body"],
         "before_record_request": keep_of_request,
         "before_record_response": keep_of_response,
         "decode_compressed_response": True,
@@ -185,6 +218,7 @@ Ask = Callable[..., Any]
 async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator[Ask]:
     """`await ask("chat.completions", ...)` through `Lunos` and through `AsyncLunos`.
 
+    An endpoint is its `create`, or a method of its own: "images.generate", "models.list".
     With `stream=True` it gives the list of chunks.
     """
     settings = {"api_key": service.api_key, "base_url": service.base_url, "max_retries": 0}
@@ -192,7 +226,7 @@ async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator
         with Lunos(**settings) as lunos:
 
             async def ask_sync(endpoint: str, **params: Any) -> Any:
-                answer = _endpoint(lunos, endpoint).create(**params)
+                answer = _endpoint(lunos, endpoint)(**params)
                 return list(answer) if params.get("stream") else answer
 
             yield ask_sync
@@ -200,7 +234,7 @@ async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator
     async with AsyncLunos(**settings) as async_lunos:
 
         async def ask_async(endpoint: str, **params: Any) -> Any:
-            answer = await _endpoint(async_lunos, endpoint).create(**params)
+            answer = await _endpoint(async_lunos, endpoint)(**params)
             return [chunk async for chunk in answer] if params.get("stream") else answer
 
         yield ask_async
@@ -209,4 +243,4 @@ async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator
 def _endpoint(lunos: Any, name: str) -> Any:
     for part in name.split("."):
         lunos = getattr(lunos, part)
-    return lunos
+    return getattr(lunos, "create", lunos)

@@ -11,7 +11,17 @@ from pytest_socket import SocketBlockedError
 from vcr.cassette import Cassette
 from vcr.errors import CannotOverwriteExistingCassetteException
 
-from lunos_core import LunosAuthenticationError, LunosNotFoundError
+from lunos_core import (
+    LunosAuthenticationError,
+    LunosBadRequestError,
+    LunosError,
+    LunosNotFoundError,
+    LunosPaymentError,
+    LunosPermissionError,
+    LunosRateLimitError,
+    LunosServerError,
+    LunosStreamInterruptedError,
+)
 
 pytestmark = pytest.mark.vcr
 
@@ -124,6 +134,96 @@ async def test_embeddings(ask: Any, service: Any, vcr: Cassette) -> None:
     assert near > far
     assert answer.usage.input_tokens > 0
     assert body_of(vcr)["encoding_format"] == "base64"
+
+
+async def test_image_url(ask: Any, service: Any, vcr: Cassette) -> None:
+    sent = {"model": service.image, "prompt": "a red cat", "size": service.image_size}
+    answer = await ask("images.generate", **sent, app_id="recorded")
+    (image,) = answer.images
+    assert image.url or image.b64_json  # a model may give the one although the other is the rule
+    assert body_of(vcr) == sent
+    assert vcr.requests[0].headers["x-app-id"] == "recorded"
+
+
+async def test_image_bytes(ask: Any, service: Any, vcr: Cassette) -> None:
+    answer = await ask(
+        "images.generate",
+        model=service.image,
+        prompt="a red cat",
+        size=service.image_size,
+        response_format="b64_json",
+    )
+    assert answer.images[0].data.startswith(b"\x89PNG")
+    assert body_of(vcr)["response_format"] == "b64_json"
+
+
+async def test_transcription(ask: Any, service: Any, sound: bytes, vcr: Cassette) -> None:
+    answer = await ask(
+        "audio.transcriptions", model=service.speech, file=sound, filename="tone.wav", language="en"
+    )
+    assert answer.text
+    form = vcr.requests[0]
+    assert form.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert b'name="language"\r\n\r\nen\r\n' in form.body
+    assert b'filename="tone.wav"\r\nContent-Type: audio/wav\r\n\r\n' + sound in form.body
+
+
+async def test_transcription_with_times(ask: Any, service: Any, sound: bytes) -> None:
+    answer = await ask(
+        "audio.transcriptions",
+        model=service.speech,
+        file=sound,
+        filename="tone.wav",
+        response_format="verbose_json",
+        timestamp_granularities=["segment"],
+    )
+    assert answer.segments
+    assert answer.segments[0].start == 0
+
+
+async def test_models(ask: Any, service: Any, vcr: Cassette) -> None:
+    models = {model.id: model for model in await ask("models.list")}
+    assert service.chat in models
+    (request,) = vcr.requests
+    assert request.uri == f"{request.uri.split('/public')[0]}/public/models"
+
+
+async def test_models_by_modality(ask: Any, service: Any, vcr: Cassette) -> None:
+    models = await ask("models.list", output="image")
+    assert service.image in {model.id for model in models}
+    assert vcr.requests[0].uri.endswith("/v1/models?output=image")
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_errors(ask: Any) -> None:
+    """Each status is its own class, whatever the body that tells of it."""
+    for status, expected in (
+        (400, LunosBadRequestError),
+        (401, LunosAuthenticationError),
+        (402, LunosPaymentError),
+        (403, LunosPermissionError),
+        (422, LunosBadRequestError),
+        (429, LunosRateLimitError),
+        (502, LunosServerError),
+    ):
+        with pytest.raises(expected) as caught:
+            await ask("chat.completions", model=f"lunos/error-{status}", messages=HELLO)
+        assert caught.value.status == status
+        assert (caught.value.retry_after == 1) == (status == 429)
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_error_in_stream(ask: Any) -> None:
+    with pytest.raises(LunosError) as caught:
+        await ask("chat.completions", model="lunos/error-in-stream", messages=HELLO, stream=True)
+    assert caught.value.partial.text  # what had come before it
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_stopped_stream(ask: Any) -> None:
+    with pytest.raises(LunosStreamInterruptedError) as caught:
+        await ask("chat.completions", model="lunos/stopped-stream", messages=HELLO, stream=True)
+    assert caught.value.partial.text
 
 
 async def test_unknown_model(ask: Any) -> None:

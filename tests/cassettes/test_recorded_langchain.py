@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from langchain_core.document_loaders import Blob
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 from vcr.cassette import Cassette
 
-from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
+from langchain_lunos import (
+    ChatLunos,
+    LunosAudioTranscriber,
+    LunosEmbeddings,
+    LunosImageGeneration,
+    LunosLLM,
+    LunosRateLimitError,
+)
 
 pytestmark = pytest.mark.vcr
 
@@ -139,3 +148,45 @@ async def test_embeddings(service: Any, settings: dict[str, Any], way: Way, vcr:
     assert [len(vector) for vector in vectors] == [16, 16, 16]
     assert body_of(vcr)["input"] == texts
     assert vcr.requests[0].headers["x-app-id"] == "recorded"
+
+
+async def test_image(service: Any, settings: dict[str, Any], way: Way, vcr: Cassette) -> None:
+    draw = LunosImageGeneration(
+        model=service.image,
+        size=service.image_size,
+        image_format="b64_json",
+        app_id="recorded",
+        **settings,
+    )
+    asked = {"type": "tool_call", "id": "1", "name": draw.name, "args": {"prompt": "a red cat"}}
+    message = await way.invoke(draw, asked)
+    (block,) = message.artifact
+    assert (block["type"], block["mime_type"]) == ("image", "image/png")
+    assert body_of(vcr)["prompt"] == "a red cat"
+    assert vcr.requests[0].headers["x-app-id"] == "recorded"
+
+
+async def test_transcription(
+    service: Any, settings: dict[str, Any], way: Way, sound: bytes, vcr: Cassette
+) -> None:
+    parser = LunosAudioTranscriber(model=service.speech, **settings)
+    blob = Blob(data=sound, mimetype="audio/wav", path="tone.wav")
+    # LangChain's parsers have no async methods
+    given = asyncio.to_thread(parser.parse, blob) if way.is_async else parser.parse(blob)
+    documents = await given if way.is_async else given
+    assert documents[0].page_content
+    assert sound in vcr.requests[0].body
+
+
+async def test_profile(chat: ChatLunos, way: Way, vcr: Cassette) -> None:
+    model = await chat.aload_profile() if way.is_async else chat.load_profile()
+    assert model.profile
+    assert model.profile["tool_calling"] is True
+    assert vcr.requests[0].uri.endswith("/public/models")
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_rate_limit(chat: ChatLunos, way: Way) -> None:
+    with pytest.raises(LunosRateLimitError) as caught:
+        await way.invoke(chat, HELLO, model="lunos/error-429")
+    assert (caught.value.status, caught.value.retry_after) == (429, 1)

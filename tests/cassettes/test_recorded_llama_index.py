@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.llms import ChatMessage
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
 from vcr.cassette import Cassette
 
-from llama_index_lunos import Lunos, LunosEmbedding
+from llama_index_lunos import (
+    Lunos,
+    LunosAudioReader,
+    LunosEmbedding,
+    LunosImageToolSpec,
+)
+from lunos_core import AsyncLunos, LunosRateLimitError
+from lunos_core import Lunos as Core
 
 pytestmark = [
     pytest.mark.vcr,
@@ -17,6 +27,21 @@ pytestmark = [
 ]
 
 HELLO = "Say 'hello' and nothing else."
+
+
+class City(BaseModel):
+    """A city."""
+
+    city: str
+    people: int
+
+
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return f"4 degrees, rain in {city}"
+
+
+WEATHER = FunctionTool.from_defaults(get_weather)
 
 
 @pytest.fixture
@@ -76,3 +101,99 @@ async def test_embeddings(
     assert len(vectors) == 2
     assert body_of(vcr)["input"] == texts
     assert vcr.requests[0].headers["x-app-id"] == "recorded"
+
+
+async def test_completion_stream(service: Any, settings: dict[str, Any], is_async: bool) -> None:
+    llm = Lunos(service.completion, is_chat_model=False, max_tokens=8, **settings)
+    if is_async:
+        pieces = [piece async for piece in await llm.astream_complete("Once upon")]
+    else:
+        pieces = list(llm.stream_complete("Once upon"))
+    assert "".join(piece.delta or "" for piece in pieces) == pieces[-1].text != ""
+
+
+async def test_tool_round_trip(llm: Lunos, is_async: bool, vcr: Cassette) -> None:
+    messages = [ChatMessage("The weather in Oslo, please.")]
+    if is_async:
+        first = await llm.achat_with_tools([WEATHER], chat_history=messages, tool_required=True)
+    else:
+        first = llm.chat_with_tools([WEATHER], chat_history=messages, tool_required=True)
+    (call,) = llm.get_tool_calls_from_response(first)
+    assert (call.tool_name, call.tool_kwargs) == ("get_weather", {"city": "Oslo"})
+    result = ChatMessage(
+        get_weather(**call.tool_kwargs),
+        role="tool",
+        additional_kwargs={"tool_call_id": call.tool_id},
+    )
+    messages += [first.message, result]
+    second = await llm.achat(messages) if is_async else llm.chat(messages)
+    assert "4 degrees" in (second.message.content or "")
+    assert body_of(vcr, 1)["messages"][2]["tool_call_id"] == call.tool_id
+
+
+async def test_tool_call_stream(llm: Lunos, is_async: bool) -> None:
+    asked = {"chat_history": [ChatMessage("The weather in Oslo, please.")], "tool_required": True}
+    if is_async:
+        pieces = [one async for one in await llm.astream_chat_with_tools([WEATHER], **asked)]
+    else:
+        pieces = list(llm.stream_chat_with_tools([WEATHER], **asked))
+    (call,) = llm.get_tool_calls_from_response(pieces[-1])
+    assert (call.tool_name, call.tool_kwargs) == ("get_weather", {"city": "Oslo"})
+
+
+async def test_structured_output(llm: Lunos, is_async: bool) -> None:
+    model = llm.as_structured_llm(City)
+    told = "In 'Oslo' live 700000 people."
+    answer = await model.acomplete(told) if is_async else model.complete(told)
+    assert answer.raw == City(city="Oslo", people=700000)
+
+
+async def test_image(service: Any, settings: dict[str, Any], is_async: bool, vcr: Cassette) -> None:
+    params = {"size": service.image_size, "response_format": "b64_json"}
+    spec = LunosImageToolSpec(service.image, params=params, app_id="recorded", **settings)
+    (draw,) = spec.to_tool_list()
+    output = await draw.acall("a red cat") if is_async else draw.call("a red cat")
+    assert not output.is_error
+    assert output.raw_output.resolve_image().read().startswith(b"\x89PNG")
+    assert body_of(vcr)["prompt"] == "a red cat"
+    assert vcr.requests[0].headers["x-app-id"] == "recorded"
+
+
+async def test_transcription(
+    service: Any,
+    settings: dict[str, Any],
+    is_async: bool,
+    sound: bytes,
+    tmp_path: Path,
+    vcr: Cassette,
+) -> None:
+    file = tmp_path / "tone.wav"
+    file.write_bytes(sound)
+    reader = LunosAudioReader(service.speech, **settings)
+    documents = await reader.aload_data(file) if is_async else reader.load_data(file)
+    assert documents[0].text
+    assert sound in vcr.requests[0].body
+
+
+async def test_metadata(
+    service: Any, settings: dict[str, Any], is_async: bool, vcr: Cassette
+) -> None:
+    core = {"base_url": service.base_url, "api_key": service.api_key}
+    if is_async:
+        async with AsyncLunos(**core) as async_lunos:
+            await async_lunos.models.list()
+            metadata = Lunos(service.chat, catalog=async_lunos.models, **settings).metadata
+    else:
+        with Core(**core) as lunos:
+            lunos.models.list()
+            metadata = Lunos(service.chat, catalog=lunos.models, **settings).metadata
+    assert metadata.is_function_calling_model
+    assert vcr.requests[0].uri.endswith("/public/models")
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_rate_limit(llm: Lunos, is_async: bool) -> None:
+    asked = {"messages": [ChatMessage(HELLO)], "model": "lunos/error-429"}
+    with pytest.raises(LunosRateLimitError) as caught:
+        await llm.achat(**asked) if is_async else llm.chat(**asked)
+    assert (caught.value.status, caught.value.retry_after) == (429, 1)

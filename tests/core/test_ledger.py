@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -307,3 +308,56 @@ def test_a_long_history_is_thinned_and_ends_where_it_did() -> None:
         history.add(float(at), 1.0, 2)
     assert len(history.points) <= 4001
     assert history.points[-1] == (9999.0, 10_000.0, 20_000)
+
+
+def pickled(ledger: UsageLedger) -> UsageLedger:
+    """As it comes back from another process."""
+    copied = pickle.loads(pickle.dumps(ledger))
+    assert isinstance(copied, UsageLedger)
+    return copied
+
+
+async def test_ledgers_of_other_processes_add_up_to_what_one_would_have_counted(both: Both) -> None:
+    failing = reply({"error": {"message": "No"}}, 500, retry_after="0")
+    client = both.client(Wire(failing, ANSWER, STREAMED, ANSWER), max_retries=1)
+    workers = [UsageLedger(), UsageLedger()]
+    with UsageLedger() as one:
+        with workers[0]:
+            await both(client.send(ASK))
+        with workers[1]:
+            await both.chunks(client, ASK_STREAM)
+            await both(client.send(chat_request(HELLO, model="m", app_id="b")))
+    whole = UsageLedger()
+    for worker in workers:
+        whole.merge(pickled(worker))
+    for merged, counted in zip(whole.rows(), one.rows(), strict=True):
+        assert merged == {**counted, "seconds": pytest.approx(counted["seconds"])}
+    assert whole.cost == one.cost == 0.3  # exact: 0.1 three times is not, in floats
+    for app_id, points in one.history().items():
+        assert [point[1:] for point in whole.history()[app_id]] == [
+            (pytest.approx(cost), tokens) for _, cost, tokens in points
+        ]
+
+
+def test_what_another_ledger_spent_counts_towards_the_budget() -> None:
+    worker, ledger = UsageLedger(), UsageLedger(budget=0.1)
+    client = Client(
+        Config(api_key="k", base_url="http://lunos.test"),
+        http_client=httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))),
+        observers=[worker.record],
+    )
+    client.send(ASK)
+    ledger.merge(worker)
+    with pytest.raises(LunosBudgetError):
+        ledger.check_budget(model="m")
+
+
+def test_a_ledger_that_came_back_goes_on_counting() -> None:
+    with pickled(UsageLedger(budget=1)) as ledger:
+        assert ledger.budget == 1
+        client = Client(
+            Config(api_key="k", base_url="http://lunos.test"),
+            http_client=httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))),
+        )
+        client.send(ASK)
+    assert [row["calls"] for row in ledger.rows()] == [1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from langchain_core.document_loaders import Blob
 from langchain_core.runnables import RunnableLambda
 from lc_wire import KEY, Wire, clients, raw, reply
+from sounds import wav
 
 from langchain_lunos import LunosAudioTranscriber, LunosImageGeneration, LunosNotFoundError
 from lunos_core import UsageLedger
@@ -36,13 +35,8 @@ async def call(tool: LunosImageGeneration, is_async: bool, config: Any = None) -
 
 
 def speech() -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(b"\0\0" * 12_000)
-    return out.getvalue()
+    """A second and a half of silence."""
+    return wav(b"\0\0" * 12_000, sample_bytes=2)
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from li_wire import Way, Wire, reply
 from llama_index.core import SimpleDirectoryReader
 from llama_index.core.base.llms.types import ImageBlock
+from sounds import wav
 
 from llama_index_lunos import LunosAudioReader, LunosImageToolSpec
 from lunos_core import LunosNotFoundError, UsageLedger
@@ -33,13 +32,8 @@ VERBOSE = {
 
 
 def speech() -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(b"\0\0" * 12_000)
-    return out.getvalue()
+    """A second and a half of silence."""
+    return wav(b"\0\0" * 12_000, sample_bytes=2)
 
 
 async def draw(way: Way, spec: LunosImageToolSpec) -> Any:

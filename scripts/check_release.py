@@ -1,0 +1,46 @@
+"""Whether a tag may be released: the tag, the built files and CHANGELOG.md name one version.
+
+python scripts/check_release.py v0.1.0 dist
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+CHANGELOG = Path(__file__).parents[1] / "CHANGELOG.md"
+NAME = "lunos_integrations"
+
+
+def versions_in(changelog: str) -> list[str]:
+    """The versions that have a section with a date, newest first."""
+    return re.findall(r"^## \[(\d[^\]]*)\] - \d{4}-\d{2}-\d{2}$", changelog, re.MULTILINE)
+
+
+def problems(tag: str, files: Sequence[str], changelog: str) -> list[str]:
+    """What speaks against this release; nothing where it may go out."""
+    version = tag.removeprefix("v")
+    found = []
+    if tag != f"v{version}" or not re.fullmatch(r"\d+\.\d+\.\d+([ab]|rc)?\d*", version):
+        found.append(f"the tag is {tag!r}, and must be v and a version")
+    wanted = {f"{NAME}-{version}.tar.gz", f"{NAME}-{version}-py3-none-any.whl"}
+    if set(files) != wanted:
+        found.append(f"built: {sorted(files)}, and the tag asks for {sorted(wanted)}")
+    if versions_in(changelog)[:1] != [version]:
+        found.append(f"CHANGELOG.md must begin with a section '## [{version}] - YYYY-MM-DD'")
+    return found
+
+
+def main(tag: str, folder: str) -> int:
+    """Say what is wrong; the exit code is 1 where something is."""
+    files = [path.name for path in Path(folder).iterdir()]
+    found = problems(tag, files, CHANGELOG.read_text("utf-8"))
+    for problem in found:
+        print(f"check_release: {problem}", file=sys.stderr)
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

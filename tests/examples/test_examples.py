@@ -1,0 +1,73 @@
+"""docs/examples.md is true: each example, run as a user runs it, prints what the page says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from example_runs import ROOT, started, without_key
+
+PAGE = (ROOT / "docs" / "examples.md").read_text("utf-8")
+# a command, and below it what it prints
+SHOWN = dict(
+    re.findall(r"^```bash\npython (examples/\w+\.py)\n```\n\n```text\n(.*?)^```", PAGE, re.M | re.S)
+)
+# each has a test module of its own
+OTHERS = {"chat_page.py", "bulk_embed.py", "quickstart.py"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[str, subprocess.Popen[str]]]:
+    with started(SHOWN) as processes:
+        yield processes
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_an_example_prints_what_its_page_shows(
+    running: dict[str, subprocess.Popen[str]], path: str
+) -> None:
+    said, complained = running[path].communicate(timeout=300)
+    assert running[path].returncode == 0, complained
+    assert said == SHOWN[path]
+    assert complained == ""
+
+
+def test_every_example_is_tried() -> None:
+    tried = {Path(path).name for path in SHOWN} | OTHERS
+    here = {path.name for path in (ROOT / "examples").glob("[!_]*.py")}
+    others = {name for name in here - tried if not name.startswith("llamaindex_")}
+    assert not others  # tests/llama_index_adapter/test_li_examples.py tries the rest
+
+
+def pytest_in(folder: Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as a project of its own: none of our fixtures and settings."""
+    alone = ("-c", os.devnull, "--rootdir=.", "-p", "no:asyncio", "-p", "no:cacheprovider")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *alone],
+        cwd=folder,
+        env=without_key(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_tests_of_the_sample_app_pass() -> None:
+    done = pytest_in(ROOT / "examples" / "offline_app")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^6 passed", done.stdout, re.M), done.stdout
+
+
+def test_the_tests_of_the_sample_app_notice_a_broken_app(tmp_path: Path) -> None:
+    """They are tests that can fail: without the right app id, one of them does."""
+    for name in ("triage.py", "test_triage.py"):
+        code = (ROOT / "examples" / "offline_app" / name).read_text("utf-8")
+        (tmp_path / name).write_text(code.replace("app_id=", "user="), "utf-8")
+    done = pytest_in(tmp_path)
+    assert done.returncode == 1
+    assert "the_right_app_pays" in done.stdout

@@ -6,9 +6,12 @@ functions.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from langchain_lunos._messages_out import to_chunk, to_result
 from llama_index_lunos._responses import ChatAccumulator, to_response
@@ -19,6 +22,7 @@ from lunos_core._sse import SSEDecoder
 from lunos_core.answers import Choice, Completion, Message, ToolCall
 from lunos_core.audio import parse_transcription
 from lunos_core.chat import parse_chat
+from lunos_core.embedding_arrays import parse_embedding_array
 from lunos_core.embeddings import parse_embeddings
 from lunos_core.errors import LunosAPIError, LunosError, error_from_response, error_in_answer
 from lunos_core.images import parse_images
@@ -50,7 +54,8 @@ def chat(data: bytes) -> None:
 def stream(data: bytes) -> None:
     """A streamed answer, and what both frameworks make of it."""
     decoder, reader = SSEDecoder(), ChatStreamReader(Reply(200, {}, b""))
-    accumulator, images = ChatAccumulator(), 0
+    accumulator = ChatAccumulator()
+    images: list[str] = []
     try:
         for event in decoder.feed(data) + decoder.close():
             chunk = reader.read(event)
@@ -63,9 +68,14 @@ def stream(data: bytes) -> None:
 
 
 def embeddings(data: bytes) -> None:
-    """Vectors: as many as texts, of one length, of finite numbers."""
+    """Vectors: as many as texts, of one length, of finite numbers; as lists and as an array."""
+    count = data[0] % 4 + 1 if data else 1
+    with contextlib.suppress(LunosError):
+        array = parse_embedding_array(Reply(200, {}, data[1:]), count).array
+        assert array.shape[0] == count
+        assert np.isfinite(array).all()
     try:
-        answer = parse_embeddings(Reply(200, {}, data[1:]), data[0] % 4 + 1 if data else 1)
+        answer = parse_embeddings(Reply(200, {}, data[1:]), count)
     except LunosError:
         return
     assert len({len(vector) for vector in answer.vectors}) == 1

@@ -16,8 +16,8 @@ from lunos_core._lazy import is_installed
 from lunos_core.embeddings import (
     check_length,
     embedding_request,
-    parse_entries,
-    parse_facts,
+    entries_of,
+    facts_of,
     take_vector,
 )
 from lunos_core.request import Reply, Request
@@ -118,7 +118,7 @@ def parse_embedding_array(
     import numpy as np
 
     value = reply.json()
-    entries = parse_entries(reply, value, expected)
+    entries = entries_of(reply, value, expected)
     array: Any = None
     for position, entry in enumerate(entries):
         sent = take_vector(entry)
@@ -141,4 +141,4 @@ def parse_embedding_array(
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         raise reply.nonsense(f"has a vector {int(finite.argmin())} with NaN or infinity in it")
-    return EmbeddingArray(array=array, **parse_facts(reply, value))
+    return EmbeddingArray(array=array, **facts_of(reply, value))

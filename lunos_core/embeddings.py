@@ -104,15 +104,15 @@ def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None)
         LunosAPIError: an error that came with a successful status.
     """
     value = reply.json()
-    entries = parse_entries(reply, value, expected)
+    entries = entries_of(reply, value, expected)
     vectors = [_parse_vector(reply, entry, at) for at, entry in enumerate(entries)]
     length = dimensions or len(vectors[0])
     for position, vector in enumerate(vectors):
         check_length(reply, position, len(vector), length)
-    return Embeddings(vectors=vectors, **parse_facts(reply, value))
+    return Embeddings(vectors=vectors, **facts_of(reply, value))
 
 
-def parse_entries(reply: Reply, value: Mapping[str, Any], expected: int) -> list[Any]:
+def entries_of(reply: Reply, value: Mapping[str, Any], expected: int) -> list[Any]:
     """The answer's entries, one for each text, in the order of the texts.
 
     Raises:
@@ -126,7 +126,7 @@ def parse_entries(reply: Reply, value: Mapping[str, Any], expected: int) -> list
     return _ordered(reply, data)
 
 
-def parse_facts(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
     """What an answer says besides its vectors."""
     model = value.get("model")
     return {

@@ -251,7 +251,7 @@ def create_app(
         >>> async def ask():
         ...     transport = httpx.ASGITransport(app=create_app(api_key="mine"))
         ...     async with httpx.AsyncClient(transport=transport) as http:
-        ...         lunos = AsyncLunos("mine", base_url="http://gateway", http_client=http)
+        ...         lunos = AsyncLunos("mine", base_url="http://localhost", http_client=http)
         ...         answer = await lunos.embeddings.create(
         ...             model="lunos/scripted-embedding", input="cats"
         ...         )

@@ -39,6 +39,7 @@ RESULTS = {
     "CallRecord",
     "Chunk",
     "Completion",
+    "EmbeddingArray",
     "Embeddings",
     "GeneratedImage",
     "Images",

@@ -342,7 +342,7 @@ async def test_ledgers_of_other_processes_add_up_to_what_one_would_have_counted(
 def test_what_another_ledger_spent_counts_towards_the_budget() -> None:
     worker, ledger = UsageLedger(), UsageLedger(budget=0.1)
     client = Client(
-        Config(api_key="k", base_url="http://lunos.test"),
+        Config(api_key="k", base_url="https://lunos.test"),
         http_client=httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))),
         observers=[worker.record],
     )
@@ -356,7 +356,7 @@ def test_a_ledger_that_came_back_goes_on_counting() -> None:
     with pickled(UsageLedger(budget=1)) as ledger:
         assert ledger.budget == 1
         client = Client(
-            Config(api_key="k", base_url="http://lunos.test"),
+            Config(api_key="k", base_url="https://lunos.test"),
             http_client=httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))),
         )
         client.send(ASK)

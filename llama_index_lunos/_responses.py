@@ -108,11 +108,18 @@ class ChatAccumulator:
                 break
         else:
             return None
-        if not (delta.content or delta.reasoning or delta.tool_calls or delta.images):
-            return None
+        self._text += delta.content
+        if not (delta.reasoning or delta.tool_calls or delta.images):
+            if not delta.content:
+                return None
+            # text alone, as most chunks: only the fields that are there, each costs its validation
+            if self._reasoning or self._others or self._calls:
+                message = self._message()
+            else:
+                blocks: list[ContentBlock] = [TextBlock(text=self._text)]
+                message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+            return ChatResponse(message=message, delta=delta.content, raw=chunk.raw)
         extras: dict[str, Any] = {}
-        if delta.content:
-            self._text += delta.content
         if delta.reasoning:
             self._reasoning += delta.reasoning
             self._spelling = self._spelling or _reasoning_field(chunk.raw, "delta")
@@ -129,7 +136,7 @@ class ChatAccumulator:
         return ChatResponse(
             message=self._message(),
             delta=delta.content,
-            raw=dict(chunk.raw),
+            raw=chunk.raw,
             additional_kwargs=extras,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,10 @@ from lunos_core.errors import LunosResponseError, LunosTimeoutError
 # way: to read them keeps the connection for the next call. A server that never sends them costs
 # this long and a new connection; to hang up at once would cost most calls a handshake.
 LAST_WORD = 0.25
+
+# More than HTTP/1.1 puts around a chunk (its length in hexadecimal, two line ends), so that what is
+# at hand is never overestimated: nobody waits for a read while chunks could be shown.
+_FRAME = 16
 
 _SHORTEST = 0.001  # 0 means "do not block" to a socket
 
@@ -41,6 +46,8 @@ class Patience:
         self._idle: float | None = None
         self._idle_end = math.inf
         self._limited = total is not None
+        self.at_hand = 0
+        """Bytes of the answer that are read from the connection and not handed on yet, at least."""
 
     @property
     def limited(self) -> bool:
@@ -59,8 +66,17 @@ class Patience:
     def attempt(self) -> None:
         """A request begins: what was read of the last answer is gone, and no stream is open."""
         self._bytes = 0
+        self.at_hand = 0
         self._idle = None
         self._idle_end = math.inf
+
+    def arrived(self, count: int) -> None:
+        """So many bytes were read from the connection, which had none left."""
+        self.at_hand = count - _FRAME
+
+    def consumed(self, count: int) -> None:
+        """So many of them, without the frame that HTTP puts around them, were handed on."""
+        self.at_hand -= count + _FRAME
 
     def stream(self, idle: float | None) -> None:
         """A stream is open; from now on an event must come every `idle` seconds."""
@@ -146,12 +162,26 @@ def hold_reads(response: Any, patience: Patience) -> bool:
         return False
     # the class's, not the last call's that was set below
     read = type(connection).read.__get__(connection)
+    # what is compressed is of another length than what comes out
+    counted = "content-encoding" not in response.headers
 
     def patient(max_bytes: int, timeout: float | None = None) -> Any:
         # closed: the connection has gone on to another call, which waits as long as it likes
-        return read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
+        data = read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
+        if counted:
+            patience.arrived(len(data))
+        return data
 
-    connection.read = patient
+    async def apatient(
+        max_bytes: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own signature
+    ) -> Any:
+        data = await read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
+        if counted:
+            patience.arrived(len(data))
+        return data
+
+    connection.read = apatient if inspect.iscoroutinefunction(read) else patient
     return True
 
 

@@ -13,6 +13,8 @@ import pytest
 from lunos_core import AsyncClient, AsyncStream, Client, Config
 from lunos_local import LocalGateway
 
+pytest_plugins = ["coverage_bars"]
+
 KEY = "sk-test-4f9a1c"
 
 

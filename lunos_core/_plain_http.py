@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import sys
 import warnings
@@ -47,6 +48,7 @@ def warn_of_plain_http(base_url: str) -> None:
     _warned.add(parts.netloc)  # last: where warnings are errors, every attempt is one
 
 
+@functools.lru_cache(64)  # asked for every object that is made
 def is_loopback(host: str) -> bool:
     """Whether a host's name or address is this machine, seen from itself."""
     name = host.lower().rstrip(".")

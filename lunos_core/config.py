@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import threading
@@ -129,9 +130,8 @@ class Config:
             api_key: its key, as text or as a function.
             base_url: its base URL, whatever its field is called.
         """
-        given = {"api_key": api_key, "base_url": base_url}
-        shared = {setting.name for setting in fields(cls)} - given.keys()
-        return cls.from_env(**given, **{name: getattr(owner, name) for name in shared})
+        shared = {name: getattr(owner, name) for name in _shared_names()}
+        return cls.from_env(api_key=api_key, base_url=base_url, **shared)
 
     @property
     def key(self) -> str:
@@ -151,6 +151,11 @@ class Config:
     def root_url(self) -> str:
         """The base URL without `/v1`: where the public catalog lives."""
         return self.base_url.removesuffix("/v1")
+
+
+@functools.cache
+def _shared_names() -> frozenset[str]:
+    return frozenset(setting.name for setting in fields(Config)) - {"api_key", "base_url"}
 
 
 _ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_id": "LUNOS_APP_ID"}
@@ -280,12 +285,13 @@ def check_seconds(name: str, seconds: float | None) -> None:
         raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
 
+@functools.lru_cache(64)  # asked for every object that is made
 def _usable_parts(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         return parts if usable and not _UNUSABLE_IN_URL.search(url.strip()) else None
-    except (ValueError, AttributeError):
+    except ValueError:
         return None
 
 
@@ -295,7 +301,7 @@ def normalise_base_url(url: str) -> str:
     Raises:
         LunosConfigError: it is no http(s) URL, or carries a user, query or fragment.
     """
-    parts = _usable_parts(url)
+    parts = _usable_parts(url) if isinstance(url, str) else None
     if parts is None:
         raise LunosConfigError(
             f"base_url must look like {DEFAULT_BASE_URL!r}: http(s), a host, and maybe a path"

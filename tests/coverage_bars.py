@@ -22,7 +22,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     result = yield
     plugin = session.config.pluginmanager.get_plugin("_cov")
     controller = getattr(plugin, "cov_controller", None)
-    if controller is None:
+    if controller is None or hasattr(session.config, "workerinput"):  # one of pytest-xdist's
         return result
     root = session.config.rootpath
     found = session.config.stash[_FOUND] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lunos_core import Client, Config, LunosStreamInterruptedError, chat_stream_request
+from lunos_core._batches import abatches, batches
+from lunos_core._patience import Patience
 
 from .raw_server import CLOSE, STALL, RawServer, chunk, sse_head
 from .wires import HELLO, delta, lines
@@ -78,6 +81,59 @@ async def test_compressed_streams_are_read_as_they_come(both: Both) -> None:
         client = both.client(base_url=server.url)
         found = await both.chunks(client, STREAM)
         assert found[-1].last.text == "".join(WORDS)
+
+
+class Broken(Exception):
+    pass
+
+
+def in_hand(count: int) -> Patience:
+    patience = Patience(None, 1_000_000)
+    patience.arrived(count)
+    return patience
+
+
+async def of(pieces: list[bytes]) -> AsyncGenerator[bytes]:
+    """The same for both: pieces, then an error."""
+    for piece in pieces:
+        yield piece
+    raise Broken
+
+
+def sync_of(pieces: list[bytes]) -> Generator[bytes]:
+    yield from pieces
+    raise Broken
+
+
+async def test_bytes_at_hand_come_together_and_before_the_error_behind_them() -> None:
+    pieces = [b"a" * 10, b"b" * 10, b"c" * 10]
+    for count, wanted in ((10_000, [b"".join(pieces)]), (0, pieces)):
+        found: list[bytes] = []
+        with pytest.raises(Broken):
+            found.extend(one for one in _noting(batches(sync_of(pieces), in_hand(count)), found))
+        with pytest.raises(Broken):
+            await _anoting(abatches(of(pieces), in_hand(count)), found)
+        assert found == wanted * 2
+
+
+def _noting(source: Iterator[bytes], found: list[bytes]) -> Iterator[bytes]:
+    for one in source:
+        found.append(one)
+        yield from ()
+
+
+async def _anoting(source: AsyncIterator[bytes], found: list[bytes]) -> None:
+    async for one in source:
+        found.append(one)  # noqa: PERF401 - what came before an error is wanted, too
+
+
+async def test_the_end_may_come_while_more_was_thought_to_be_at_hand() -> None:
+    async def whole() -> AsyncGenerator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    assert list(batches(iter([b"a", b"b"]), in_hand(100))) == [b"ab"]
+    assert [one async for one in abatches(whole(), in_hand(100))] == [b"ab"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -32,7 +32,10 @@ def open_index(client: QdrantClient, embedding: LunosEmbedding) -> VectorStoreIn
     if not is_new:
         return VectorStoreIndex.from_vector_store(store, embed_model=embedding)
     return VectorStoreIndex.from_documents(
-        SimpleDirectoryReader(FOLDER).load_data(),
+        # the name alone: LlamaIndex embeds the metadata too, and a path is another on each machine
+        SimpleDirectoryReader(
+            FOLDER, file_metadata=lambda path: {"file_name": Path(path).name}
+        ).load_data(),
         transformations=[SentenceSplitter(chunk_size=150, chunk_overlap=0)],
         storage_context=StorageContext.from_defaults(vector_store=store),
         embed_model=embedding,

@@ -15,7 +15,7 @@ from lunos_core._patience import Patience
 def batches(pieces: Iterator[bytes], patience: Patience) -> Generator[bytes]:
     """Each piece of bytes, with those behind it that can be had without a wait."""
     for piece in pieces:
-        patience.consumed(len(piece))
+        patience.consumed(piece)
         if patience.at_hand <= 0:
             yield piece
             continue
@@ -23,7 +23,7 @@ def batches(pieces: Iterator[bytes], patience: Patience) -> Generator[bytes]:
         try:
             while patience.at_hand > 0:
                 piece = next(pieces, b"")
-                patience.consumed(len(piece))
+                patience.consumed(piece)
                 batch.append(piece)
         except Exception:
             yield b"".join(batch)  # what came before an error is shown
@@ -34,7 +34,7 @@ def batches(pieces: Iterator[bytes], patience: Patience) -> Generator[bytes]:
 async def abatches(pieces: AsyncIterator[bytes], patience: Patience) -> AsyncGenerator[bytes]:
     """`batches`, awaited."""
     async for piece in pieces:
-        patience.consumed(len(piece))
+        patience.consumed(piece)
         if patience.at_hand <= 0:
             yield piece
             continue
@@ -42,7 +42,7 @@ async def abatches(pieces: AsyncIterator[bytes], patience: Patience) -> AsyncGen
         try:
             while patience.at_hand > 0:
                 piece = await anext(pieces, b"")
-                patience.consumed(len(piece))
+                patience.consumed(piece)
                 batch.append(piece)
         except Exception:
             yield b"".join(batch)

@@ -78,7 +78,7 @@ class ChatStreamReader:
             raise self._nonsense(event)
         if len(sent) == 1:
             choice = _text_alone(sent[0], self._choices) or self._read_choice(sent[0], 0)
-            return Chunk(() if choice is None else (choice,), value)
+            return Chunk([] if choice is None else [choice], value)
         choices = [self._read_choice(choice, at) for at, choice in enumerate(sent)]
         return Chunk([choice for choice in choices if choice is not None], value)
 
@@ -166,9 +166,11 @@ def _text_alone(choice: Any, readers: dict[int, _ChoiceReader]) -> ChunkChoice |
             return None
         if type(index) is not int or type(text) is not str:
             return None
-        readers[index].text.append(text)
+        reader = readers[index]
     except (KeyError, TypeError, AttributeError):
         return None
+    if text:  # what shows nothing is no text: a whole message may follow
+        reader.text.append(text)
     return ChunkChoice(index, Delta(text))
 
 

@@ -6,7 +6,19 @@ from typing import Any
 
 import aiohttp
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
+
+from lunos_core.errors import LunosConfigError
+
+
+class _Transport(AiohttpTransport):
+    """aiohttp without its cookies: those of one application's call would go with another's."""
+
+    def get_client(self) -> aiohttp.ClientSession:
+        plain = super().get_client()
+        connector = plain.connector
+        plain.detach()
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class AiohttpClient(HttpxAiohttpClient):
@@ -15,6 +27,20 @@ class AiohttpClient(HttpxAiohttpClient):
     That package (0.2) calls every lost connection a `ConnectTimeout`, a timeout of the connect a
     timeout of no kind, and lets aiohttp's own error through where the answer is no HTTP.
     """
+
+    # httpx' hooks for this; arguments as httpx gives them
+    def _init_transport(self, *args: Any, **settings: Any) -> httpx.AsyncBaseTransport:
+        settings.pop("transport", None)
+        return _Transport(*args, **settings)
+
+    def _init_proxy_transport(self, *args: Any, **settings: Any) -> httpx.AsyncBaseTransport:
+        proxy = args[0] if args else settings.pop("proxy")
+        if proxy.url.scheme not in ("http", "https"):
+            raise LunosConfigError(
+                f"transport='aiohttp' knows no {proxy.url.scheme} proxy, as the environment names "
+                "one: leave transport= out, or unset the proxy"
+            )
+        return _Transport(proxy=proxy, **settings)
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """As httpx'."""

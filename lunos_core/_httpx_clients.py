@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import os
@@ -56,7 +57,10 @@ class Clients:
             shards = self._begin()
         place, unneeded = shards.take()
         if unneeded is not None:
-            unneeded.close()
+            with contextlib.suppress(
+                Exception
+            ):  # no call fails because an idle client does not close
+                unneeded.close()
         return place
 
     def close(self) -> None:
@@ -106,14 +110,20 @@ class AsyncClients:
                 own = self._loops[loop] = _LoopClients(self, self._transport)
         place, unneeded = own.shards.take()
         if unneeded is not None:
-            await unneeded.aclose()
+            try:
+                await unneeded.aclose()
+            except BaseException:  # cancelled, say: the place was not used
+                place.give_back()
+                raise
         return place
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""
-        own = self._loops.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        own = self._loops.get(loop)
         if own is not None:
             await own.closer.close()
+            self._loops.pop(loop, None)  # after: a close that was cancelled can be made again
 
 
 class _LoopClients:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,9 +15,7 @@ from lunos_core.errors import LunosResponseError, LunosTimeoutError
 # this long and a new connection; to hang up at once would cost most calls a handshake.
 LAST_WORD = 0.25
 
-# More than HTTP/1.1 puts around a chunk (its length in hexadecimal, two line ends), so that what is
-# at hand is never overestimated: nobody waits for a read while chunks could be shown.
-_FRAME = 16
+_HELD = "lunos_core.read"  # where an answer keeps its connection's patient read
 
 _SHORTEST = 0.001  # 0 means "do not block" to a socket
 
@@ -47,7 +44,11 @@ class Patience:
         self._idle_end = math.inf
         self._limited = total is not None
         self.at_hand = 0
-        """Bytes of the answer that are read from the connection and not handed on yet, at least."""
+        """Ends of events that are read from the connection and not handed on yet, at least.
+
+        Not bytes: what HTTP puts around them is of any length. Nobody may wait for a read while
+        chunks could be shown.
+        """
 
     @property
     def limited(self) -> bool:
@@ -70,13 +71,15 @@ class Patience:
         self._idle = None
         self._idle_end = math.inf
 
-    def arrived(self, count: int) -> None:
-        """So many bytes were read from the connection, which had none left."""
-        self.at_hand = count - _FRAME
+    def arrived(self, data: bytes) -> None:
+        """These bytes were read from the connection, which had none left."""
+        # not those that HTTP's frame around a chunk makes by accident
+        self.at_hand = data.count(b"\n\n") - data.count(b"\r\n\n")
 
-    def consumed(self, count: int) -> None:
-        """So many of them, without the frame that HTTP puts around them, were handed on."""
-        self.at_hand -= count + _FRAME
+    def consumed(self, piece: bytes) -> None:
+        """This piece of them was handed on; an empty one is their end."""
+        if self.at_hand > 0:
+            self.at_hand -= piece.count(b"\n\n") if piece else self.at_hand
 
     def stream(self, idle: float | None) -> None:
         """A stream is open; from now on an event must come every `idle` seconds."""
@@ -138,7 +141,7 @@ class Patience:
         return LunosTimeoutError(f"no answer in time ({what}): raise timeout= to wait longer")
 
 
-def hold_reads(response: Any, patience: Patience) -> bool:
+def hold_reads(response: Any, patience: Patience, *, ahead: bool = False) -> bool:
     """Let no read of the answer's body outlast `patience`.
 
     httpx fixes one timeout for all the reads of an answer when it begins; the time that is left
@@ -149,6 +152,8 @@ def hold_reads(response: Any, patience: Patience) -> bool:
         response: an open `httpx.Response`; one without a connection (a mock, a cassette, aiohttp,
             HTTP/2, where calls share it) is left alone.
         patience: of the call.
+        ahead: whether to note what arrives, so that it can be read at once: a transport of the
+            user's own may hand on something else than what it reads.
 
     Returns:
         Whether it could be done; else async reads can be held by `in_time`, and sync ones by what
@@ -163,13 +168,13 @@ def hold_reads(response: Any, patience: Patience) -> bool:
     # the class's, not the last call's that was set below
     read = type(connection).read.__get__(connection)
     # what is compressed is of another length than what comes out
-    counted = "content-encoding" not in response.headers
+    counted = ahead and "content-encoding" not in response.headers
 
     def patient(max_bytes: int, timeout: float | None = None) -> Any:
         # closed: the connection has gone on to another call, which waits as long as it likes
         data = read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
         if counted:
-            patience.arrived(len(data))
+            patience.arrived(data)
         return data
 
     async def apatient(
@@ -178,10 +183,12 @@ def hold_reads(response: Any, patience: Patience) -> bool:
     ) -> Any:
         data = await read(max_bytes, timeout if response.is_closed else patience.cap(timeout))
         if counted:
-            patience.arrived(len(data))
+            patience.arrived(data)
         return data
 
-    connection.read = apatient if inspect.iscoroutinefunction(read) else patient
+    # by the answer: a `read` that someone has decorated does not show what it is
+    held = apatient if hasattr(response.stream, "__aiter__") else patient
+    connection.read = response.extensions[_HELD] = held
     return True
 
 
@@ -208,4 +215,7 @@ async def in_time(pieces: AsyncIterator[bytes], patience: Patience) -> AsyncIter
 def let_go(response: Any) -> None:
     """Undo `hold_reads`, so that a connection kept alive does not keep the call in memory."""
     connection = response.extensions.get("network_stream")
-    getattr(connection, "__dict__", {}).pop("read", None)
+    own = getattr(connection, "__dict__", {})
+    # its own: the connection may have gone on to another call already
+    if own.get("read") is not None and own["read"] is response.extensions.get(_HELD):
+        del own["read"]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
 
 H = TypeVar("H")
 
@@ -28,7 +29,7 @@ class Shard(Generic[H]):
 
     __slots__ = ("_lock", "http", "idle_since", "under_way")
 
-    def __init__(self, http: H, lock: threading.Lock) -> None:
+    def __init__(self, http: H, lock: AbstractContextManager[Any]) -> None:
         self.http = http
         self.under_way = 0
         self.idle_since = 0.0
@@ -54,7 +55,9 @@ class Shards(Generic[H]):
         self._make = make
         self._width = width
         self._shards: list[Shard[H]] = []
-        self._lock = threading.Lock()
+        # re-entrant: to make a client may begin a garbage collection, which closes a forgotten
+        # stream, which gives its place back
+        self._lock = threading.RLock()
 
     def take(self) -> tuple[Shard[H], H | None]:
         """A place for one call, until it is given back; and a client that is no longer needed.
@@ -77,8 +80,11 @@ class Shards(Generic[H]):
                 return shard, None
             return shard, self._shards.pop().http
 
-    def drain(self) -> list[H]:
-        """All HTTP clients, to be closed; the next call makes new ones."""
-        with self._lock:
-            drained, self._shards = self._shards, []
-        return [shard.http for shard in drained]
+    def drain(self) -> Iterator[H]:
+        """All HTTP clients, one by one, to be closed; the next call makes new ones."""
+        while True:
+            with self._lock:
+                if not self._shards:
+                    return
+                shard = self._shards.pop()
+            yield shard.http

@@ -114,7 +114,7 @@ class Client:
                         yield OPENED
                     yield from chunks
                     if body is None:
-                        hold_reads(response, call.listen())
+                        hold_reads(response, call.listen(), ahead=self._given is None)
                         for data in batches(_pieces(response), call.patience):
                             yield from call.feed(data)
                             call.go_on()
@@ -247,7 +247,7 @@ class AsyncClient:
                     for chunk in chunks:
                         yield chunk
                     if body is None:
-                        pieces = _held(response, call.listen())
+                        pieces = _held(response, call.listen(), ahead=self._given is None)
                         async for data in abatches(pieces, call.patience):
                             for chunk in call.feed(data):
                                 yield chunk
@@ -327,12 +327,15 @@ def _apieces(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _is_plain(response: httpx.Response) -> bool:
-    # consumed: a hook of the user's has read it
-    return "content-encoding" not in response.headers and not response.is_stream_consumed
+    # a hook of the user's may have read or closed it
+    untouched = not (response.is_stream_consumed or response.is_closed)
+    return untouched and "content-encoding" not in response.headers
 
 
-def _held(response: httpx.Response, patience: Patience) -> AsyncIterator[bytes]:
-    held = hold_reads(response, patience)
+def _held(
+    response: httpx.Response, patience: Patience, *, ahead: bool = False
+) -> AsyncIterator[bytes]:
+    held = hold_reads(response, patience, ahead=ahead)
     pieces = _apieces(response)
     return pieces if held else in_time(pieces, patience)
 

@@ -253,7 +253,8 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
                 f"the value of header {name!r} holds line breaks, control characters or characters "
                 "outside ASCII"
             )
-    return dict(headers)
+    # white space around a value is none of it (RFC 9110, 5.5), and a tab alone does not travel
+    return {name: value.strip(" \t") for name, value in headers.items()}
 
 
 def check_timeout(timeout: Timeout) -> Timeout:

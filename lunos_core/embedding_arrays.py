@@ -119,7 +119,7 @@ def parse_embedding_array(
 
     value = reply.json()
     entries = entries_of(reply, value, expected)
-    array: Any = None
+    rows: list[Any] = []
     for position, entry in enumerate(entries):
         sent = take_vector(entry)
         try:
@@ -134,10 +134,9 @@ def parse_embedding_array(
             raise reply.nonsense(f"has a vector {position} that is none") from None
         if not len(row):
             raise reply.nonsense(f"has an empty vector {position}")
-        if array is None:
-            array = np.empty((expected, dimensions or len(row)), dtype=np.float32)
-        check_length(reply, position, len(row), array.shape[1])
-        array[position] = row
+        check_length(reply, position, len(row), dimensions or len(rows[0] if rows else row))
+        rows.append(row)
+    array = np.stack(rows).astype(np.float32, copy=False)
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         raise reply.nonsense(f"has a vector {int(finite.argmin())} with NaN or infinity in it")

@@ -134,8 +134,13 @@ class _Sum:
             self.add(amount)
 
     def value(self) -> float | None:
-        # fsum rounds once; fifteen digits of a float are those that were meant
-        return float(f"{math.fsum(self._parts):.15g}") if self._parts else None
+        if not self._parts:
+            return None
+        try:
+            # fsum rounds once; fifteen digits of a float are those that were meant
+            return float(f"{math.fsum(self._parts):.15g}")
+        except OverflowError:
+            return math.inf
 
 
 @dataclass(slots=True)
@@ -218,7 +223,8 @@ class UsageLedger:
         self.budget = None if budget is None else Decimal(str(budget))
         if self.budget is not None and not self.budget >= 0:
             raise ValueError(f"budget must be 0 or more, not {budget!r}")
-        self._lock = threading.Lock()
+        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        self._lock = threading.RLock()
         self._rows: dict[tuple[str, str, str], _Row] = {}
         self._history: dict[str, History] = {}
         self._spent = _Sum()
@@ -310,11 +316,14 @@ class UsageLedger:
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, as it is now: another thread may go on counting."""
         with self._lock:
-            return copy.deepcopy({name: one for name, one in vars(self).items() if name != "_lock"})
+            state = {name: one for name, one in vars(self).items() if name != "_lock"}
+            for name in ("_rows", "_history"):
+                state[name] = dict(state[name])  # one that a re-entrant record does not change
+            return copy.deepcopy(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """With a lock of its own."""
-        vars(self).update(state, _lock=threading.Lock())
+        vars(self).update(state, _lock=threading.RLock())
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict for each app id, model and endpoint, in the order of their first calls.
@@ -325,13 +334,13 @@ class UsageLedger:
         with self._lock:
             return [
                 {**dict(zip(KEYS, key, strict=True)), **row.to_dict()}
-                for key, row in self._rows.items()
+                for key, row in list(self._rows.items())
             ]
 
     def history(self) -> dict[str, list[tuple[float, float, int]]]:
         """By app id: (Unix time, USD so far, tokens so far) after each call; thinned when long."""
         with self._lock:
-            return {app_id: list(one.points) for app_id, one in self._history.items()}
+            return {app_id: list(one.points) for app_id, one in list(self._history.items())}
 
     def table(self) -> str:
         """The rows as text to print: by rich where it is installed, else plain columns."""

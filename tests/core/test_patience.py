@@ -159,7 +159,7 @@ async def test_a_read_timeout_is_tried_again_only_where_the_user_wants_it(
     monkeypatch.setattr("lunos_core._call.random.random", lambda: 0.0)
     good = http(body=CHAT) if request_ is SEND else sse_head() + chunk(WHOLE) + chunk(b"")
     with RawServer([STALL], [good]) as server:
-        answer = await ask(both, server, request_, timeout=0.2, retry_on_timeout=True)
+        answer = await ask(both, server, request_, timeout=1.0, retry_on_timeout=True)
         assert (answer.attempts, len(server.requests)) == (2, 2)
     with RawServer([STALL]) as server:
         error = await fails(both, server, request_, timeout=0.1)

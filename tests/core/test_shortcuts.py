@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from lunos_core import Client, Config, chat_request, chat_stream_request, models_request
 from lunos_core._call import SendCall
 from lunos_core._error_map import ErrorMap
-from lunos_core._httpx_clients import new_http
+from lunos_core._httpx_clients import AsyncClients, new_http
 from lunos_core._shards import IDLE, WIDTH, Shards
 from lunos_core._sse import SSEDecoder
 
@@ -76,7 +77,7 @@ def test_places_are_taken_from_the_first_client_with_room_and_given_back() -> No
     assert [shard.http for shard in taken] == [made[0]] * WIDTH + [made[1]]
     taken[0].give_back()
     assert shards.take()[0].http is made[0]
-    assert shards.drain() == made
+    assert list(shards.drain()) == made[::-1]
     assert shards.take()[0].http is made[2]
 
 
@@ -96,7 +97,7 @@ def test_a_client_that_only_a_rush_needed_is_handed_out_to_be_closed(
     now += 2
     unneeded = [shards.take()[1] for _ in range(WIDTH - 1)]
     assert [one is not None for one in unneeded] == [True, True, False]
-    assert shards.drain() == [first.http], "a client with calls under way is never closed"
+    assert list(shards.drain()) == [first.http], "a client with calls under way is never closed"
 
 
 def test_many_threads_get_no_more_clients_than_they_need() -> None:
@@ -113,4 +114,43 @@ def test_many_threads_get_no_more_clients_than_they_need() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(shards.drain()) == 1
+    assert len(list(shards.drain())) == 1
+
+
+def test_a_place_may_be_given_back_while_another_is_taken() -> None:
+    """A garbage collection inside may close a forgotten stream, in the same thread."""
+    shards: Shards[object]
+    places: list[Any] = []
+
+    def make() -> object:
+        for place in places:
+            place.give_back()  # with a plain lock this would wait for ever
+        places.clear()
+        return object()
+
+    shards = Shards(make)
+    places += [shards.take()[0] for _ in range(WIDTH)]
+    taken, _ = shards.take()
+    assert taken.under_way == 1
+
+
+async def test_a_call_that_is_cancelled_while_an_idle_client_closes_leaks_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients = AsyncClients("httpx")
+    places = [await clients.take() for _ in range(WIDTH + 1)]
+    for place in places:
+        place.give_back()
+    (own,) = clients._loops.values()
+    first, last = own.shards._shards
+    last.idle_since -= 2 * IDLE
+
+    async def never(self: httpx.AsyncClient) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.AsyncClient, "aclose", never)
+        with pytest.raises(asyncio.CancelledError):
+            await clients.take()
+    assert first.under_way == 0
+    await clients.close()

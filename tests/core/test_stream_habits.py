@@ -185,3 +185,13 @@ async def test_what_follows_done_is_not_read(both: Both) -> None:
     events = [delta("a"), delta(None, "stop"), "[DONE]", delta("b"), "nonsense", "[DONE]"]
     chunks = await both.chunks(both.client(Wire(stream(events))), REQUEST)
     assert whole_of(chunks).text == "a"
+
+
+async def test_a_whole_message_after_deltas_of_nothing_is_the_answer(both: Both) -> None:
+    """Text that shows nothing is none."""
+    whole = {"index": 0, "message": {"content": "All of it"}, "finish_reason": "stop"}
+    events = [delta(""), delta(""), {"choices": [whole]}, "[DONE]"]
+    client = both.client(Wire(stream(events)))
+    found = await both.chunks(client, chat_stream_request(HELLO, model="m"))
+    assert "".join(chunk.text for chunk in found) == "All of it"
+    assert found[-1].last.text == "All of it"

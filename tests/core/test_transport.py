@@ -36,7 +36,8 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
 
     def note(self: aiohttp.ClientSession, *args: Any, **settings: Any) -> None:
         plain(self, *args, **settings)
-        opened.append(self)
+        if isinstance(self.cookie_jar, aiohttp.DummyCookieJar):  # httpx-aiohttp's own is let go
+            opened.append(self)
 
     monkeypatch.setattr(aiohttp.ClientSession, "__init__", note)
     return opened
@@ -117,3 +118,27 @@ def test_one_that_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("lunos_core.config.is_installed", lambda name: False)
     with pytest.raises(LunosConfigError, match=r"pip install .lunos-integrations\[aiohttp\]"):
         Config(transport="aiohttp")
+
+
+async def test_no_cookie_of_one_call_goes_with_the_next(both_transports: Any) -> None:
+    with RawServer(http(body=CHAT, set_cookie="session=of-billing; Path=/")) as server:
+        url = server.url.replace("127.0.0.1", "localhost")  # aiohttp keeps none of bare addresses
+        one = AsyncClient(Config(api_key="k", base_url=url, transport=both_transports))
+        await one.send(SEND)
+        await one.send(SEND)
+        assert [got.headers.get("cookie") for got in server.requests] == [None, None]
+        await one.close()
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def both_transports(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+async def test_a_proxy_that_aiohttp_does_not_know_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    one = AsyncClient(Config(api_key="k", base_url="https://lunos.test", transport="aiohttp"))
+    with pytest.raises(LunosConfigError, match="socks5"):
+        await one.send(SEND)

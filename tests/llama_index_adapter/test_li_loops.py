@@ -63,6 +63,9 @@ def test_one_instance_works_from_one_event_loop_after_the_other(
         assert asyncio.run(embedding.aget_text_embedding_batch(["a", "b"]))
 
 
+# LlamaIndex closes its loops without what is open in them: nothing can be awaited there any more
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_sync_apis_that_hop_loops_work_inside_a_running_loop(llm: Lunos) -> None:
     await llm.achat(HELLO)
     for _ in range(2):

@@ -13,21 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from langchain_lunos._messages_out import to_chunk, to_result
-from llama_index_lunos._responses import ChatAccumulator, to_response
+from langchain_lunos._results import to_chunk, to_result
+from llama_index_lunos._results import ChatAccumulator, to_response
 from llama_index_lunos._tools import tool_selections
-from lunos_core._chat_stream import ChatStreamReader
-from lunos_core._retry import retry_after_seconds
-from lunos_core._sse import SSEDecoder
-from lunos_core.answers import Choice, Completion, Message, ToolCall
-from lunos_core.audio import parse_transcription
-from lunos_core.chat import parse_chat
-from lunos_core.embedding_arrays import parse_embedding_array
-from lunos_core.embeddings import parse_embeddings
-from lunos_core.errors import LunosAPIError, LunosError, error_from_response, error_in_answer
-from lunos_core.images import parse_images
-from lunos_core.models import parse_models
+from lunos_core.catalog.models import parse_models
+from lunos_core.endpoints.audio import parse_transcription
+from lunos_core.endpoints.chat.requests import parse_chat
+from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.chat.types import Choice, Completion, Message, ToolCall
+from lunos_core.endpoints.embedding_arrays import parse_embedding_array
+from lunos_core.endpoints.embeddings import parse_embeddings
+from lunos_core.endpoints.images import parse_images
+from lunos_core.errors import LunosAPIError, LunosError
 from lunos_core.request import Reply
+from lunos_core.wire.error_bodies import error_from_response, error_in_answer, retry_after_seconds
+from lunos_core.wire.sse import SSEDecoder
 
 WIRE = Path(__file__).parent.parent / "tests" / "wire"
 

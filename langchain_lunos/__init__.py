@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lunos_core import _HOMES as _CORE_HOMES
-from lunos_core._lazy import is_installed, lazy_names
+from lunos_core.lazy import is_installed, lazy_names
 
 if not is_installed("langchain_core"):
     raise ImportError(

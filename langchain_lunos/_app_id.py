@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 
-from lunos_core.app import current_app_id
+from lunos_core.app_id import current_app_id
 
 
 def config_app_id(config: Any = None) -> str | None:

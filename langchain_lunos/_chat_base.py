@@ -13,11 +13,11 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import PrivateAttr
 
 from langchain_lunos._app_id import with_config_app_id
-from langchain_lunos._model import LunosModel
+from langchain_lunos._parameters import LunosModel
 from langchain_lunos._tracing import config_with_tag, with_tag
 
 if TYPE_CHECKING:
-    from lunos_core.models import ModelInfo
+    from lunos_core.catalog.models import ModelInfo
 
 
 class LunosChatBase(LunosModel, BaseChatModel):
@@ -35,7 +35,7 @@ class LunosChatBase(LunosModel, BaseChatModel):
             LunosError: the catalog could not be fetched.
             TypeError: `catalog` is an `AsyncCatalog`: await `aload_profile()`.
         """
-        from lunos_core.catalog import AsyncCatalog, Catalog
+        from lunos_core.catalog.catalog import AsyncCatalog, Catalog
 
         if self.catalog is None:
             self.catalog = Catalog(self.client)
@@ -45,7 +45,7 @@ class LunosChatBase(LunosModel, BaseChatModel):
 
     async def aload_profile(self) -> Self:
         """`load_profile`, awaited."""
-        from lunos_core.catalog import AsyncCatalog
+        from lunos_core.catalog.catalog import AsyncCatalog
 
         if self.catalog is None:
             self.catalog = AsyncCatalog(self.async_client)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from lunos_core._loop_ends import running_loop
+from lunos_core.transport.loop_cleanup import running_loop
 
 A = TypeVar("A")
 B = TypeVar("B")

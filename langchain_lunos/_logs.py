@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lunos_core._logs import quiet_logger
+from lunos_core.logs import quiet_logger
 
 log = quiet_logger("langchain_lunos")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lunos_core._model_search import reads, writes
-from lunos_core._preflight import takes
-from lunos_core.models import ModelInfo
+from lunos_core.catalog.models import ModelInfo, reads, takes, writes
 
 # profile key to modality of the catalog
 _READS = {

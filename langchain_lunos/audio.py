@@ -10,9 +10,9 @@ from langchain_core.documents import Document
 from pydantic import AliasChoices, Field
 
 from langchain_lunos._app_id import config_app_id
-from langchain_lunos._connection import LunosConnection
-from lunos_core._audio_documents import documents_of
-from lunos_core.audio import transcription_request
+from langchain_lunos._settings import LunosConnection
+from lunos_core.endpoints.audio import transcription_request
+from lunos_core.endpoints.audio_documents import documents_of
 
 __all__ = ["LunosAudioTranscriber"]
 

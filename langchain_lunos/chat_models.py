@@ -15,18 +15,20 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from langchain_lunos import _blocks as _blocks  # registers the translator of content blocks
+from langchain_lunos import (
+    _content_blocks as _content_blocks,  # registers the translator of content blocks
+)
 from langchain_lunos._chat_base import LunosChatBase
-from langchain_lunos._events import Event, EventBuilder
-from langchain_lunos._messages_in import to_wire
-from langchain_lunos._messages_out import to_chunk, to_result
-from langchain_lunos._model import RunManager
+from langchain_lunos._messages import to_wire
+from langchain_lunos._parameters import RunManager
+from langchain_lunos._results import to_chunk, to_result
 from langchain_lunos._serialization import make_loadable
+from langchain_lunos._stream_events import Event, EventBuilder
 from langchain_lunos._tools import to_wire_choice, to_wire_tools
 from langchain_lunos._tracing import ls_params
-from lunos_core import params
-from lunos_core.answers import Chunk, Completion
-from lunos_core.chat import chat_request, chat_stream_request
+from lunos_core.endpoints import params
+from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
+from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.request import Request, StreamRequest
 
 if TYPE_CHECKING:
@@ -277,9 +279,11 @@ class ChatLunos(LunosChatBase):
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
-            from langchain_lunos import _structured  # eight modules that few calls need
+            from langchain_lunos import _structured_output  # eight modules that few calls need
 
-            kwargs["response_format"] = _structured.to_response_format(response_format, strict)
+            kwargs["response_format"] = _structured_output.to_response_format(
+                response_format, strict
+            )
         bound: Runnable[LanguageModelInput, AIMessage] = super().bind(**kwargs)
         return bound
 
@@ -323,17 +327,17 @@ class ChatLunos(LunosChatBase):
             >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
             City(name='Rome')
         """
-        from langchain_lunos import _structured  # eight modules that few applications need
+        from langchain_lunos import _structured_output  # eight modules that few applications need
 
         chosen = method or self._structured_method()
-        _structured.check_arguments(schema, chosen, strict)
-        bound = {**_structured.to_bind(schema, chosen, strict), **kwargs}
+        _structured_output.check_arguments(schema, chosen, strict)
+        bound = {**_structured_output.to_bind(schema, chosen, strict), **kwargs}
         if chosen == "function_calling":
             llm = self.bind_tools([schema], strict=strict, **bound)
         else:
             llm = self.bind(**bound)
-        parser = _structured.to_parser(schema, chosen)
-        return _structured.with_raw(llm, parser) if include_raw else llm | parser
+        parser = _structured_output.to_parser(schema, chosen)
+        return _structured_output.with_raw(llm, parser) if include_raw else llm | parser
 
     def _structured_method(self) -> str:
         profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer

@@ -11,9 +11,9 @@ from pydantic import AliasChoices, Field
 
 from langchain_lunos._app_id import config_app_id
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
-from langchain_lunos._connection import LunosConnection, check_call
-from lunos_core.embedding_arrays import embedding_array_request, join_arrays
-from lunos_core.embeddings import embedding_request
+from langchain_lunos._settings import LunosConnection, check_call
+from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays
+from lunos_core.endpoints.embeddings import embedding_request
 from lunos_core.request import Request
 
 if TYPE_CHECKING:

@@ -32,8 +32,7 @@ import langchain_core.exceptions as framework
 from langchain_core.exceptions import LangChainException, OutputParserException
 
 from lunos_core import errors as core
-from lunos_core._error_map import ErrorMap
-from lunos_core.errors import LunosConfigError, LunosError
+from lunos_core.errors import ErrorMap, LunosConfigError, LunosError
 
 __all__ = [
     "LANGCHAIN_ERRORS",
@@ -155,7 +154,7 @@ class LunosTruncatedError(OutputParserException):
 
 
 def _partial_message(completion: Any) -> Any:
-    from langchain_lunos._messages_out import to_message
+    from langchain_lunos._results import to_message
 
     return to_message(completion, completion.choices[0]) if completion.choices else None
 

@@ -14,9 +14,9 @@ from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr
 
 from langchain_lunos._app_id import config_app_id
-from langchain_lunos._connection import LunosConnection
-from lunos_core._image_files import save_images
-from lunos_core.images import GeneratedImage, ImagePath, Images, image_request
+from langchain_lunos._settings import LunosConnection
+from lunos_core.endpoints.image_files import save_images
+from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
 from lunos_core.request import Request
 
 __all__ = ["LunosImageGeneration"]

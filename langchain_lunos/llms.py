@@ -15,15 +15,15 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field
 
 from langchain_lunos._app_id import config_app_id, with_config_app_id
-from langchain_lunos._messages_out import to_token_usage
-from langchain_lunos._model import LunosModel
+from langchain_lunos._parameters import LunosModel
+from langchain_lunos._results import to_token_usage
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tracing import config_with_tag, ls_params, with_tags
-from lunos_core import params
-from lunos_core.answers import Choice, Chunk, Completion
-from lunos_core.completions import completion_request, completion_stream_request
+from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints import params
+from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
+from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
 from lunos_core.request import Request
-from lunos_core.usage import Usage
 
 __all__ = ["LunosLLM"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lunos_core._lazy import is_installed, lazy_names
+from lunos_core.lazy import is_installed, lazy_names
 
 # the namespace alone may be there without LlamaIndex: this distribution has a part in it
 if not is_installed("llama_index.core"):
@@ -18,14 +18,14 @@ if not is_installed("llama_index.core"):
 
 if TYPE_CHECKING:
     from llama_index_lunos.audio import LunosAudioReader as LunosAudioReader
-    from llama_index_lunos.embedding import LunosEmbedding as LunosEmbedding
+    from llama_index_lunos.embeddings import LunosEmbedding as LunosEmbedding
     from llama_index_lunos.errors import LunosStructuredOutputError as LunosStructuredOutputError
     from llama_index_lunos.images import LunosImageToolSpec as LunosImageToolSpec
     from llama_index_lunos.llm import Lunos as Lunos
 
 _HOMES = {
     "audio": ("LunosAudioReader",),
-    "embedding": ("LunosEmbedding",),
+    "embeddings": ("LunosEmbedding",),
     "errors": ("LunosStructuredOutputError",),
     "images": ("LunosImageToolSpec",),
     "llm": ("Lunos",),

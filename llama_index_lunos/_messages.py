@@ -16,9 +16,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llama_index_lunos._blocks import Part, joined, mark_for_cache, to_parts
-from llama_index_lunos._responses import DETAILS, SPELLING
-from lunos_core.parts import text_part
+from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
+from llama_index_lunos._results import DETAILS, SPELLING
+from lunos_core.endpoints.chat.content_parts import text_part
 
 _ROLES = {
     MessageRole.SYSTEM: "system",

@@ -8,8 +8,8 @@ from typing import Any
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseComponent
 
-from llama_index_lunos._connection import resolve_app_id
-from lunos_core.params import CHAT, check_params
+from llama_index_lunos._settings import resolve_app_id
+from lunos_core.endpoints.params import CHAT, check_params
 
 # both endpoints take these
 _SAMPLING = (

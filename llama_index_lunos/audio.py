@@ -9,9 +9,9 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
 
-from llama_index_lunos._connection import Connection, resolve_app_id
-from lunos_core._audio_documents import documents_of
-from lunos_core.audio import Transcription, transcription_request
+from llama_index_lunos._settings import Connection, resolve_app_id
+from lunos_core.endpoints.audio import Transcription, transcription_request
+from lunos_core.endpoints.audio_documents import documents_of
 from lunos_core.request import Request
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llama_index_lunos._responses import to_message
-from lunos_core._error_map import ErrorMap
-from lunos_core.answers import Completion
-from lunos_core.errors import LunosResponseError
+from llama_index_lunos._results import to_message
+from lunos_core.endpoints.chat.types import Completion
+from lunos_core.errors import ErrorMap, LunosResponseError
 
 
 class LunosStructuredOutputError(LunosResponseError, ValueError):

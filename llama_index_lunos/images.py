@@ -10,10 +10,10 @@ from typing import Any
 from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
-from llama_index_lunos._connection import Connection, resolve_app_id
-from llama_index_lunos._responses import to_image
-from lunos_core._image_files import save_images
-from lunos_core.images import GeneratedImage, ImagePath, Images, image_request
+from llama_index_lunos._results import to_image
+from llama_index_lunos._settings import Connection, resolve_app_id
+from lunos_core.endpoints.image_files import save_images
+from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
 from lunos_core.request import Request
 
 

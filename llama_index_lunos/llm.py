@@ -20,18 +20,18 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from llama_index_lunos._catalog import DEFAULT_CONTEXT_WINDOW, ModelFacts, facts_of
-from llama_index_lunos._connection import Connection
 from llama_index_lunos._messages import to_wire
+from llama_index_lunos._metadata import DEFAULT_CONTEXT_WINDOW, ModelFacts, facts_of
 from llama_index_lunos._parameters import Parameters
-from llama_index_lunos._responses import ChatAccumulator, to_completion, to_response
-from llama_index_lunos._structured import StructuredPrediction
-from lunos_core._preflight import check_request
-from lunos_core.answers import Chunk, Completion
-from lunos_core.chat import chat_request, chat_stream_request
-from lunos_core.completions import completion_request, completion_stream_request
+from llama_index_lunos._results import ChatAccumulator, to_completion, to_response
+from llama_index_lunos._settings import Connection
+from llama_index_lunos._structured_predict import StructuredPrediction
+from lunos_core.catalog.preflight import check_request
+from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
+from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
+from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.request import Request, StreamRequest
-from lunos_core.streams import AsyncStream, Stream
+from lunos_core.transport.streams import AsyncStream, Stream
 
 
 class Question(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lunos_core._lazy import is_installed
+from lunos_core.lazy import is_installed
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from lunos_core import (
     __version__,
     models_request,
 )
-from lunos_core._ledger_views import plot, read_file, to_table
-from lunos_core._model_search import completed, is_lean, matching, named, wanted
+from lunos_core.accounting.report import plot, read_file, to_table
+from lunos_core.catalog.search import completed, is_lean, matching, named, wanted
 
 _PER = Decimal(1_000_000)
 

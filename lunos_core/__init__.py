@@ -8,36 +8,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lunos_core._lazy import lazy_names
+from lunos_core._version import __version__ as __version__
 
 # not lazily: a module that is imported later would put itself in the place of its function
-from lunos_core.app import app as app
-from lunos_core.app import current_app_id as current_app_id
-
-__version__ = "0.1.0"
+from lunos_core.app_id import app as app
+from lunos_core.app_id import current_app_id as current_app_id
+from lunos_core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lunos_core._plain_http import LunosPlainHTTPWarning as LunosPlainHTTPWarning
     from lunos_core._secret import Secret as Secret
-    from lunos_core.answers import Chunk as Chunk
-    from lunos_core.answers import Completion as Completion
-    from lunos_core.answers import Message as Message
-    from lunos_core.answers import ToolCall as ToolCall
-    from lunos_core.audio import Transcription as Transcription
-    from lunos_core.audio import transcription_request as transcription_request
-    from lunos_core.catalog import AsyncCatalog as AsyncCatalog
-    from lunos_core.catalog import Catalog as Catalog
-    from lunos_core.chat import chat_request as chat_request
-    from lunos_core.chat import chat_stream_request as chat_stream_request
-    from lunos_core.client import AsyncClient as AsyncClient
-    from lunos_core.client import Client as Client
-    from lunos_core.completions import completion_request as completion_request
-    from lunos_core.completions import completion_stream_request as completion_stream_request
+    from lunos_core.accounting.ledger import UsageLedger as UsageLedger
+    from lunos_core.accounting.observers import CallRecord as CallRecord
+    from lunos_core.accounting.usage import Usage as Usage
+    from lunos_core.catalog.catalog import AsyncCatalog as AsyncCatalog
+    from lunos_core.catalog.catalog import Catalog as Catalog
+    from lunos_core.catalog.models import ModelInfo as ModelInfo
+    from lunos_core.catalog.models import models_request as models_request
     from lunos_core.config import Config as Config
-    from lunos_core.embedding_arrays import EmbeddingArray as EmbeddingArray
-    from lunos_core.embedding_arrays import embedding_array_request as embedding_array_request
-    from lunos_core.embeddings import Embeddings as Embeddings
-    from lunos_core.embeddings import embedding_request as embedding_request
+    from lunos_core.endpoints.audio import Transcription as Transcription
+    from lunos_core.endpoints.audio import transcription_request as transcription_request
+    from lunos_core.endpoints.chat.completions import completion_request as completion_request
+    from lunos_core.endpoints.chat.completions import (
+        completion_stream_request as completion_stream_request,
+    )
+    from lunos_core.endpoints.chat.requests import chat_request as chat_request
+    from lunos_core.endpoints.chat.requests import chat_stream_request as chat_stream_request
+    from lunos_core.endpoints.chat.types import Chunk as Chunk
+    from lunos_core.endpoints.chat.types import Completion as Completion
+    from lunos_core.endpoints.chat.types import Message as Message
+    from lunos_core.endpoints.chat.types import ToolCall as ToolCall
+    from lunos_core.endpoints.embedding_arrays import EmbeddingArray as EmbeddingArray
+    from lunos_core.endpoints.embedding_arrays import (
+        embedding_array_request as embedding_array_request,
+    )
+    from lunos_core.endpoints.embeddings import Embeddings as Embeddings
+    from lunos_core.endpoints.embeddings import embedding_request as embedding_request
+    from lunos_core.endpoints.images import GeneratedImage as GeneratedImage
+    from lunos_core.endpoints.images import Images as Images
+    from lunos_core.endpoints.images import image_request as image_request
     from lunos_core.errors import LunosAPIError as LunosAPIError
     from lunos_core.errors import LunosAuthenticationError as LunosAuthenticationError
     from lunos_core.errors import LunosBadRequestError as LunosBadRequestError
@@ -55,34 +64,28 @@ if TYPE_CHECKING:
     from lunos_core.errors import LunosServerError as LunosServerError
     from lunos_core.errors import LunosStreamInterruptedError as LunosStreamInterruptedError
     from lunos_core.errors import LunosTimeoutError as LunosTimeoutError
-    from lunos_core.images import GeneratedImage as GeneratedImage
-    from lunos_core.images import Images as Images
-    from lunos_core.images import image_request as image_request
-    from lunos_core.ledger import CallRecord as CallRecord
-    from lunos_core.ledger import UsageLedger as UsageLedger
-    from lunos_core.models import ModelInfo as ModelInfo
-    from lunos_core.models import models_request as models_request
     from lunos_core.request import Request as Request
     from lunos_core.request import StreamRequest as StreamRequest
     from lunos_core.sdk import AsyncLunos as AsyncLunos
     from lunos_core.sdk import Lunos as Lunos
-    from lunos_core.streams import AsyncStream as AsyncStream
-    from lunos_core.streams import Stream as Stream
-    from lunos_core.usage import Usage as Usage
+    from lunos_core.transport.client import AsyncClient as AsyncClient
+    from lunos_core.transport.client import Client as Client
+    from lunos_core.transport.streams import AsyncStream as AsyncStream
+    from lunos_core.transport.streams import Stream as Stream
 
 _HOMES = {
     "_plain_http": ("LunosPlainHTTPWarning",),
     "_secret": ("Secret",),
-    "answers": ("Chunk", "Completion", "Message", "ToolCall"),
-    "app": ("app", "current_app_id"),
-    "audio": ("Transcription", "transcription_request"),
-    "catalog": ("AsyncCatalog", "Catalog"),
-    "chat": ("chat_request", "chat_stream_request"),
-    "client": ("AsyncClient", "Client"),
-    "completions": ("completion_request", "completion_stream_request"),
+    "endpoints.chat.types": ("Chunk", "Completion", "Message", "ToolCall"),
+    "app_id": ("app", "current_app_id"),
+    "endpoints.audio": ("Transcription", "transcription_request"),
+    "catalog.catalog": ("AsyncCatalog", "Catalog"),
+    "endpoints.chat.requests": ("chat_request", "chat_stream_request"),
+    "transport.client": ("AsyncClient", "Client"),
+    "endpoints.chat.completions": ("completion_request", "completion_stream_request"),
     "config": ("Config",),
-    "embedding_arrays": ("EmbeddingArray", "embedding_array_request"),
-    "embeddings": ("Embeddings", "embedding_request"),
+    "endpoints.embedding_arrays": ("EmbeddingArray", "embedding_array_request"),
+    "endpoints.embeddings": ("Embeddings", "embedding_request"),
     "errors": (
         "LunosAPIError",
         "LunosAuthenticationError",
@@ -102,12 +105,12 @@ _HOMES = {
         "LunosStreamInterruptedError",
         "LunosTimeoutError",
     ),
-    "images": ("GeneratedImage", "Images", "image_request"),
-    "ledger": ("CallRecord", "UsageLedger"),
-    "models": ("ModelInfo", "models_request"),
+    "endpoints.images": ("GeneratedImage", "Images", "image_request"),
+    "accounting.ledger": ("CallRecord", "UsageLedger"),
+    "catalog.models": ("ModelInfo", "models_request"),
     "request": ("Request", "StreamRequest"),
     "sdk": ("AsyncLunos", "Lunos"),
-    "streams": ("AsyncStream", "Stream"),
-    "usage": ("Usage",),
+    "transport.streams": ("AsyncStream", "Stream"),
+    "accounting.usage": ("Usage",),
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

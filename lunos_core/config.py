@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from lunos_core._lazy import is_installed
 from lunos_core._plain_http import warn_of_plain_http
 from lunos_core._secret import Secret
 from lunos_core.errors import LunosConfigError
+from lunos_core.lazy import is_installed
 
 DEFAULT_BASE_URL = "https://api.lunos.tech/v1"
 DEFAULT_TIMEOUT = 60.0

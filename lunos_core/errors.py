@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree, and the reading of the wire's error answers.
+"""What can go wrong, as a tree, and how errors leave the clients.
 
 ```
 LunosError
@@ -25,12 +25,9 @@ LunosError
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from lunos_core import _json
-from lunos_core._retry import retry_after_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,10 @@ class ErrorResponse:
 
     def json(self) -> Any:
         """The body as JSON; `ValueError` where it is none."""
-        return _json.loads(self.text)
+        try:
+            return json.loads(self.text)
+        except RecursionError:
+            raise ValueError("nested too deep to be read") from None
 
 
 class LunosError(Exception):
@@ -182,154 +182,31 @@ class LunosServerError(LunosAPIError):
     """The server failed (408, 425 or ≥ 500)."""
 
 
-_BY_STATUS: dict[int, type[LunosAPIError]] = {
-    401: LunosAuthenticationError,
-    402: LunosPaymentError,
-    403: LunosPermissionError,
-    404: LunosNotFoundError,
-    408: LunosServerError,
-    409: LunosConflictError,
-    425: LunosServerError,
-    429: LunosRateLimitError,
-}
-
-# For errors that arrive with status 200 (in a body, or inside a stream) and a code in words.
-_STATUS_BY_WORD = {
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "invalid_api_key": 401,
-    "insufficient_quota": 402,
-    "insufficient_balance": 402,
-    "permission_error": 403,
-    "permission_denied": 403,
-    "not_found_error": 404,
-    "model_not_found": 404,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "api_error": 500,
-    "internal_error": 500,
-    "internal_server_error": 500,
-    "server_error": 500,
-    "overloaded_error": 503,
-}
-
-# Wordings of the providers behind the gateway. Some of them send it as 429 or 500, so none of these
-# may be the words of a rate limit ("maximum number of tokens per minute").
-_OVERFLOW_WORDS = (
-    "maximum context length",
-    "context length exceeded",
-    "context_length_exceeded",
-    "context window",
-    "exceeds the available context size",
-    "exceed_context_size",
-    "prompt is too long",
-    "input is too long",
-    "too many input tokens",
-    "reduce the length of the messages",
-)
+def as_it_is(completion: Any) -> Any:
+    """The partial answer of a caller without a framework; a name, so that it can be pickled."""
+    return completion
 
 
-def error_from_response(
-    status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
-) -> LunosAPIError:
-    """Read an error answer, in any of the four shapes of the wire.
+@dataclass(frozen=True, slots=True)
+class ErrorMap:
+    """How errors leave the clients: an adapter's own classes, and its own type for `partial`.
 
-    `{"error": {"code", "message", "param", "type"}}`, `{"error": "text"}`, `{"message": "text"}`,
-    or a body that is no JSON at all (a proxy's HTML page).
-
-    Args:
-        status: the HTTP status.
-        headers: the answer's headers, names in lower case.
-        body: the answer's body.
-        secret: the key, taken out of every text should the server have echoed it.
+    Attributes:
+        types: the core's class to a class of the adapter that is derived from it.
+        partial: turns a partial `Completion` into the framework's message.
     """
-    text = scrub(body.decode("utf-8", "replace"), secret)
-    headers = {name: scrub(value, secret) for name, value in headers.items()}
-    try:
-        value = _json.loads(text)
-    except ValueError:
-        value = None
-    facts = _error_facts(value)
-    message = facts.pop("message", None) or _plain_message(status, headers, text)
-    return _api_error(
-        message,
-        status=status,
-        facts=facts,
-        request_id=headers.get("x-request-id"),
-        retry_after=retry_after_seconds(headers),
-        response=ErrorResponse(status, headers, text),
-    )
 
+    types: Mapping[type[LunosError], type[LunosError]] = field(default_factory=dict)
+    partial: Callable[[Any], Any] = as_it_is
 
-def error_in_answer(
-    value: Any, *, status: int = 200, secret: str | None = None
-) -> LunosAPIError | None:
-    """The error that an answer with a successful status holds, or `None`.
-
-    Args:
-        value: the parsed body, or one parsed event of a stream.
-        status: the HTTP status that it came with; the error carries the status that its code
-            stands for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
-        secret: the key, taken out of the message should the server have echoed it.
-    """
-    if not isinstance(value, dict) or not value.get("error"):
-        return None
-    facts = {name: scrub(text, secret) for name, text in _error_facts(value).items()}
-    message = facts.pop("message", None) or "the server reported an error without a message"
-    return _api_error(message, status=_status_of(facts) or status, facts=facts)
-
-
-_STARS = "**********"
-
-
-def scrub(text: str, secret: str | None) -> str:
-    """`text` without the key, should a server or a proxy have echoed it."""
-    if not secret:
-        return text
-    text = text.replace(secret, _STARS)
-    if '"' in secret or "\\" in secret:  # JSON writes it in another way
-        text = text.replace(json.dumps(secret)[1:-1], _STARS)
-    return text
-
-
-def _api_error(message: str, *, status: int, facts: dict[str, Any], **more: Any) -> LunosAPIError:
-    kind = _BY_STATUS.get(status)
-    if kind is None:
-        kind = LunosServerError if status >= 500 else LunosBadRequestError
-        if status < 400:
-            kind = LunosAPIError
-    words = f"{facts.get('code')} {message}".lower()
-    if status in (400, 413, 422, 429, 500) and any(word in words for word in _OVERFLOW_WORDS):
-        kind = LunosContextOverflowError
-    known = {name: value for name, value in {**facts, **more}.items() if value is not None}
-    return kind(message, status=status, **known)
-
-
-def _error_facts(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    error = value.get("error")
-    source = error if isinstance(error, dict) else value
-    found = {
-        name: str(source[name])
-        for name in ("message", "code", "param", "type")
-        if isinstance(source.get(name), str | int) and source[name] != ""
-    }
-    if isinstance(error, str):
-        found["message"] = error
-    return found
-
-
-def _status_of(facts: Mapping[str, str]) -> int | None:
-    code = facts.get("code", "")
-    if code.isascii() and code.isdigit() and 400 <= int(code[:4]) <= 599:
-        return int(code)
-    return _STATUS_BY_WORD.get(code) or _STATUS_BY_WORD.get(facts.get("type", ""))
-
-
-def _plain_message(status: int, headers: Mapping[str, str], text: str) -> str:
-    kind = headers.get("content-type", "no content type").split(";")[0]
-    start = " ".join(text.split())[:200]
-    said = f"the server answered {status} with {kind}"
-    return f"{said}: {start}" if start else f"{said} and an empty body"
+    def apply(self, error: LunosError) -> LunosError:
+        """The error as the caller sees it."""
+        if error.partial is not None:
+            error.partial = self.partial(error.partial)
+        kind = self.types.get(type(error))
+        if kind is None:
+            return error
+        mapped = kind(error.message, **error.facts())
+        for note in getattr(error, "__notes__", ()):
+            mapped.add_note(note)
+        return mapped

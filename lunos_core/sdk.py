@@ -10,21 +10,21 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from lunos_core._messages_in import check_messages
-from lunos_core._pricing import Prices
-from lunos_core.answers import Chunk, Completion
-from lunos_core.audio import Sound, Transcription, transcription_request
-from lunos_core.catalog import AsyncCatalog, Catalog
-from lunos_core.chat import chat_request, chat_stream_request
-from lunos_core.client import AsyncClient, Client
-from lunos_core.completions import completion_request, completion_stream_request
+from lunos_core.accounting.observers import Observer
+from lunos_core.accounting.pricing import Prices
+from lunos_core.catalog.catalog import AsyncCatalog, Catalog
+from lunos_core.catalog.models import ModelInfo
 from lunos_core.config import Config, Timeout
-from lunos_core.embedding_arrays import EmbeddingArray, embedding_array_request
-from lunos_core.embeddings import Embeddings, embedding_request
-from lunos_core.images import ImagePath, Images, image_request
-from lunos_core.ledger import Observer
-from lunos_core.models import ModelInfo
-from lunos_core.streams import AsyncStream, Stream
+from lunos_core.endpoints.audio import Sound, Transcription, transcription_request
+from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
+from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
+from lunos_core.endpoints.chat.types import Chunk, Completion
+from lunos_core.endpoints.embedding_arrays import EmbeddingArray, embedding_array_request
+from lunos_core.endpoints.embeddings import Embeddings, embedding_request
+from lunos_core.endpoints.images import ImagePath, Images, image_request
+from lunos_core.endpoints.messages_in import check_messages
+from lunos_core.transport.client import AsyncClient, Client
+from lunos_core.transport.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
     import httpx

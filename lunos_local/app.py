@@ -16,15 +16,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lunos_local import sse
-from lunos_local.backend import Body
+from lunos_local.backends.base import Body
+from lunos_local.backends.scripted_images import Files
+from lunos_local.backends.transcription import read_recording, to_response
 from lunos_local.catalog import Model
+from lunos_local.checks.bodies import check_chat, check_completion, check_embedding, check_image
 from lunos_local.errors import WireError
 from lunos_local.faults import FaultState
-from lunos_local.images import Files
 from lunos_local.log import LogMiddleware, RequestLog, log_form
 from lunos_local.models import Models, load_models
-from lunos_local.transcription import read_recording, to_response
-from lunos_local.validate import check_chat, check_completion, check_embedding, check_image
 
 DEFAULT_KEY = "lunos-local"
 SHAPES = (1, 2, 3, 4)

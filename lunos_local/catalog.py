@@ -6,12 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from lunos_local.answer import CREATED
-from lunos_local.backend import Body, ChatBackend, EmbeddingBackend
+from lunos_local.backends.answer import CREATED
+from lunos_local.backends.base import Body, ChatBackend, EmbeddingBackend
+from lunos_local.backends.scripted_images import ScriptedImages
+from lunos_local.backends.transcription import Listener
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault
-from lunos_local.images import ScriptedImages
-from lunos_local.transcription import Listener
 
 _MILLION = 1_000_000
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")

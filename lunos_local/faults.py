@@ -12,12 +12,13 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
-from lunos_local import conversation, sse
-from lunos_local.answer import Choice
-from lunos_local.backend import Body, include_usage
-from lunos_local.embeddings import HashedEmbeddings
+from lunos_local import sse
+from lunos_local.backends import conversation
+from lunos_local.backends.answer import Choice
+from lunos_local.backends.base import Body, include_usage
+from lunos_local.backends.hashed_embeddings import HashedEmbeddings
+from lunos_local.backends.scripted import Scripted
 from lunos_local.errors import CutConnectionError, WireError
-from lunos_local.scripted import Scripted
 
 Kind = Literal["chat", "completion", "embedding"]
 

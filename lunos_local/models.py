@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lunos_local import faults
-from lunos_local.answer import enveloped
-from lunos_local.backend import RuleBackend
+from lunos_local.backends.answer import enveloped
+from lunos_local.backends.base import RuleBackend
+from lunos_local.backends.e5 import CONTEXT as E5_CONTEXT
+from lunos_local.backends.e5 import E5
+from lunos_local.backends.e5 import is_installed as is_e5_installed
+from lunos_local.backends.extractive import Extractive, bm25_is_installed
+from lunos_local.backends.hashed_embeddings import HashedEmbeddings
+from lunos_local.backends.llama import CONTEXT as LLAMA_CONTEXT
+from lunos_local.backends.llama import Llama, packaged_weights, smollm2_template
+from lunos_local.backends.llama import is_installed as is_llama_installed
+from lunos_local.backends.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
+from lunos_local.backends.scripted import Scripted
+from lunos_local.backends.scripted_images import ScriptedImages
+from lunos_local.backends.scripted_whisper import ScriptedWhisper
+from lunos_local.backends.whisper import CONTEXT as WHISPER_CONTEXT
+from lunos_local.backends.whisper import Whisper
+from lunos_local.backends.whisper import is_installed as is_whisper_installed
 from lunos_local.catalog import SAMPLING, Catalog, Model
-from lunos_local.e5 import CONTEXT as E5_CONTEXT
-from lunos_local.e5 import E5
-from lunos_local.e5 import is_installed as is_e5_installed
-from lunos_local.embeddings import HashedEmbeddings
-from lunos_local.extractive import Extractive, bm25_is_installed
-from lunos_local.images import ScriptedImages
-from lunos_local.llama import CONTEXT as LLAMA_CONTEXT
-from lunos_local.llama import Llama, packaged_weights, smollm2_template
-from lunos_local.llama import is_installed as is_llama_installed
-from lunos_local.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
-from lunos_local.scripted import Scripted
-from lunos_local.scripted_whisper import ScriptedWhisper
-from lunos_local.whisper import CONTEXT as WHISPER_CONTEXT
-from lunos_local.whisper import Whisper
-from lunos_local.whisper import is_installed as is_whisper_installed
 
 _EVERYTHING = (
     *SAMPLING,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import StreamingResponse
 
-from lunos_local.backend import Body
+from lunos_local.backends.base import Body
 from lunos_local.errors import WireError
 
 KEEP_ALIVE = b": LUNOS PROCESSING\n\n"

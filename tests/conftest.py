@@ -13,7 +13,7 @@ import pytest
 from lunos_core import AsyncClient, AsyncStream, Client, Config
 from lunos_local import LocalGateway
 
-pytest_plugins = ["coverage_bars"]
+pytest_plugins = ["tests.coverage_bars"]
 
 KEY = "sk-test-4f9a1c"
 
@@ -41,7 +41,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _names_in_docstrings(request: pytest.FixtureRequest) -> None:
-    # `pytest --doctest-modules`; `tests/test_docstrings.py` gives the same name by itself
+    # `pytest --doctest-modules`; `test_docstrings.py` gives the same name by itself
     if isinstance(request.node, pytest.DoctestItem):
         names = request.getfixturevalue("doctest_namespace")
         names["gateway"] = request.getfixturevalue("gateway")

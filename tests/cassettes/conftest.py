@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import pytest_socket
 import yaml
-from sounds import wav
 from vcr import VCR
 from vcr.cassette import Cassette
 from vcr.request import Request
 
 from lunos_core import AsyncLunos, Lunos
 from lunos_local import LocalGateway
+from tests.sounds import wav
 
 # as it was at the start: every test begins with these variables taken away
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("LUNOS_")}

@@ -59,7 +59,7 @@ def test_check_names_what_is_wrong(service: LocalGateway, monkeypatch: pytest.Mo
 
 def test_a_gateway_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNOS_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr("lunos_core._retry.FIRST_DELAY", 0.0, raising=False)
+    monkeypatch.setattr("lunos_core.transport.retry.FIRST_DELAY", 0.0, raising=False)
     done = run("models")
     assert done.exit_code == 1
     assert done.output.startswith(

@@ -9,11 +9,10 @@ import httpx
 import pytest
 
 from lunos_core import Config, LunosConfigError, Secret, chat_request, chat_stream_request
-
-from .wires import HELLO, Wire, reply, stored
+from tests.core.wire_samples import HELLO, Wire, reply, stored
 
 if TYPE_CHECKING:
-    from conftest import Both
+    from tests.conftest import Both
 
 
 @pytest.mark.parametrize(

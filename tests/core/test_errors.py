@@ -24,13 +24,12 @@ from lunos_core import (
     LunosTimeoutError,
     chat_request,
 )
-from lunos_core._error_map import ErrorMap
-from lunos_core.errors import ErrorResponse, error_from_response, error_in_answer
-
-from .wires import HELLO, Wire, raw, reply, stored
+from lunos_core.errors import ErrorMap, ErrorResponse
+from lunos_core.wire.error_bodies import error_from_response, error_in_answer
+from tests.core.wire_samples import HELLO, Wire, raw, reply, stored
 
 if TYPE_CHECKING:
-    from conftest import Both
+    from tests.conftest import Both
 
 SHAPES = stored("errors")
 

@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 
 import lunos_core
 from lunos_core import LunosError
-from lunos_core._chat_stream import ChatStreamReader
-from lunos_core.chat import parse_chat
-from lunos_core.embeddings import parse_embeddings
-from lunos_core.errors import LunosAPIError, error_from_response
+from lunos_core.endpoints.chat.requests import parse_chat
+from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.embeddings import parse_embeddings
+from lunos_core.errors import LunosAPIError
 from lunos_core.request import Reply
+from lunos_core.wire.error_bodies import error_from_response
+from tests.core.wire_samples import FOLDER, stored
 
-from .wires import FOLDER, stored
-
-SOURCES = sorted(Path(lunos_core.__file__).parent.glob("*.py"))
+PACKAGE = Path(lunos_core.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROOT = Path(lunos_core.__file__).parent.parent
 
 
@@ -47,24 +48,25 @@ def imported_at_run_time(source: Path) -> set[str]:
 
 
 KNOW_HTTPX = {
-    "client",
-    "_httpx_aiohttp",
-    "_httpx_clients",
-    "_httpx_failures",
-    "_httpx_requests",
+    f"transport/{name}" for name in ("aiohttp", "client", "httpx_errors", "httpx_requests", "pool")
 }
 
 
 def test_few_modules_know_httpx_and_no_other_library_is_needed() -> None:
-    by_module = {source.stem: imported_at_run_time(source) for source in SOURCES}
+    by_module = {
+        source.relative_to(ROOT / "lunos_core").with_suffix("").as_posix(): imported_at_run_time(
+            source
+        )
+        for source in SOURCES
+    }
     assert {name for name, found in by_module.items() if "httpx" in found} == KNOW_HTTPX
     allowed = {*sys.stdlib_module_names, "lunos_core"}
     others = {name: found - allowed for name, found in by_module.items() if found - allowed}
     assert others == {
         **{name: {"httpx"} for name in KNOW_HTTPX},
-        "_httpx_aiohttp": {"httpx", "aiohttp", "httpx_aiohttp"},
-        "_json": {"orjson"},
-        "embedding_arrays": {"numpy"},
+        "transport/aiohttp": {"httpx", "aiohttp", "httpx_aiohttp"},
+        "wire/json": {"orjson"},
+        "endpoints/embedding_arrays": {"numpy"},
     }
 
 
@@ -105,9 +107,10 @@ SAMPLES = r"""
 import sys
 if {blocked}:
     sys.modules["orjson"] = None
-from lunos_core import _json, chat_request
+from lunos_core import chat_request
+from lunos_core.wire import json as _json
 from lunos_core.request import Reply
-from lunos_core.chat import parse_chat
+from lunos_core.endpoints.chat.requests import parse_chat
 assert (_json.orjson is None) == {blocked}
 
 def tried(call, *args):

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lunos_core import chat_request, chat_stream_request
-
-from .raw_server import RawServer, chunk, http, sse_head
-from .wires import HELLO, Wire, delta, lines, reply, stored
+from tests.core.raw_server import RawServer, chunk, http, sse_head
+from tests.core.wire_samples import HELLO, Wire, delta, lines, reply, stored
 
 if TYPE_CHECKING:
-    from conftest import Both
+    from tests.conftest import Both
 
 KEY = "sk-hush-0123456789"
 CHAT = json.dumps(stored("chat")).encode()
@@ -22,7 +21,7 @@ SEND, STREAM = chat_request(HELLO, model="m"), chat_stream_request(HELLO, model=
 
 
 def test_the_logger_of_the_core_is_quiet_by_default() -> None:
-    import lunos_core._call  # noqa: F401 - makes the logger
+    import lunos_core.transport.call  # noqa: F401 - makes the logger
 
     kinds = [type(handler) for handler in logging.getLogger("lunos_core").handlers]
     assert logging.NullHandler in kinds

@@ -21,13 +21,11 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-
-from .wires import HELLO, Wire, delta, reply, stored, stream
+from tests.core.wire_samples import HELLO, Wire, delta, reply, stored, stream
 
 if TYPE_CHECKING:
-    from conftest import Both
-
     from lunos_local import LocalGateway
+    from tests.conftest import Both
 
 
 def lunos_of(both: Both, wire: Wire | None = None, **settings: Any) -> Any:
@@ -182,7 +180,7 @@ async def test_a_ledger_counts_what_happens_in_its_block(both: Both) -> None:
 
 
 async def test_a_ledger_counts_in_tasks_and_in_threads_that_carry_the_context() -> None:
-    from lunos_core.ledger import active_observers
+    from lunos_core.accounting.observers import active_observers
 
     with UsageLedger():
         assert len(await asyncio.create_task(_observers())) == 1
@@ -195,6 +193,6 @@ async def test_a_ledger_counts_in_tasks_and_in_threads_that_carry_the_context() 
 
 
 async def _observers() -> Any:
-    from lunos_core.ledger import active_observers
+    from lunos_core.accounting.observers import active_observers
 
     return active_observers()

@@ -19,11 +19,10 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-
-from .wires import HELLO, Wire, delta, raw, reply, stored, stream
+from tests.core.wire_samples import HELLO, Wire, delta, raw, reply, stored, stream
 
 if TYPE_CHECKING:
-    from conftest import Both
+    from tests.conftest import Both
 
 KEY = "sk-hush-0123456789"
 SEND = chat_request(HELLO, model="m")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from example_runs import ROOT, started, without_key
+
+from tests.documentation.example_runs import ROOT, started, without_key
 
 PAGE = (ROOT / "docs" / "examples.md").read_text("utf-8")
 # a command, and below it what it prints
@@ -41,7 +42,7 @@ def test_every_example_is_tried() -> None:
     tried = {Path(path).name for path in SHOWN} | OTHERS
     here = {path.name for path in (ROOT / "examples").glob("[!_]*.py")}
     others = {name for name in here - tried if not name.startswith("llamaindex_")}
-    assert not others  # tests/llama_index_adapter/test_li_examples.py tries the rest
+    assert not others  # tests/llama_index_adapter/test_examples.py tries the rest
 
 
 def pytest_in(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long the waits are is tested by itself."""
-    monkeypatch.setattr("lunos_core._call.random.random", lambda: 0.0)
+    monkeypatch.setattr("lunos_core.transport.call.random.random", lambda: 0.0)

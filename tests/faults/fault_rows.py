@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trustme
-from core.raw_server import CLOSE, RESET, STALL, RawServer, chunk, head, http, sse_head
-from core.wires import delta, lines, stored
+
+from tests.core.raw_server import CLOSE, RESET, STALL, RawServer, chunk, head, http, sse_head
+from tests.core.wire_samples import delta, lines, stored
 
 Steps = Any
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fault_rows import FAULTS, POOL_TIMEOUT, VECTOR_FAULTS, Fault
+from tests.faults.fault_rows import FAULTS, POOL_TIMEOUT, VECTOR_FAULTS, Fault
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 

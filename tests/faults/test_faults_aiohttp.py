@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fault_rows import CASES, CHOSEN, IDS, Fault, check, place_of
 
 import lunos_core
 from lunos_core import AsyncClient, Config, LunosError, chat_request, chat_stream_request
+from tests.faults.fault_rows import CASES, CHOSEN, IDS, Fault, check, place_of
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SEND, STREAM = chat_request(HELLO, model="m"), chat_stream_request(HELLO, model="m")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fault_rows import CASES, CHOSEN, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 
 import lunos_core
 from lunos_core import LunosError, chat_request, chat_stream_request, embedding_request
+from tests.faults.fault_rows import CASES, CHOSEN, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 
 if TYPE_CHECKING:
-    from conftest import Both
+    from tests.conftest import Both
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SEND, STREAM = chat_request(HELLO, model="m"), chat_stream_request(HELLO, model="m")

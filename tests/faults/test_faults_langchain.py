@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fault_rows import CASES, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 from langchain_core.messages import AIMessage
 
 import langchain_lunos
 from langchain_lunos import ChatLunos, LunosEmbeddings, LunosError
+from tests.faults.fault_rows import CASES, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 
 pytestmark = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 

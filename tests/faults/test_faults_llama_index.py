@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fault_rows import CASES, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 from llama_index.core.base.llms.types import ChatMessage
 
 import lunos_core
 from llama_index_lunos import Lunos, LunosEmbedding
 from lunos_core import LunosError
+from tests.faults.fault_rows import CASES, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 
 pytestmark = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from core.raw_server import STALL, RawServer, sse_head
-from fault_rows import POOL_TIMEOUT, check
 from llama_index.core.base.llms.types import ChatMessage
 
 import langchain_lunos
@@ -17,6 +15,8 @@ import lunos_core
 from langchain_lunos import ChatLunos
 from llama_index_lunos import Lunos
 from lunos_core import AsyncLunos, LunosError
+from tests.core.raw_server import STALL, RawServer, sse_head
+from tests.faults.fault_rows import POOL_TIMEOUT, check
 
 ONE = httpx.Limits(max_connections=1)
 PATIENCE = httpx.Timeout(5, pool=0.05)

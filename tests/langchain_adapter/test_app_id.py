@@ -8,10 +8,21 @@ from uuid import UUID
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import ConfigurableField
-from lc_wire import STREAMED, WAYS, WHOLE, Wire, ask, both_kinds, chat, embeddings, llm, reply
 
 from langchain_lunos import ChatLunos
 from lunos_core import UsageLedger, app
+from tests.langchain_adapter.wire import (
+    STREAMED,
+    WAYS,
+    WHOLE,
+    Wire,
+    ask,
+    both_kinds,
+    chat,
+    embeddings,
+    llm,
+    reply,
+)
 
 
 class Seen(BaseCallbackHandler):

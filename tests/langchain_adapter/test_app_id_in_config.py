@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables import RunnableParallel as Parallel
-from lc_wire import WAYS, Wire, ask, both_kinds, chat, embeddings, llm, reply
 
 from lunos_core import app
+from tests.langchain_adapter.wire import WAYS, Wire, ask, both_kinds, chat, embeddings, llm, reply
 
 TEXT = {"choices": [{"text": "Hi", "index": 0, "finish_reason": "stop"}]}
 

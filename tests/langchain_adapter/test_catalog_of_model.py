@@ -11,7 +11,16 @@ import httpx
 import pytest
 from langchain_core import exceptions
 from langchain_core.caches import InMemoryCache
-from lc_wire import (
+
+from langchain_lunos import (
+    ChatLunos,
+    LunosBadRequestError,
+    LunosBudgetError,
+    LunosContextOverflowError,
+    LunosEmbeddings,
+)
+from lunos_core import AsyncCatalog, AsyncClient, Catalog, Client, Config, UsageLedger
+from tests.langchain_adapter.wire import (
     SETTINGS,
     WAYS,
     WHOLE,
@@ -27,15 +36,6 @@ from lc_wire import (
     reply,
     stream,
 )
-
-from langchain_lunos import (
-    ChatLunos,
-    LunosBadRequestError,
-    LunosBudgetError,
-    LunosContextOverflowError,
-    LunosEmbeddings,
-)
-from lunos_core import AsyncCatalog, AsyncClient, Catalog, Client, Config, UsageLedger
 
 # LangChain's own class, where this version of it has one
 OVERFLOW = getattr(exceptions, "ContextOverflowError", LunosContextOverflowError)

@@ -16,7 +16,11 @@ from langchain_core.language_models import BaseLanguageModel
 from langchain_core.load import dumpd, dumps, load, loads
 from langchain_core.messages import HumanMessage
 from langchain_core.rate_limiters import BaseRateLimiter
-from lc_wire import (
+
+import langchain_lunos
+from langchain_lunos import ChatLunos, LunosEmbeddings, LunosError, LunosLLM
+from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import (
     KEY,
     SETTINGS,
     WAYS,
@@ -30,10 +34,6 @@ from lc_wire import (
     llm,
     reply,
 )
-
-import langchain_lunos
-from langchain_lunos import ChatLunos, LunosEmbeddings, LunosError, LunosLLM
-from lunos_local import LocalGateway
 
 TEXT = {"model": "m", "choices": [{"text": "Hi", "index": 0, "finish_reason": "stop"}]}
 MODELS = pytest.mark.parametrize("kind", [ChatLunos, LunosLLM])

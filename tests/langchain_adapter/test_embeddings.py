@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
-from lc_wire import KEY, clients, embeddings
 
 from langchain_lunos import LunosEmbeddings, LunosError, LunosResponseError
 from lunos_core import UsageLedger
 from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import KEY, clients, embeddings
 
 ASYNC = pytest.mark.parametrize("is_async", [False, True])
 

@@ -13,7 +13,6 @@ from langchain.agents.middleware import ModelRetryMiddleware, SummarizationMiddl
 from langchain_core import exceptions as framework
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
-from lc_wire import KEY, WAYS, Wire, answer, ask, chat, embeddings, llm, reply, stored
 
 import langchain_lunos
 import lunos_core
@@ -26,6 +25,18 @@ from langchain_lunos import (
     LunosTimeoutError,
 )
 from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import (
+    KEY,
+    WAYS,
+    Wire,
+    answer,
+    ask,
+    chat,
+    embeddings,
+    llm,
+    reply,
+    stored,
+)
 
 # status -> our class, LangChain's class, whether another try may help
 TABLE: dict[int, tuple[str, str, bool]] = {

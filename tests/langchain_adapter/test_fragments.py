@@ -6,8 +6,8 @@ import pytest
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 
-from langchain_lunos._messages_out import to_chunk
-from lunos_core.answers import Chunk, ChunkChoice, Delta, ToolCallDelta
+from langchain_lunos._results import to_chunk
+from lunos_core.endpoints.chat.types import Chunk, ChunkChoice, Delta, ToolCallDelta
 
 PIECES = [
     "",

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
-from lc_wire import Wire, llm, reply, stored, stream
 
 from langchain_lunos import (
     LunosLLM,
@@ -15,6 +14,7 @@ from langchain_lunos import (
     LunosStreamInterruptedError,
 )
 from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import Wire, llm, reply, stored, stream
 
 ASYNC = pytest.mark.parametrize("is_async", [False, True])
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from langchain_core.document_loaders import Blob
 from langchain_core.runnables import RunnableLambda
-from lc_wire import KEY, Wire, clients, raw, reply
-from sounds import wav
 
 from langchain_lunos import LunosAudioTranscriber, LunosImageGeneration, LunosNotFoundError
 from lunos_core import UsageLedger
 from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import KEY, Wire, clients, raw, reply
+from tests.sounds import wav
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 8
 ENCODED = base64.b64encode(PNG).decode()

@@ -6,7 +6,16 @@ from typing import Any
 
 import httpx
 import pytest
-from lc_wire import (
+
+from langchain_lunos import (
+    ChatLunos,
+    LunosConfigError,
+    LunosEmbeddings,
+    LunosLLM,
+    LunosNotFoundError,
+    LunosRateLimitError,
+)
+from tests.langchain_adapter.wire import (
     SETTINGS,
     STREAMED,
     WAYS,
@@ -22,15 +31,6 @@ from lc_wire import (
     reply,
     stream,
     streamed,
-)
-
-from langchain_lunos import (
-    ChatLunos,
-    LunosConfigError,
-    LunosEmbeddings,
-    LunosLLM,
-    LunosNotFoundError,
-    LunosRateLimitError,
 )
 
 PARAMETERS: dict[str, Any] = {

@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from lc_wire import WAYS, Wire, answer, ask, both_kinds, call, chat, reply, sent_messages, streamed
 
 from langchain_lunos import ChatLunos
 from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import (
+    WAYS,
+    Wire,
+    answer,
+    ask,
+    both_kinds,
+    call,
+    chat,
+    reply,
+    sent_messages,
+    streamed,
+)
 
 DETAILS = [
     {

@@ -9,10 +9,10 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.exceptions import OutputParserException
 from langchain_core.load import dumps
-from lc_wire import Wire, answer, both_kinds, chat, embeddings, llm, reply
 from pydantic import BaseModel
 
 from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
+from tests.langchain_adapter.wire import Wire, answer, both_kinds, chat, embeddings, llm, reply
 
 KINDS = {"chat": chat, "llm": llm, "embeddings": embeddings}
 KEY = "sk-assigned-later"

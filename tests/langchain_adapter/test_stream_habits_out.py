@@ -6,8 +6,19 @@ import json
 from typing import Any
 
 import pytest
-from core.wires import FOLDER
-from lc_wire import STREAMED, Wire, ask, blocks, chat, chunks, delta, stored, stream
+
+from tests.core.wire_samples import FOLDER
+from tests.langchain_adapter.wire import (
+    STREAMED,
+    Wire,
+    ask,
+    blocks,
+    chat,
+    chunks,
+    delta,
+    stored,
+    stream,
+)
 
 HABITS = sorted(path.stem for path in FOLDER.glob("stream_*.json"))
 ONCE = ("model_name", "finish_reason", "id", "cost", "system_fingerprint", "created")

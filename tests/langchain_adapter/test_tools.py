@@ -9,11 +9,11 @@ from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessageChunk
 from langchain_core.tools import tool
-from lc_wire import WAYS, ask, beta, both_kinds, chat
 from pydantic import BaseModel, Field
 
 from langchain_lunos import ChatLunos
 from lunos_local import LocalGateway
+from tests.langchain_adapter.wire import WAYS, ask, beta, both_kinds, chat
 
 
 @tool

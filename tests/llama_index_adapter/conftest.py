@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from li_wire import Way
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from pydantic import Field
+
+from tests.llama_index_adapter.wire import Way
 
 
 @pytest.fixture(params=["sync", "async"])

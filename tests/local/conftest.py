@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from local_wire import Wire
 
 from lunos_local import LocalGateway
+from tests.local.wire import Wire
 
 
 @pytest.fixture(scope="session")

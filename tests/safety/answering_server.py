@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from core.raw_server import Got, RawServer, Step, chunk, http, sse_head
-from core.wires import delta, lines
+from tests.core.raw_server import Got, RawServer, Step, chunk, http, sse_head
+from tests.core.wire_samples import delta, lines
 
 TEXT = "Hello there"
 CHAT = {"choices": [{"index": 0, "message": {"content": TEXT}, "finish_reason": "stop"}]}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from answering_server import TEXT, vector_of
 from llama_index.core.base.llms.types import ChatMessage
 
 from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
 from llama_index_lunos import Lunos, LunosEmbedding
+from tests.safety.answering_server import TEXT, vector_of
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import LoadServer
 from langchain_core.runnables import RunnableConfig
 from llama_index.core.async_utils import run_jobs
-from models import KINDS, Kind, close, every_kind
 
 from langchain_lunos import ChatLunos, LunosEmbeddings
 from llama_index_lunos import Lunos, LunosEmbedding
 from lunos_core import LunosServerError, LunosTimeoutError
+from tests.safety.conftest import LoadServer
+from tests.safety.models import KINDS, Kind, close, every_kind
 
 both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
@@ -25,7 +25,7 @@ both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "asy
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long the waits are is tested elsewhere."""
-    monkeypatch.setattr("lunos_core._call.random.random", lambda: 0.0)
+    monkeypatch.setattr("lunos_core.transport.call.random.random", lambda: 0.0)
 
 
 def made(kind: Kind, url: str, **settings: Any) -> Any:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.raw_server import RawServer, http
-from core.wires import stored
 from llama_index.core.base.llms.types import ChatMessage
 
 import lunos_core
 from langchain_lunos import ChatLunos
 from llama_index_lunos import Lunos
+from tests.core.raw_server import RawServer, http
+from tests.core.wire_samples import stored
 
 PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos", "lunos_local")
 ROOT = Path(lunos_core.__file__).parent.parent

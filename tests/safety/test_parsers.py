@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.test_layers import mutated
-from core.wires import FOLDER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +21,9 @@ import fuzz.parsers as fuzzed
 import lunos_core
 from fuzz.__main__ import NAMES
 from fuzz.parsers import PARSERS, seeds
-from llama_index_lunos._responses import to_images
+from llama_index_lunos._results import to_images
+from tests.core.test_layers import mutated
+from tests.core.wire_samples import FOLDER
 
 CASES = sorted((FOLDER.parent / "fuzz_cases").iterdir())
 CALM = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
@@ -32,7 +32,7 @@ every_parser = pytest.mark.parametrize("name", PARSERS)
 
 def test_each_function_that_reads_an_answer_is_among_the_fuzzed_ones() -> None:
     readers = set()
-    for module in pkgutil.iter_modules(lunos_core.__path__, "lunos_core."):
+    for module in pkgutil.walk_packages(lunos_core.__path__, "lunos_core."):
         for name, it in vars(importlib.import_module(module.name)).items():
             if getattr(it, "__module__", "") != module.name:
                 continue

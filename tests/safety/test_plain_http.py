@@ -8,13 +8,13 @@ import textwrap
 import warnings
 from typing import Any
 
-import every_class
 import pytest
-from every_class import CORE, EVERY
 
 import lunos_core._plain_http as module
 from lunos_core import Config, LunosPlainHTTPWarning
 from lunos_core import Lunos as Core
+from tests.safety import every_class
+from tests.safety.every_class import CORE, EVERY
 
 KEY = "sk-hush-0123456789"
 EVERY_FILE = every_class.__file__  # where a lambda makes it

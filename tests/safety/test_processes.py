@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answering_server import AnsweringServer
-from core.raw_server import STALL, Got, Step, chunk, sse_head
-from core.wires import delta, lines
-from models import KINDS, Kind, close, every_kind, every_stream, opened
+
+from tests.core.raw_server import STALL, Got, Step, chunk, sse_head
+from tests.core.wire_samples import delta, lines
+from tests.safety.answering_server import AnsweringServer
+from tests.safety.models import KINDS, Kind, close, every_kind, every_stream, opened
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ FORK = """
     import asyncio, os, sys
     sys.path[:0] = {paths!r}
     from lunos_core import app
-    from models import KINDS, close
+    from tests.safety.models import KINDS, close
 
     models = {{
         name: kind.make(api_key="k", base_url={url!r}, max_retries=0)
@@ -128,8 +129,7 @@ FORK = """
 def test_after_a_fork_the_child_has_connections_of_its_own_and_the_parent_keeps_its(
     server: AnsweringServer,
 ) -> None:
-    here = Path(__file__).parent
-    code = FORK.format(paths=[str(here), str(here.parent)], url=server.url)
+    code = FORK.format(paths=[str(Path(__file__).parents[2])], url=server.url)
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(code)],
         capture_output=True,

@@ -17,17 +17,17 @@ from types import TracebackType
 from typing import Any
 
 import pytest
-from answering_server import AnsweringServer
-from core.raw_server import CLOSE, Got, RawServer, Step, chunk, head, http, sse_head
-from core.wires import delta, lines
-from every_class import CORE, EVERY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.load import dumpd, dumps
-from models import KINDS, Kind, close, opened
 
 import lunos_core
 from lunos_core import Catalog, Client, Config, LunosError, UsageLedger, chat_request
+from tests.core.raw_server import CLOSE, Got, RawServer, Step, chunk, head, http, sse_head
+from tests.core.wire_samples import delta, lines
+from tests.safety.answering_server import AnsweringServer
+from tests.safety.every_class import CORE, EVERY
+from tests.safety.models import KINDS, Kind, close, opened
 
 # Every character that a key may have; long, and with a start that no other text has: hypothesis
 # also tries the words of the source.

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from answering_server import AnsweringServer
-from models import KINDS
 
 from lunos_core import AsyncClient, AsyncLunos, Config, LunosConfigError
+from tests.safety.answering_server import AnsweringServer
+from tests.safety.models import KINDS
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

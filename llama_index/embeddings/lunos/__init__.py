@@ -1,5 +1,5 @@
 """`LunosEmbedding` under the name that LlamaIndex' own integrations have."""
 
-from llama_index_lunos.embedding import LunosEmbedding
+from llama_index_lunos.embeddings import LunosEmbedding
 
 __all__ = ["LunosEmbedding"]

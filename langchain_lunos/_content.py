@@ -1,0 +1,201 @@
+"""LangChain's content blocks to the parts of the wire.
+
+One table for every role, so that an image is the same part in a human message, in an answer that is
+sent back, and in a tool's result. Understood are LangChain's blocks of v1 and v0, OpenAI's and
+Anthropic's. What the wire cannot carry raises and says what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lunos_core.endpoints.chat.content_parts import (
+    audio_part,
+    check_url,
+    data_url,
+    file_part,
+    image_part,
+    text_part,
+    video_part,
+)
+
+Block = Mapping[str, Any]
+
+
+def to_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
+    """A message's content as the wire has it: text stays text, blocks become parts.
+
+    Args:
+        content: text, or a list of texts and blocks.
+        where: what to call it in errors, such as "messages[2].content".
+
+    Raises:
+        TypeError: something that is neither text nor a block.
+        ValueError: a block that the wire cannot carry.
+    """
+    if isinstance(content, str):
+        return content
+    # a tool that gives back nothing gives back an empty list, which the wire refuses
+    return [to_part(block, f"{where}[{at}]") for at, block in enumerate(content)] or ""
+
+
+def to_part(block: Any, where: str) -> dict[str, Any]:
+    """One block as a part."""
+    if isinstance(block, str):
+        return text_part(block)
+    if not isinstance(block, Mapping):
+        raise TypeError(f"{where} must be a str or a dict, not {type(block).__name__}")
+    kind = block.get("type")
+    make = _BLOCKS.get(kind) if isinstance(kind, str) else None
+    if make is None:
+        raise ValueError(
+            f"{where}: a content block of type {kind!r} cannot be sent to Lunos; "
+            f"it carries {', '.join(sorted(_BLOCKS))}"
+        )
+    try:
+        part = make(block)
+    except KeyError as error:
+        raise ValueError(f"{where}: the block of type {kind!r} has no {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where} (type {kind!r}): {error}") from None
+    mark = _found(block, "cache_control")
+    if mark is not None:
+        part["cache_control"] = mark
+    return part
+
+
+def _text(block: Block) -> dict[str, Any]:
+    text = block["text"]
+    if not isinstance(text, str):
+        raise TypeError(f"the text of a text block must be a str, not {type(text).__name__}")
+    return text_part(text)
+
+
+def _image_url(block: Block) -> dict[str, Any]:
+    image = block["image_url"]
+    if isinstance(image, str):
+        return image_part(image, block.get("detail"))
+    if not isinstance(image, Mapping):
+        raise TypeError(f"image_url must be a dict or a str, not {type(image).__name__}")
+    check_url(image["url"], "image_url")
+    return {"type": "image_url", "image_url": dict(image)}
+
+
+def _image(block: Block) -> dict[str, Any]:
+    return image_part(_url_of(block, "image/jpeg"), _extra(block, "detail"))
+
+
+def _file(block: Block) -> dict[str, Any]:
+    if isinstance(block.get("file"), Mapping):  # OpenAI's
+        return {"type": "file", "file": dict(block["file"])}
+    mime = _mime_of(block) or ""
+    if mime.startswith("image/"):
+        return _image(block)
+    if mime.startswith("audio/"):
+        return _audio(block)
+    if mime.startswith("video/"):
+        return _video(block)
+    source = block.get("source")
+    if isinstance(source, Mapping) and source.get("type") == "text":  # Anthropic's
+        return text_part(source["data"])
+    if block.get("source_type") == "text" or (isinstance(block.get("text"), str)):
+        return text_part(block["text"])
+    name = _extra(block, "filename") or _extra(block, "name") or _extra(block, "title")
+    # the wire wants a name; the part of the type behind the slash makes a plain one
+    suffix = (mime or "application/pdf").rpartition("/")[2].split(";")[0]
+    return file_part(_url_of(block, "application/pdf"), name or f"document.{suffix}")
+
+
+def _audio(block: Block) -> dict[str, Any]:
+    url = _url_of(block, "audio/wav")
+    if not url.startswith("data:"):
+        raise ValueError("audio by URL cannot be sent: the wire carries it as base64 alone")
+    mime, _, data = url.removeprefix("data:").partition(";base64,")
+    return audio_part(data, mime)
+
+
+def _input_audio(block: Block) -> dict[str, Any]:
+    audio = block["input_audio"]
+    return audio_part(audio["data"], audio["format"])
+
+
+def _video(block: Block) -> dict[str, Any]:
+    return video_part(_url_of(block, "video/mp4"))
+
+
+def _video_url(block: Block) -> dict[str, Any]:
+    video = block["video_url"]
+    return video_part(video if isinstance(video, str) else video["url"])
+
+
+def _non_standard(block: Block) -> dict[str, Any]:
+    value = block["value"]
+    return to_part(value, "value")
+
+
+_BLOCKS: dict[str, Callable[[Block], dict[str, Any]]] = {
+    "text": _text,
+    "text-plain": _file,
+    "image_url": _image_url,
+    "image": _image,
+    "file": _file,
+    "document": _file,
+    "audio": _audio,
+    "input_audio": _input_audio,
+    "video": _video,
+    "video_url": _video_url,
+    "non_standard": _non_standard,
+}
+
+
+def _url_of(block: Block, default_mime: str) -> str:
+    """Where a block's data is: an https URL, or a `data:` URL made from its base64."""
+    source = block.get("source")
+    if isinstance(source, Mapping):  # Anthropic's
+        block = source
+    mime = _mime_of(block) or default_mime
+    if block.get("url"):
+        return str(block["url"])
+    if block.get("base64"):  # v1
+        return _as_data_url(block["base64"], mime)
+    if block.get("data"):  # v0 and Anthropic's
+        return _as_data_url(block["data"], mime)
+    if block.get("file_id") or block.get("source_type") == "id" or block.get("type") == "file":
+        raise ValueError("a file by id cannot be sent: Lunos keeps no files, send base64 or a URL")
+    raise ValueError("it has neither url nor base64")
+
+
+def _as_data_url(data: Any, mime: str) -> str:
+    if not isinstance(data, str):
+        raise TypeError(f"base64 data must be a str, not {type(data).__name__}")
+    return data if data.startswith("data:") else data_url(data, mime)
+
+
+def _mime_of(block: Block) -> str | None:
+    for holder in (block, block.get("source")):
+        if isinstance(holder, Mapping):
+            mime = holder.get("mime_type") or holder.get("media_type")
+            if isinstance(mime, str):
+                return mime
+    return None
+
+
+def _extra(block: Block, name: str) -> str | None:
+    """A text that belongs to a block."""
+    found = _found(block, name)
+    return found if isinstance(found, str) else None
+
+
+def _found(block: Block, name: str) -> Any:
+    """A field that LangChain keeps on the block, in `extras` (v1) or in `metadata` (v0).
+
+    It makes v1 blocks of v0 ones and of some of OpenAI's before a model sees them, and puts into
+    `extras` whatever it does not know, `metadata` and `cache_control` among it.
+    """
+    extras = block.get("extras")
+    inner = extras.get("metadata") if isinstance(extras, Mapping) else None
+    for holder in (block, extras, block.get("metadata"), inner):
+        if isinstance(holder, Mapping) and holder.get(name) is not None:
+            return holder[name]
+    return None

@@ -1,0 +1,265 @@
+"""LangChain's messages to the messages of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from langchain_lunos._content import to_part, to_parts
+from lunos_core.endpoints.chat.content_parts import text_part
+from lunos_core.endpoints.messages_in import ROLES
+from lunos_core.wire import json
+
+Wire = dict[str, Any]
+
+
+def to_wire(messages: Sequence[BaseMessage]) -> list[Wire]:
+    """The messages as they are sent. The given ones are left as they are.
+
+    Raises:
+        TypeError: a message or block of a kind that cannot be sent.
+        ValueError: a block, role or call that the wire cannot carry; the text says which.
+    """
+    if not messages:
+        raise ValueError("no messages: give at least one")
+    answered = _answered_calls(messages)
+    return [
+        wire
+        for at, message in enumerate(messages)
+        for wire in _one(message, f"messages[{at}]", answered)
+    ]
+
+
+def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
+    """The ids of the tool calls that some later message holds the result of."""
+    results = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    for message in messages:
+        if isinstance(message, HumanMessage) and not isinstance(message.content, str):
+            results |= {
+                str(block.get("tool_use_id"))
+                for block in message.content
+                if isinstance(block, Mapping) and _type_of(block) == "tool_result"
+            }
+    return frozenset(results)
+
+
+def _one(message: BaseMessage, where: str, answered: frozenset[str]) -> Iterator[Wire]:
+    if isinstance(message, AIMessage):
+        yield _ai(message, where, answered)
+        return
+    for kind, convert in _KINDS:
+        if isinstance(message, kind):
+            yield from convert(message, where)
+            return
+    raise TypeError(
+        f"{where}: a {type(message).__name__} cannot be sent to Lunos; use HumanMessage, "
+        "AIMessage, SystemMessage, ToolMessage or ChatMessage"
+    )
+
+
+def _system(message: SystemMessage, where: str) -> Iterator[Wire]:
+    # langchain_openai's mark for OpenAI's newer role
+    developer = message.additional_kwargs.get("__openai_role__") == "developer"
+    content = to_parts(message.content, f"{where}.content")
+    yield _named(message, {"role": "developer" if developer else "system", "content": content})
+
+
+def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
+    content: str | list[Wire] = ""
+    if isinstance(message.content, str):
+        content = message.content
+    else:
+        # Anthropic's histories hold a tool's results in human messages
+        others = []
+        for at, block in enumerate(message.content):
+            place = f"{where}.content[{at}]"
+            if _type_of(block) == "tool_result":
+                yield _tool_result(block, place)
+            else:
+                others.append(to_part(block, place))
+        if message.content and not others:
+            return
+        content = others or ""
+    yield _named(message, {"role": "user", "content": content})
+
+
+def _tool(message: ToolMessage, where: str) -> Iterator[Wire]:
+    wire = {"role": "tool", "tool_call_id": message.tool_call_id}
+    yield _named(message, {**wire, "content": to_parts(message.content, f"{where}.content")})
+
+
+def _tool_result(block: Any, where: str) -> Wire:
+    identifier = block.get("tool_use_id")
+    if not isinstance(identifier, str):
+        raise ValueError(f"{where}: a tool_result block has no tool_use_id")
+    content = to_parts(block.get("content") or "", f"{where}.content")
+    mark = block.get("cache_control")
+    if mark is not None and content:  # on the wire a part carries it
+        parts = [text_part(content)] if isinstance(content, str) else content
+        content = [*parts[:-1], {**parts[-1], "cache_control": mark}]
+    return {"role": "tool", "tool_call_id": identifier, "content": content}
+
+
+def _chat(message: ChatMessage, where: str) -> Iterator[Wire]:
+    if message.role not in ROLES:
+        raise ValueError(
+            f"{where}: a ChatMessage with role {message.role!r} cannot be sent to Lunos; "
+            f"the wire knows {', '.join(ROLES)}"
+        )
+    content = to_parts(message.content, f"{where}.content")
+    yield _named(message, {"role": message.role, "content": content})
+
+
+def _ai(message: AIMessage, where: str, answered: frozenset[str]) -> Wire:
+    extra = message.additional_kwargs
+    blocks = [message.content] if isinstance(message.content, str) else message.content
+    audio = extra.get("audio")
+    spoken = audio.get("id") if isinstance(audio, Mapping) else None
+    elsewhere = _SAID_ELSEWHERE | {"audio"} if spoken else _SAID_ELSEWHERE
+    said = [
+        (block, f"{where}.content[{at}]")
+        for at, block in enumerate(blocks)
+        if block and _type_of(block) not in elsewhere
+    ]
+    wire: Wire = {"role": "assistant", "content": None}
+    if len(said) == 1 and isinstance(said[0][0], str):
+        wire["content"] = said[0][0]
+    elif said:
+        wire["content"] = [to_part(block, place) for block, place in said]
+    calls = _tool_calls(message, blocks, answered)
+    if calls:
+        wire["tool_calls"] = calls
+    wire |= _reasoning(extra, blocks)
+    refusal = extra.get("refusal") or _joined(blocks, "refusal", "refusal")
+    if refusal:
+        wire["refusal"] = refusal
+    if extra.get("images") and "image" not in map(_type_of, blocks):
+        wire["images"] = [
+            {name: value for name, value in image.items() if name != "index"}
+            for image in extra["images"]
+        ]
+    if spoken:
+        wire["audio"] = {"id": spoken}
+    if wire["content"] is None and "tool_calls" not in wire:
+        wire["content"] = ""  # null stands for "a call instead", and for nothing else
+    return _named(message, wire)
+
+
+def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[str]) -> list[Wire]:
+    calls = [_call(call["id"], call["name"], call["args"]) for call in message.tool_calls]
+    calls += [
+        # strict servers refuse arguments that are no JSON object, and every call without a result:
+        # one broken call would make the whole conversation impossible to go on with
+        _call(call["id"], call["name"], _repaired(call["args"]))
+        for call in message.invalid_tool_calls
+        if call["id"] in answered
+    ]
+    if calls or message.invalid_tool_calls:
+        return calls
+    raw = message.additional_kwargs.get("tool_calls")
+    if raw:
+        return [dict(call) for call in raw]
+    return [  # LangChain's and Anthropic's, in a message made by hand
+        _call(block.get("id"), block.get("name"), block.get("args") or block.get("input") or {})
+        for block in blocks
+        if _type_of(block) in ("tool_call", "tool_use")
+    ]
+
+
+def _repaired(arguments: str | None) -> dict[str, Any]:
+    """Broken arguments as an object: the model can see what it wrote."""
+    try:
+        found = json.loads(arguments or "{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"invalid_arguments": arguments}
+
+
+def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}).decode()
+    function = {"name": name or "", "arguments": text}
+    return {"id": identifier or "", "type": "function", "function": function}
+
+
+def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
+    """What the model thought, as it came: details with their signatures, else the text."""
+    if extra.get("reasoning_details"):
+        return {"reasoning_details": extra["reasoning_details"]}
+    signed = [
+        {"type": "reasoning.text", "text": block.get("thinking"), "signature": block["signature"]}
+        if block.get("signature")
+        else {"type": "reasoning.encrypted", "data": block["data"]}
+        for block in blocks
+        if _type_of(block) in ("thinking", "redacted_thinking")
+        and (block.get("signature") or block.get("data"))
+    ]
+    if signed:  # Anthropic's, which that provider wants back before the results of a tool
+        return {
+            "reasoning_details": [
+                {**detail, "format": "anthropic-claude-v1", "index": at}
+                for at, detail in enumerate(signed)
+            ]
+        }
+    text = (
+        extra.get("reasoning_content")
+        or _joined(blocks, "reasoning", "reasoning")
+        or _joined(blocks, "thinking", "thinking")
+    )
+    return {"reasoning": text} if text else {}
+
+
+# Blocks of an answer that travel in other fields of the message than `content`.
+_SAID_ELSEWHERE = frozenset(
+    {
+        "tool_call",
+        "tool_call_chunk",
+        "invalid_tool_call",
+        "tool_use",
+        "input_json_delta",
+        "reasoning",
+        "thinking",
+        "redacted_thinking",
+        "refusal",
+    }
+)
+
+
+def _type_of(block: Any) -> Any:
+    if not isinstance(block, Mapping):
+        return None
+    kind = block.get("type")
+    if kind == "non_standard" and isinstance(block.get("value"), Mapping):
+        return block["value"].get("type")
+    return kind
+
+
+def _joined(blocks: Sequence[Any], kind: str, field: str) -> str:
+    found = [
+        block.get("value", block).get(field) if kind == "refusal" else block.get(field)
+        for block in blocks
+        if _type_of(block) == kind
+    ]
+    return "\n".join(text for text in found if isinstance(text, str) and text)
+
+
+def _named(message: BaseMessage, wire: Wire) -> Wire:
+    if message.name:
+        wire["name"] = message.name
+    return wire
+
+
+_KINDS: tuple[tuple[type[BaseMessage], Callable[[Any, str], Iterator[Wire]]], ...] = (
+    (HumanMessage, _human),
+    (SystemMessage, _system),
+    (ToolMessage, _tool),
+    (ChatMessage, _chat),
+)

@@ -1,0 +1,191 @@
+"""What the chat model and the LLM have in common: the parameters, and one call's share of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from pydantic import AliasChoices, Field, model_validator
+
+from langchain_lunos._app_id import app_id_of_call
+from langchain_lunos._settings import LunosConnection, check_call
+from langchain_lunos.errors import LANGCHAIN_ERRORS
+from lunos_core import __version__
+from lunos_core.endpoints.params import Check, check_params
+
+RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
+
+
+class LunosModel(LunosConnection):
+    """The fields of a generating model, and how a call's arguments are laid over them."""
+
+    _checks: ClassVar[Mapping[str, Check]] = {}
+    """The endpoint's parameters: what each may be."""
+    _wire_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that are parameters of the endpoint."""
+
+    model: str = Field(validation_alias=AliasChoices("model", "model_name"))
+    """The model's id, such as "openai/gpt-4o"."""
+    temperature: float | None = None
+    """Sampling temperature, 0 to 2."""
+    max_tokens: int | None = None
+    """The most tokens to generate."""
+    top_p: float | None = None
+    """Nucleus sampling, 0 to 1."""
+    presence_penalty: float | None = None
+    """-2 to 2: above 0, new subjects are preferred."""
+    frequency_penalty: float | None = None
+    """-2 to 2: above 0, repetition is avoided."""
+    n: int | None = None
+    """How many answers to generate; not with streaming."""
+    seed: int | None = None
+    """For answers that repeat, as far as the provider can."""
+    stop: list[str] | str | None = Field(
+        default=None, validation_alias=AliasChoices("stop", "stop_sequences")
+    )
+    """Where to stop; a call's own `stop` replaces it."""
+    logit_bias: dict[str, float] | None = None
+    """Token id to bias, -100 to 100."""
+    user: str | None = None
+    """Your end user's id, for the provider's abuse checks."""
+    observability: bool | None = None
+    """True: Lunos keeps request and answer beside the query log row."""
+    fallback_model: str | None = None
+    """The model to ask once when `model` fails for good and nothing was delivered."""
+    extra_body: dict[str, Any] | None = None
+    """Fields for the body that this class does not know."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """The same; kept apart because LangChain's users know both names."""
+    preflight: bool = True
+    """With a catalog: refuse before the network what the model cannot do, as far as it is known."""
+    streaming: bool = False
+    """Stream behind `invoke` as well."""
+    stream_usage: bool = True
+    """Ask for the usage of streams."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Find once which fields go on the wire."""
+        super().__pydantic_init_subclass__(**kwargs)
+        cls._wire_fields = tuple(name for name in cls.model_fields if name in cls._checks)
+
+    @model_validator(mode="after")
+    def _check_parameters(self) -> Self:
+        check_params(self._default_params, self._checks)
+        if self.streaming and (self.n or 1) > 1:
+            raise ValueError(_ONE_STREAM)
+        return self
+
+    @model_validator(mode="after")
+    def _set_lunos_version(self) -> Self:
+        add_version = getattr(self, "_add_version", None)  # langchain-core 1.4 and newer
+        if add_version is not None:
+            add_version("lunos-integrations", __version__)
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """`model`, under the name that it has in LangChain's OpenAI classes."""
+        return self.model
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The key is dumped by name."""
+        return {"api_key": "LUNOS_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """`dumps` and `load` work."""
+        return True
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The tokens of `text`, by `custom_get_token_ids`.
+
+        Raises:
+            NotImplementedError: there is none; models behind a gateway have different tokenizers,
+                and none is downloaded. `get_num_tokens` estimates without.
+        """
+        own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
+        if own is not None:
+            return own(text)
+        raise NotImplementedError(
+            "each model behind Lunos has its own tokenizer: pass custom_get_token_ids=… to name "
+            "one, or use get_num_tokens, which estimates"
+        )
+
+    def get_num_tokens(self, text: str) -> int:
+        """How many tokens `text` has: about one for four characters, without any download."""
+        own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
+        return -(-len(text) // 4) if own is None else len(own(text))
+
+    @property
+    def _default_params(self) -> dict[str, Any]:
+        """The wire's parameters that are set."""
+        values = self.__dict__
+        found = {name: values[name] for name in self._wire_fields if values.get(name) is not None}
+        return {**self.model_kwargs, **found}
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "base_url": self._config.base_url,
+            **self._default_params,
+            **({"extra_body": self.extra_body} if self.extra_body else {}),
+        }
+
+    def _call_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """One call's parameters: what the call says wins over the constructor."""
+        check_call(kwargs)
+        more = kwargs.get("model_kwargs") or {}
+        found = {"model": self.model, **self._default_params, **more, **kwargs}
+        if found["model"] is None:
+            found["model"] = self.model
+        if stop is not None:
+            found["stop"] = stop
+        found["app_id"] = self._app_id(kwargs)
+        if self.extra_body:
+            found["extra_body"] = {**self.extra_body, **(kwargs.get("extra_body") or {})}
+        for name in _NOT_ON_THE_WIRE:
+            found.pop(name, None)
+        if not found.get("stop"):
+            found.pop("stop", None)
+        return found
+
+    def _stream_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The same for a stream.
+
+        Raises:
+            ValueError: several answers were asked for.
+        """
+        found = self._call_params(stop, kwargs)
+        if (found.get("n") or 1) > 1:
+            raise ValueError(_ONE_STREAM)
+        if not kwargs.get("stream_usage", self.stream_usage):
+            found.setdefault("stream_options", {})
+        return found
+
+    def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
+        """The application of one call; the order is told in examples/docs/app-ids.md."""
+        return app_id_of_call(kwargs, self.app_id)
+
+    def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
+        """Raise what the server would answer, where the catalog knows it already."""
+        if self.preflight and self.catalog is not None:
+            from lunos_core.catalog.preflight import check_request  # for those with a catalog
+
+            model = params["model"]
+            error = check_request(self.catalog, content, model=model, params=params)
+            if error is not None:
+                raise LANGCHAIN_ERRORS.apply(error)
+
+
+_ONE_STREAM = "n must be 1 when streaming: LangChain's streams carry one answer"
+_NOT_ON_THE_WIRE = (
+    "stream",
+    "stream_usage",
+    "strict",
+    "ls_structured_output_format",
+    "model_kwargs",
+)

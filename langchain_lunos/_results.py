@@ -1,0 +1,298 @@
+"""The core's answers to LangChain's messages, chunks and results.
+
+In a stream everything is said once: LangChain adds up string metadata ("stopstop") and fails on two
+different floats. So the chunks carry what they add, and the last one carries the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import (
+    ToolCallChunk,
+    invalid_tool_call,
+    tool_call,
+    tool_call_chunk,
+)
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.utils.json import parse_partial_json
+
+from langchain_lunos._logs import log as _log
+from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Delta, Message, ToolCallDelta
+from lunos_core.endpoints.chat.types import ToolCall as CoreCall
+
+PROVIDER = "lunos"
+
+
+def to_result(completion: Completion) -> ChatResult:
+    """A whole answer, with one generation for each choice."""
+    generations = []
+    for choice in completion.choices:
+        message = to_message(completion, choice)
+        if len(completion.choices) > 1 and choice is not completion.choices[0]:
+            # usage and cost are the call's, and are counted once
+            message.usage_metadata = None
+            for name in ("cost", "cost_source"):
+                message.response_metadata.pop(name, None)
+        info = {"finish_reason": choice.finish_reason}
+        generations.append(ChatGeneration(message=message, generation_info=info))
+    return ChatResult(generations=generations, llm_output=to_llm_output(completion))
+
+
+def to_llm_output(completion: Completion) -> dict[str, Any]:
+    """What LangChain's older callbacks read."""
+    usage = completion.usage
+    return {
+        "token_usage": {} if usage is None else to_token_usage(usage),
+        "model_name": completion.model,
+    }
+
+
+def to_token_usage(usage: Usage) -> dict[str, int]:
+    """Token counts under OpenAI's names."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def to_message(completion: Completion, choice: Choice) -> AIMessage:
+    """One choice of a whole (or partial) answer."""
+    said = choice.message
+    valid, invalid = to_tool_calls(said.tool_calls, choice.finish_reason)
+    extra = _additional_kwargs(said)
+    if said.reasoning:
+        extra["reasoning_content"] = said.reasoning
+    if said.images:
+        extra["images"] = [_image(url, at) for at, url in enumerate(said.images)]
+    if said.annotations:
+        extra["annotations"] = said.annotations
+    if said.audio:
+        extra["audio"] = said.audio
+    metadata = {"model_provider": PROVIDER, **_metadata(completion, choice)}
+    if choice.logprobs is not None:
+        metadata["logprobs"] = choice.logprobs
+    fields: dict[str, Any] = {}  # only those that are there: each costs its share of validation
+    if extra:
+        fields["additional_kwargs"] = extra
+    if valid or invalid:
+        fields |= {"tool_calls": valid, "invalid_tool_calls": invalid}
+    return AIMessage(
+        content=said.content,
+        response_metadata=metadata,
+        usage_metadata=to_usage_metadata(completion.usage),
+        **fields,
+    )
+
+
+def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
+    """One event of a stream; `None` where it adds nothing that LangChain shows.
+
+    Args:
+        chunk: the event.
+        images: the images that the stream has shown; those of the event are added.
+    """
+    if chunk.last is not None:
+        return _last_chunk(chunk.last)
+    if not chunk.choices:
+        return None
+    choice = chunk.choices[0]
+    delta = choice.delta
+    # only the fields that are there: each costs its share of validation, and an empty list of
+    # tool_call_chunks 22 µs
+    fields: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
+    if choice.logprobs is not None:
+        fields["response_metadata"]["logprobs"] = choice.logprobs
+    if delta.reasoning or delta.images or delta.annotations or delta.audio:
+        fields["additional_kwargs"] = _delta_kwargs(delta, len(images))
+        images += delta.images
+    if not delta.tool_calls:
+        return ChatGenerationChunk(message=AIMessageChunk(content=delta.content, **fields))
+    calls = [_call_chunk(call) for call in delta.tool_calls]
+    if not all(map(_cannot_be_an_object, calls)):
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
+        )
+    message = AIMessageChunk(content=delta.content, **fields)
+    # what AIMessageChunk makes of such fragments itself, after six tries at parsing each: 50 µs
+    message.tool_calls = []
+    message.tool_call_chunks = calls
+    message.invalid_tool_calls = [
+        invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
+    ]
+    return ChatGenerationChunk(message=message)
+
+
+def _last_chunk(completion: Completion) -> ChatGenerationChunk:
+    metadata: dict[str, Any] = {"model_provider": PROVIDER}
+    extra: dict[str, Any] = {}
+    calls: list[ToolCallChunk] = []
+    choice = completion.choices[0] if completion.choices else Choice(0, Message())
+    metadata |= _metadata(completion, choice)
+    extra = _additional_kwargs(choice.message)
+    if choice.message.audio:
+        # data and transcript came in pieces; the rest cannot be added up and comes here, once
+        extra["audio"] = _without(choice.message.audio, "data", "transcript")
+    for index, call in enumerate(choice.message.tool_calls):
+        mark = _mark_of_invalid(call, choice.finish_reason)
+        if mark:
+            calls.append(tool_call_chunk(args=mark, index=index))
+    message = AIMessageChunk(
+        content="",
+        additional_kwargs=extra,
+        response_metadata=metadata,
+        usage_metadata=to_usage_metadata(completion.usage),
+        tool_call_chunks=calls,
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=message)
+
+
+def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
+    """Token counts as LangChain has them: integers alone, for it adds them up.
+
+    `None` where the server said nothing: nothing is invented.
+    """
+    if usage is None:
+        return None
+    metadata = UsageMetadata(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+    )
+    inputs = InputTokenDetails()
+    if usage.cached_tokens is not None:
+        inputs["cache_read"] = usage.cached_tokens
+    if usage.cache_write_tokens is not None:
+        inputs["cache_creation"] = usage.cache_write_tokens
+    if usage.input_audio_tokens is not None:
+        inputs["audio"] = usage.input_audio_tokens
+    outputs = OutputTokenDetails()
+    if usage.reasoning_tokens is not None:
+        outputs["reasoning"] = usage.reasoning_tokens
+    if usage.output_audio_tokens is not None:
+        outputs["audio"] = usage.output_audio_tokens
+    if inputs:
+        metadata["input_token_details"] = inputs
+    if outputs:
+        metadata["output_token_details"] = outputs
+    return metadata
+
+
+def to_tool_calls(
+    calls: list[CoreCall], finish_reason: str | None
+) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """The calls whose arguments are a JSON object, and the others, with the reason."""
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for call in calls:
+        arguments = _arguments(call, finish_reason)
+        if arguments is None:
+            error = "the arguments are no JSON object: cut off, or written wrongly by the model"
+            _log.warning(
+                "the model's arguments for %s are no JSON; the call is in invalid_tool_calls",
+                call.name,
+            )
+            invalid.append(
+                invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=error)
+            )
+        else:
+            valid.append(tool_call(name=call.name, args=arguments, id=call.id))
+    return valid, invalid
+
+
+def _arguments(call: CoreCall, finish_reason: str | None) -> dict[str, Any] | None:
+    if not call.arguments and finish_reason == "length":
+        return None  # cut before they began
+    try:
+        # "" is how some say "no arguments"; strict=False lets line breaks into strings, which
+        # models write and LangChain's own parser takes
+        arguments = json.loads(call.arguments or "{}", strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
+    """What to add to broken arguments so that LangChain sees that they are broken.
+
+    When it adds up chunks, LangChain completes JSON that was cut ('{"path": "/ho') and would run
+    the tool with half an argument. A bracket that closes nothing cannot be completed: of the two
+    kinds one always does, after the quotes that end a string, should the cut be inside one.
+    """
+    if _arguments(call, finish_reason) is not None:
+        return ""
+    for mark in ("]", "}", '"]', '"}', '""]', '""}'):
+        try:
+            if not isinstance(parse_partial_json(call.arguments + mark), dict):
+                return mark
+        except ValueError:
+            return mark
+    return "]"
+
+
+def _call_chunk(call: ToolCallDelta) -> ToolCallChunk:
+    return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
+
+
+def _cannot_be_an_object(call: ToolCallChunk) -> bool:
+    """Whether a fragment is none that LangChain could read as (part of) a JSON object."""
+    arguments = (call["args"] or "").lstrip()
+    return arguments != "" and arguments[0] != "{"
+
+
+def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    if delta.reasoning:
+        extra["reasoning_content"] = delta.reasoning
+    if delta.images:
+        extra["images"] = [_image(url, images_before + at) for at, url in enumerate(delta.images)]
+    if delta.annotations:
+        extra["annotations"] = list(delta.annotations)
+    if delta.audio:
+        pieces = {name: delta.audio.get(name) for name in ("data", "transcript")}
+        extra["audio"] = {name: piece for name, piece in pieces.items() if piece}
+    return extra
+
+
+def _additional_kwargs(said: Message) -> dict[str, Any]:
+    """What only makes sense whole: in a stream it is on the last chunk."""
+    extra: dict[str, Any] = {}
+    if said.reasoning_details:
+        extra["reasoning_details"] = said.reasoning_details
+    if said.refusal:  # LangChain's v3 stream would keep the last piece of it alone
+        extra["refusal"] = said.refusal
+    return extra
+
+
+def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
+    usage = completion.usage
+    facts = {
+        "model_name": completion.model,
+        "finish_reason": choice.finish_reason,
+        "id": completion.id,
+        "created": completion.created,
+        "provider": completion.provider,
+        "system_fingerprint": completion.system_fingerprint,
+        "request_id": completion.request_id,
+        # a float, so here and not in usage_metadata, where LangChain adds up integers
+        "cost": None if usage is None else usage.cost,
+        "cost_source": None if usage is None else usage.cost_source,
+        "attempts": completion.attempts if completion.attempts > 1 else None,
+        "fallback": completion.fallback or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _image(url: str, index: int) -> dict[str, Any]:
+    # the index keeps LangChain from joining two images of a stream into one
+    return {"type": "image_url", "image_url": {"url": url}, "index": index}
+
+
+def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: one for name, one in value.items() if name not in names}

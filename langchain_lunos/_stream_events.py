@@ -1,0 +1,157 @@
+"""Content-block events for `stream_events(version="v3")`, straight from the wire's chunks.
+
+LangChain can derive the events from message chunks by itself. Made here they say more: a block of
+text is finished when the next block begins and not at the end of the stream, sound comes as data
+deltas, and a refusal is whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_lunos._content_blocks import audio_block, image_block, text_annotations
+from langchain_lunos._results import PROVIDER, to_message, to_tool_calls
+from lunos_core.endpoints.chat.types import Chunk, Completion, Delta, ToolCallDelta
+
+Event = dict[str, Any]
+
+
+class EventBuilder:
+    """Makes the events of one stream. The order of blocks is the order in which they began.
+
+    Args:
+        message_id: the id of the message that comes of it.
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self._message_id = message_id
+        self._started = False
+        self._next = 0
+        self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces
+        self._citations: list[dict[str, Any]] = []
+        self._calls: dict[int, int] = {}  # the call's index to the block's
+        self._audio: int | None = None
+
+    def feed(self, chunk: Chunk) -> list[Event]:
+        """The events that a chunk stands for."""
+        events: list[Event] = []
+        if not self._started:
+            self._started = True
+            start = {"event": "message-start", "role": "ai", "id": self._message_id}
+            events.append({**start, "metadata": {"provider": PROVIDER}})
+        if chunk.last is not None:
+            events += self._end(chunk.last)
+        elif chunk.choices:
+            events += self._delta(chunk.choices[0].delta)
+        return events
+
+    def _delta(self, delta: Delta) -> list[Event]:
+        events: list[Event] = []
+        if delta.reasoning:
+            events += self._say("reasoning", delta.reasoning)
+        self._citations += text_annotations(delta.annotations)
+        if delta.content:
+            events += self._say("text", delta.content)
+        for url in delta.images:
+            events += self._whole(image_block(url))
+        for call in delta.tool_calls:
+            events += self._call(call)
+        if delta.audio and delta.audio.get("data"):
+            events += self._sound(delta.audio["data"])
+        return events
+
+    def _say(self, kind: str, text: str) -> list[Event]:
+        events: list[Event] = []
+        if self._open is None or self._open[0] != kind:
+            events += self._close()
+            self._open = (kind, self._take(), [])
+            events.append(_start(self._open[1], {"type": kind, kind: ""}))
+        self._open[2].append(text)
+        events.append(_delta_event(self._open[1], {"type": f"{kind}-delta", kind: text}))
+        return events
+
+    def _close(self) -> list[Event]:
+        if self._open is None:
+            return []
+        kind, index, pieces = self._open
+        self._open = None
+        block: dict[str, Any] = {"type": kind, kind: "".join(pieces)}
+        if kind == "text" and self._citations:
+            block["annotations"], self._citations = self._citations, []
+        return [_finish(index, block)]
+
+    def _call(self, call: ToolCallDelta) -> list[Event]:
+        events: list[Event] = []
+        if call.index not in self._calls:
+            events += self._close()
+            index = self._calls[call.index] = self._take()
+            skeleton = {"type": "tool_call_chunk", "id": call.id, "name": call.name, "args": ""}
+            events.append(_start(index, {**skeleton, "index": call.index}))
+        if call.arguments:
+            delta = {"type": "tool-call-delta", "args": call.arguments}
+            events.append(_delta_event(self._calls[call.index], delta))
+        return events
+
+    def _sound(self, data: str) -> list[Event]:
+        events: list[Event] = []
+        if self._audio is None:
+            events += self._close()
+            self._audio = self._take()
+            events.append(_start(self._audio, {"type": "audio"}))
+        delta = {"type": "data-delta", "data": data, "encoding": "base64"}
+        return [*events, _delta_event(self._audio, delta)]
+
+    def _whole(self, block: dict[str, Any]) -> list[Event]:
+        """A block that comes at once; its data is on the finish alone, not twice."""
+        events = self._close()
+        index = self._take()
+        skeleton = {name: value for name, value in block.items() if name not in ("base64", "value")}
+        if block["type"] == "non_standard":
+            skeleton["value"] = {}
+        return [*events, _start(index, skeleton), _finish(index, block)]
+
+    def _end(self, answer: Completion) -> list[Event]:
+        events = self._close()
+        choice = answer.choices[0] if answer.choices else None
+        end: Event = {"event": "message-finish"}
+        if choice is not None:
+            if self._citations:  # they came without any text
+                annotated = {"type": "text", "text": "", "annotations": self._citations}
+                events += self._whole(annotated)
+            for at, index in self._calls.items():
+                call = choice.message.tool_calls[at]
+                valid, invalid = to_tool_calls([call], choice.finish_reason)
+                block = dict(valid[0] if valid else invalid[0])
+                events.append(_finish(index, {**block, "type": _CALL_TYPES[bool(valid)]}))
+            if self._audio is not None and choice.message.audio:
+                events.append(_finish(self._audio, audio_block(choice.message.audio)))
+            if choice.message.refusal:
+                # LangChain's own refusal block is dropped from v3 messages (as of 1.8.2)
+                refusal = {"type": "refusal", "refusal": choice.message.refusal}
+                events += self._whole({"type": "non_standard", "value": refusal})
+            message = to_message(answer, choice)
+            if message.usage_metadata is not None:
+                end["usage"] = message.usage_metadata
+            end["metadata"] = message.response_metadata
+            if message.additional_kwargs:
+                end["additional_kwargs"] = message.additional_kwargs
+        return [*events, end]
+
+    def _take(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+
+_CALL_TYPES = {True: "tool_call", False: "invalid_tool_call"}
+
+
+def _start(index: int, block: dict[str, Any]) -> Event:
+    return {"event": "content-block-start", "index": index, "content": block}
+
+
+def _delta_event(index: int, delta: dict[str, Any]) -> Event:
+    return {"event": "content-block-delta", "index": index, "delta": delta}
+
+
+def _finish(index: int, block: dict[str, Any]) -> Event:
+    return {"event": "content-block-finish", "index": index, "content": block}

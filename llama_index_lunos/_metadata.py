@@ -1,0 +1,57 @@
+"""What is known of a model without asking anyone.
+
+The catalog answers with what it has in memory. Whatever it says, a setting made by hand wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lunos_core.catalog.models import ModelInfo, takes
+from lunos_core.catalog.preflight import KnowsModels
+
+# Of a model nobody knows anything about. LlamaIndex sizes prompts and chat memory by this number:
+# its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
+# 128,000 and more. A smaller model answers with `LunosContextOverflowError`, which says what to do.
+DEFAULT_CONTEXT_WINDOW = 128_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a catalog says of a model; `None` where it says nothing.
+
+    Attributes:
+        context_window: tokens of prompt and answer together.
+        is_chat_model: whether it answers `/chat/completions` (else `/completions`).
+        tools: whether it calls tools.
+        json_schema: whether it keeps to a JSON schema (`response_format`).
+    """
+
+    context_window: int | None = None
+    is_chat_model: bool | None = None
+    tools: bool | None = None
+    json_schema: bool | None = None
+
+
+NOTHING = ModelFacts()
+
+
+def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
+    """The facts of a model id. Never does I/O: `metadata` asks here on every call."""
+    known = None if catalog is None else catalog.cached(model, disk=False)
+    return NOTHING if known is None else _facts(known)
+
+
+def _facts(known: ModelInfo) -> ModelFacts:
+    listed = bool(known.supported_parameters)
+    abilities = {one.lower() for one in known.capabilities or ()}
+    return ModelFacts(
+        context_window=known.context_window,
+        # only a list that speaks of completions and of nothing newer says "no chats"
+        is_chat_model=False if abilities and abilities <= _COMPLETIONS else None,
+        tools=takes(known, "tools") if listed else None,
+        json_schema=takes(known, "response_format") if listed else None,
+    )
+
+
+_COMPLETIONS = {"text-completion", "completion", "completions"}

@@ -1,0 +1,325 @@
+"""Lunos' answers in LlamaIndex' types: whole ones, and streams made cumulative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    ChatResponse,
+    CitationBlock,
+    CompletionResponse,
+    ContentBlock,
+    ImageBlock,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from llama_index_lunos._logs import log as _log
+from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Message, ToolCall
+
+DETAILS = "reasoning_details"
+"""Where a ThinkingBlock keeps the reasoning as it came, with its signatures."""
+SPELLING = "field"
+"""Where it keeps the name of the wire's field, for reasoning that is plain text."""
+
+_USAGE_EXTRAS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "cost", "cost_source")
+
+
+def to_response(completion: Completion) -> ChatResponse:
+    """A whole answer; of several choices the first."""
+    choice = completion.choices[0]
+    spelling = _reasoning_field(completion.raw, "message")
+    return ChatResponse(
+        message=to_message(choice.message, usage=completion.usage, spelling=spelling),
+        raw=_raw(completion.raw, completion.usage),
+        logprobs=to_logprobs(choice.logprobs),
+        additional_kwargs=_facts(completion, choice),
+    )
+
+
+def to_completion(response: ChatResponse) -> CompletionResponse:
+    """A chat answer as a text completion."""
+    return CompletionResponse(
+        text=response.message.content or "",
+        delta=response.delta,
+        raw=response.raw,
+        logprobs=response.logprobs,
+        additional_kwargs={**response.message.additional_kwargs, **response.additional_kwargs},
+    )
+
+
+def to_message(
+    message: Message, *, usage: Usage | None = None, spelling: str | None = None
+) -> ChatMessage:
+    """A message as blocks: thinking, text, citations, images, audio, tool calls.
+
+    Tool calls are in `additional_kwargs["tool_calls"]` as well, as the wire's plain dicts: parts of
+    LlamaIndex look there only.
+    """
+    blocks: list[ContentBlock] = []
+    if message.reasoning or message.reasoning_details:
+        blocks.append(_thinking(message, usage, spelling))
+    text = message.content or message.refusal or _transcript(message)
+    calls: list[ContentBlock] = [_tool_call_block(call) for call in message.tool_calls]
+    images: list[ContentBlock] = [*to_images(message.images)]
+    if text or not (calls or images or message.audio):
+        blocks.append(TextBlock(text=text))
+    blocks += [block for one in message.annotations for block in _citation(one)]
+    blocks += images
+    if message.audio and message.audio.get("data"):
+        blocks.append(AudioBlock(audio=str(message.audio["data"]).encode()))
+    blocks += calls
+    return ChatMessage(
+        role=MessageRole.ASSISTANT,
+        blocks=blocks,
+        additional_kwargs=_message_extras(message),
+    )
+
+
+class ChatAccumulator:
+    """Makes a stream cumulative: every response holds the message so far, in lists of its own.
+
+    Feed it the core's chunks in order; it does no I/O.
+    """
+
+    def __init__(self) -> None:
+        # plain strings: every response holds the whole so far, and joining a list for each would
+        # cost the number of its pieces as well
+        self._text = ""
+        self._reasoning = ""
+        self._spelling: str | None = None
+        self._calls: list[ToolCall] = []
+        self._others: list[ContentBlock] = []
+
+    def add(self, chunk: Chunk) -> ChatResponse | None:
+        """The response after this chunk; `None` where it adds nothing to see."""
+        if chunk.last is not None:
+            return self._end(chunk.last)
+        for choice in chunk.choices:
+            if choice.index == 0:
+                delta = choice.delta
+                break
+        else:
+            return None
+        self._text += delta.content
+        if not (delta.reasoning or delta.tool_calls or delta.images):
+            if not delta.content:
+                return None
+            # text alone, as most chunks: only the fields that are there, each costs its validation
+            if self._reasoning or self._others or self._calls:
+                message = self._message()
+            else:
+                blocks: list[ContentBlock] = [TextBlock(text=self._text)]
+                message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+            return ChatResponse(message=message, delta=delta.content, raw=chunk.raw)
+        extras: dict[str, Any] = {}
+        if delta.reasoning:
+            self._reasoning += delta.reasoning
+            self._spelling = self._spelling or _reasoning_field(chunk.raw, "delta")
+            extras["thinking_delta"] = delta.reasoning
+        for piece in delta.tool_calls:
+            while len(self._calls) <= piece.index:
+                self._calls.append(ToolCall("", "", ""))
+            call = self._calls[piece.index]
+            call.id = call.id or piece.id or ""
+            call.name = call.name or piece.name or ""
+            call.arguments += piece.arguments
+        if delta.images:
+            self._others += to_images(delta.images)
+        return ChatResponse(
+            message=self._message(),
+            delta=delta.content,
+            raw=chunk.raw,
+            additional_kwargs=extras,
+        )
+
+    def _message(self) -> ChatMessage:
+        blocks: list[ContentBlock] = [TextBlock(text=self._text)] if self._text else []
+        if self._reasoning:
+            blocks.insert(0, ThinkingBlock(content=self._reasoning))
+        blocks += self._others
+        if not self._calls:
+            return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+        blocks += [_tool_call_block(call) for call in self._calls]
+        calls = [call.to_wire() for call in self._calls]
+        return ChatMessage(
+            role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs={"tool_calls": calls}
+        )
+
+    def _end(self, completion: Completion) -> ChatResponse:
+        """The last response: the message as a whole answer would have it, and what it used."""
+        choice = completion.choices[0] if completion.choices else Choice(0, Message())
+        message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
+        shown, whole = self._text, message.content or ""
+        return ChatResponse(
+            message=message,
+            # a refusal or a transcript comes as text at the end only
+            delta=whole[len(shown) :] if whole.startswith(shown) else "",
+            raw=_raw(completion.raw, completion.usage),
+            logprobs=to_logprobs(choice.logprobs),
+            additional_kwargs=_facts(completion, choice),
+        )
+
+
+def to_logprobs(value: Any) -> list[list[LogProb]] | None:
+    """Chat's `{"content": […]}` or completions' lists: for each token its candidates.
+
+    The first of the candidates is the token that was chosen.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    content = value.get("content")
+    if isinstance(content, list):
+        return [
+            [_logprob(one) for one in _candidates(token)]
+            for token in content
+            if isinstance(token, Mapping)
+        ]
+    tokens, chosen = value.get("tokens"), value.get("token_logprobs")
+    if not isinstance(tokens, list) or not isinstance(chosen, list):
+        return None
+    return [
+        [LogProb(token=str(token), logprob=0.0 if number is None else float(number))]
+        for token, number in zip(tokens, chosen, strict=False)
+    ]
+
+
+def to_images(urls: Sequence[str]) -> list[ImageBlock]:
+    """Generated images: the bytes where the answer holds them, else the address.
+
+    What is no address at all can be no block, and must not lose the rest: `raw` still has it.
+    """
+    found = []
+    for url in urls:
+        try:
+            found.append(to_image(url))
+        except ValueError:  # pydantic's, and half a surrogate pair
+            _log.warning("a picture in the answer has no address that can be read: left out")
+    return found
+
+
+def to_image(url: str) -> ImageBlock:
+    """A generated image; `ValueError` where its address is none."""
+    head, comma, data = url.partition(",")
+    if url.startswith("data:") and comma and head.endswith(";base64"):
+        mimetype = head.removeprefix("data:").split(";")[0]
+        return ImageBlock(image=data.encode(), image_mimetype=mimetype or None)
+    return ImageBlock(url=url)
+
+
+def _thinking(message: Message, usage: Usage | None, spelling: str | None) -> ThinkingBlock:
+    information: dict[str, Any] = {}
+    if message.reasoning_details:
+        information[DETAILS] = message.reasoning_details
+    elif spelling is not None:
+        information[SPELLING] = spelling
+    return ThinkingBlock(
+        content=message.reasoning or None,
+        num_tokens=usage.reasoning_tokens if usage is not None else None,
+        additional_information=information,
+    )
+
+
+def _reasoning_field(raw: Mapping[str, Any], holder: str) -> str | None:
+    """The field in which reasoning came as plain text: it goes back in the same one."""
+    choices = raw.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get(holder) if isinstance(first, Mapping) else None
+    if not isinstance(message, Mapping):
+        return None
+    return next((name for name in ("reasoning_content", "reasoning") if message.get(name)), None)
+
+
+def _tool_call_block(call: ToolCall) -> ToolCallBlock:
+    return ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments)
+
+
+def _citation(annotation: Mapping[str, Any]) -> list[ContentBlock]:
+    """A web citation as a block; annotations of another kind are in `additional_kwargs` only."""
+    found = annotation.get("url_citation")
+    if not isinstance(found, Mapping) or not isinstance(found.get("url"), str):
+        return []
+    title = str(found.get("title") or found["url"])
+    places = ("start_index", "end_index")
+    return [
+        CitationBlock(
+            cited_content=TextBlock(text=str(found.get("content") or title)),
+            source=found["url"],
+            title=title,
+            additional_location_info={
+                name: found[name] for name in places if isinstance(found.get(name), int)
+            },
+        )
+    ]
+
+
+def _transcript(message: Message) -> str:
+    return str((message.audio or {}).get("transcript") or "")
+
+
+def _message_extras(message: Message) -> dict[str, Any]:
+    extras: dict[str, Any] = {}
+    if message.tool_calls:
+        extras["tool_calls"] = [call.to_wire() for call in message.tool_calls]
+    if message.refusal:
+        extras["refusal"] = message.refusal
+    if message.annotations:
+        extras["annotations"] = message.annotations
+    if message.audio:
+        extras["audio"] = {name: it for name, it in message.audio.items() if name != "data"}
+    return extras
+
+
+def _raw(raw: Mapping[str, Any], usage: Usage | None) -> dict[str, Any]:
+    """The answer as it came; `usage` is always there, since LlamaIndex counts tokens by it."""
+    if usage is None:
+        return {**raw, "usage": None}
+    cost = {} if usage.cost is None else {"cost": usage.cost}
+    return {**raw, "usage": {**usage.raw, **_counts(usage), **cost}}
+
+
+def _counts(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _facts(completion: Completion, choice: Choice) -> dict[str, Any]:
+    """What belongs to the answer and not to the message."""
+    facts: dict[str, Any] = {}
+    if completion.usage is not None:
+        facts |= _counts(completion.usage)
+        facts |= {name: getattr(completion.usage, name) for name in _USAGE_EXTRAS}
+    facts |= {
+        "finish_reason": choice.finish_reason,
+        "model": completion.model,
+        "request_id": completion.request_id,
+        "fallback": completion.fallback or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _candidates(token: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    top = token.get("top_logprobs")
+    if not isinstance(top, list):
+        return [token]
+    others = [one for one in top if isinstance(one, Mapping)]
+    return [token, *(one for one in others if one.get("token") != token.get("token"))]
+
+
+def _logprob(value: Mapping[str, Any]) -> LogProb:
+    number = value.get("logprob")
+    return LogProb(
+        token=str(value.get("token", "")),
+        logprob=float(number) if isinstance(number, int | float) else 0.0,
+        bytes=value.get("bytes") or [],
+    )

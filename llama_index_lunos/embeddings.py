@@ -1,0 +1,234 @@
+"""`LunosEmbedding`: every embedding model behind the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+
+from llama_index_lunos._settings import Connection, resolve_app_id
+from lunos_core.endpoints.embedding_arrays import (
+    EmbeddingArray,
+    embedding_array_request,
+    join_arrays,
+)
+from lunos_core.endpoints.embeddings import Embeddings, check_encoding, embedding_request
+from lunos_core.endpoints.params import EMBEDDING, check_params
+from lunos_core.request import Request
+from lunos_core.transport.loop_cleanup import running_loop
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# the smallest limit of the known providers (Cohere's), so that any model takes a batch
+DEFAULT_BATCH_SIZE = 96
+DEFAULT_WORKERS = 4
+
+
+class LunosEmbedding(Connection, BaseEmbedding):
+    """An embedding model behind the Lunos gateway.
+
+    Texts are sent as they are, newlines included. Vectors come back in the order of the texts,
+    whatever the order of the answer; an answer with too few raises.
+
+    Args:
+        model_name: the model's id, such as "openai/text-embedding-3-small" (`model` is accepted).
+        **settings: the fields below. `base_url` is accepted for `api_base`; `http_client` and
+            `async_http_client` are an `httpx.Client` and `httpx.AsyncClient` of your own.
+
+    Raises:
+        LunosConfigError: no key, an unusable base URL, timeout or number of retries.
+        ValueError: a value out of range.
+        TypeError: a setting that does not exist, or a value of the wrong type.
+
+    Example:
+        >>> from llama_index_lunos import LunosEmbedding
+        >>> embedding = LunosEmbedding(
+        ...     "lunos/scripted-embedding",
+        ...     dimensions=8,
+        ...     api_key=gateway.api_key,
+        ...     api_base=gateway.base_url,
+        ... )
+        >>> len(embedding.get_text_embedding("A text"))
+        8
+        >>> embedding.close()
+    """
+
+    model_name: str = Field(description="The model's id.")
+    embed_batch_size: int = Field(
+        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, description="Texts in one request, at most."
+    )
+    num_workers: int | None = Field(
+        default=DEFAULT_WORKERS,
+        gt=0,
+        description="Requests at one time, at most, from the async methods.",
+    )
+    # excluded: an object in memory would make the hash of an ingestion new in every process
+    embeddings_cache: Any | None = Field(
+        default=None, exclude=True, description="A key-value store in front of the model."
+    )
+    dimensions: int | None = Field(
+        default=None, description="Length of the vectors, for models that can shorten them."
+    )
+    encoding_format: str | None = Field(
+        default=None,
+        description='"base64" (the default: a quarter of the bytes) or "float". Both are read.',
+    )
+    user: str | None = Field(default=None, description="The end user, for the provider.")
+    extra_body: dict[str, Any] | None = Field(
+        default=None, description="Fields put into the request as they are."
+    )
+
+    # by event loop, as a semaphore belongs to one
+    _gates: Any = PrivateAttr(default=None)
+
+    _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base", "model": "model_name"}
+
+    def __init__(self, model_name: str | None = None, **settings: Any) -> None:
+        super().__init__(model_name=model_name, **settings)
+        check_params({"dimensions": self.dimensions, "user": self.user}, EMBEDDING)
+        check_encoding(self.encoding_format)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which LlamaIndex stores this class."""
+        return "LunosEmbedding"
+
+    def to_payload(self) -> dict[str, Any]:
+        """What tracers see of this model: never the key, never headers."""
+        return {
+            **super().to_payload(),
+            "model": self.model_name,
+            "dimensions": self.dimensions,
+        }
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._embed([query])[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return (await self._aembed([query]))[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._embed([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aembed([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self._embed(texts)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        # here, since LlamaIndex forgets the limiter where a cache is in front
+        if self.rate_limiter is not None:
+            await self.rate_limiter.async_acquire()
+        return await self._aembed(texts)
+
+    async def _aget_text_embeddings_rate_limited(self, texts: list[str]) -> list[Embedding]:
+        return await self._aget_text_embeddings(texts)
+
+    def get_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of texts as one numpy array of float32: a row for each text.
+
+        For indexes that take one: no Python float is made for each number. No cache is asked.
+
+        Args:
+            texts: any number; none gives none, without a request.
+
+        Raises:
+            ImportError: numpy is not installed.
+            TypeError: a text that is no `str`.
+            LunosError: the call failed, or the answer has too few vectors.
+        """
+        answers = []
+        for request in self._array_requests(texts):
+            if self.rate_limiter is not None:
+                self.rate_limiter.acquire()
+            answers.append(self.client.send(request))
+        return join_arrays(answers, self.dimensions)
+
+    async def aget_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`get_text_embedding_array`, awaited; `num_workers` requests at one time."""
+
+        async def send(request: Request[EmbeddingArray]) -> EmbeddingArray:
+            async with self._gate():
+                if self.rate_limiter is not None:
+                    await self.rate_limiter.async_acquire()
+                return await self.async_client.send(request)
+
+        requests = self._array_requests(texts)
+        try:
+            async with asyncio.TaskGroup() as group:  # one fails, the others are not paid for
+                tasks = [group.create_task(send(request)) for request in requests]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return join_arrays([task.result() for task in tasks], self.dimensions)
+
+    def _array_requests(self, texts: Sequence[str]) -> list[Request[EmbeddingArray]]:
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of str")
+        size = self.embed_batch_size
+        several = [texts[start : start + size] for start in range(0, len(texts), size)]
+        return [embedding_array_request(batch, **self._settings()) for batch in several]
+
+    def _embed(self, texts: Sequence[str]) -> list[Embedding]:
+        return self.client.send(self._request(texts)).vectors
+
+    async def _aembed(self, texts: Sequence[str]) -> list[Embedding]:
+        async with self._gate():
+            return (await self.async_client.send(self._request(texts))).vectors
+
+    def _request(self, texts: Sequence[str]) -> Request[Embeddings]:
+        return embedding_request(texts, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "model": self.model_name,
+            "dimensions": self.dimensions,
+            "encoding_format": self.encoding_format,
+            "user": self.user,
+            "extra_body": self.extra_body,
+            "app_id": resolve_app_id(None),
+        }
+
+    def _gate(self) -> asyncio.Semaphore:
+        """Bounds the requests at one time, also where LlamaIndex gathers without a bound."""
+        if self._gates is None:
+            self._gates = _Gates()
+        gate: asyncio.Semaphore = self._gates.of_this_loop(self.num_workers or DEFAULT_WORKERS)
+        return gate
+
+
+class _Gates:
+    """One semaphore for each event loop; copies and pickles begin anew."""
+
+    def __init__(self) -> None:
+        self._by_loop: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[int, asyncio.Semaphore]
+        ] = weakref.WeakKeyDictionary()
+
+    def of_this_loop(self, width: int) -> asyncio.Semaphore:
+        loop = running_loop()
+        known = self._by_loop.get(loop)
+        if known is None or known[0] != width:
+            known = self._by_loop[loop] = (width, asyncio.Semaphore(width))
+        return known[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Gates, ()
+
+
+def _register() -> None:
+    """Let LlamaIndex load this class by its name (`load_embed_model`)."""
+    try:
+        from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
+    except ImportError:  # another integration's import failed there: not our trouble
+        return
+    RECOGNIZED_EMBEDDINGS.setdefault(LunosEmbedding.class_name(), LunosEmbedding)
+
+
+_register()

@@ -1,0 +1,201 @@
+"""A ledger's rows as table, frame, file and picture. Optional libraries are asked for here only."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS
+
+_LEGEND_COLUMNS = 4
+Rows = Sequence[Mapping[str, Any]]
+Histories = Mapping[str, Sequence[Sequence[float]]]
+
+# fourteen columns at their full names are wider than most terminals
+_HEADS = {
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cached_tokens": "cached",
+    "reasoning_tokens": "reasoning",
+    "first_token_seconds": "first_token",
+}
+
+
+def to_table(rows: Rows) -> str:
+    """The rows, and below them their sum where there are several."""
+    lines = [[_cell(name, row[name]) for name in COLUMNS] for row in rows]
+    if len(rows) > 1:
+        total = totals(rows)
+        lines.append(["total", *(_cell(name, total.get(name)) for name in COLUMNS[1:])])
+    heads = [_HEADS.get(name, name) for name in COLUMNS]
+    try:
+        return _by_rich(heads, lines)
+    except ImportError:
+        return _plain(heads, lines)
+
+
+def totals(rows: Rows) -> dict[str, Any]:
+    """The sums of what can be added up."""
+    summed: dict[str, Any] = {name: sum(row[name] for row in rows) for name in COUNTED}
+    costs = [row["cost"] for row in rows if row["cost"] is not None]
+    return {
+        **summed,
+        "cost": sum(costs) if costs else None,
+        "seconds": sum(row["seconds"] for row in rows),
+    }
+
+
+def to_frame(rows: Rows) -> Any:
+    """The rows as a pandas `DataFrame`."""
+    pandas = _needed("pandas", "to_frame()")
+    return pandas.DataFrame(list(rows), columns=list(COLUMNS))
+
+
+def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
+    """Write the rows with a header."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(path: str | os.PathLike[str], rows: Rows, history: Histories) -> None:
+    """Write rows and history."""
+    value = {"rows": list(rows), "history": history}
+    Path(path).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histories]:
+    """Rows and history of a written file; a CSV holds no history.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file of a ledger.
+    """
+    data = Path(path).read_bytes()
+    try:
+        text = data.decode("utf-8")
+        if text.lstrip().startswith("{"):
+            value = json.loads(text)
+            found = [{name: row[name] for name in COLUMNS} for row in value["rows"]]
+            return found, value.get("history") or {}
+        table = csv.DictReader(io.StringIO(text))
+        if not {*COLUMNS} <= {*(table.fieldnames or ())}:
+            raise KeyError("a column")
+        return [_from_csv(row) for row in table], {}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError(f"{path} is no file that a UsageLedger has written") from None
+
+
+def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
+    """Two panels over one time axis: USD so far, and tokens so far, a step line for each app."""
+    _needed("matplotlib", "plot()")
+    # Figure itself, not pyplot: no window, no global state, right in any thread
+    figure = importlib.import_module("matplotlib.figure").Figure(
+        figsize=(8, 5), layout="constrained"
+    )
+    above, below = figure.subplots(2, 1, sharex=True)
+    times = [point[0] for points in history.values() for point in points]
+    begin = min(times, default=0.0)
+    end = max(times, default=0.0)
+    unit, length = _unit(end - begin)
+    for app_id, points in history.items():
+        if not points:
+            continue
+        # from nothing at its first call, and on at its last height to the end of the picture
+        whole = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
+        at = [(point[0] - begin) / length for point in whole]
+        for panel, height in ((above, 1), (below, 2)):
+            heights = [point[height] for point in whole]
+            # a dot at the end: an app whose calls came last would be a mere upright line
+            panel.step(
+                at, heights, where="post", label=app_id, marker="o", markersize=4, markevery=[-1]
+            )
+    above.set_ylabel("cost so far, USD")
+    below.set_ylabel("tokens so far")
+    below.set_xlabel(f"{unit} since {datetime.fromtimestamp(begin, UTC):%Y-%m-%d %H:%M:%S} UTC")
+    for panel in (above, below):
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    if not any(point[1] for points in history.values() for point in points):
+        # an axis from 0 to some hundredth says that there was something to see
+        above.set_yticks([0])
+        above.text(
+            0.5, 0.5, "nothing was charged, as far as is known",
+            transform=above.transAxes, ha="center", va="center", color="gray",
+        )  # fmt: skip
+    if history:
+        # above the panels: inside, it would lie on the lines
+        lines, names = above.get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    """What to count a stretch of time in, and how many seconds that is."""
+    for name, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return name, length
+    return "seconds", 1.0
+
+
+def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    console_module = importlib.import_module("rich.console")
+    table = importlib.import_module("rich.table").Table(
+        box=importlib.import_module("rich.box").SIMPLE_HEAD, pad_edge=False
+    )
+    for at, head in enumerate(heads):
+        table.add_column(head, justify="left" if at < len(KEYS) else "right", no_wrap=True)
+    text = importlib.import_module("rich.text").Text
+    for line in lines:
+        table.add_row(*(text(cell) for cell in line))  # Text: an app id may hold "[b]"
+    out = io.StringIO()
+    # as wide as it needs: a cell that is cut off is worse than a line that wraps
+    width = sum(max(len(line[at]) for line in [heads, *lines]) + 3 for at in range(len(heads)))
+    console_module.Console(file=out, width=width, color_system=None).print(table)
+    return "\n".join(line.strip() for line in out.getvalue().splitlines() if line.strip())
+
+
+def _plain(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    everything = [heads, *lines]
+    widths = [max(len(line[at]) for line in everything) for at in range(len(heads))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at < len(KEYS) else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in everything
+    )
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "cost":
+        return f"{value:.6f}"
+    return f"{value:.3f}" if name.endswith("seconds") else str(value)
+
+
+def _from_csv(row: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: row[name] for name in KEYS}
+    found |= {name: int(row[name]) for name in COUNTED}
+    for name in ("cost", "seconds", "first_token_seconds"):
+        found[name] = float(row[name]) if row[name] else None
+    return found
+
+
+def _needed(name: str, what: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ImportError(f"{what} needs {name}, not installed: pip install {name}") from None

@@ -1,0 +1,90 @@
+"""The public catalog on disk: one small JSON file for each base URL, and no secret in it.
+
+A file that is broken, of another version, or of another base URL is no file; a folder that cannot
+be written is no cache. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lunos_core.logs import log as _log
+from lunos_core.wire import json
+
+_VERSION = 1
+
+
+def cache_folder(
+    environment: Mapping[str, str], platform: str = sys.platform, home: Path | None = None
+) -> Path | None:
+    """Where cache files belong on this system; `None` where nobody can tell.
+
+    `LUNOS_CACHE_DIR` wins. Three rules, so no library for them: `%LOCALAPPDATA%` on Windows,
+    `~/Library/Caches` on macOS, `$XDG_CACHE_HOME` or `~/.cache` elsewhere.
+    """
+    own = environment.get("LUNOS_CACHE_DIR")
+    if own:
+        return Path(own)
+    if platform == "win32":
+        base = environment.get("LOCALAPPDATA") or environment.get("APPDATA")
+        return Path(base, "lunos", "Cache") if base else None
+    if home is None:
+        try:
+            home = Path.home()
+        except RuntimeError:  # no home folder, as in some containers
+            return None
+    if platform == "darwin":
+        return home / "Library" / "Caches" / "lunos"
+    xdg = environment.get("XDG_CACHE_HOME", "")
+    # the XDG rules say that a relative path is to be ignored
+    return (Path(xdg) if Path(xdg).is_absolute() else home / ".cache") / "lunos"
+
+
+def cache_file(folder: Path, root_url: str) -> Path:
+    """The file for one base URL; the host is in its name for people who look."""
+    digest = hashlib.sha256(root_url.encode()).hexdigest()[:16]
+    host = "".join(c if c.isalnum() or c in ".-" else "-" for c in urlsplit(root_url).netloc)
+    return folder / f"models-{host[:60]}-{digest}.json"
+
+
+def read_cache(file: Path, root_url: str) -> tuple[float, list[Any]] | None:
+    """When the entries were fetched (Unix time), and the entries; `None` for no usable file."""
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    fetched, models = value.get("fetched"), value.get("models")
+    right = value.get("version") == _VERSION and value.get("url") == root_url
+    if not right or not isinstance(models, list) or not models:
+        return None
+    if isinstance(fetched, bool) or not isinstance(fetched, int | float):
+        return None
+    return float(fetched), models
+
+
+def write_cache(file: Path, root_url: str, fetched: float, entries: list[Any]) -> None:
+    """Write the file in one step: who reads meanwhile sees the old one or the new one."""
+    value = {"version": _VERSION, "url": root_url, "fetched": fetched, "models": entries}
+    temporary: str | None = None
+    try:
+        data = json.dumps(value)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".models-", suffix=".tmp")
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(data)
+        os.replace(temporary, file)
+    except (OSError, ValueError, TypeError) as error:
+        _log.info("the model catalog is not kept on disk: %s", error)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

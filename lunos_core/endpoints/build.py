@@ -1,0 +1,130 @@
+"""The part of a request that all endpoints share: parameters checked, and a body as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from lunos_core.config import check_app_id, check_headers, check_timeout
+from lunos_core.endpoints.params import Check, check_params
+from lunos_core.request import Outgoing
+from lunos_core.wire import json
+from lunos_core.wire.multipart import FormFile, encode_form
+
+_CALL_OPTIONS = ("app_id", "extra_headers", "extra_body", "timeout")
+
+
+def json_call(
+    path: str,
+    fields: Mapping[str, Any],
+    params: Mapping[str, Any],
+    checks: Mapping[str, Check],
+) -> dict[str, Any]:
+    """The common part of a JSON request: checked, and as bytes.
+
+    Args:
+        path: the endpoint's path.
+        fields: what the endpoint cannot do without; `model` among them.
+        params: the wire's parameters, and the options of this one call under the names that they
+            have in OpenAI's client: `app_id`, `extra_headers`, `extra_body` (fields that this
+            package does not know, put into the body as they are) and `timeout`.
+        checks: what each parameter may be.
+
+    Raises:
+        TypeError: a parameter of the wrong type; the text names it.
+        ValueError: a parameter out of range, an app id or header that cannot travel.
+    """
+    body, facts = _checked(fields, params, checks)
+    return {**facts, "path": path, "body": json.dumps(body)}
+
+
+def form_call(
+    path: str,
+    fields: Mapping[str, Any],
+    params: Mapping[str, Any],
+    checks: Mapping[str, Check],
+    file: FormFile,
+) -> dict[str, Any]:
+    """The common part of a request that carries a file: `json_call`, as a multipart form.
+
+    Args:
+        path: the endpoint's path.
+        fields: what the endpoint cannot do without; `model` among them.
+        params: as `json_call` has them.
+        checks: what each parameter may be.
+        file: sent as the form's `file`, after the other fields.
+
+    Raises:
+        TypeError: a parameter of the wrong type, or one that no form can carry.
+        ValueError: a parameter out of range, an app id or header that cannot travel.
+    """
+    form, facts = _checked(fields, params, checks)
+    body, content_type = encode_form(form, file)
+    return {**facts, "path": path, "body": body, "content_type": content_type}
+
+
+# they would go into the body, the key among them
+_OF_THE_CLIENT = frozenset(
+    {
+        "api_key",
+        "base_url",
+        "api_base",
+        "max_retries",
+        "default_headers",
+        "total_timeout",
+        "stream_idle_timeout",
+        "retry_on_timeout",
+        "max_response_bytes",
+        "transport",
+        "http_client",
+        "http_async_client",
+        "async_http_client",
+    }
+)
+
+
+def _checked(
+    fields: Mapping[str, Any], params: Mapping[str, Any], checks: Mapping[str, Check]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The body's fields, and the other facts of a request."""
+    model = fields["model"]
+    if not isinstance(model, str):
+        raise TypeError(f"model must be a str, not {type(model).__name__}")
+    if not model.strip():
+        raise ValueError("model is empty: name one, such as 'openai/gpt-4'")
+    for name in _OF_THE_CLIENT & params.keys():
+        raise TypeError(f"{name!r} is no argument of a single call: give it to the constructor")
+    body = {**fields, **check_params(params, checks)}
+    app_id, headers, extra, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]
+    if extra is not None:
+        if not isinstance(extra, Mapping):
+            raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")
+        body.update(extra)
+    return body, {
+        "model": body["model"],
+        "app_id": check_app_id(app_id),
+        "headers": {} if headers is None else check_headers(headers),
+        "timeout": timeout if timeout is None else check_timeout(timeout),
+    }
+
+
+R_co = TypeVar("R_co", bound=Outgoing, covariant=True)
+
+
+class MakesRequest(Protocol[R_co]):
+    """A `*_request` function of an endpoint."""
+
+    def __call__(self, content: Any, /, *, model: str, **params: Any) -> R_co:
+        """Build the request."""
+        ...
+
+
+def fallback_of(
+    make: MakesRequest[R_co], content: Any, params: Mapping[str, Any]
+) -> Callable[[], R_co] | None:
+    """What makes the same request for `fallback_model`; `None` where the user named none."""
+    model = params.get("fallback_model")
+    if model is None:
+        return None
+    others = {name: value for name, value in params.items() if name != "fallback_model"}
+    return lambda: make(content, model=model, **others)

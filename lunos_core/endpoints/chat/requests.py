@@ -1,0 +1,131 @@
+"""`POST /chat/completions`: the requests, and the reading of the answers.
+
+Source of the format: the Lunos API reference names the endpoint and gives its Python example;
+OpenAI's chat dialect with OpenRouter's additions for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lunos_core.endpoints.build import fallback_of, json_call
+from lunos_core.endpoints.chat.message import completion_from, parse_message, text_of
+from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
+from lunos_core.endpoints.params import CHAT
+from lunos_core.errors import LunosServerError
+from lunos_core.request import Reply, Request, StreamRequest
+from lunos_core.wire.error_bodies import error_in_answer
+
+PATH = "/chat/completions"
+
+
+def chat_request(
+    messages: Sequence[Mapping[str, Any]], /, *, model: str, **params: Any
+) -> Request[Completion]:
+    """The request for one chat answer.
+
+    Args:
+        messages: wire messages, `{"role": …, "content": …}`.
+        model: the model's id, such as "openai/gpt-4".
+        **params: the wire's parameters (`endpoints.params.CHAT`), and `app_id`, `extra_headers`,
+            `extra_body` and `timeout` of this one call; `None` means "not set".
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: a parameter out of range.
+
+    Example:
+        >>> request = chat_request([{"role": "user", "content": "Hi"}], model="m", temperature=0)
+        >>> request.body
+        b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"temperature":0}'
+    """
+    return Request(
+        **json_call(PATH, {"model": model, "messages": messages}, params, CHAT),
+        parse=parse_chat,
+        fallback=fallback_of(chat_request, messages, params),
+    )
+
+
+def chat_stream_request(
+    messages: Sequence[Mapping[str, Any]], /, *, model: str, **params: Any
+) -> StreamRequest[Chunk]:
+    """The request for a streamed chat answer: as `chat_request`.
+
+    The usage is asked for (`stream_options: {"include_usage": true}`) unless `stream_options` is
+    given; `stream_options={}` asks for nothing.
+
+    Args:
+        messages: wire messages, `{"role": …, "content": …}`.
+        model: the model's id.
+        **params: as those of `chat_request`.
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: a parameter out of range.
+
+    Example:
+        >>> hello = [{"role": "user", "content": "Hi"}]
+        >>> chat_stream_request(hello, model="m", stream_options={}).body
+        b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true}'
+    """
+    fields = {"model": model, "messages": messages, "stream": True}
+    return StreamRequest(
+        **json_call(PATH, fields, with_usage(params), CHAT),
+        reader=ChatStreamReader,
+        fallback=fallback_of(chat_stream_request, messages, params),
+    )
+
+
+def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, with the usage asked for where the user said nothing about it."""
+    options = params.get("stream_options")
+    if options is None:
+        return {**params, "stream_options": {"include_usage": True}}
+    return {**params, "stream_options": options or None}
+
+
+def parse_chat(reply: Reply) -> Completion:
+    """Read a whole answer, flat or in its envelope.
+
+    Raises:
+        LunosResponseError: the answer makes no sense.
+        LunosAPIError: an error that came with a successful status.
+    """
+    value = reply.json()
+    sent = value.get("choices")
+    if not isinstance(sent, list) or not sent:
+        raise reply.nonsense("has no choices")
+    choices = [_parse_choice(reply, value, choice, at) for at, choice in enumerate(sent)]
+    choices.sort(key=lambda choice: choice.index)
+    return completion_from(value, choices, reply)
+
+
+def _parse_choice(reply: Reply, value: dict[str, Any], choice: Any, position: int) -> Choice:
+    if not isinstance(choice, dict):
+        raise reply.nonsense(f"has a choices[{position}] that is no object")
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        # the reference's envelope holds `text`, and may appear on chat as well
+        if not isinstance(choice.get("text"), str):
+            raise reply.nonsense(f"has neither message nor text in choices[{position}]")
+        message = {"content": choice["text"]}
+    reason = text_of(choice.get("finish_reason")) or None
+    index = choice.get("index")
+    parsed = Choice(
+        index=index if isinstance(index, int) else position,
+        message=parse_message(message),
+        finish_reason=reason,
+        logprobs=choice.get("logprobs"),
+    )
+    if reason == "error":
+        error = error_in_answer(choice, status=reply.status, secret=reply.secret)
+        error = error or LunosServerError(
+            "the model stopped with an error that the server does not explain",
+            status=reply.status,
+        )
+        error.partial = completion_from(value, [parsed], reply)
+        error.partial.raw = {}  # nobody has taken an echoed key out of it
+        raise error
+    return parsed

@@ -1,0 +1,190 @@
+"""`POST /embeddings`: texts to vectors.
+
+Source of the format: the Lunos API reference names the endpoint; OpenAI's shape for the rest.
+Vectors are asked for as base64 (little-endian float32), which is a quarter of the bytes and of the
+parsing; a server that sends floats all the same is read as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lunos_core.accounting.usage import Usage, parse_usage
+from lunos_core.endpoints.build import json_call
+from lunos_core.endpoints.params import EMBEDDING
+from lunos_core.request import Reply, Request
+
+PATH = "/embeddings"
+ENCODINGS = ("base64", "float")
+
+
+@dataclass(slots=True)
+class Embeddings:
+    """The vectors of one request, in the order of its texts.
+
+    Attributes:
+        vectors: one list of floats for each text, all of the same length.
+        usage: tokens and cost, or `None` where the server said nothing.
+        model: the model that answered, as the server names it.
+        request_id: the server's id of the request.
+        attempts: requests made until the answer came.
+    """
+
+    vectors: list[list[float]] = field(repr=False)
+    usage: Usage | None = None
+    model: str | None = None
+    request_id: str | None = None
+    attempts: int = 1
+
+
+def embedding_request(
+    texts: str | Sequence[str], /, *, model: str, **params: Any
+) -> Request[Embeddings]:
+    """The request for the vectors of one text or several.
+
+    Args:
+        texts: what to embed, sent as it is: no tokenizer, newlines kept.
+        model: the model's id.
+        **params: `dimensions`, `encoding_format` ("base64" unless given, or "float"), `user`, and
+            `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
+
+    Raises:
+        TypeError: a text that is no `str`, a parameter of the wrong type.
+        ValueError: no text at all, a parameter out of range.
+
+    Example:
+        >>> embedding_request(["a"], model="m", dimensions=8).body
+        b'{"model":"m","input":["a"],"encoding_format":"base64","dimensions":8}'
+    """
+    several = [texts] if isinstance(texts, str) else list(texts)
+    if not several:
+        raise ValueError("no text to embed: give at least one")
+    for position, text in enumerate(several):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{position}] must be a str, not {type(text).__name__}")
+    encoding = check_encoding(params.get("encoding_format"))
+    fields = {"model": model, "input": several, "encoding_format": encoding}
+    others = {name: value for name, value in params.items() if name != "encoding_format"}
+    dimensions = params.get("dimensions")
+    return Request(
+        **json_call(PATH, fields, others, EMBEDDING),
+        # no fallback in the client: vectors of two models do not belong into one index
+        parse=lambda reply: parse_embeddings(reply, len(several), dimensions),
+    )
+
+
+def check_encoding(encoding: str | None) -> str:
+    """How vectors shall travel; base64 unless given.
+
+    Raises:
+        ValueError: neither "base64" nor "float".
+    """
+    if encoding is not None and encoding not in ENCODINGS:
+        raise ValueError(f"encoding_format must be one of {ENCODINGS}, not {encoding!r}")
+    return encoding or ENCODINGS[0]
+
+
+def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None) -> Embeddings:
+    """Read the vectors, sorted by `index`, as base64 or floats, whichever came.
+
+    Args:
+        reply: the answer.
+        expected: how many texts were sent.
+        dimensions: how long each vector was asked to be, or `None`.
+
+    Raises:
+        LunosResponseError: another number of vectors than texts, vectors of different or wrong
+            length, or with something in them that is no finite number.
+        LunosAPIError: an error that came with a successful status.
+    """
+    value = reply.json()
+    entries = entries_of(reply, value, expected)
+    vectors = [_parse_vector(reply, entry, at) for at, entry in enumerate(entries)]
+    length = dimensions or len(vectors[0])
+    for position, vector in enumerate(vectors):
+        check_length(reply, position, len(vector), length)
+    return Embeddings(vectors=vectors, **facts_of(reply, value))
+
+
+def entries_of(reply: Reply, value: Mapping[str, Any], expected: int) -> list[Any]:
+    """The answer's entries, one for each text, in the order of the texts.
+
+    Raises:
+        LunosResponseError: there is another number of them, or they are numbered wrongly.
+    """
+    data = value.get("data")
+    if not isinstance(data, list):
+        raise reply.nonsense("has no list of vectors")
+    if len(data) != expected:
+        raise reply.nonsense(f"has {len(data)} vectors for {expected} texts")
+    return _ordered(reply, data)
+
+
+def facts_of(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says besides its vectors."""
+    model = value.get("model")
+    return {
+        "usage": parse_usage(value.get("usage")),
+        "model": model if isinstance(model, str) else None,
+        "request_id": reply.request_id,
+        "attempts": reply.attempts,
+    }
+
+
+def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
+    """Refuse a vector of another length.
+
+    Raises:
+        LunosResponseError: it is.
+    """
+    if found != asked:
+        raise reply.nonsense(f"has vector {position} of length {found}, not {asked}")
+
+
+def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
+    indexes = [entry.get("index") if isinstance(entry, dict) else None for entry in data]
+    if all(index is None for index in indexes):
+        return data  # a server that numbers nothing means the order in which it answers
+    ordered: list[Any] = [None] * len(data)
+    for index, entry in zip(indexes, data, strict=True):
+        if not isinstance(index, int) or not 0 <= index < len(data) or ordered[index] is not None:
+            raise reply.nonsense(f"numbers its vectors wrongly (index {index!r})")
+        ordered[index] = entry
+    return ordered
+
+
+def take_vector(entry: Any) -> Any:
+    """An entry's vector as it was sent: base64 text or a list of floats.
+
+    Taken out, so that its text is free when it is read: the texts of 2,048 vectors are 17 MB.
+    """
+    return entry.pop("embedding", None) if isinstance(entry, dict) else None
+
+
+def _parse_vector(reply: Reply, entry: Any, position: int) -> list[float]:
+    sent = take_vector(entry)
+    try:
+        vector = _decode(sent) if isinstance(sent, str) else [float(one) for one in sent]
+        # one sum finds a NaN or an infinity among them; real vectors are far from overflowing it
+        finite = math.isfinite(sum(vector))
+    except (TypeError, ValueError, OverflowError, binascii.Error):
+        raise reply.nonsense(f"has a vector {position} that is none") from None
+    if not vector:
+        raise reply.nonsense(f"has an empty vector {position}")
+    if not finite:
+        raise reply.nonsense(f"has a vector {position} with NaN or infinity in it")
+    return vector
+
+
+def _decode(text: str) -> list[float]:
+    numbers = array("f", base64.b64decode(text, validate=True))
+    if sys.byteorder == "big":  # pragma: no cover - the wire is little-endian
+        numbers.byteswap()
+    return numbers.tolist()

@@ -1,0 +1,198 @@
+"""`POST /images/generations`: pictures from a prompt.
+
+Source of the format: the Lunos API reference, which has the plural path; the vendor's own clients
+call `/image/generations`. The plural one is asked first, on 404 the other, and an `ImagePath`
+remembers which of the two it was.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from lunos_core.accounting.usage import Usage, usage_with_cost
+from lunos_core.endpoints.build import fallback_of, json_call
+from lunos_core.endpoints.params import SAMPLING, Check
+from lunos_core.request import Reply, Request
+
+PATHS = ("/images/generations", "/image/generations")
+FORMATS = ("url", "b64_json")
+
+_TEXT = SAMPLING["user"]
+IMAGE: dict[str, Check] = {
+    "n": SAMPLING["n"],
+    "size": _TEXT,
+    "quality": _TEXT,
+    "style": _TEXT,
+    "seed": SAMPLING["seed"],
+    "user": _TEXT,
+    "fallback_model": _TEXT,
+}
+_ABSENT = f"this deployment generates no images (it has neither {PATHS[0]} nor {PATHS[1]})"
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """One picture, as a URL or as base64, whichever came.
+
+    Attributes:
+        url: where it is; for a limited time, mostly.
+        b64_json: the picture itself, as base64.
+        revised_prompt: what the model made of the prompt, where it says.
+    """
+
+    url: str | None = field(default=None, repr=False)
+    b64_json: str | None = field(default=None, repr=False)
+    revised_prompt: str | None = None
+
+    @property
+    def data(self) -> bytes | None:
+        """The picture's bytes; `None` where only a web address came."""
+        if self.b64_json is not None:
+            return base64.b64decode(self.b64_json, validate=True)
+        if self.url is None or not self.url.startswith("data:"):
+            return None
+        head, _, data = self.url.partition(",")
+        if not head.endswith(";base64"):
+            return unquote_to_bytes(data)
+        return base64.b64decode(data, validate=True)
+
+    @property
+    def mime_type(self) -> str | None:
+        """What the bytes are, by how they begin; `None` where there are none, or unknown ones."""
+        data = self.data or b""
+        return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+
+
+@dataclass(slots=True)
+class Images:
+    """The pictures of one request.
+
+    Attributes:
+        images: at least one.
+        model: the model that answered, as the server names it.
+        cost: what the gateway says that they cost, in USD; `None` where it said nothing.
+        usage: tokens and the same cost, or `None`.
+        created: Unix time in seconds.
+        request_id: the server's id of the request.
+        attempts: requests made until the answer came.
+    """
+
+    images: list[GeneratedImage]
+    model: str | None = None
+    cost: float | None = None
+    usage: Usage | None = None
+    created: int | None = None
+    request_id: str | None = None
+    attempts: int = 1
+
+
+class ImagePath:
+    """Which of the two paths a deployment has, once it is known. One for each client."""
+
+    def __init__(self) -> None:
+        self.first = PATHS[0]
+
+    @property
+    def other(self) -> str:
+        """The path to ask when the first is missing."""
+        return PATHS[1] if self.first == PATHS[0] else PATHS[0]
+
+
+def image_request(
+    prompt: str, /, *, model: str, path: ImagePath | None = None, **params: Any
+) -> Request[Images]:
+    """The request for one picture or several.
+
+    Args:
+        prompt: what to draw.
+        model: the model's id.
+        path: remembers which of the two paths answered; give the same one with every request of a
+            client. Without it each request finds out anew.
+        **params: `n`, `size` ("1024x1024"), `quality` ("standard", "hd"), `style` ("vivid",
+            "natural"), `response_format` ("url" or "b64_json"), `seed`, `user`, `fallback_model`,
+            and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: an empty prompt, a parameter out of range.
+
+    Example:
+        >>> image_request("a red cat", model="m", size="256x256").body
+        b'{"model":"m","prompt":"a red cat","size":"256x256"}'
+    """
+    if not isinstance(prompt, str):
+        raise TypeError(f"prompt must be a str, not {type(prompt).__name__}")
+    if not prompt.strip():
+        raise ValueError("prompt is empty: say what to draw")
+    wanted = params.get("response_format")
+    if wanted is not None and wanted not in FORMATS:
+        raise ValueError(f"response_format must be one of {FORMATS}, not {wanted!r}")
+    known = path or ImagePath()
+    other = known.other
+
+    def parse_and_remember(reply: Reply) -> Images:
+        images = parse_images(reply)
+        known.first = other
+        return images
+
+    here: Request[Images] = Request(
+        **json_call(known.first, {"model": model, "prompt": prompt}, params, IMAGE),
+        parse=parse_images,
+        fallback=fallback_of(image_request, prompt, {**params, "path": known}),
+        absent=_ABSENT,
+    )
+    there = replace(here, path=other, parse=parse_and_remember)
+    return replace(here, elsewhere=lambda: there)
+
+
+def parse_images(reply: Reply) -> Images:
+    """Read the pictures, as URLs or base64, whichever came.
+
+    Raises:
+        LunosResponseError: no picture, or one that is neither.
+        LunosAPIError: an error that came with a successful status.
+    """
+    value = reply.json()
+    data = value.get("data")
+    if not isinstance(data, list) or not data:
+        raise reply.nonsense("has no list of images")
+    images = [_parse_image(reply, entry, position) for position, entry in enumerate(data)]
+    usage = usage_with_cost(value)
+    model = value.get("model")
+    created = value.get("created")
+    return Images(
+        images=images,
+        model=model if isinstance(model, str) else None,
+        cost=None if usage is None else usage.cost,
+        usage=usage,
+        created=created if isinstance(created, int) and not isinstance(created, bool) else None,
+        request_id=reply.request_id,
+        attempts=reply.attempts,
+    )
+
+
+def _parse_image(reply: Reply, entry: Any, position: int) -> GeneratedImage:
+    fields = entry if isinstance(entry, dict) else {}
+    url, encoded, revised = (
+        text if isinstance(text := fields.get(name), str) and text else None
+        for name in ("url", "b64_json", "revised_prompt")
+    )
+    if url is None and encoded is None:
+        raise reply.nonsense(f"has an image {position} without url and b64_json")
+    if encoded is not None and encoded.startswith("data:"):
+        url, encoded = encoded, None  # what it is, whatever it is called
+    image = GeneratedImage(url, encoded, revised)
+    try:
+        _ = image.data
+    except ValueError:
+        raise reply.nonsense(f"has an image {position} that is no base64") from None
+    return image

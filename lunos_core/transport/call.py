@@ -1,0 +1,398 @@
+"""One call's way from request to result: everything but the I/O.
+
+`Client` and `AsyncClient` drive this; they differ from each other in `await` alone.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from lunos_core.accounting.observers import CallRecord, Observer, ask_before, gathered
+from lunos_core.accounting.pricing import Prices, price_answer
+from lunos_core.accounting.usage import Usage
+from lunos_core.config import Config, Timeout
+from lunos_core.errors import (
+    ErrorMap,
+    LunosAPIError,
+    LunosAuthenticationError,
+    LunosBudgetError,
+    LunosConnectionError,
+    LunosError,
+    LunosNotFoundError,
+    LunosPaymentError,
+    LunosResponseError,
+    LunosStreamInterruptedError,
+    LunosTimeoutError,
+)
+from lunos_core.logs import log as _log
+from lunos_core.logs import log_body, reason_of
+from lunos_core.request import Reply, Request, StreamReader, StreamRequest
+from lunos_core.transport.deadline import Patience
+from lunos_core.transport.headers import request_headers, request_url, resolve_app_id
+from lunos_core.transport.retry import is_retried_status, retry_delay
+from lunos_core.transport.telemetry import span_observers
+from lunos_core.wire.error_bodies import error_from_response, scrub
+from lunos_core.wire.sse import SSEDecoder
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
+
+
+class Call(Generic[Q]):
+    """What is known of one call while it runs."""
+
+    def __init__(
+        self,
+        config: Config,
+        request: Q,
+        errors: ErrorMap,
+        observers: Sequence[Observer],
+        prices: Prices | None = None,
+    ) -> None:
+        # a missing key raises here, before anything is sent
+        self._key = None if request.public else config.key
+        self.request: Q = request
+        # now, not at the end: a stream may be read outside the `app()` block it was opened in
+        self._app_id = resolve_app_id(config, request)
+        self._config = config
+        self._errors = errors
+        # taken now: a stream may be closed from another context than it was opened in
+        self._observers = (*gathered(observers), *span_observers(request, config))
+        self._prices = prices
+        try:
+            ask_before(self._observers, app_id=self._app_id, model=request.model)
+        except LunosBudgetError as error:
+            raise errors.apply(error) from None
+        self._started = time.monotonic()
+        self._first_event: float | None = None
+        self._failed = 0
+        self._retries_left = config.max_retries
+        self.patience = Patience(config.total_timeout, config.max_response_bytes)
+        self._primary_error: LunosError | None = None
+        self._over = False
+        self.usage: Usage | None = None
+
+    @property
+    def url(self) -> str:
+        """Where to send the request."""
+        return request_url(self._config, self.request)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What to send with it."""
+        return request_headers(self._config, self.request, key=self._key, app_id=self._app_id)
+
+    @property
+    def headers_key(self) -> Hashable:
+        """What decides about the headers; `None` where the call has some of its own."""
+        request = self.request
+        if request.headers:
+            return None
+        kind = request.content_type if request.body else None
+        return isinstance(request, StreamRequest), kind, self._key, self._app_id
+
+    @property
+    def timeout(self) -> Timeout:
+        """How long to wait for it."""
+        return self._config.timeout if self.request.timeout is None else self.request.timeout
+
+    @property
+    def retry_on_timeout(self) -> bool:
+        """Whether a request that may be at work still is made again."""
+        return self._config.retry_on_timeout
+
+    @property
+    def delivered(self) -> bool:
+        """Whether something of the answer has come: from here on nothing is tried again."""
+        return self._first_event is not None
+
+    def accept(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+        """The reply, if its status says success.
+
+        Raises:
+            LunosAPIError: it does not.
+        """
+        log_body(f"sent to {self.request.path}", self.request.body, self._key)
+        log_body(f"answer {status}", body, self._key)
+        if not 200 <= status < 300:
+            raise error_from_response(status, headers, body, secret=self._key)
+        return Reply(
+            status,
+            headers,
+            body,
+            attempts=self._failed + 1,
+            fallback=self._primary_error is not None,
+            secret=self._key,
+        )
+
+    def first_event(self) -> None:
+        """Note that the answer has begun."""
+        if self._first_event is None:
+            self._first_event = time.monotonic()
+
+    def failed(
+        self, error: LunosError, *, retry: bool, status: int | None, headers: Mapping[str, str]
+    ) -> float:
+        """Decide what follows a failure.
+
+        Args:
+            error: what happened.
+            retry: whether a failure of this kind, without an HTTP status, may be tried again.
+            status: of the answer, where one had begun.
+            headers: of the same.
+
+        Returns:
+            The seconds to wait before the next request, which may be for the fallback model.
+
+        Raises:
+            LunosError: the failure is final.
+        """
+        self._failed += 1
+        error.attempts = self._failed
+        error.status = error.status or status
+        error.model = self.request.model
+        error.app_id = self._app_id
+        if error.request_id is None and "x-request-id" in headers:
+            error.request_id = scrub(headers["x-request-id"], self._key)
+        if isinstance(error, LunosAPIError):
+            retry = error.status is not None and is_retried_status(error.status)
+        absent = self.request.absent
+        no_route = absent is not None and _is_missing_route(error, status)
+        if absent is not None and no_route:
+            elsewhere = self.request.elsewhere if isinstance(self.request, Request) else None
+            if elsewhere is not None:
+                _log.info("no route %s, asking the other: %s", self.request.path, reason_of(error))
+                self.request = elsewhere()  # type: ignore[assignment]  # same kind of request
+                return 0.0
+            error, retry = _no_such_route(error, absent), False
+        if retry and self._retries_left and not self.delivered:
+            delay = retry_delay(
+                attempt=self._failed, retry_after=error.retry_after, jitter=random.random()
+            )
+            if self.patience.allows(delay):
+                self._retries_left -= 1
+                _log.info(
+                    "attempt %d failed, next in %.2f s: %s", self._failed, delay, reason_of(error)
+                )
+                return delay
+            error.add_note(
+                f"total_timeout={self._config.total_timeout:g} leaves no time for the next attempt"
+            )
+        may_help = not self.delivered and not no_route and _is_of_the_model(error)
+        may_help = may_help and self.patience.allows(0)
+        if self.request.fallback is not None and may_help:
+            _log.info(
+                "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
+            )
+            self._primary_error = error
+            self._retries_left = 0  # once more, not once more with all its retries
+            self.request = self.request.fallback()  # type: ignore[assignment]  # same kind of request
+            return 0.0
+        if self._primary_error is not None:
+            error.add_note(f"asked as fallback_model, after: {self._primary_error}")
+        mapped = self._errors.apply(error)
+        self.over(mapped)
+        raise mapped from error.__cause__
+
+    def _note_usage(self, answer: Any) -> None:
+        """Take the usage of a whole answer, with its cost where it has none yet."""
+        if getattr(answer, "usage", None) is not None:
+            fallback = self._primary_error is None and self.request.fallback is not None
+            price_answer(answer, self.request.model, fallback=fallback, prices=self._prices)
+            self.usage = answer.usage
+
+    def over(self, error: LunosError | None = None) -> None:
+        """Tell the observers, once, that the call is over."""
+        if self._over:
+            return
+        self._over = True
+        if not self._observers:
+            return
+        record = CallRecord(  # in its own order: by name it takes twice as long
+            self._app_id,
+            self.request.model,
+            self.request.path,
+            self._failed if error is not None else self._failed + 1,
+            time.monotonic() - self._started,
+            None if self._first_event is None else self._first_event - self._started,
+            self.usage,
+            error,
+        )
+        for observer in self._observers:
+            observer(record)
+
+
+class SendCall(Call["Request[T]"], Generic[T]):
+    """A call with one answer."""
+
+    def finish(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        """The result.
+
+        Raises:
+            LunosError: the answer is an error, or makes no sense.
+        """
+        result = self.request.parse(self.accept(status, headers, body))
+        self._note_usage(result)
+        self.over()
+        return result
+
+
+class StreamCall(Call["StreamRequest[T]"], Generic[T]):
+    """A call whose answer comes in pieces."""
+
+    _reader: StreamReader[T] | None = None
+    _decoder: SSEDecoder
+    _received = 0
+    _had_events = False
+    _wrong: LunosError | None = None
+
+    def open(self, status: int, headers: Mapping[str, str], body: bytes | None) -> list[T]:
+        """Begin to read; `body` is the whole answer where the server did not stream.
+
+        Raises:
+            LunosAPIError: the status says so.
+            LunosResponseError: the answer is a page of HTML.
+        """
+        reply = self.accept(status, headers, body or b"")
+        self._reader = self.request.reader(reply)
+        self._decoder = SSEDecoder()
+        self._wrong = None
+        if body is None:
+            return []
+        if "html" in headers.get("content-type", ""):
+            raise reply.nonsense("is no stream")
+        if body.lstrip().startswith((b"data:", b":", b"event:")):
+            chunks = self._read(self._decoder.feed(body))  # events under a wrong content type
+            if self._wrong is not None and not chunks:
+                raise self._wrong
+            return chunks
+        chunk = self._reader.read(body)
+        self.first_event()  # an error in place of a stream is no event: it may be tried again
+        return [] if chunk is None else [chunk]
+
+    def listen(self) -> Patience:
+        """Begin to wait for events: now, not when it was opened, which may be long ago."""
+        idle = self._config.stream_idle_timeout
+        self.patience.stream(self._read_timeout() if idle is None else idle)
+        return self.patience
+
+    def feed(self, data: bytes) -> list[T]:
+        """The chunks that the next bytes complete; what is wrong with them is told by `go_on`.
+
+        A list and no generator: that would be 1 µs more for each chunk.
+        """
+        self._received = len(data)
+        return self._read(self._decoder.feed(data))
+
+    def go_on(self) -> None:
+        """What `feed` gave is consumed: whether to wait for more.
+
+        Raises:
+            LunosError: what it found wrong after that, or too large, or it is too late.
+        """
+        if self._wrong is not None:
+            raise self._wrong
+        # now, not when they came: while the consumer works nobody waits for the server
+        self.patience.check(self._received, event=self._had_events)
+        if self._reader is not None and self._reader.done:
+            self.patience.last_event()
+
+    def end(self) -> list[T]:
+        """The chunks that the end of the bytes completes.
+
+        Raises:
+            LunosStreamInterruptedError: the answer is not whole.
+        """
+        if self._reader is None:
+            return []
+        if self._wrong is not None:
+            raise self._wrong
+        chunks = self._read(self._decoder.close())
+        # cut inside an event is no matter: the reader knows whether the answer is whole
+        if self._wrong is not None and not isinstance(self._wrong, LunosResponseError):
+            raise self._wrong
+        last = self._reader.end()
+        if last is not None:
+            self._note_usage(getattr(last, "last", None))
+            chunks.append(last)
+        return chunks
+
+    def _read_timeout(self) -> float | None:
+        timeout = self.timeout
+        return timeout if isinstance(timeout, int | float) else timeout.read
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer has come to its end, whatever happened to the connection after it."""
+        return self._reader is not None and self._reader.whole
+
+    def interrupted(self, error: LunosError) -> LunosError:
+        """The error with what had come; a connection lost on the way is a stream interrupted."""
+        if self.delivered and type(error) is LunosConnectionError:
+            cause = error.__cause__
+            error = LunosStreamInterruptedError(error.message, **error.facts())
+            error.__cause__ = cause
+        if self._reader is not None and error.partial is None:
+            error.partial = self._reader.partial()
+        return error
+
+    def _read(self, events: list[bytes]) -> list[T]:
+        """The chunks of the events before the first that is wrong: they are shown all the same."""
+        reader = self._reader
+        assert reader is not None, "open() comes before feed()"
+        self._had_events = bool(events)
+        chunks: list[T] = []
+        for event in events:
+            try:
+                chunk = reader.read(event)
+            except LunosError as error:
+                self._wrong = error
+                break
+            if self._first_event is None:
+                self.first_event()  # after: an error in place of an answer is no part of one
+            if chunk is not None:
+                chunks.append(chunk)
+        last = getattr(chunks[-1], "last", None) if chunks else None
+        if last is not None:
+            self._note_usage(last)
+        return chunks
+
+    def over(self, error: LunosError | None = None) -> None:
+        """Tell the observers, with what had been said of the usage when it was closed early."""
+        if self.usage is None and self._observers and self._reader is not None:
+            self._note_usage(self._reader.partial())
+        super().over(error)
+
+
+def is_streamed(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether to read an answer event by event: a success that is not plainly something else."""
+    kind = headers.get("content-type", "")
+    return 200 <= status < 300 and "json" not in kind and "html" not in kind
+
+
+def _is_of_the_model(error: LunosError) -> bool:
+    """Whether another model may succeed where this failed."""
+    if isinstance(error, LunosAuthenticationError | LunosPaymentError):
+        return False
+    return isinstance(error, LunosAPIError | LunosResponseError | LunosTimeoutError)
+
+
+def _is_missing_route(error: LunosError, status: int | None) -> bool:
+    """Whether the deployment lacks the route, not the model."""
+    if status != 404:
+        return status == 501
+    said = f"{error.code} {error.param} {error.type} {error.message}".lower()
+    name = (error.model or "model").lower().rpartition("/")[2]
+    # a name as a whole: one of a letter or two is in every text
+    return "model" not in said and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said)
+
+
+def _no_such_route(error: LunosError, absent: str) -> LunosError:
+    """The same failure in words that say what to do, and not to be tried again."""
+    clear = LunosNotFoundError(f"{absent}: {error.message}", **error.facts())
+    clear.__cause__ = error.__cause__
+    return clear

@@ -1,0 +1,68 @@
+"""httpx' failures in our terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from lunos_core.errors import (
+    LunosConfigError,
+    LunosConnectionError,
+    LunosError,
+    LunosResponseError,
+    LunosTimeoutError,
+)
+from lunos_core.transport.call import SendCall, StreamCall
+
+FAILURES = (LunosError, httpx.HTTPError, httpx.StreamError)
+
+# The server cannot have answered, or its answer was lost on the way. A read timeout is not among
+# them: the model may still be at work on a request that will be paid for. The user may choose.
+_RETRIED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.RemoteProtocolError,
+)
+_RETRIED_AS_CHOSEN = (httpx.ReadTimeout, httpx.WriteTimeout)
+
+# What may happen to a connection whose answer is whole.
+LATE_FAILURES = (httpx.HTTPError, LunosTimeoutError)
+
+
+def understand(
+    failure: Exception, call: SendCall[Any] | StreamCall[Any]
+) -> tuple[LunosError, bool]:
+    """The failure in our terms, and whether one of its kind may be tried again."""
+    if isinstance(failure, LunosError):
+        return failure, isinstance(failure, LunosTimeoutError) and call.retry_on_timeout
+    error: LunosError
+    name = type(failure).__name__
+    if isinstance(failure, httpx.TimeoutException):
+        error = call.patience.timed_out(name)
+    elif isinstance(failure, httpx.DecodingError | httpx.StreamError):
+        error = LunosResponseError(f"the answer could not be read ({name}): {failure}")
+    else:
+        reason = str(failure) or "no reason given"
+        error = LunosConnectionError(f"the connection failed ({name}): {reason}")
+    error.__cause__ = failure
+    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(failure)
+    retried = (*_RETRIED, *_RETRIED_AS_CHOSEN) if call.retry_on_timeout else _RETRIED
+    return error, isinstance(failure, retried) and not untrusted
+
+
+def unusable(http: httpx.Client | httpx.AsyncClient, failure: RuntimeError) -> Exception:
+    """What to raise where httpx raises a bare `RuntimeError`."""
+    if http.is_closed:
+        return LunosConfigError(
+            "the HTTP client is closed: a client of your own must stay open as long as it is used"
+        )
+    if "event loop" in str(failure).lower():
+        return LunosConfigError(
+            f"the HTTP client belongs to another event loop ({failure}): an httpx.AsyncClient of "
+            "your own serves one loop; leave it out to use several"
+        )
+    return failure

@@ -1,0 +1,1 @@
+"""Bytes to values: JSON, server-sent events, multipart forms, subtitles."""

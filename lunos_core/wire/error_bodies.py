@@ -1,0 +1,216 @@
+"""The wire's error answers, read into typed errors.
+
+Source of the format: the Lunos API reference, OpenAI's error object, the vendor's own readers.
+"""
+
+from __future__ import annotations
+
+import json as stdlib_json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from lunos_core.errors import (
+    ErrorResponse,
+    LunosAPIError,
+    LunosAuthenticationError,
+    LunosBadRequestError,
+    LunosConflictError,
+    LunosContextOverflowError,
+    LunosNotFoundError,
+    LunosPaymentError,
+    LunosPermissionError,
+    LunosRateLimitError,
+    LunosServerError,
+)
+from lunos_core.wire import json
+
+_BY_STATUS: dict[int, type[LunosAPIError]] = {
+    401: LunosAuthenticationError,
+    402: LunosPaymentError,
+    403: LunosPermissionError,
+    404: LunosNotFoundError,
+    408: LunosServerError,
+    409: LunosConflictError,
+    425: LunosServerError,
+    429: LunosRateLimitError,
+}
+
+
+# For errors that arrive with status 200 (in a body, or inside a stream) and a code in words.
+_STATUS_BY_WORD = {
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "insufficient_quota": 402,
+    "insufficient_balance": 402,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "internal_error": 500,
+    "internal_server_error": 500,
+    "server_error": 500,
+    "overloaded_error": 503,
+}
+
+
+# Wordings of the providers behind the gateway. Some of them send it as 429 or 500, so none of these
+# may be the words of a rate limit ("maximum number of tokens per minute").
+_OVERFLOW_WORDS = (
+    "maximum context length",
+    "context length exceeded",
+    "context_length_exceeded",
+    "context window",
+    "exceeds the available context size",
+    "exceed_context_size",
+    "prompt is too long",
+    "input is too long",
+    "too many input tokens",
+    "reduce the length of the messages",
+)
+
+
+def error_from_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
+) -> LunosAPIError:
+    """Read an error answer, in any of the four shapes of the wire.
+
+    `{"error": {"code", "message", "param", "type"}}`, `{"error": "text"}`, `{"message": "text"}`,
+    or a body that is no JSON at all (a proxy's HTML page).
+
+    Args:
+        status: the HTTP status.
+        headers: the answer's headers, names in lower case.
+        body: the answer's body.
+        secret: the key, taken out of every text should the server have echoed it.
+    """
+    text = scrub(body.decode("utf-8", "replace"), secret)
+    headers = {name: scrub(value, secret) for name, value in headers.items()}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    facts = _error_facts(value)
+    message = facts.pop("message", None) or _plain_message(status, headers, text)
+    return _api_error(
+        message,
+        status=status,
+        facts=facts,
+        request_id=headers.get("x-request-id"),
+        retry_after=retry_after_seconds(headers),
+        response=ErrorResponse(status, headers, text),
+    )
+
+
+def error_in_answer(
+    value: Any, *, status: int = 200, secret: str | None = None
+) -> LunosAPIError | None:
+    """The error that an answer with a successful status holds, or `None`.
+
+    Args:
+        value: the parsed body, or one parsed event of a stream.
+        status: the HTTP status that it came with; the error carries the status that its code
+            stands for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
+        secret: the key, taken out of the message should the server have echoed it.
+    """
+    if not isinstance(value, dict) or not value.get("error"):
+        return None
+    facts = {name: scrub(text, secret) for name, text in _error_facts(value).items()}
+    message = facts.pop("message", None) or "the server reported an error without a message"
+    return _api_error(message, status=_status_of(facts) or status, facts=facts)
+
+
+_STARS = "**********"
+
+
+def scrub(text: str, secret: str | None) -> str:
+    """`text` without the key, should a server or a proxy have echoed it."""
+    if not secret:
+        return text
+    text = text.replace(secret, _STARS)
+    if '"' in secret or "\\" in secret:  # JSON writes it in another way
+        text = text.replace(stdlib_json.dumps(secret)[1:-1], _STARS)
+    return text
+
+
+def _api_error(message: str, *, status: int, facts: dict[str, Any], **more: Any) -> LunosAPIError:
+    kind = _BY_STATUS.get(status)
+    if kind is None:
+        kind = LunosServerError if status >= 500 else LunosBadRequestError
+        if status < 400:
+            kind = LunosAPIError
+    words = f"{facts.get('code')} {message}".lower()
+    if status in (400, 413, 422, 429, 500) and any(word in words for word in _OVERFLOW_WORDS):
+        kind = LunosContextOverflowError
+    known = {name: value for name, value in {**facts, **more}.items() if value is not None}
+    return kind(message, status=status, **known)
+
+
+def _error_facts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    error = value.get("error")
+    source = error if isinstance(error, dict) else value
+    found = {
+        name: str(source[name])
+        for name in ("message", "code", "param", "type")
+        if isinstance(source.get(name), str | int) and source[name] != ""
+    }
+    if isinstance(error, str):
+        found["message"] = error
+    return found
+
+
+def _status_of(facts: Mapping[str, str]) -> int | None:
+    code = facts.get("code", "")
+    if code.isascii() and code.isdigit() and 400 <= int(code[:4]) <= 599:
+        return int(code)
+    return _STATUS_BY_WORD.get(code) or _STATUS_BY_WORD.get(facts.get("type", ""))
+
+
+def _plain_message(status: int, headers: Mapping[str, str], text: str) -> str:
+    kind = headers.get("content-type", "no content type").split(";")[0]
+    start = " ".join(text.split())[:200]
+    said = f"the server answered {status} with {kind}"
+    return f"{said}: {start}" if start else f"{said} and an empty body"
+
+
+def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Read `retry-after-ms` (milliseconds) or `Retry-After` (seconds or an HTTP date).
+
+    Args:
+        headers: the answer's headers, names in lower case.
+        now: the time that a date is held against; the current time by default.
+
+    Returns:
+        Seconds, never negative; `None` where the server said nothing that can be read.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None or value is None:
+        return seconds
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if when.tzinfo is None:  # "-0000": UTC, by RFC 5322
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

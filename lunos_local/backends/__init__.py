@@ -1,0 +1,1 @@
+"""Who answers: the models of the local gateway."""

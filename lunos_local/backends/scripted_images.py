@@ -1,0 +1,59 @@
+"""`lunos/scripted-image`: plain PNGs, drawn from the prompt, the same every time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from lunos_local.backends.answer import CREATED
+from lunos_local.backends.base import Body
+from lunos_local.backends.picture import draw
+
+DEFAULT_SIZE = "256x256"
+_MOST_FILES = 64
+
+
+class Files:
+    """The last pictures, for those who were given a URL; the oldest go when there are many."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, data: bytes) -> str:
+        """Keep a picture and give its name: a hash, so the same picture has the same name."""
+        name = hashlib.sha256(data).hexdigest()[:24] + ".png"
+        with self._lock:
+            self._files[name] = data
+            self._files.move_to_end(name)
+            while len(self._files) > _MOST_FILES:
+                self._files.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> bytes | None:
+        """The picture of that name, if it is still there."""
+        return self._files.get(name)
+
+
+class ScriptedImages:
+    """Draws `n` pictures; prompt, seed and number decide on their colours and patterns."""
+
+    async def draw(self, body: Body, files: Files, files_url: str) -> Body:
+        """Answer an image request; links begin with `files_url`."""
+        return await asyncio.to_thread(self._answer, body, files, files_url)
+
+    def _answer(self, body: Body, files: Files, files_url: str) -> Body:
+        width, height = (int(number) for number in (body.get("size") or DEFAULT_SIZE).split("x"))
+        data: list[dict[str, Any]] = []
+        for number in range(body.get("n") or 1):
+            picture = draw(f"{body['prompt']}\n{body.get('seed')}\n{number}", width, height)
+            if body.get("response_format") == "b64_json":
+                entry = {"b64_json": base64.b64encode(picture).decode("ascii")}
+            else:
+                entry = {"url": files_url + files.add(picture)}
+            data.append({**entry, "revised_prompt": body["prompt"]})
+        return {"created": CREATED, "data": data, "model": body["model"], "cost": 0.0}

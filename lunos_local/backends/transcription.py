@@ -1,0 +1,178 @@
+"""`POST /v1/audio/transcriptions`: reads the form, and writes what was heard in every format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from lunos_local.checks import values
+from lunos_local.checks.values import fail
+from lunos_local.errors import WireError
+
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+GRANULARITIES = ("segment", "word")
+_FIELDS = ("model", "language", "prompt", "temperature", "response_format")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A checked transcription request."""
+
+    model: str
+    filename: str
+    data: bytes
+    language: str | None
+    prompt: str | None
+    temperature: float | None
+    format: str
+    granularities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A word or a segment, with its times in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a recording says, whatever it is written as.
+
+    Attributes:
+        language: its code, such as "en".
+        seconds: how long the recording is.
+        segments: joined, their texts are the whole text.
+        words: the same, word by word.
+    """
+
+    language: str
+    seconds: float
+    segments: Sequence[Stretch]
+    words: Sequence[Stretch]
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(one.text for one in self.segments).strip()
+
+
+class Listener(Protocol):
+    """What writes down a recording."""
+
+    async def hear(self, recording: Recording) -> Heard:
+        """Listen to the whole of it."""
+        ...
+
+
+async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:
+    """The request's form, checked, and what the log says of it."""
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise WireError("Send the audio as multipart/form-data.", code="invalid_content_type")
+    async with request.form() as form:
+        file = form.get("file")
+        if file is None or isinstance(file, str):
+            raise WireError(
+                "Missing required parameter: 'file'",
+                param="file",
+                code="missing_required_parameter",
+            )
+        data = await file.read()
+        fields: dict[str, Any] = {
+            name: value for name in _FIELDS if isinstance(value := form.get(name), str)
+        }
+        several = [
+            value
+            for name in ("timestamp_granularities[]", "timestamp_granularities")
+            for value in form.getlist(name)
+            if isinstance(value, str)
+        ]
+        name = file.filename or ""
+    if several:
+        fields["timestamp_granularities"] = several
+    logged = {**fields, "file": {"filename": name, "bytes": len(data)}}
+    return _checked(fields, several, name, data), logged
+
+
+def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: bytes) -> Recording:
+    if not fields.get("model"):
+        raise WireError(
+            "Missing required parameter: 'model'", param="model", code="missing_required_parameter"
+        )
+    if not data:
+        raise fail("file", "must not be empty", "empty_file")
+    wanted = fields.get("response_format") or "json"
+    values.one_of(FORMATS)(wanted, "response_format")
+    temperature: float | None = None
+    if fields.get("temperature"):
+        try:
+            temperature = float(fields["temperature"])
+        except ValueError:
+            raise fail("temperature", "expected a number", "invalid_type") from None
+        values.number(0, 1)(temperature, "temperature")
+    for index, one in enumerate(granularities):
+        values.one_of(GRANULARITIES)(one, f"timestamp_granularities[{index}]")
+    if granularities and wanted != "verbose_json":
+        raise fail("timestamp_granularities", "needs 'response_format': 'verbose_json'")
+    return Recording(
+        model=fields["model"],
+        filename=name,
+        data=data,
+        language=fields.get("language") or None,
+        prompt=fields.get("prompt") or None,
+        temperature=temperature,
+        format=wanted,
+        granularities=tuple(granularities) or ("segment",),
+    )
+
+
+def to_response(recording: Recording, heard: Heard) -> Response:
+    """The answer in the format that was asked for."""
+    if recording.format == "text":
+        return PlainTextResponse(heard.text + "\n")
+    if recording.format in ("srt", "vtt"):
+        return PlainTextResponse(_subtitles(heard.segments, recording.format))
+    usage = {"type": "duration", "seconds": math.ceil(heard.seconds), "cost": 0.0}
+    body: dict[str, Any] = {"text": heard.text, "model": recording.model, "usage": usage}
+    if recording.format == "verbose_json":
+        body |= {
+            "task": "transcribe",
+            "language": heard.language,
+            "duration": heard.seconds,
+        }
+        if "segment" in recording.granularities:
+            body["segments"] = [
+                {"id": at, "seek": 0, "start": one.start, "end": one.end, "text": one.text}
+                for at, one in enumerate(heard.segments)
+            ]
+        if "word" in recording.granularities:
+            body["words"] = [
+                {"word": one.text.strip(), "start": one.start, "end": one.end}
+                for one in heard.words
+            ]
+    return JSONResponse(body)
+
+
+def _subtitles(segments: Sequence[Stretch], kind: str) -> str:
+    point = "," if kind == "srt" else "."
+    cues = []
+    for number, segment in enumerate(segments, start=1):
+        times = f"{_clock(segment.start, point)} --> {_clock(segment.end, point)}"
+        head = f"{number}\n" if kind == "srt" else ""
+        cues.append(f"{head}{times}\n{segment.text.strip()}\n\n")
+    return ("WEBVTT\n\n" if kind == "vtt" else "") + "".join(cues)
+
+
+def _clock(seconds: float, point: str) -> str:
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    minutes, seconds_ = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds_:02}{point}{thousandths:03}"

@@ -1,0 +1,362 @@
+"""`UsageLedger`: what is counted, once, and how it is shown, written and limited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from lunos_core import (
+    AsyncClient,
+    AsyncLunos,
+    CallRecord,
+    Client,
+    Config,
+    Lunos,
+    LunosBudgetError,
+    LunosServerError,
+    Usage,
+    UsageLedger,
+    chat_request,
+    chat_stream_request,
+    image_request,
+    models_request,
+)
+from lunos_core.accounting.report import read_file
+from lunos_core.accounting.totals import COLUMNS
+from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
+
+if TYPE_CHECKING:
+    from tests.conftest import Both
+
+USAGE = {
+    "prompt_tokens": 9,
+    "completion_tokens": 3,
+    "total_tokens": 12,
+    "cost": 0.1,
+    "prompt_tokens_details": {"cached_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
+ANSWER = reply(
+    {
+        "id": "gen-1",
+        "model": "m",
+        "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+)
+STREAMED = stream([delta("Hi"), delta("", "stop"), {"choices": [], "usage": USAGE}, "[DONE]"])
+ASK = chat_request(HELLO, model="m", app_id="a")
+ASK_STREAM = chat_stream_request(HELLO, model="m", app_id="a")
+
+
+async def test_a_row_has_exactly_the_promised_columns_and_adds_up(both: Both) -> None:
+    failing = reply({"error": {"message": "No"}}, 500, retry_after="0")
+    client = both.client(Wire(failing, ANSWER, STREAMED, failing), max_retries=1)
+    with UsageLedger() as ledger:
+        await both(client.send(ASK))
+        await both.chunks(client, ASK_STREAM)
+        with pytest.raises(LunosServerError):
+            await both(client.send(ASK))
+    (row,) = ledger.rows()
+    assert tuple(row) == COLUMNS == (
+        "app_id", "model", "endpoint", "calls", "errors", "retries", "input_tokens",
+        "output_tokens", "cached_tokens", "reasoning_tokens", "cost", "seconds",
+        "first_token_seconds",
+    )  # fmt: skip
+    assert list(row.values())[:10] == ["a", "m", "/chat/completions", 3, 1, 2, 18, 6, 8, 4]
+    assert row["cost"] == 0.2  # not 0.2000…04: sums of money are exact
+    assert row["seconds"] > row["first_token_seconds"] > 0
+
+
+async def test_a_ledger_attached_twice_counts_once(both: Both) -> None:
+    ledger = UsageLedger()
+    client = both.client(Wire(ANSWER), observers=[ledger.record])
+    ledger.start()
+    try:
+        with ledger:
+            await both(client.send(ASK))
+    finally:
+        ledger.stop()
+    await both(client.send(ASK))  # attached still
+    assert [row["calls"] for row in ledger.rows()] == [2]
+
+
+async def test_a_ledger_can_hang_on_one_client_of_the_friendly_face(both: Both) -> None:
+    ledger = UsageLedger(budget=0.25)
+    kind = AsyncLunos if both.is_async else Lunos
+    answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"cost": 0.25}}
+    settings = {
+        "base_url": "https://lunos.test",
+        "http_client": both.http_client(Wire(reply(answer))),
+    }
+    counted = kind("k", observers=[ledger.record], **settings)
+    other = kind("k", **settings)
+    for lunos in (counted, other, other):
+        await both(lunos.chat.completions.create(model="m", messages=HELLO))
+    assert (ledger.rows()[0]["calls"], ledger.cost) == (1, 0.25)
+    with pytest.raises(LunosBudgetError):
+        await both(counted.chat.completions.create(model="m", messages=HELLO))
+
+
+def test_a_started_ledger_counts_in_bare_threads_until_it_is_stopped() -> None:
+    transport = httpx.MockTransport(Wire(ANSWER))
+    with httpx.Client(transport=transport) as http:
+        client = Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http)
+        ledger = UsageLedger().start()
+        try:
+            thread = threading.Thread(target=client.send, args=(ASK,))
+            thread.start()
+            thread.join()
+        finally:
+            ledger.stop()
+        client.send(ASK)
+    assert [row["calls"] for row in ledger.rows()] == [1]
+
+
+def test_calls_from_many_threads_are_all_counted() -> None:
+    with httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))) as http:
+        ledger = UsageLedger()
+        config = Config(api_key="k", base_url="https://lunos.test")
+        client = Client(config, http_client=http, observers=[ledger.record])
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: client.send(ASK), range(200)))
+    (row,) = ledger.rows()
+    assert (row["calls"], row["input_tokens"], row["cost"]) == (200, 1800, 20.0)
+
+
+async def test_two_tasks_with_ledgers_of_their_own_do_not_mix() -> None:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(Wire(ANSWER))) as http:
+        config = Config(api_key="k", base_url="https://lunos.test")
+        client = AsyncClient(config, http_client=http)
+
+        async def count(times: int) -> int:
+            with UsageLedger() as ledger:
+                for _ in range(times):
+                    await client.send(ASK)
+                    await asyncio.sleep(0)
+            calls: int = ledger.rows()[0]["calls"]
+            return calls
+
+        assert await asyncio.gather(count(2), count(5)) == [2, 5]
+
+
+async def test_a_stream_closed_early_is_a_call_with_the_usage_that_had_come(both: Both) -> None:
+    early = stream([delta("Hi", usage=USAGE), delta(" you"), delta("", "stop"), "[DONE]"])
+    silent_one = stream([delta("Hi"), delta(" you"), delta("", "stop"), "[DONE]"])
+    client = both.client(Wire(early, silent_one))
+    with UsageLedger() as ledger:
+        for model in ("said", "silent"):
+            opened = await both(client.stream(chat_stream_request(HELLO, model=model)))
+            async for _ in both.each(opened):
+                break
+            await both(opened.close())
+    said, silent = ledger.rows()
+    assert (said["calls"], said["input_tokens"], said["cost"]) == (1, 9, 0.1)
+    assert (silent["calls"], silent["input_tokens"], silent["cost"]) == (1, 0, None)
+    assert said["errors"] == silent["errors"] == 0
+
+
+async def test_the_catalog_is_no_call_of_a_model(both: Both) -> None:
+    client = both.client(Wire(reply([{"id": "m"}])))
+    with UsageLedger(budget=0) as ledger:
+        await both(client.send(models_request()))
+    assert ledger.rows() == []
+
+
+async def test_images_are_counted_with_what_they_cost(both: Both) -> None:
+    wire = Wire(reply({"data": [{"url": "https://x.test/1.png"}], "cost": 0.04}))
+    with UsageLedger() as ledger:
+        await both(both.client(wire).send(image_request("a cat", model="draw")))
+    (row,) = ledger.rows()
+    assert (row["endpoint"], row["cost"]) == ("/images/generations", 0.04)
+
+
+async def test_a_spent_budget_refuses_the_next_call_before_anything_is_sent(both: Both) -> None:
+    wire = Wire(ANSWER, STREAMED)
+    client = both.client(wire)
+    with UsageLedger(budget=0.2) as ledger:
+        await both(client.send(ASK))
+        await both.chunks(client, ASK_STREAM)
+        for refused in (client.send, client.stream):
+            request: Any = ASK if refused == client.send else ASK_STREAM
+            with pytest.raises(LunosBudgetError, match=r"0\.2 USD is spent") as caught:
+                await both(refused(request))
+            assert (caught.value.model, caught.value.app_id) == ("m", "a")
+        assert len(wire.requests) == 2
+        assert [row["calls"] for row in ledger.rows()] == [2]  # what was not sent is no call
+        ledger.budget = Decimal(1)
+        await both.chunks(client, ASK_STREAM)
+
+
+@pytest.mark.parametrize(
+    ("costs", "sum_"),
+    [
+        ([0.1] * 3, 0.3),
+        ([0.1] * 10, 1.0),
+        ([0.000123456789] * 12_345, 1.524074060205),
+        ([0.0], 0.0),
+    ],
+)
+def test_costs_add_up_as_amounts_of_money_do(costs: list[float], sum_: float) -> None:
+    ledger = UsageLedger(budget=str(sum_) if sum_ else None)
+    for cost in costs:
+        if sum_:
+            ledger.check_budget(model="m")  # not yet spent
+        ledger.record(CallRecord("a", "m", "/c", 1, 0.0, None, Usage(cost=cost), None))
+    assert (ledger.cost, ledger.rows()[0]["cost"]) == (sum_, sum_)
+    if sum_:
+        with pytest.raises(LunosBudgetError):
+            ledger.check_budget(model="m")
+
+
+def test_a_budget_must_be_an_amount() -> None:
+    with pytest.raises(ValueError, match="budget"):
+        UsageLedger(budget=-1)
+
+
+@pytest.fixture
+def ledger() -> UsageLedger:
+    """Two applications, one of which has a name that a markup language would eat."""
+    found = UsageLedger()
+    with httpx.Client(transport=httpx.MockTransport(Wire(ANSWER, ANSWER, STREAMED))) as http:
+        config = Config(api_key="k", base_url="https://lunos.test")
+        client = Client(config, http_client=http, observers=[found.record])
+        client.send(ASK)
+        client.send(chat_request(HELLO, model="m", app_id="[b]two[/b]"))
+    return found
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_the_table_is_whole_with_and_without_rich(
+    ledger: UsageLedger, rich: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+    head, *rows = [line.split() for line in ledger.table().splitlines() if line[0] not in "─-"]
+    assert head[:4] == ["app_id", "model", "endpoint", "calls"]
+    assert [row[0] for row in rows] == ["a", "[b]two[/b]", "total"]
+    assert rows[0][3:11] == ["1", "0", "0", "9", "3", "4", "2", "0.100000"]
+    assert "0.200000" in rows[2]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_a_written_file_is_read_back_as_it_was(
+    ledger: UsageLedger, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"usage.{kind}"
+    getattr(ledger, f"write_{kind}")(path)
+    rows, history = read_file(path)
+    assert rows == ledger.rows()
+    assert history == (json.loads(json.dumps(ledger.history())) if kind == "json" else {})
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    for text in ('{"a": 1}', '{"rows": 3}', "a,b\n1,2\n"):
+        path = tmp_path / "other"
+        path.write_text(text)
+        with pytest.raises(ValueError, match="no file that a UsageLedger"):
+            read_file(path)
+
+
+def test_a_frame_has_the_columns_and_the_rows(ledger: UsageLedger) -> None:
+    pytest.importorskip("pandas")
+    frame = ledger.to_frame()
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["cost"].sum() == pytest.approx(0.2)
+    assert tuple(UsageLedger().to_frame().columns) == COLUMNS
+
+
+def test_a_picture_has_a_line_for_each_app_in_two_panels(
+    ledger: UsageLedger, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    figure = ledger.plot(tmp_path / "usage.png")
+    above, below = figure.axes
+    assert [line.get_label() for line in above.lines] == ["a", "[b]two[/b]"]
+    assert [list(line.get_ydata()) for line in above.lines] == [[0, 0.1, 0.1]] * 2
+    assert [list(line.get_ydata()) for line in below.lines] == [[0, 12, 12]] * 2
+    assert (tmp_path / "usage.png").read_bytes().startswith(b"\x89PNG")
+    UsageLedger().plot()  # nothing yet is a picture, too
+
+
+@pytest.mark.parametrize(("name", "library"), [("to_frame", "pandas"), ("plot", "matplotlib")])
+def test_a_missing_library_is_named(
+    name: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, library, None)
+    with pytest.raises(ImportError, match=f"pip install {library}"):
+        getattr(UsageLedger(), name)()
+
+
+def test_a_long_history_is_thinned_and_ends_where_it_did() -> None:
+    from lunos_core.accounting.totals import History
+
+    history = History()
+    for at in range(10_000):
+        history.add(float(at), 1.0, 2)
+    assert len(history.points) <= 4001
+    assert history.points[-1] == (9999.0, 10_000.0, 20_000)
+
+
+def pickled(ledger: UsageLedger) -> UsageLedger:
+    """As it comes back from another process."""
+    copied = pickle.loads(pickle.dumps(ledger))
+    assert isinstance(copied, UsageLedger)
+    return copied
+
+
+async def test_ledgers_of_other_processes_add_up_to_what_one_would_have_counted(both: Both) -> None:
+    failing = reply({"error": {"message": "No"}}, 500, retry_after="0")
+    client = both.client(Wire(failing, ANSWER, STREAMED, ANSWER), max_retries=1)
+    workers = [UsageLedger(), UsageLedger()]
+    with UsageLedger() as one:
+        with workers[0]:
+            await both(client.send(ASK))
+        with workers[1]:
+            await both.chunks(client, ASK_STREAM)
+            await both(client.send(chat_request(HELLO, model="m", app_id="b")))
+    whole = UsageLedger()
+    for worker in workers:
+        whole.merge(pickled(worker))
+    for merged, counted in zip(whole.rows(), one.rows(), strict=True):
+        assert merged == {**counted, "seconds": pytest.approx(counted["seconds"])}
+    assert whole.cost == one.cost == 0.3  # exact: 0.1 three times is not, in floats
+    for app_id, points in one.history().items():
+        assert [point[1:] for point in whole.history()[app_id]] == [
+            (pytest.approx(cost), tokens) for _, cost, tokens in points
+        ]
+
+
+def test_what_another_ledger_spent_counts_towards_the_budget() -> None:
+    worker, ledger = UsageLedger(), UsageLedger(budget=0.1)
+    client = Client(
+        Config(api_key="k", base_url="https://lunos.test"),
+        http_client=httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))),
+        observers=[worker.record],
+    )
+    client.send(ASK)
+    ledger.merge(worker)
+    with pytest.raises(LunosBudgetError):
+        ledger.check_budget(model="m")
+
+
+def test_a_ledger_that_came_back_goes_on_counting() -> None:
+    with pickled(UsageLedger(budget=1)) as ledger:
+        assert ledger.budget == 1
+        client = Client(
+            Config(api_key="k", base_url="https://lunos.test"),
+            http_client=httpx.Client(transport=httpx.MockTransport(Wire(ANSWER))),
+        )
+        client.send(ASK)
+    assert [row["calls"] for row in ledger.rows()] == [1]

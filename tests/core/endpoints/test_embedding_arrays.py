@@ -1,0 +1,90 @@
+"""Vectors as one array are the vectors as lists, and are refused as they are."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from lunos_core import AsyncLunos, Lunos, LunosResponseError, embedding_array_request
+from lunos_core.endpoints.embeddings import embedding_request
+from lunos_local import LocalGateway
+from tests.core.wire_samples import Wire, reply, stored
+
+if TYPE_CHECKING:
+    from tests.conftest import Both
+
+TEXTS = ["one", "two\n", "three"]
+
+
+async def embed(both: Both, answer: Any, make: Any, **params: Any) -> Any:
+    wire = Wire(reply(answer, x_request_id="req-1"))
+    return await both(both.client(wire).send(make(TEXTS, model="m", **params)))
+
+
+@pytest.mark.parametrize("name", ["embeddings", "embeddings_out_of_order", "embeddings_base64"])
+async def test_the_array_holds_the_same_vectors_and_facts(both: Both, name: str) -> None:
+    lists = await embed(both, stored(name), embedding_request)
+    found = await embed(both, stored(name), embedding_array_request)
+    assert found.array.dtype == np.float32
+    assert found.array.tolist() == lists.vectors
+    for fact in ("usage", "model", "request_id", "attempts"):
+        assert getattr(found, fact) == getattr(lists, fact)
+
+
+def packed(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+GOOD = [0.0, 1.0]
+BAD: list[Any] = [
+    None,
+    [GOOD, GOOD],
+    [GOOD, GOOD, None],
+    [GOOD, GOOD, []],
+    [GOOD, GOOD, ""],
+    [GOOD, GOOD, "no base64"],
+    [GOOD, GOOD, "AAA="],
+    [GOOD, GOOD, [1.0]],
+    [GOOD, [1.0, 2.0, 3.0], GOOD],
+    [GOOD, GOOD, ["x", "y"]],
+    [GOOD, GOOD, [[1.0], [2.0]]],
+    [GOOD, GOOD, {"a": 1}],
+    [GOOD, GOOD, [None, 1.0]],
+    [GOOD, packed(float("nan"), 1), GOOD],
+    [GOOD, packed(1, float("inf")), GOOD],
+    [GOOD, GOOD, [1e39, 1e300]],
+]
+
+
+@pytest.mark.parametrize("vectors", BAD)
+async def test_what_makes_no_sense_is_refused(both: Both, vectors: Any) -> None:
+    data = vectors and [{"index": at, "embedding": one} for at, one in enumerate(vectors)]
+    with pytest.raises(LunosResponseError):
+        await embed(both, {"data": data}, embedding_array_request)
+
+
+async def test_vectors_of_another_length_than_asked_are_refused(both: Both) -> None:
+    data = [{"index": at, "embedding": GOOD} for at in range(3)]
+    with pytest.raises(LunosResponseError, match="length 2, not 3"):
+        await embed(both, {"data": data}, embedding_array_request, dimensions=3)
+
+
+def test_without_numpy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    monkeypatch.setattr("lunos_core.endpoints.embedding_arrays.is_installed", lambda name: False)
+    with pytest.raises(ImportError, match="pip install numpy"):
+        embedding_array_request("a", model="m")
+
+
+async def test_the_friendly_face_gives_arrays_too(both: Both, gateway: LocalGateway) -> None:
+    kind = AsyncLunos if both.is_async else Lunos
+    lunos: Any = kind(api_key=gateway.api_key, base_url=gateway.base_url)
+    asked = {"model": "lunos/scripted-embedding", "input": ["a", "b"]}
+    found = await both(lunos.embeddings.create_array(**asked))
+    assert found.array.tolist() == (await both(lunos.embeddings.create(**asked))).vectors
+    await both(lunos.close())

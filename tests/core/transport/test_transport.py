@@ -1,0 +1,143 @@
+"""`transport="aiohttp"`: what carries the async calls, and nothing else, is another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from langchain_lunos import ChatLunos, LunosEmbeddings
+from llama_index_lunos import Lunos as LlamaLunos
+from lunos_core import (
+    AsyncClient,
+    AsyncLunos,
+    Config,
+    LunosConfigError,
+    chat_request,
+    chat_stream_request,
+)
+from lunos_local import LocalGateway
+from tests.core.raw_server import STALL, RawServer, chunk, http, sse_head
+from tests.core.wire_samples import HELLO, delta, lines, stored
+
+CHAT = json.dumps(stored("chat")).encode()
+SEND = chat_request(HELLO, model="m", app_id="app")
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
+    """The sessions of aiohttp that were opened."""
+    opened: list[aiohttp.ClientSession] = []
+    plain = aiohttp.ClientSession.__init__
+
+    def note(self: aiohttp.ClientSession, *args: Any, **settings: Any) -> None:
+        plain(self, *args, **settings)
+        if isinstance(self.cookie_jar, aiohttp.DummyCookieJar):  # httpx-aiohttp's own is let go
+            opened.append(self)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", note)
+    return opened
+
+
+def client(server: RawServer) -> AsyncClient:
+    return AsyncClient(Config(api_key="k", base_url=server.url, transport="aiohttp"))
+
+
+def test_the_same_request_is_sent(sessions: Any) -> None:
+    with RawServer(http(body=CHAT)) as server:
+        plain = AsyncClient(Config(api_key="k", base_url=server.url))
+        for one in (plain, client(server)):
+            assert asyncio.run(one.send(SEND)).text == "Hello there"
+        ours, theirs = server.requests
+        assert (ours.line, ours.body) == (theirs.line, theirs.body)
+        hop = {"connection", "host"}
+        assert {name: value for name, value in theirs.headers.items() if name not in hop} == {
+            name: value for name, value in ours.headers.items() if name not in hop
+        }
+    assert len(sessions) == 1
+
+
+def test_connections_are_kept_bounded_by_nothing_and_closed_with_their_loop(sessions: Any) -> None:
+    with RawServer(http(body=CHAT)) as server:
+        one = client(server)
+
+        async def many() -> None:
+            await asyncio.gather(*(one.send(SEND) for _ in range(150)))
+            await asyncio.gather(*(one.send(SEND) for _ in range(150)))
+
+        for _ in range(2):
+            asyncio.run(many())
+            assert server.all_closed()
+        assert server.connections <= 300
+        assert [session.closed for session in sessions] == [True, True]
+
+
+async def test_a_stream_left_early_gives_its_connection_back() -> None:
+    with RawServer([sse_head(), chunk(lines([delta("Hello")])), STALL]) as server:
+        one = client(server)
+        async with await one.stream(chat_stream_request(HELLO, model="m")) as stream:
+            assert (await anext(stream)).text == "Hello"
+        assert await asyncio.to_thread(server.all_closed)
+        await one.close()
+
+
+async def test_both_adapters_and_the_friendly_face_take_it(
+    gateway: LocalGateway, sessions: Any
+) -> None:
+    key, url = gateway.api_key, gateway.base_url
+    chat = ChatLunos(model="lunos/scripted", api_key=key, base_url=url, transport="aiohttp")
+    llm = LlamaLunos("lunos/scripted", api_key=key, api_base=url, transport="aiohttp")
+    vectors = LunosEmbeddings(
+        model="lunos/scripted-embedding", api_key=key, base_url=url, transport="aiohttp"
+    )
+    lunos = AsyncLunos(key, base_url=url, transport="aiohttp")
+    assert (await chat.ainvoke("Hi")).content == (await llm.acomplete("Hi")).text
+    assert "".join([piece.text async for piece in chat.astream("Hi")]) == chat.invoke("Hi").content
+    assert await vectors.aembed_query("a") == vectors.embed_query("a")
+    assert (await lunos.chat.completions.create(model="lunos/scripted", messages=HELLO)).text
+    assert len(sessions) == 4
+    for model in (chat, vectors):
+        await model.async_client.close()
+    await llm.aclose()
+    await lunos.close()
+    assert all(session.closed for session in sessions)
+    again = ChatLunos.model_validate({**chat.model_dump(), "api_key": "k"})
+    assert again.transport == "aiohttp"
+    assert LlamaLunos.from_dict({**llm.to_dict(), "api_key": "k"}).transport == "aiohttp"
+
+
+def test_one_that_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LunosConfigError, match="transport must be one of"):
+        Config(transport="curl")
+    with pytest.raises(TypeError, match="'transport' is no argument of a single call"):
+        ChatLunos(model="m", api_key="k").invoke("Hi", transport="aiohttp")
+    monkeypatch.setattr("lunos_core.config.is_installed", lambda name: False)
+    with pytest.raises(LunosConfigError, match=r"pip install .lunos-integrations\[aiohttp\]"):
+        Config(transport="aiohttp")
+
+
+async def test_no_cookie_of_one_call_goes_with_the_next(both_transports: Any) -> None:
+    with RawServer(http(body=CHAT, set_cookie="session=of-billing; Path=/")) as server:
+        url = server.url.replace("127.0.0.1", "localhost")  # aiohttp keeps none of bare addresses
+        one = AsyncClient(Config(api_key="k", base_url=url, transport=both_transports))
+        await one.send(SEND)
+        await one.send(SEND)
+        assert [got.headers.get("cookie") for got in server.requests] == [None, None]
+        await one.close()
+
+
+@pytest.fixture(params=["httpx", "aiohttp"])
+def both_transports(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+async def test_a_proxy_that_aiohttp_does_not_know_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    one = AsyncClient(Config(api_key="k", base_url="https://lunos.test", transport="aiohttp"))
+    with pytest.raises(LunosConfigError, match="socks5"):
+        await one.send(SEND)

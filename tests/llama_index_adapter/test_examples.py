@@ -1,0 +1,64 @@
+"""Each example as a user runs it: without a key, against the gateway that it starts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.documentation.example_runs import ROOT, started
+
+SAID = {
+    "rag": [
+        r"A: .*X-App-ID",
+        r"A: .*(two times|request)",
+        r"\[1\] (app-ids|retries|errors)\.md: ",
+        r"rag-answer .* /chat/completions +2 +0 +0",
+    ],
+    "agents": [
+        r"multiply\(\{'a': 128, 'b': 46\}\) = 5888",
+        r"says: .*5888",
+        r"ReAct agent: .*\n +multiply\(.*\) = 5888\n +says: .*5888",
+        r"\nreact ",
+    ],
+    "workflow": [r"handoff\(.*'to_agent': 'buyer'", r"buyer: ", r"\nclerk .* 1 +0 +0", r"\nbuyer "],
+    "extraction": [
+        r"whole: +Invoice\(customer='Ada Lovelace', item='difference engine', quantity=3\)",
+        r"growing: +FlexibleInvoice",
+        r"growing: +Invoice\(",
+        r"as a LLM: Invoice\(",
+    ],
+    "ingestion": [
+        r"first run: (\d+) nodes with vectors, [1-9]\d* requests",
+        r"second run: (\d+) nodes with vectors, 0 requests",
+    ],
+    "evaluation": [r"A: .*X-App-ID", r"borne out by its sources: (True|False)", r"\njudge .* 2 +0"],
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[str, subprocess.Popen[str]]]:
+    with started(f"examples/llamaindex_{name}.py" for name in SAID) as processes:
+        yield processes
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_runs_without_a_key(
+    running: dict[str, subprocess.Popen[str]], name: str
+) -> None:
+    process = running[f"examples/llamaindex_{name}.py"]
+    said, complained = process.communicate(timeout=300)
+    assert process.returncode == 0, complained
+    for expected in SAID[name]:
+        assert re.search(expected, said), said
+
+
+def test_every_example_is_tried_here_and_is_short() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text("utf-8")  # tests/examples tries those
+    found = sorted((ROOT / "examples").glob("llamaindex_*.py"))
+    paths = [path for path in found if f"python examples/{path.name}" not in page]
+    assert [path.stem.removeprefix("llamaindex_") for path in paths] == sorted(SAID)
+    for path in paths:
+        assert len(path.read_text("utf-8").splitlines()) < 80, path.name

@@ -55,7 +55,7 @@ class Reply:
         """
         value = self.value()
         if not isinstance(value, dict):
-            raise self.nonsense("is no JSON object")
+            raise self.malformed("is no JSON object")
         return unwrap(value)
 
     def value(self) -> Any:
@@ -68,14 +68,14 @@ class Reply:
         try:
             value = json.loads(self.body)
         except ValueError:
-            raise self.nonsense("is no JSON") from None
+            raise self.malformed("is no JSON") from None
         error = error_in_answer(value, status=self.status, secret=self.secret)
         if error is not None:
             error.response = self.as_error_response()
             raise error
         return value
 
-    def nonsense(self, why: str) -> LunosResponseError:
+    def malformed(self, why: str) -> LunosResponseError:
         """The error for an answer that makes no sense."""
         kind = self.headers.get("content-type", "no content type").split(";")[0]
         response = self.as_error_response()

@@ -137,10 +137,10 @@ def parse_models(reply: Reply) -> list[ModelInfo]:
         if isinstance(value, dict):
             value = value.get(name, value)
     if not isinstance(value, list):
-        raise reply.nonsense("has no list of models")
+        raise reply.malformed("has no list of models")
     models = read_entries(value)
     if value and not models:
-        raise reply.nonsense("lists models, but none of them has an id")
+        raise reply.malformed("lists models, but none of them has an id")
     return models
 
 

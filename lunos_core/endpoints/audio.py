@@ -157,7 +157,7 @@ def parse_transcription(reply: Reply, wanted: str = "json") -> Transcription:
     """
     kind = reply.headers.get("content-type", "").split(";")[0].strip().lower()
     if "html" in kind:
-        raise reply.nonsense("is no transcription")
+        raise reply.malformed("is no transcription")
     is_json = "json" in kind
     if wanted.endswith("json") and not is_json:
         is_json = not kind.startswith("text/") or reply.body.lstrip().startswith(b"{")
@@ -165,19 +165,19 @@ def parse_transcription(reply: Reply, wanted: str = "json") -> Transcription:
         try:
             return _plain(reply, reply.body.decode("utf-8-sig"), wanted)
         except UnicodeDecodeError:
-            raise reply.nonsense("is no text in UTF-8") from None
+            raise reply.malformed("is no text in UTF-8") from None
     value = reply.value()
     if isinstance(value, str):  # some servers write the plain formats as a JSON text
         return _plain(reply, value, wanted)
     if not isinstance(value, dict):
-        raise reply.nonsense("is no JSON object")
+        raise reply.malformed("is no JSON object")
     return _parse_json(reply, unwrap(value))
 
 
 def _parse_json(reply: Reply, value: dict[str, Any]) -> Transcription:
     text = value.get("text")
     if not isinstance(text, str):
-        raise reply.nonsense("has no text")
+        raise reply.malformed("has no text")
     usage = value.get("usage")
     billed = usage if isinstance(usage, dict) else {}
     segments = [

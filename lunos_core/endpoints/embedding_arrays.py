@@ -131,13 +131,13 @@ def parse_embedding_array(
             if row.ndim != 1:
                 raise ValueError
         except (TypeError, ValueError, OverflowError, binascii.Error):
-            raise reply.nonsense(f"has a vector {position} that is none") from None
+            raise reply.malformed(f"has a vector {position} that is none") from None
         if not len(row):
-            raise reply.nonsense(f"has an empty vector {position}")
+            raise reply.malformed(f"has an empty vector {position}")
         check_length(reply, position, len(row), dimensions or len(rows[0] if rows else row))
         rows.append(row)
     array = np.stack(rows).astype(np.float32, copy=False)
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
-        raise reply.nonsense(f"has a vector {int(finite.argmin())} with NaN or infinity in it")
+        raise reply.malformed(f"has a vector {int(finite.argmin())} with NaN or infinity in it")
     return EmbeddingArray(array=array, **facts_of(reply, value))

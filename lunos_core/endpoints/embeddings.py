@@ -121,9 +121,9 @@ def entries_of(reply: Reply, value: Mapping[str, Any], expected: int) -> list[An
     """
     data = value.get("data")
     if not isinstance(data, list):
-        raise reply.nonsense("has no list of vectors")
+        raise reply.malformed("has no list of vectors")
     if len(data) != expected:
-        raise reply.nonsense(f"has {len(data)} vectors for {expected} texts")
+        raise reply.malformed(f"has {len(data)} vectors for {expected} texts")
     return _ordered(reply, data)
 
 
@@ -145,7 +145,7 @@ def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
         LunosResponseError: it is.
     """
     if found != asked:
-        raise reply.nonsense(f"has vector {position} of length {found}, not {asked}")
+        raise reply.malformed(f"has vector {position} of length {found}, not {asked}")
 
 
 def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
@@ -155,7 +155,7 @@ def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
     ordered: list[Any] = [None] * len(data)
     for index, entry in zip(indexes, data, strict=True):
         if not isinstance(index, int) or not 0 <= index < len(data) or ordered[index] is not None:
-            raise reply.nonsense(f"numbers its vectors wrongly (index {index!r})")
+            raise reply.malformed(f"numbers its vectors wrongly (index {index!r})")
         ordered[index] = entry
     return ordered
 
@@ -175,11 +175,11 @@ def _parse_vector(reply: Reply, entry: Any, position: int) -> list[float]:
         # one sum finds a NaN or an infinity among them; real vectors are far from overflowing it
         finite = math.isfinite(sum(vector))
     except (TypeError, ValueError, OverflowError, binascii.Error):
-        raise reply.nonsense(f"has a vector {position} that is none") from None
+        raise reply.malformed(f"has a vector {position} that is none") from None
     if not vector:
-        raise reply.nonsense(f"has an empty vector {position}")
+        raise reply.malformed(f"has an empty vector {position}")
     if not finite:
-        raise reply.nonsense(f"has a vector {position} with NaN or infinity in it")
+        raise reply.malformed(f"has a vector {position} with NaN or infinity in it")
     return vector
 
 

@@ -164,7 +164,7 @@ def parse_images(reply: Reply) -> Images:
     value = reply.json()
     data = value.get("data")
     if not isinstance(data, list) or not data:
-        raise reply.nonsense("has no list of images")
+        raise reply.malformed("has no list of images")
     images = [_parse_image(reply, entry, position) for position, entry in enumerate(data)]
     usage = usage_with_cost(value)
     model = value.get("model")
@@ -187,12 +187,12 @@ def _parse_image(reply: Reply, entry: Any, position: int) -> GeneratedImage:
         for name in ("url", "b64_json", "revised_prompt")
     )
     if url is None and encoded is None:
-        raise reply.nonsense(f"has an image {position} without url and b64_json")
+        raise reply.malformed(f"has an image {position} without url and b64_json")
     if encoded is not None and encoded.startswith("data:"):
         url, encoded = encoded, None  # what it is, whatever it is called
     image = GeneratedImage(url, encoded, revised)
     try:
         _ = image.data
     except ValueError:
-        raise reply.nonsense(f"has an image {position} that is no base64") from None
+        raise reply.malformed(f"has an image {position} that is no base64") from None
     return image

@@ -264,7 +264,7 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         if body is None:
             return []
         if "html" in headers.get("content-type", ""):
-            raise reply.nonsense("is no stream")
+            raise reply.malformed("is no stream")
         if body.lstrip().startswith((b"data:", b":", b"event:")):
             chunks = self._read(self._decoder.feed(body))  # events under a wrong content type
             if self._wrong is not None and not chunks:

@@ -96,7 +96,7 @@ def parse_chat(reply: Reply) -> Completion:
     value = reply.json()
     sent = value.get("choices")
     if not isinstance(sent, list) or not sent:
-        raise reply.nonsense("has no choices")
+        raise reply.malformed("has no choices")
     choices = [_parse_choice(reply, value, choice, at) for at, choice in enumerate(sent)]
     choices.sort(key=lambda choice: choice.index)
     return completion_from(value, choices, reply)
@@ -104,12 +104,12 @@ def parse_chat(reply: Reply) -> Completion:
 
 def _parse_choice(reply: Reply, value: dict[str, Any], choice: Any, position: int) -> Choice:
     if not isinstance(choice, dict):
-        raise reply.nonsense(f"has a choices[{position}] that is no object")
+        raise reply.malformed(f"has a choices[{position}] that is no object")
     message = choice.get("message")
     if not isinstance(message, dict):
         # the reference's envelope holds `text`, and may appear on chat as well
         if not isinstance(choice.get("text"), str):
-            raise reply.nonsense(f"has neither message nor text in choices[{position}]")
+            raise reply.malformed(f"has neither message nor text in choices[{position}]")
         message = {"content": choice["text"]}
     reason = text_of(choice.get("finish_reason")) or None
     index = choice.get("index")

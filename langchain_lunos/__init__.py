@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lunos_core import _HOMES as _CORE_HOMES
+from lunos_core import HOMES
 from lunos_core.lazy import is_installed, lazy_names
 
 if not is_installed("langchain_core"):
@@ -47,7 +47,7 @@ _HOMES = {
     "audio": ("LunosAudioTranscriber",),
     "chat_models": ("ChatLunos",),
     "embeddings": ("LunosEmbeddings",),
-    "errors": (*_CORE_HOMES["errors"], "LunosRefusalError", "LunosTruncatedError"),
+    "errors": (*HOMES["errors"], "LunosRefusalError", "LunosTruncatedError"),
     "images": ("LunosImageGeneration",),
     "llms": ("LunosLLM",),
     "registration": ("register",),

@@ -20,7 +20,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from llama_index_lunos._logs import log as _log
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
-from lunos_core._secret import Secret
+from lunos_core import Secret
 from lunos_core.config import (
     DEFAULT_MAX_RESPONSE_BYTES,
     DEFAULT_MAX_RETRIES,

@@ -1,17 +1,3 @@
 """The command line: `lunos models`, `lunos usage`, `lunos check`, `lunos local`."""
 
-from __future__ import annotations
-
-from lunos_core.lazy import is_installed
-
-
-def main() -> None:
-    """Run the command line; without its libraries, say which extra has them."""
-    if not (is_installed("click") and is_installed("rich")):
-        raise SystemExit(
-            "the command line needs click and rich, which are not installed: "
-            'pip install "lunos-integrations[cli]"'
-        )
-    from lunos_cli.commands import lunos
-
-    lunos(prog_name="lunos")
+from lunos_cli.entry import main as main

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from lunos_core.transport.streams import AsyncStream as AsyncStream
     from lunos_core.transport.streams import Stream as Stream
 
-_HOMES = {
+HOMES = {
     "_plain_http": ("LunosPlainHTTPWarning",),
     "_secret": ("Secret",),
     "endpoints.chat.types": ("Chunk", "Completion", "Message", "ToolCall"),
@@ -113,4 +113,4 @@ _HOMES = {
     "transport.streams": ("AsyncStream", "Stream"),
     "accounting.usage": ("Usage",),
 }
-__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, HOMES)

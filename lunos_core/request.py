@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from lunos_core.config import Timeout
-from lunos_core.endpoints.chat.types import Completion
 from lunos_core.errors import ErrorResponse, LunosResponseError
 from lunos_core.wire import json
 from lunos_core.wire.error_bodies import error_in_answer, scrub
@@ -124,8 +123,8 @@ class StreamReader(Protocol[T_co]):
             LunosStreamInterruptedError: the answer has not come to its end.
         """
 
-    def partial(self) -> Completion | None:
-        """What has come so far; `None` for nothing."""
+    def partial(self) -> Any:
+        """What has come so far, as the endpoint's answer; `None` for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

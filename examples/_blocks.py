@@ -1,4 +1,4 @@
-"""A corpus of JSON lines as blocks: where each is, and the file that its vectors will be in."""
+"""Splits a corpus of JSON lines into blocks, each with the file for its vectors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 def blocks_of(corpus: Path, folder: Path, model: str, size: int) -> list[dict[str, Any]]:
-    """Each block of `size` lines: its place in the corpus, in bytes, and its file.
+    """Return each block of `size` lines: its position in the corpus, in bytes, and its file.
 
-    The file is named by what would be in it, so a changed text or model is another file.
+    The file is named by a hash of the block and the model, so a change makes another file.
     """
     blocks: list[dict[str, Any]] = []
     start = 0
@@ -26,7 +26,7 @@ def blocks_of(corpus: Path, folder: Path, model: str, size: int) -> list[dict[st
 
 
 def read_block(corpus: Path, start: int, length: int) -> list[dict[str, Any]]:
-    """The rows of one block, without the rest of the corpus."""
+    """Read the rows of one block only."""
     with corpus.open("rb") as file:
         file.seek(start)
         return [json.loads(line) for line in file.read(length).splitlines()]

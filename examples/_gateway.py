@@ -1,4 +1,4 @@
-"""Where the examples send their requests: the live service, or a gateway on this machine."""
+"""Connects the examples to the live service, or to a local gateway that it starts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Connection:
     base_url: str
     api_key: str
     live: bool  # False: the local gateway, started here
-    models: tuple[str, ...] = ()  # of the local gateway
-    missing: tuple[str, ...] = ()  # parts of it that are not installed, and how to get them
+    models: tuple[str, ...] = ()  # those of the local gateway
+    missing: tuple[str, ...] = ()  # its optional parts that aren't installed
 
     def first_of(self, *models: str) -> str:
-        """The first of these models that the local gateway has."""
+        """Return the first of these models that the local gateway has."""
         return next(model for model in models if model in self.models)
 
     def models_for_passages(self) -> tuple[str, str]:
-        """The models that embed passages, and answer from them."""
+        """Return the models that embed passages and answer from them."""
         if self.live:
             return "openai/text-embedding-3-small", "openai/gpt-4o-mini"
         return (
@@ -39,11 +39,11 @@ class Connection:
 
 @contextmanager
 def connect() -> Iterator[Connection]:
-    """With `LUNOS_API_KEY`: the service it is for. Without: a local gateway, while this is open.
+    """Connect to the service with `LUNOS_API_KEY`, else to a local gateway while this is open.
 
     Raises:
-        LunosConfigError: a base URL without a key, or the local gateway is not installed.
-        LunosConnectionError: from the block, with the base URL in its text.
+        LunosConfigError: a base URL without a key, or the local gateway isn't installed.
+        LunosConnectionError: raised in the block, with the base URL added to its text.
     """
     config = Config.from_env()
     if config.api_key is not None:
@@ -54,7 +54,7 @@ def connect() -> Iterator[Connection]:
         return
     if os.environ.get("LUNOS_BASE_URL"):
         raise LunosConfigError(
-            "LUNOS_BASE_URL is set and LUNOS_API_KEY is not: set both, or neither of them"
+            "LUNOS_BASE_URL is set and LUNOS_API_KEY is not: set both or neither"
         )
     try:
         from lunos_local import LocalGateway
@@ -67,7 +67,7 @@ def connect() -> Iterator[Connection]:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Run an example; what goes wrong with a call is one line and the exit code 1."""
+    """Run an example; an error is one line on stderr and the exit code 1."""
     try:
         main()
     except (LunosError, ValueError) as error:

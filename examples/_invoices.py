@@ -1,4 +1,4 @@
-"""Letters, and what is to be read out of them: for both frameworks the same."""
+"""Letters, and the invoice to extract from each; shared by both frameworks' examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Invoice(BaseModel):
     price: float = Field(description="For one.")
     total: float
 
-    # no JSON schema can say this, so no model is bound to it
+    # a JSON schema can't express this, so no model is bound to it
     @model_validator(mode="after")
     def _adds_up(self) -> Invoice:
         if abs(self.quantity * self.price - self.total) > 0.005:
@@ -33,7 +33,7 @@ class Invoice(BaseModel):
 
 
 def write_table(invoices: Sequence[Invoice | None]) -> None:
-    """CSV of what was read, and the letters that gave nothing."""
+    """Write the invoices as CSV, and list the letters without any."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(Invoice.model_fields)
     table.writerows(row.model_dump().values() for row in invoices if row is not None)

@@ -1,11 +1,12 @@
-"""Embed a corpus on Ray Data: many workers, one rate, and what is finished is never paid twice.
+"""Embed a corpus on Ray Data with many workers and one rate limit, paying for each text once.
 
-The corpus is JSON lines, {"id": ..., "text": ...} each. It is cut into blocks. A block whose file
-is in the output folder is finished, so after a crash the same command goes on where it stopped, and
-only the blocks that were under way are embedded again. Where a text, the model or the size of the
-blocks changes, the blocks that it touches are new ones.
+The corpus is JSON lines, {"id": ..., "text": ...} each, split into blocks. A block whose file is in
+the output folder is finished: after a crash, the same command continues, and only the blocks in
+progress are embedded again. When a text, the model or the block size changes, the blocks concerned
+are embedded anew.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule: its vectors are hashed words.
+Without LUNOS_API_KEY the local gateway answers with scripted responses; its vectors are
+hashed words.
 
 python examples/bulk_embed.py corpus.jsonl vectors/ --workers 4 --rate 20
 """
@@ -67,10 +68,10 @@ class Embedder:
         rows = read_block(self._corpus, start, length)
         vectors: list[list[float]] = []
         with UsageLedger() as ledger:
-            for at in range(0, len(rows), self._size):
+            for i in range(0, len(rows), self._size):
                 if self._rate is not None:
                     ray.get(self._rate.turn.remote())
-                texts = [row["text"] for row in rows[at : at + self._size]]
+                texts = [row["text"] for row in rows[i : i + self._size]]
                 vectors += self._embeddings.embed_documents(texts)
         table = pa.table(
             {

@@ -1,7 +1,7 @@
-"""One model, as each of the four shapes of the catalog has it, side by side as parsed.
+"""Show one model as parsed from each of the four shapes of the catalog.
 
-Lunos has sent its catalog in four shapes; `ModelInfo` is what is read of each. A gateway on this
-machine sends them all: no key needed.
+Lunos has sent its catalog in four shapes; `ModelInfo` is read from each. The local gateway sends
+them all, without a key.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
     names = [field.name for field in fields(ModelInfo) if field.name != "raw"]
     lines = [["", *(f"shape {shape}" for shape in SHAPES)]]
     lines += [[name, *(cell(getattr(model, name)) for model in models)] for name in names]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     for line in lines:
         cells = (text.ljust(width) for text, width in zip(line, widths, strict=True))

@@ -1,7 +1,7 @@
-"""A chat page: FastAPI streams the answer to the browser as server-sent events, piece by piece.
+"""A chat page: FastAPI streams the answer to the browser as server-sent events.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule. Open the address that it prints;
-`/?question=Hello` asks at once.
+Without LUNOS_API_KEY the local gateway answers with scripted responses. Open the URL that it
+prints; `/?question=Hello` asks at once.
 
 python examples/chat_page.py [port [model]]
 """
@@ -30,7 +30,7 @@ class Question(BaseModel):
 
 
 def create_app(connection: Connection, model: str | None = None) -> FastAPI:
-    """The page and its one endpoint."""
+    """The page and its endpoint."""
     llm = ChatLunos(
         model=model or ("openai/gpt-4o-mini" if connection.live else "lunos/scripted"),
         base_url=connection.base_url,
@@ -64,7 +64,7 @@ async def events(llm: ChatLunos, text: str) -> AsyncIterator[str]:
 
 
 def event(name: str, data: str) -> str:
-    """JSON, as the data of an event must be one line."""
+    """Encode as JSON, since an event's data must be a single line."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 

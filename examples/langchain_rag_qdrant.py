@@ -1,6 +1,6 @@
-"""Answers from a folder of text, over a Qdrant collection on disk: a second run embeds nothing.
+"""Answer from a folder of text in a Qdrant collection on disk. A second run embeds nothing.
 
-Without LUNOS_API_KEY a gateway on this machine answers: its model quotes from the passages.
+Without LUNOS_API_KEY the local gateway answers: its model quotes from the passages.
 
 python examples/langchain_rag_qdrant.py [folder for the database]
 """
@@ -60,10 +60,10 @@ def ask(connection: Connection, database: Path) -> None:
     chain = PROMPT | ChatLunos(model=answerer, app_id="answer", **service) | StrOutputParser()
     with UsageLedger() as ledger:
         store = open_store(database, embeddings)
-        found = store.similarity_search(QUESTION, k=3)
-        text = "\n\n".join(passage.page_content for passage in found)
+        nearest = store.similarity_search(QUESTION, k=3)
+        text = "\n\n".join(passage.page_content for passage in nearest)
         print(f"Q: {QUESTION}\nA: {chain.invoke({'passages': text, 'question': QUESTION})}")
-        print(f"   nearest: {found[0].metadata['source']}")
+        print(f"   nearest: {nearest[0].metadata['source']}")
         rows = {row["app_id"]: row for row in ledger.rows()}
         print(f"   {store.client.count('docs').count} passages on disk,", end=" ")
         print(f"{rows['embed']['input_tokens']} tokens embedded")

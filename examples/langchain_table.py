@@ -1,7 +1,7 @@
-"""A table out of letters: one typed row each, as CSV; a wrong one does not stop the rest.
+"""Extract a table from letters, one typed row each, as CSV. A failure doesn't stop the rest.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule: it fills the schema with the
-numbers and names of the text, without understanding them.
+Without LUNOS_API_KEY the local gateway answers with scripted responses: it fills the schema with
+the text's numbers and names, without understanding them.
 
 python examples/langchain_table.py
 """
@@ -15,7 +15,7 @@ from langchain_lunos import ChatLunos
 
 
 def main() -> None:
-    """All of them at once, four at a time."""
+    """Extract all letters, four at a time."""
     with connect() as connection:
         model = ChatLunos(
             model="openai/gpt-4o-mini" if connection.live else "lunos/scripted",

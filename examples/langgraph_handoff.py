@@ -1,7 +1,7 @@
 """Agents in a LangGraph graph: a clerk answers, or hands the task to a buyer, who orders.
 
-Each has an app id of its own, so the ledger shows what each of them used. Without LUNOS_API_KEY a
-gateway on this machine answers, by rule. `llamaindex_workflow.py` is the same with LlamaIndex.
+Each agent has its own app id, so the ledger shows what each used. Without LUNOS_API_KEY the local
+gateway answers with scripted responses. `llamaindex_workflow.py` is the same with LlamaIndex.
 
 python examples/langgraph_handoff.py
 """

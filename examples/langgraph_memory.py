@@ -1,6 +1,6 @@
-"""A LangGraph agent that remembers: two turns in one thread, and a thread that knows nothing.
+"""A LangGraph agent with memory: two turns in one thread, and a new thread without memory.
 
-Without LUNOS_API_KEY a gateway on this machine answers: its model quotes from what it was told.
+Without LUNOS_API_KEY the local gateway answers: its model quotes from what it was told.
 
 python examples/langgraph_memory.py
 """
@@ -32,7 +32,7 @@ def multiply(a: int, b: int) -> int:
 
 
 async def main() -> None:
-    """Each thread is one conversation; the checkpointer keeps them apart."""
+    """Ask in two threads; each is a conversation of its own in the checkpointer."""
     with connect() as connection, UsageLedger() as ledger:
         model = ChatLunos(
             model="openai/gpt-4o-mini" if connection.live else "local/extractive",

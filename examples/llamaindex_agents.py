@@ -1,7 +1,7 @@
-"""Two agents of LlamaIndex with the same tool, through Lunos.
+"""Two LlamaIndex agents with the same tool, through Lunos.
 
-The first one calls its tool over the wire, the second one (ReAct) in words, for models that know no
-tools. Without LUNOS_API_KEY a gateway on this machine answers, by rule.
+The first calls its tool through the API, the second (ReAct) in plain text, for models without tool
+calling. Without LUNOS_API_KEY the local gateway answers with scripted responses.
 
 python examples/llamaindex_agents.py
 """

@@ -1,7 +1,7 @@
-"""Is an answer borne out by its sources? Another model judges, through Lunos.
+"""Evaluate whether sources support an answer, with another model as the judge.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule: its verdicts show how the parts
-fit together and mean nothing.
+Without LUNOS_API_KEY the local gateway answers with scripted responses: its verdicts only show how
+the parts fit together.
 
 python examples/llamaindex_evaluation.py
 """

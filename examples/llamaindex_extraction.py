@@ -1,7 +1,7 @@
-"""Objects out of text, whole and as they grow, through Lunos.
+"""Extract objects from text, whole and while they are streamed.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule: it fills the schema with the
-numbers and names of the text, without understanding them.
+Without LUNOS_API_KEY the local gateway answers with scripted responses: it fills the schema with
+the text's numbers and names, without understanding them.
 
 python examples/llamaindex_extraction.py
 """

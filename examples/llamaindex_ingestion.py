@@ -1,6 +1,6 @@
-"""A folder is split and embedded once; the second run finds everything in its cache.
+"""Split and embed a folder once; the second run finds everything in the cache.
 
-Without LUNOS_API_KEY it starts a gateway on this machine; with it, the live service answers.
+Without LUNOS_API_KEY the local gateway answers; with it, the live service does.
 
 python examples/llamaindex_ingestion.py
 """

@@ -1,9 +1,9 @@
 """LlamaIndex answers questions about a folder, with its sources, through Lunos.
 
 python examples/llamaindex_rag.py                    two questions
-python examples/llamaindex_rag.py "my own question"  that one only
+python examples/llamaindex_rag.py "my own question"  only that one
 
-Without LUNOS_API_KEY it starts a gateway on this machine; with it, the live service answers.
+Without LUNOS_API_KEY the local gateway answers; with it, the live service does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUESTIONS = (
 
 
 def main(questions: tuple[str, ...]) -> None:
-    """Embed the folder, ask, stream the answers, name the sources."""
+    """Embed the folder, stream the answers and print their sources."""
     with connect() as connection, UsageLedger() as ledger:
         embedder, answerer = connection.models_for_passages()
         print(f"{embedder} embeds and {answerer} answers, at {connection.base_url}")

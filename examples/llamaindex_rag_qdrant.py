@@ -1,6 +1,6 @@
-"""An index over a folder of text in a Qdrant collection on disk: the second run embeds nothing.
+"""Index a folder of text in a Qdrant collection on disk. The second run embeds nothing.
 
-Without LUNOS_API_KEY a gateway on this machine answers: its model quotes from the passages.
+Without LUNOS_API_KEY the local gateway answers: its model quotes from the passages.
 
 python examples/llamaindex_rag_qdrant.py [folder for the database]
 """

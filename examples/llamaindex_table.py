@@ -1,7 +1,7 @@
-"""A table out of letters: one typed row each, as CSV; a wrong one does not stop the rest.
+"""Extract a table from letters, one typed row each, as CSV. A failure doesn't stop the rest.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule: it fills the schema with the
-numbers and names of the text, without understanding them.
+Without LUNOS_API_KEY the local gateway answers with scripted responses: it fills the schema with
+the text's numbers and names, without understanding them.
 
 python examples/llamaindex_table.py
 """
@@ -22,15 +22,15 @@ PROMPT = PromptTemplate("Read the invoice.\n\n{letter}")
 
 
 async def read(llm: Lunos, letter: str) -> Invoice | None:
-    """One row, or nothing where the answer is no right invoice."""
+    """Extract one invoice, or None if the answer isn't a valid invoice."""
     try:
         return await llm.astructured_predict(Invoice, PROMPT, letter=letter)
-    except LunosResponseError:  # other errors are no matter of this letter
+    except LunosResponseError:  # other errors aren't about this letter
         return None
 
 
 async def main() -> None:
-    """All of them at once, four at a time."""
+    """Extract all letters, four at a time."""
     with connect() as connection:
         llm = Lunos(
             "openai/gpt-4o-mini" if connection.live else "lunos/scripted",
@@ -38,9 +38,9 @@ async def main() -> None:
             api_key=connection.api_key,
             app_id="table",
         )
-        found = await run_jobs([read(llm, letter) for letter in LETTERS], workers=4)
+        invoices = await run_jobs([read(llm, letter) for letter in LETTERS], workers=4)
         await llm.aclose()
-    write_table(found)
+    write_table(invoices)
 
 
 if __name__ == "__main__":

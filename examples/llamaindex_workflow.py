@@ -1,6 +1,6 @@
-"""Two agents that hand over to each other, each with its own app id, through Lunos.
+"""Two agents that hand tasks over to each other, each with its own app id.
 
-Without LUNOS_API_KEY a gateway on this machine answers, by rule.
+Without LUNOS_API_KEY the local gateway answers with scripted responses.
 
 python examples/llamaindex_workflow.py
 """

@@ -1,9 +1,9 @@
 """LangChain answers questions about a folder of text, through Lunos.
 
 python examples/quickstart.py                       three questions, and an agent with a tool
-python examples/quickstart.py "my own question"     that one only
+python examples/quickstart.py "my own question"     only that one
 
-Without LUNOS_API_KEY it starts a gateway on this machine; with it, the live service answers.
+Without LUNOS_API_KEY the local gateway answers; with it, the live service does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 
 
 def read_passages(folder: Path) -> list[Document]:
-    """One document for each paragraph below a heading."""
+    """Return a document for each paragraph below a heading."""
     passages = []
     for path in sorted(folder.glob("*.md")):
         heading = path.name
@@ -53,14 +53,14 @@ def read_passages(folder: Path) -> list[Document]:
 
 
 def answer(question: str, store: InMemoryVectorStore, model: ChatLunos) -> None:
-    """Find the passages that belong to the question, and stream an answer from them."""
-    found = store.similarity_search(question, k=4)
+    """Find the passages nearest to the question and stream an answer from them."""
+    nearest = store.similarity_search(question, k=4)
     chain = PROMPT | model | StrOutputParser()
     print(f"\nQ: {question}\nA: ", end="")
-    passages = "\n\n".join(passage.page_content for passage in found)
+    passages = "\n\n".join(passage.page_content for passage in nearest)
     for piece in chain.stream({"passages": passages, "question": question}):
         print(piece, end="", flush=True)
-    sources = dict.fromkeys(passage.metadata["source"] for passage in found)
+    sources = dict.fromkeys(passage.metadata["source"] for passage in nearest)
     print(f"\n   sources: {'; '.join(sources)}")
 
 
@@ -71,7 +71,7 @@ def multiply(a: int, b: int) -> int:
 
 
 def run_agent(task: str, model: ChatLunos) -> None:
-    """Let the model call a tool, and show each step."""
+    """Let the model call a tool and show each step."""
     agent = create_agent(model, tools=[multiply])
     print(f"\nAgent: {task}")
     for message in agent.invoke({"messages": [("human", task)]})["messages"][1:]:
@@ -82,7 +82,7 @@ def run_agent(task: str, model: ChatLunos) -> None:
 
 
 def choose_models(args: argparse.Namespace, connection: Connection) -> tuple[str, str, str]:
-    """The models that embed, answer and act; says where they run."""
+    """Return the models that embed, answer and act, and print where they run."""
     if connection.live:
         print(f"Using {connection.base_url} with LUNOS_API_KEY.")
         model = args.model or "openai/gpt-4o-mini"
@@ -105,24 +105,24 @@ WHAT_IT_IS = {
     "local/e5-small": "multilingual-e5-small, a real embedding model",
     "local/extractive": "quotes the sentences that answer best; generates nothing",
     "local/smollm2-135m": "SmolLM2-135M on llama.cpp, a real and very small language model",
-    "lunos/scripted": "answers by rule; no language model",
+    "lunos/scripted": "scripted responses; no language model",
     "lunos/scripted-embedding": "hashed words; no language model",
 }
 
 
 def prices(connection: Connection) -> Catalog | None:
-    """The catalog, fetched, for the cost of answers that do not say theirs."""
+    """Fetch the catalog, for the cost of answers that don't state it."""
     catalog = Lunos(base_url=connection.base_url, api_key=connection.api_key).models
     try:
         catalog.list()
     except LunosError as error:
-        print(f"  no catalog, so costs are known only where answers say them: {error}")
+        print(f"  no catalog, so costs are known only where answers state them: {error}")
         return None
     return catalog
 
 
 def run(args: argparse.Namespace, connection: Connection) -> None:
-    """Embed the folder, ask, let the agent act."""
+    """Embed the folder, ask the questions and run the agent."""
     embedder, answerer, actor = choose_models(args, connection)
     service = {
         "base_url": connection.base_url,
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace, connection: Connection) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run; a failure is one line on stderr and the exit code 1."""
+    """Run the example; an error is one line on stderr and the exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("question", nargs="?", help="ask this instead of the three questions")
     parser.add_argument("--model", help="the chat model")

@@ -1,4 +1,4 @@
-"""A stand-in for the Lunos gateway, on 127.0.0.1, without a key and without the network.
+"""A stand-in for the Lunos gateway on 127.0.0.1: no account, no network.
 
 Start it with `python -m lunos_local [--port N]`, or in a test:
 
@@ -8,8 +8,8 @@ Start it with `python -m lunos_local [--port N]`, or in a test:
         ...  # give gateway.base_url and gateway.api_key to a client
         assert gateway.requests()[-1]["app_id"] == "my-app"
 
-It speaks the wire of the real gateway and checks requests strictly: a malformed one is a 400
-that says where (`messages[1].content[0].type`). `GET /requests` shows what came in.
+It speaks the real gateway's API and checks requests strictly: a malformed request gets a 400
+that names the place (`messages[1].content[0].type`). `GET /requests` lists what came in.
 
 Models:
 
@@ -19,37 +19,37 @@ Models:
 | `local/<file stem>` | any other model file, given with `--gguf FILE` |
 | `local/e5-small` | multilingual-e5-small: real embeddings, 384 dimensions |
 | `local/whisper` | Whisper tiny.en, run by faster-whisper: real transcription of English |
-| `local/extractive` | quotes the prompt, generates nothing |
-| `lunos/scripted`, `lunos/scripted-mini` | answer by rule, the same every time |
-| `lunos/scripted-envelope` | the same; whole answers come in the envelope `data.choices` |
-| `lunos/scripted-priced` | the same at a price in the catalog; its answers name no cost |
+| `local/extractive` | quotes sentences of the prompt; generates nothing |
+| `lunos/scripted`, `lunos/scripted-mini` | scripted responses, the same every time |
+| `lunos/scripted-envelope` | the same; whole answers use the envelope `data.choices` |
+| `lunos/scripted-priced` | the same, priced in the catalog; its usage has no `cost` |
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
-| `lunos/scripted-image` | plain PNGs, drawn from the prompt |
-| `lunos/scripted-whisper` | "transcribes" by rule: the file's name, size and length |
+| `lunos/scripted-image` | plain PNG images made from the prompt |
+| `lunos/scripted-whisper` | a scripted transcription: the file's name, size and length |
 
-Models that misbehave on demand. Each answers chat, completions and embeddings; where a fault
-needs a stream, a request without one gets the nearest thing (in brackets).
+Models that fail on demand. Each serves chat, completions and embeddings; where a fault needs a
+stream, a request that doesn't stream gets the nearest equivalent (in brackets).
 
 | id | what it does |
 |---|---|
 | `lunos/error-400`, `-402`, `-404`, `-408`, `-409`, `-422` | that status, with an error object |
 | `lunos/error-500`, `-503` | that status, with an error object |
 | `lunos/error-401` | 401 `{"error": "Invalid secret key"}`: the error is a bare string |
-| `lunos/error-403` | 403 `{"message": "..."}`: no `error` at all |
+| `lunos/error-403` | 403 `{"message": "..."}`, without `error` |
 | `lunos/error-429` | 429 with `Retry-After: 1` |
-| `lunos/error-502` | 502 with a proxy's page of HTML |
-| `lunos/flaky-429`, `lunos/flaky-500` | fail the first time a body is seen, then answer |
+| `lunos/error-502` | 502 with a proxy's HTML page |
+| `lunos/flaky-429`, `lunos/flaky-500` | fail on the first request with a given body, then answer |
 | `lunos/cut-stream` | drops the connection in the middle [half of the JSON] |
 | `lunos/stopped-stream` | ends with no finish_reason and no `[DONE]` [finish_reason null] |
-| `lunos/no-done` | ends with a finish_reason but no `[DONE]`, which is legal [a good answer] |
+| `lunos/no-done` | ends with a finish_reason but no `[DONE]`, which is valid [a normal answer] |
 | `lunos/error-in-stream` | an error event after a few chunks, then the end [502] |
 | `lunos/stall` | a few chunks, then silence until the client leaves [silence] |
 | `lunos/slow` | waits a second, then answers |
-| `lunos/html` | 200 with a page of HTML |
+| `lunos/html` | 200 with an HTML page |
 | `lunos/empty` | 200 with an empty body |
-| `lunos/garbage` | 200 with JSON that makes no sense |
-| `lunos/error-in-200` | 200 with an error object [in a stream: as its first event] |
-| `lunos/short-embeddings` | one vector too few: the last text has none [a good answer] |
+| `lunos/garbage` | 200 with JSON of the wrong shape |
+| `lunos/error-in-200` | 200 with an error object [streamed: as the first event] |
+| `lunos/short-embeddings` | one vector missing: the last text has none [a normal answer] |
 | `lunos/refusal` | `refusal` instead of content |
 | `lunos/content-filter` | half an answer, finish_reason content_filter |
 | `lunos/context-overflow` | 400 with code context_length_exceeded |

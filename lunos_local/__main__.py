@@ -27,7 +27,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key that requests must carry")
     parser.add_argument("--gguf", type=Path, help="serve this model file as local/<file stem>")
     parser.add_argument(
-        "--no-real-models", action="store_true", help="only the models made of rules"
+        "--no-real-models",
+        action="store_true",
+        help="serve only the scripted and extractive models",
     )
     return parser.parse_args(argv)
 
@@ -40,7 +42,7 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
         f"Lunos stand-in gateway: {base_url}",
         f"  key:     {api_key}   (LUNOS_API_KEY={api_key} LUNOS_BASE_URL={base_url})",
         f"  models:  {', '.join(well_behaved)}",
-        f"  faults:  {len(faults)} models that misbehave on demand, {faults[0]} and on",
+        f"  faults:  {len(faults)} models that fail on demand, such as {faults[0]}",
     ]
     lines += [f"  missing: {line}" for line in gateway.models.missing]
     return "\n".join(lines)
@@ -49,7 +51,7 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; return the exit code."""
     args = _arguments(argv)
-    logging.basicConfig(level=logging.WARNING)  # the package itself is quiet
+    logging.basicConfig(level=logging.WARNING)  # the package adds no handler
     try:
         listener = listen(args.host, args.port)
     except (OSError, OverflowError) as error:

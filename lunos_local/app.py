@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: routes, key, and which model answers."""
+"""The gateway as an ASGI application: its routes, the key check, and the choice of model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lunos_local.models import Models, load_models
 
 DEFAULT_KEY = "lunos-local"
 SHAPES = (1, 2, 3, 4)
-# the reference has the first, the vendor's own clients call the second
+# the reference has the first; the vendor's own clients call the second
 IMAGE_PATHS = ("/images/generations", "/image/generations")
 
 _CHECKS = {
@@ -49,10 +49,10 @@ _BALANCE = {
 
 
 class Gateway:
-    """The endpoints, over one set of models and one log."""
+    """The endpoints, with their models and their log."""
 
     def __init__(self, models: Models, api_key: str, catalog_shape: int | None = None) -> None:
-        """Serve `models` to those who have `api_key`; list them in `catalog_shape`, if given."""
+        """Serve `models` to clients with `api_key`; list them in `catalog_shape`, if given."""
         if catalog_shape is not None and catalog_shape not in SHAPES:
             raise ValueError(f"catalog_shape must be one of {SHAPES}, not {catalog_shape!r}")
         self.models = models
@@ -63,16 +63,16 @@ class Gateway:
         self._faults = FaultState()
 
     def forget(self) -> None:
-        """Empty the log and let the models forget what they saw."""
+        """Clear the log and what the models remember."""
         self.log.clear()
         self.models.forget()
         self._faults.forget()
 
     def _check_key(self, request: Request) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        # compare_digest takes text only when it is ASCII
-        right = hmac.compare_digest(key.strip().encode(), self._key.encode())
-        if scheme.lower() != "bearer" or not right:
+        # compare_digest takes only ASCII text, so compare bytes
+        matches = hmac.compare_digest(key.strip().encode(), self._key.encode())
+        if scheme.lower() != "bearer" or not matches:
             raise _WrongKeyError
 
     async def public_models(self, request: Request) -> Response:
@@ -87,13 +87,13 @@ class Gateway:
         filters = query.get("input", ""), query.get("output", "")
         return JSONResponse(self.models.catalog.to_shape(shape, *filters))
 
-    def _shape_of(self, request: Request, usual: int) -> int:
-        wanted = request.query_params.get("shape")
-        if wanted is None:
-            return self._shape or usual
-        if wanted not in map(str, SHAPES):
+    def _shape_of(self, request: Request, default: int) -> int:
+        shape = request.query_params.get("shape")
+        if shape is None:
+            return self._shape or default
+        if shape not in map(str, SHAPES):
             raise WireError(f"'shape' must be one of {SHAPES}.", param="shape")
-        return int(wanted)
+        return int(shape)
 
     async def requests(self, request: Request) -> Response:
         """GET and DELETE /requests."""
@@ -134,14 +134,14 @@ class Gateway:
         return JSONResponse(await model.embedding.embed(body))
 
     async def image(self, request: Request) -> Response:
-        """POST /v1/images/generations, or the singular path in its place."""
+        """POST /v1/images/generations, or the singular path instead."""
         model, body = await self._open(request, "image")
         if model.images is None:
             raise _wrong_endpoint(model, "image generation")
         return JSONResponse(await model.images.draw(body, self._files, f"{request.base_url}files/"))
 
     async def file(self, request: Request) -> Response:
-        """GET /files/{name}: what an image's URL leads to; no key, as with a signed link."""
+        """GET /files/{name}: an image generated as a URL. No key, as with a signed link."""
         data = self._files.get(request.path_params["name"])
         if data is None:
             raise HTTPException(404)
@@ -166,10 +166,12 @@ class Gateway:
         self._check_key(request)
         try:
             body = await request.json()
-            # half a surrogate pair is JSON, but no text that an answer could quote
+            # half a surrogate pair is valid JSON, but a response could not quote it
             json.dumps(body, ensure_ascii=False).encode()
         except ValueError:
-            raise WireError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
+            raise WireError(
+                "The request body isn't valid JSON in UTF-8.", code="invalid_json"
+            ) from None
         body = _CHECKS[kind](body)
         return self.models.catalog.find(body["model"]), body
 
@@ -180,14 +182,14 @@ class _WrongKeyError(Exception):
 
 def _wrong_endpoint(model: Model, what: str) -> WireError:
     return WireError(
-        f"The model '{model.id}' does not answer {what}. It does: {', '.join(model.capabilities)}.",
+        f"The model '{model.id}' does not support {what}, only {', '.join(model.capabilities)}.",
         param="model",
         code="unsupported_endpoint",
     )
 
 
 async def _streamed(chunks: AsyncIterator[Body]) -> Response:
-    """A stream whose status is honest: an error before the first chunk is an HTTP error."""
+    """Stream `chunks`; an error before the first chunk becomes an HTTP error."""
     first = await anext(chunks, None)
 
     async def all_chunks() -> AsyncIterator[Body]:
@@ -226,23 +228,23 @@ def create_app(
     catalog_shape: int | None = None,
     image_path: str = IMAGE_PATHS[0],
 ) -> Starlette:
-    """The gateway as an ASGI application; `app.state.gateway` is its inside.
+    """Return the gateway as an ASGI application; `app.state.gateway` holds its state.
 
     Args:
         api_key: the key that requests must carry as `Authorization: Bearer KEY`.
-        real_models: serve the real models too, as far as their packages are installed.
-        gguf: serve this model file too, as `local/<file stem>`.
-        catalog_shape: list the models in this one of the four shapes of the wire (1 to 4); by
-            default `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
+        real_models: also serve the real models whose packages are installed.
+        gguf: also serve this model file, as `local/<file stem>`.
+        catalog_shape: list the models in this one of Lunos's four shapes (1 to 4); by default
+            `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
         image_path: where images are generated, "/images/generations" or "/image/generations"; the
-            other one is a 404, as on the deployments that have one of them.
+            other path is a 404, as on deployments that have only one of them.
 
     Returns:
-        The application, for any ASGI server, or for `httpx.ASGITransport` without a socket.
+        The application, for any ASGI server or for `httpx.ASGITransport`.
 
     Raises:
-        OSError: the model file cannot be read.
-        ValueError: an image path that is none of the two.
+        OSError: the model file can't be read.
+        ValueError: `image_path` or `catalog_shape` isn't one of the above.
 
     Example:
         >>> import asyncio

@@ -15,7 +15,7 @@ from lunos_local.faults import Fault
 
 _MILLION = 1_000_000
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
-# what a model without the feature must refuse; the rest it may leave unused
+# a model without the feature must refuse these; it may ignore other parameters
 _FEATURES = (
     "tools",
     "tool_choice",
@@ -40,7 +40,7 @@ _REFERENCE_NAMES = {"chat": "chat-completion", "text-generation": "text-completi
 
 @dataclass(frozen=True)
 class Model:
-    """One model: what the catalog says of it, and what answers for it."""
+    """One model: its catalog entry and the backends that serve it."""
 
     id: str
     name: str
@@ -52,7 +52,7 @@ class Model:
     inputs: tuple[str, ...] = ("text",)
     outputs: tuple[str, ...] = ("text",)
     reasoning: bool = False
-    input_price: float = 0.0  # USD for a million tokens
+    input_price: float = 0.0  # USD per million tokens
     output_price: float = 0.0
     chat: ChatBackend | None = field(default=None, repr=False)
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
@@ -62,20 +62,20 @@ class Model:
 
     @property
     def capabilities(self) -> list[str]:
-        """What it can do, in the catalog's words."""
-        found = ["chat", "text-generation"] if self.chat else []
+        """What the model can do, in the catalog's terms."""
+        names = ["chat", "text-generation"] if self.chat else []
         if self.embedding:
-            found.append("embeddings")
+            names.append("embeddings")
         if self.images:
-            found.append("image-generation")
+            names.append("image-generation")
         if self.transcription:
-            found.append("transcription")
+            names.append("transcription")
         if "image" in self.inputs:
-            found.append("vision")
-        return found
+            names.append("vision")
+        return names
 
     def to_reference(self) -> Body:
-        """The entry of GET /public/models."""
+        """Return the entry in GET /public/models."""
         return {
             "id": self.id,
             "provider": self.id.split("/")[0],
@@ -92,7 +92,7 @@ class Model:
         }
 
     def to_wire(self) -> Body:
-        """The entry of GET /v1/models."""
+        """Return the entry in GET /v1/models."""
         return {
             "id": self.id,
             "name": self.name,
@@ -123,22 +123,22 @@ class Model:
         }
 
     def to_minimum(self) -> Body:
-        """The entry as OpenAI's own list has it."""
+        """Return the entry in OpenAI's own format."""
         return {"id": self.id, "object": "model", "created": CREATED, "owned_by": "lunos_local"}
 
     def check_chat(self, body: Body) -> None:
-        """Raise a 400 when a chat request asks for what this model lacks."""
+        """Raise a 400 if a chat request uses a feature that this model lacks."""
         for name in _FEATURES:
             if body.get(name) is not None and name not in self.supported:
                 raise self._unsupported(name)
-        for index, wanted in enumerate(body.get("modalities") or ()):
-            if wanted not in self.outputs:
-                raise self._unsupported(f"modalities[{index}]")
-        for at, message in enumerate(body["messages"]):
+        for i, modality in enumerate(body.get("modalities") or ()):
+            if modality not in self.outputs:
+                raise self._unsupported(f"modalities[{i}]")
+        for i, message in enumerate(body["messages"]):
             content = message.get("content")
-            for index, part in enumerate(content if isinstance(content, list) else ()):
+            for j, part in enumerate(content if isinstance(content, list) else ()):
                 if _PART_MODALITY[part["type"]] not in self.inputs:
-                    raise self._unsupported(f"messages[{at}].content[{index}].type")
+                    raise self._unsupported(f"messages[{i}].content[{j}].type")
 
     def _unsupported(self, param: str) -> WireError:
         return WireError(
@@ -149,7 +149,7 @@ class Model:
 
 
 class Catalog:
-    """The models of one gateway, by id."""
+    """The models of a gateway, by id."""
 
     def __init__(self, models: list[Model]) -> None:
         """List `models`."""
@@ -157,7 +157,7 @@ class Catalog:
         self._by_id = {model.id: model for model in models}
 
     def find(self, id: str) -> Model:
-        """The model with exactly this id; a 404 when there is none."""
+        """Return the model with exactly this id, or raise a 404."""
         if id not in self._by_id:
             raise WireError(
                 f"The model '{id}' does not exist. GET /v1/models lists the models.",
@@ -168,12 +168,12 @@ class Catalog:
         return self._by_id[id]
 
     def to_shape(self, shape: int, inputs: str = "", outputs: str = "") -> Any:
-        """The list as a body, in one of the four shapes that Lunos has sent.
+        """Return the list as a response body, in one of the four shapes that Lunos has sent.
 
         Args:
             shape: 1 the reference's, 2 a bare array, 3 `{"data": […]}`, 4 OpenAI's minimum.
-            inputs: modalities, separated by commas; only models that read all of them.
-            outputs: the same for what they write.
+            inputs: comma-separated modalities; only models that read all of them are listed.
+            outputs: the same for the modalities that they write.
         """
         wanted_in = {name.strip() for name in inputs.split(",") if name.strip()}
         wanted_out = {name.strip() for name in outputs.split(",") if name.strip()}

@@ -1,4 +1,4 @@
-"""The one error a request can end in, and how it looks on the wire."""
+"""`WireError`: an error response, as an exception."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from starlette.responses import JSONResponse
 
 
 class CutConnectionError(Exception):
-    """Raised while answering to make the server drop the connection. Not a fault of the gateway."""
+    """Raised on purpose to make the server drop the connection."""
 
 
 class WireError(Exception):
-    """A request that cannot be answered.
+    """A request that gets an error response.
 
     Attributes:
-        status: HTTP status of the answer.
+        status: HTTP status of the response.
         message: what is wrong, in words.
-        param: where it is wrong, as a path into the body (`messages[1].content[0].type`).
+        param: where it is wrong, as a path into the request body (`messages[1].content[0].type`).
         code: short machine-readable name, or None.
-        type: family of the error, as OpenAI names them.
+        type: the kind of error, in OpenAI's names.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class WireError(Exception):
         code: str | None = None,
         type: str = "invalid_request_error",
     ) -> None:
-        """Say what is wrong, and where."""
+        """Say what is wrong and where."""
         super().__init__(message)
         self.message = message
         self.param = param
@@ -38,7 +38,7 @@ class WireError(Exception):
         self.type = type
 
     def to_wire(self) -> dict[str, object]:
-        """The body `{"error": {"code", "message", "param", "type"}}`."""
+        """Return the body `{"error": {"code", "message", "param", "type"}}`."""
         return {
             "error": {
                 "code": self.code,
@@ -49,5 +49,5 @@ class WireError(Exception):
         }
 
     def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
-        """The HTTP answer that carries this error."""
+        """Return the HTTP response that carries this error."""
         return JSONResponse(self.to_wire(), status_code=self.status, headers=headers)

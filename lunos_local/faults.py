@@ -1,4 +1,4 @@
-"""Models that misbehave on demand. The table of their names is in the package's docstring."""
+"""Models that fail on demand. The package's docstring has the table of their names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SLOW_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Call:
-    """A checked request to a misbehaving model."""
+    """A checked request to a failing model."""
 
     kind: Kind
     body: Body
@@ -43,7 +43,7 @@ class Call:
         return self.kind != "embedding" and bool(self.body.get("stream"))
 
     async def good(self) -> Body:
-        """The answer of a model that behaves."""
+        """Return the answer of a working model."""
         if self.kind == "embedding":
             return await HashedEmbeddings().embed(self.body)
         if self.kind == "chat":
@@ -51,20 +51,20 @@ class Call:
         return self.scripted.complete(self.body).to_completion()
 
     def chunks(self) -> list[Body]:
-        """The chunks of a model that behaves."""
+        """Return the chunks of a working model."""
         usage = include_usage(self.body)
         if self.kind == "chat":
             return list(self.scripted.chat(self.body).chat_chunks(include_usage=usage))
         return list(self.scripted.complete(self.body).completion_chunks(include_usage=usage))
 
     async def good_response(self) -> Response:
-        """The HTTP answer of a model that behaves."""
+        """Return the HTTP response of a working model."""
         if self.stream:
             return sse.response(sse.events(_async(self.chunks())))
         return JSONResponse(await self.good())
 
     async def until_client_leaves(self) -> None:
-        """Return when the client has closed the connection."""
+        """Wait until the client closes the connection."""
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
 
@@ -89,7 +89,7 @@ _STATUSES: dict[int, tuple[str, str, str]] = {
     500: ("server_error", "api_error", "The server failed."),
     503: ("service_unavailable", "api_error", "The service is overloaded."),
 }
-# the other error shapes of the wire, each on one status
+# the other error shapes that Lunos sends, one status each
 _BARE: dict[int, Body] = {
     401: {"error": "Invalid secret key"},
     403: {"message": "Your key may not use this model."},
@@ -208,10 +208,10 @@ async def _empty(call: Call) -> Response:
 
 
 async def _garbage(call: Call) -> Response:
-    nonsense: Body = {"choices": "no", "data": 7, "usage": "plenty"}
+    malformed: Body = {"choices": "no", "data": 7, "usage": "plenty"}
     if call.stream:
-        return sse.response(sse.events(_async([nonsense])))
-    return JSONResponse(nonsense)
+        return sse.response(sse.events(_async([malformed])))
+    return JSONResponse(malformed)
 
 
 async def _error_in_200(call: Call) -> Response:
@@ -224,7 +224,7 @@ async def _error_in_200(call: Call) -> Response:
 async def _short_embeddings(call: Call) -> Response:
     body = await call.good()
     if call.kind == "embedding":
-        # the answer is in reverse order, so this drops the vector of the last text
+        # vectors come in reverse order, so this drops the last text's
         body["data"] = body["data"][1:]
     return JSONResponse(body)
 
@@ -271,19 +271,19 @@ FAULTS: dict[str, tuple[str, Fault]] = {
         f"error-{status}": (f"answers every request with status {status}", _always(status))
         for status in sorted([*_STATUSES, *_BARE, 502])
     },
-    "flaky-429": ("429 the first time a body is seen, then answers", _at_first(429)),
-    "flaky-500": ("500 the first time a body is seen, then answers", _at_first(500)),
+    "flaky-429": ("429 on the first request with a given body, then answers", _at_first(429)),
+    "flaky-500": ("500 on the first request with a given body, then answers", _at_first(500)),
     "cut-stream": ("drops the connection in the middle of the answer", _cut_stream),
     "stopped-stream": ("ends with no finish_reason and no [DONE]", _stopped_stream),
-    "no-done": ("ends its stream with no [DONE], which is legal", _no_done),
+    "no-done": ("ends its stream with no [DONE], which is valid", _no_done),
     "error-in-stream": ("sends an error event after a few chunks", _error_in_stream),
     "stall": ("sends a few chunks, then nothing until the client leaves", _stall),
     "slow": ("waits a second before it answers", _slow),
-    "html": ("answers 200 with a page of HTML", _html),
+    "html": ("answers 200 with an HTML page", _html),
     "empty": ("answers 200 with an empty body", _empty),
-    "garbage": ("answers 200 with JSON that makes no sense", _garbage),
-    "error-in-200": ("answers 200 with an error in the body", _error_in_200),
-    "short-embeddings": ("sends one vector too few", _short_embeddings),
+    "garbage": ("answers 200 with JSON of the wrong shape", _garbage),
+    "error-in-200": ("answers 200 with an error object", _error_in_200),
+    "short-embeddings": ("leaves out one vector", _short_embeddings),
     "refusal": ("refuses: `refusal` instead of content", _ending(_refuse)),
     "content-filter": ("is stopped by a content filter", _ending(_filter)),
     "context-overflow": ("400 with code context_length_exceeded", _context_overflow),
@@ -291,7 +291,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 
 
 class FaultState:
-    """What misbehaving models remember between requests."""
+    """What failing models remember between requests."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -304,5 +304,5 @@ class FaultState:
         self.seen.clear()
 
     def call(self, kind: Kind, body: dict[str, Any], request: Request) -> Call:
-        """The call that a fault answers."""
+        """Return the call that a fault answers."""
         return Call(kind, body, request, self.scripted, self.seen)

@@ -1,4 +1,4 @@
-"""The request log: what came in, from which app, and how it was answered."""
+"""The request log: each request, the app it came from, and the status of its response."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lunos_local.errors import CutConnectionError, WireError
 
 _log = logging.getLogger("lunos_local")
-_log.addHandler(logging.NullHandler())  # quiet in a test; the command shows it
+_log.addHandler(logging.NullHandler())  # silent in tests; the command shows it
 
 _MOST_ENTRIES = 1000
 _UNLOGGED = ("/requests",)
@@ -21,7 +21,7 @@ _ENTRY = "lunos_local.log_entry"
 
 
 def log_form(scope: Scope, fields: dict[str, Any]) -> None:
-    """Tell the log what a form holds, which it cannot read by itself."""
+    """Add a form's fields to the log entry of its request."""
     scope[_ENTRY].update(body=fields, model=fields.get("model"))
 
 
@@ -34,25 +34,25 @@ class RequestLog:
         self._count = 0
 
     def entries(self) -> list[dict[str, Any]]:
-        """Copies of the entries."""
+        """Return copies of the entries."""
         return [dict(entry) for entry in tuple(self._entries)]
 
     def clear(self) -> None:
-        """Forget the entries. Request ids go on counting."""
+        """Remove the entries. Request ids keep counting."""
         self._entries.clear()
 
     def next_id(self) -> str:
-        """A new request id. A counter: recordings of the same run have the same ids."""
+        """Return a new request id: a counter, so that a run recorded again has the same ids."""
         self._count += 1
         return f"req_local_{self._count:06d}"
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add an entry; the oldest goes when there are too many."""
+        """Add an entry, dropping the oldest when the log is full."""
         self._entries.append(entry)
 
 
 class LogMiddleware:
-    """Writes the log, and puts `x-request-id` on every answer."""
+    """Writes the log and sets `x-request-id` on every response."""
 
     def __init__(self, app: ASGIApp, log: RequestLog) -> None:
         """Log the requests to `app` in `log`."""
@@ -60,7 +60,7 @@ class LogMiddleware:
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

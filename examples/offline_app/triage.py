@@ -1,4 +1,4 @@
-"""The app under test: it sorts the letters of a shop's customers, and answers them."""
+"""The app under test: it sorts letters from a shop's customers and answers them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ticket(BaseModel):
 
 
 class Triage:
-    """The model comes from outside: production gives one, a test gives another."""
+    """Sorts and answers letters with the given model."""
 
     def __init__(self, model: ChatLunos, rules: str) -> None:
         self._sorter = model.with_structured_output(Ticket, app_id="triage-sort")
@@ -32,11 +32,11 @@ class Triage:
         self._rules = rules
 
     def sort(self, letter: str) -> Ticket:
-        """Which kind of letter it is, and who wrote it."""
+        """Return the kind of a letter and who wrote it."""
         return self._sorter.invoke(letter)
 
     def answer(self, letter: str) -> str:
-        """An answer from the rules; a kind sentence where no model can be reached."""
+        """Answer from the rules, or with a polite sentence if the call fails."""
         try:
             return self._answerer.invoke({"rules": self._rules, "letter": letter}).text
         except LunosError:

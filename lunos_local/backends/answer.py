@@ -1,4 +1,4 @@
-"""An answer of a local model, and its two forms on the wire: one JSON object, or chunks."""
+"""A local model's answer and its two forms on the wire: one JSON object, or chunks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from lunos_local.backends import tokens
 from lunos_local.backends.tool_rules import ToolCall
 
-# a recorded answer must be the same when it is recorded again, so there is no clock in it
+# no clock: a response that is recorded again must be the same
 CREATED = 1700000000
 PROVIDER = "local"
 _ARGUMENT_PIECES = 3
@@ -27,12 +27,12 @@ class Choice:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     refusal: str | None = None
     logprobs: int | None = None
-    """How many alternatives to list beside each token; None for no `logprobs` at all."""
+    """How many alternatives to list for each token; None for no `logprobs`."""
 
 
 @dataclass
 class Answer:
-    """What a model answers to a chat or completion request."""
+    """A model's answer to a chat or completion request."""
 
     id: str
     model: str
@@ -50,7 +50,7 @@ class Answer:
         }
 
     def to_chat(self) -> dict[str, Any]:
-        """The body of a chat completion."""
+        """Return the body of a chat completion."""
         choices = []
         for index, choice in enumerate(self.choices):
             entry: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Answer:
         return {**self._head("chat.completion"), "choices": choices, "usage": self.usage}
 
     def to_completion(self) -> dict[str, Any]:
-        """The body of a text completion, flat as OpenAI has it."""
+        """Return the body of a text completion, flat as in OpenAI's API."""
         choices = [
             {
                 "text": choice.text or "",
@@ -78,7 +78,7 @@ class Answer:
         return {**self._head("text_completion"), "choices": choices, "usage": self.usage}
 
     def chat_chunks(self, *, include_usage: bool) -> Iterator[dict[str, Any]]:
-        """The chunks of a streamed chat completion, choice after choice."""
+        """Yield the chunks of a streamed chat completion, choice by choice."""
         head = self._head("chat.completion.chunk")
         for index, choice in enumerate(self.choices):
             for delta, finish_reason in _deltas(choice):
@@ -94,7 +94,7 @@ class Answer:
             yield {**head, "choices": [], "usage": self.usage}
 
     def completion_chunks(self, *, include_usage: bool) -> Iterator[dict[str, Any]]:
-        """The chunks of a streamed text completion."""
+        """Yield the chunks of a streamed text completion."""
         head = self._head("text_completion")
         for index, choice in enumerate(self.choices):
             for piece in tokens.pieces(choice.text or ""):
@@ -106,7 +106,7 @@ class Answer:
 
 
 def enveloped(body: dict[str, Any]) -> dict[str, Any]:
-    """A flat answer as the envelope of the API reference: the choices under `data`."""
+    """Move the choices under `data`, as in the envelope of the API reference."""
     return {
         "id": body["id"],
         "object": "completion",
@@ -174,14 +174,14 @@ def _deltas(choice: Choice) -> Iterator[tuple[dict[str, Any], str | None]]:
         yield {"annotations": choice.annotations}, None
     if choice.images:
         yield {"images": _image_parts(choice.images)}, None
-    # some backends say the images once more on the last chunk; a reader must show them once
+    # some providers repeat the images on the last chunk; a reader must show them once
     last = {"images": _image_parts(choice.images)} if choice.images else {}
     yield last, choice.finish_reason
 
 
 def _thirds(text: str) -> list[str]:
     size = max(1, -(-len(text) // _ARGUMENT_PIECES))
-    return [text[at : at + size] for at in range(0, len(text), size)]
+    return [text[i : i + size] for i in range(0, len(text), size)]
 
 
 def _logprobs(parts: list[str], alternatives: int) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def usage(
     prompt_details: dict[str, int] | None = None,
     completion_details: dict[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The `usage` object: counts, details and a cost of nothing."""
+    """Return the `usage` object: counts, details and a cost of 0."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

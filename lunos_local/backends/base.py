@@ -1,4 +1,4 @@
-"""What the gateway asks of a model, whatever stands behind it."""
+"""The protocols that a model's backend implements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Body = dict[str, Any]
 
 
 class ChatBackend(Protocol):
-    """A model that chats and completes text; bodies in and out are the wire's."""
+    """A model for chat and text completion. Bodies are as on the wire."""
 
     async def chat(self, body: Body) -> Body:
         """Answer a chat request."""
@@ -40,14 +40,14 @@ class EmbeddingBackend(Protocol):
 
 
 def include_usage(body: Body) -> bool:
-    """Whether a streamed request asks for the chunk with the usage."""
+    """Return whether a streamed request asks for the chunk with the usage."""
     return bool((body.get("stream_options") or {}).get("include_usage"))
 
 
 class RuleBackend:
-    """A model made of two functions: chat request -> answer, completion request -> answer.
+    """A model made of two functions, for chat and for completion requests.
 
-    The functions run in a worker thread, since some of them compute.
+    The functions run in a worker thread, since some of them take long.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RuleBackend:
         reshape: Callable[[Body], Body] | None = None,
         says_cost: bool = True,
     ) -> None:
-        """Take the two functions, what changes the form of whole answers, what usage holds."""
+        """Take the functions, a change to whole answers, and whether usage has a cost."""
         self._chat = chat
         self._complete = complete
         self._reshape = reshape or (lambda body: body)

@@ -1,4 +1,4 @@
-"""What a rule-based model reads in a chat request."""
+"""Reads the parts of a chat request that the rule-based models use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def text_of(message: dict[str, Any]) -> str:
-    """The text of a message, whatever form its content has."""
+    """Return the text of a message, whether its content is a string or parts."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -17,7 +17,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 def last_user_text(messages: list[dict[str, Any]]) -> str:
-    """The text of the last user message; of the last message when no user spoke."""
+    """Return the text of the last user message, else of the last message."""
     for message in reversed(messages):
         if message["role"] == "user":
             return text_of(message)
@@ -25,7 +25,7 @@ def last_user_text(messages: list[dict[str, Any]]) -> str:
 
 
 def last_user_media(messages: list[dict[str, Any]]) -> Counter[str]:
-    """How many parts of each kind but text came since the assistant last spoke."""
+    """Count the parts other than text, by type, since the last assistant message."""
     seen: Counter[str] = Counter()
     for message in reversed(messages):
         if message["role"] == "assistant":
@@ -36,7 +36,7 @@ def last_user_media(messages: list[dict[str, Any]]) -> Counter[str]:
 
 
 def tool_results(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(tool name, its answer) for the tool messages at the end of the conversation."""
+    """Return (tool name, result) for the tool messages at the end of the conversation."""
     names = {
         call["id"]: call["function"]["name"]
         for message in messages
@@ -51,7 +51,7 @@ def tool_results(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def tools_called(messages: list[dict[str, Any]]) -> set[str]:
-    """Names of the tools called since the user last spoke."""
+    """Return the names of the tools called since the last user message."""
     called: set[str] = set()
     for message in reversed(messages):
         if message["role"] == "user":
@@ -61,18 +61,18 @@ def tools_called(messages: list[dict[str, Any]]) -> set[str]:
 
 
 def function_tools(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The `function` objects of the tools a request offers."""
+    """Return the `function` objects of a request's tools."""
     return [tool["function"] for tool in body.get("tools") or () if tool["type"] == "function"]
 
 
 def fingerprint(value: object, length: int = 24) -> str:
-    """A hex name for a JSON value: the same value has the same name, always."""
+    """Return a hex hash of a JSON value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def cached_prefix(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages up to and with the last part that carries `cache_control`."""
+    """Return the messages up to and including the last part with `cache_control`."""
     for last in range(len(messages) - 1, -1, -1):
         content = messages[last].get("content")
         if not isinstance(content, list):

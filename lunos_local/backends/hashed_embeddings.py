@@ -1,4 +1,4 @@
-"""Embedding answers: their form on the wire, and vectors made of hashed words."""
+"""Embedding answers: their form on the wire, and vectors of hashed words."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DEFAULT_DIMENSIONS = 256
 
 
 def inputs_of(body: Body) -> list[str]:
-    """The texts of an embedding request."""
+    """Return the texts of an embedding request."""
     return [body["input"]] if isinstance(body["input"], str) else list(body["input"])
 
 
 def to_wire(
     body: Body, vectors: Sequence[Sequence[float]], prompt_tokens: int, *, reverse: bool = False
 ) -> Body:
-    """The answer that carries `vectors`, in the encoding the request asks for."""
+    """Return the answer with `vectors`, in the encoding that the request asks for."""
     in_base64 = body.get("encoding_format") == "base64"
     data = [
         {
@@ -47,16 +47,16 @@ def _base64(vector: Sequence[float]) -> str:
 
 
 def hashed_vector(text: str, dimensions: int) -> list[float]:
-    """A unit vector of the hashed words and three-letter pieces of `text`.
+    """Return a unit vector of the hashed words and trigrams of `text`.
 
-    Texts that share words are near each other, and nothing else is.
+    Texts that share words are near each other.
     """
     vector = [0.0] * dimensions
     for word in re.findall(r"\w+|[^\w\s]", text.lower()) or [text]:
         _add(vector, word, 1.0)
         padded = f"<{word}>"
-        for at in range(len(padded) - 2):
-            _add(vector, padded[at : at + 3], 0.3)
+        for i in range(len(padded) - 2):
+            _add(vector, padded[i : i + 3], 0.3)
     length = math.sqrt(sum(value * value for value in vector))
     if length == 0.0:  # two features may cancel each other out
         vector[0] = length = 1.0
@@ -65,12 +65,12 @@ def hashed_vector(text: str, dimensions: int) -> list[float]:
 
 def _add(vector: list[float], feature: str, weight: float) -> None:
     digest = hashlib.blake2b(feature.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    at = int.from_bytes(digest[:7], "little") % len(vector)
-    vector[at] += weight if digest[7] & 1 else -weight
+    i = int.from_bytes(digest[:7], "little") % len(vector)
+    vector[i] += weight if digest[7] & 1 else -weight
 
 
 class HashedEmbeddings:
-    """`lunos/scripted-embedding`. Sends its vectors in reverse order: the wire allows it."""
+    """`lunos/scripted-embedding`. Sends its vectors in reverse order, which the API allows."""
 
     async def embed(self, body: Body) -> Body:
         """Answer an embedding request."""

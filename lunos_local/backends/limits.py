@@ -1,4 +1,4 @@
-"""Where an answer ends, `stop` and `max_tokens`, and what its tokens add up to."""
+"""Applies `stop` and `max_tokens` to an answer and counts its tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lunos_local.backends.base import Body
 
 
 def limit(choice: Choice, body: Body, default_max_tokens: int | None = None) -> Choice:
-    """Cut `choice` where the request says it must end; first at `stop`, then at `max_tokens`."""
+    """Cut `choice` at `stop`, then at `max_tokens`."""
     most = body.get("max_completion_tokens") or body.get("max_tokens") or default_max_tokens
     if choice.text is not None:
         stops = body.get("stop") or []
@@ -39,13 +39,13 @@ def _limit_calls(choice: Choice, most: int) -> None:
 
 
 def size(choice: Choice) -> int:
-    """Tokens of the text and the tool calls of a choice."""
+    """Count the tokens of a choice's text and tool calls."""
     written = tokens.count(choice.text or "")
     return written + sum(tokens.count(call.name + call.arguments) for call in choice.tool_calls)
 
 
 def completion(body: Body, prompts: list[str], choices: list[Choice]) -> Answer:
-    """The answer to a completion request: the choices, and what they and the prompts count."""
+    """Return the answer to a completion request, with its usage."""
     return Answer(
         id="cmpl-" + conversation.fingerprint(body),
         model=body["model"],

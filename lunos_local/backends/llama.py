@@ -1,4 +1,4 @@
-"""Runs a GGUF model with llama.cpp, inside this process. Started at the first call, once."""
+"""Runs a GGUF model with llama.cpp in this process, started at the first call."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Kind = Literal["chat", "completion"]
 
 
 def is_installed() -> bool:
-    """Whether llama.cpp is here."""
+    """Return whether llama.cpp is installed."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
 def packaged_weights() -> Path | None:
-    """The model file inside the weights package, or None.
+    """Return the model file in the weights package, or None.
 
-    The package is not imported: it asks for others, which would compile llama.cpp.
+    The package isn't imported, since its dependencies would compile llama.cpp.
     """
     try:
         files = importlib.metadata.files(WEIGHTS_PACKAGE) or []
@@ -46,36 +46,36 @@ def packaged_weights() -> Path | None:
 
 
 def smollm2_template() -> str:
-    """The chat template for SmolLM2, with tools."""
+    """Return the chat template for SmolLM2, with tools."""
     return importlib.resources.files("lunos_local").joinpath("smollm2.jinja").read_text("utf-8")
 
 
 class Llama:
-    """One model file; requests and answers are llama.cpp's own dialect."""
+    """One model file. Requests and answers are in llama.cpp's own format."""
 
     def __init__(self, weights: Path, *, chat_template: str | None = None) -> None:
-        """Take the model file; start nothing yet."""
+        """Take the model file; the first call starts it."""
         self._weights = weights
         self._chat_template = chat_template
         self._server: Any = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        # not the loop's own pool: that one is waited for when the loop ends
+        # not the loop's own pool, which the loop waits for when it ends
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="llama")
 
     async def answer(self, kind: Kind, request: Body) -> Body:
-        """The whole answer to one request."""
+        """Return the whole answer to a request."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._workers, self._run, kind, request, None)
 
     async def chunks(self, kind: Kind, request: Body) -> AsyncIterator[Body]:
-        """The chunks of one answer. Closing the iterator stops the model."""
+        """Yield the chunks of an answer. Closing the iterator stops the model."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Body | WireError | None] = asyncio.Queue()
         left = threading.Event()
 
         def put(item: Body | WireError | None) -> None:
-            # the loop is closed when the gateway stopped in the meantime
+            # the gateway may have stopped and closed the loop
             if not loop.is_closed():
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
@@ -118,18 +118,18 @@ class Llama:
     def _started(self) -> Any:
         with self._lock:
             if self._server is None:
-                # it ships no types; and loading it maps 100 MB, so not before it is needed
+                # loading it maps 100 MB, so it waits for the first call
                 xllamacpp: Any = importlib.import_module("xllamacpp")
 
                 params = xllamacpp.CommonParams()
                 params.model.path = str(self._weights)
                 params.n_ctx = CONTEXT
                 params.n_parallel = 1
-                # llama.cpp's threads spin: one for each core, on a machine that does something
-                # else as well, is three to ten times slower than half of them
+                # llama.cpp's threads spin: with one per core, on a machine that does other work,
+                # it is three to ten times slower than with half of them
                 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _THREADS
                 params.verbosity = -1
-                # prompts kept for later would take gigabytes
+                # cached prompts would take gigabytes
                 params.cache_ram_mib = 0
                 if self._chat_template is not None:
                     params.chat_template = self._chat_template
@@ -146,7 +146,7 @@ class Llama:
 
 
 def _checked(answer: Body) -> Body:
-    """`answer`, unless it is llama.cpp's way to say no."""
+    """Return `answer`, or raise the error that it holds."""
     error = answer.get("error")
     if not error:
         return answer

@@ -1,4 +1,4 @@
-"""Between the Lunos wire and llama.cpp's dialect: requests out, answers back."""
+"""Converts requests to llama.cpp's format and its answers back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lunos_local.backends.base import Body, include_usage
 from lunos_local.backends.llama import Kind, Llama
 from lunos_local.backends.tool_rules import ToolCall
 
-# a small model rambles on; without a limit it fills its whole context
+# without a limit, a small model fills its whole context
 DEFAULT_MAX_TOKENS = 512
 COMPLETION_MAX_TOKENS = 16
 _PASSED_ON = (
@@ -35,10 +35,10 @@ _COUNT = itertools.count(1)
 
 
 class LlamaBackend:
-    """A GGUF model behind the Lunos wire."""
+    """A GGUF model as a chat backend."""
 
     def __init__(self, llama: Llama, *, small: bool = False) -> None:
-        """Speak for `llama`; a `small` one is told in plain words what its tools answered."""
+        """Serve `llama`; a `small` model gets its tools' results as plain text."""
         self._llama = llama
         self._small = small
 
@@ -93,7 +93,7 @@ class LlamaBackend:
             yield {**head, "choices": [], "usage": counts.to_wire()}
 
     async def _forced_calls(self, body: Body) -> Answer:
-        """Calls that the request demands: llama.cpp's grammar holds the model to the schema."""
+        """Return the tool calls that the request requires, by a grammar made of the schema."""
         tools = _forced(body)
         plain = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}
         plain["tools"] = [{"type": "function", "function": tool} for tool in tools]
@@ -106,8 +106,8 @@ class LlamaBackend:
         for request in _requests("chat", plain):
             answer = await self._llama.answer("chat", request)
             counts.add(answer.get("usage"))
-            found = answer["choices"][0]
-            choices.append(_call_choice(found["message"]["content"], found["finish_reason"]))
+            first = answer["choices"][0]
+            choices.append(_call_choice(first["message"]["content"], first["finish_reason"]))
         head = _head("chat", body, streamed=False)
         return Answer(head["id"], body["model"], choices, counts.to_wire(), head["created"])
 
@@ -116,7 +116,7 @@ _TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "response_format"
 
 
 def _forced(body: Body) -> list[dict[str, Any]]:
-    """The tools of which one must be called; none when the model is free."""
+    """Return the tools of which the model must call one; empty if it need not."""
     choice = body.get("tool_choice")
     tools = conversation.function_tools(body)
     if isinstance(choice, dict):
@@ -125,12 +125,12 @@ def _forced(body: Body) -> list[dict[str, Any]]:
 
 
 def _call_schema(tools: list[dict[str, Any]]) -> Body:
-    """The schema of `{"name", "arguments"}` for any of these tools."""
+    """Return the schema of `{"name", "arguments"}` for any of these tools."""
     options = []
     shared: Body = {}
     for tool in tools:
         parameters = {"type": "object", **(tool.get("parameters") or {})}
-        # references count from the root, so what they point at must be there
+        # references start at the root, so the definitions must be there
         shared.update(parameters.pop("$defs", {}))
         options.append(
             {
@@ -148,7 +148,7 @@ def _call_choice(text: str, finish_reason: str) -> Choice:
     try:
         call = json.loads(text)
     except ValueError:
-        # cut off by max_tokens: there is no call to show
+        # cut off by max_tokens, so there is no call
         return Choice(text=text, finish_reason=finish_reason)
     arguments = json.dumps(call["arguments"], ensure_ascii=False)
     call_id = f"call_{conversation.fingerprint([call, time.time_ns()])}"
@@ -157,7 +157,7 @@ def _call_choice(text: str, finish_reason: str) -> Choice:
 
 
 def _requests(kind: Kind, body: Body) -> Iterator[Body]:
-    """One request of llama.cpp for each choice: it counts the tokens of several wrongly."""
+    """Yield one llama.cpp request per choice, since it miscounts the tokens of several."""
     most = body.get("max_completion_tokens") or body.get("max_tokens")
     default = DEFAULT_MAX_TOKENS if kind == "chat" else COMPLETION_MAX_TOKENS
     base = {name: body[name] for name in _PASSED_ON if body.get(name) is not None}
@@ -178,7 +178,7 @@ def _requests(kind: Kind, body: Body) -> Iterator[Body]:
 
 
 def _message(message: Body) -> Body:
-    """A message as llama.cpp's templates want it: text content, known roles."""
+    """Convert a message for llama.cpp's templates: text content, known roles."""
     role = "system" if message["role"] == "developer" else message["role"]
     plain: Body = {"role": role, "content": conversation.text_of(message)}
     for name in ("tool_calls", "tool_call_id"):
@@ -204,7 +204,7 @@ _CHOICE_FIELDS = ("text", "delta", "message")
 
 
 def _choice(choice: Body, index: int) -> Body:
-    """A choice of llama.cpp with our index and without its extras."""
+    """Return a choice of llama.cpp with our index and without its extras."""
     kept: Body = {name: choice[name] for name in _CHOICE_FIELDS if name in choice}
     for body in (kept.get("message"), kept.get("delta")):
         for call in (body or {}).get("tool_calls") or ():
@@ -219,13 +219,13 @@ def _choice(choice: Body, index: int) -> Body:
 
 
 class _Counts:
-    """Adds up the token counts of several requests to llama.cpp."""
+    """The summed token counts of several requests to llama.cpp."""
 
     def __init__(self) -> None:
         self._prompt = self._completion = self._cached = 0
 
     def add(self, counted: Body | None) -> None:
-        """Add the `usage` of one answer, if it has one."""
+        """Add the `usage` of an answer, if there is any."""
         if counted:
             self._prompt += counted["prompt_tokens"]
             self._completion += counted["completion_tokens"]
@@ -233,5 +233,5 @@ class _Counts:
             self._cached += details.get("cached_tokens") or 0
 
     def to_wire(self) -> Body:
-        """The `usage` object."""
+        """Return the `usage` object."""
         return usage(self._prompt, self._completion, prompt_details={"cached_tokens": self._cached})

@@ -1,4 +1,4 @@
-"""Takes a prompt apart: the question, and the sentences it may be answered from."""
+"""Splits a prompt into the question and the sentences that may answer it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BLOCK_START = re.compile(r"\s*(?:[-*+] |\d+[.)] |#{1,6} |\||>|```)")
 _ENUMERATION = re.compile(r"\s*(?:[-*+] |\d+[.)] |#{1,6} |> )")
 _HEADING = re.compile(r"\s*#{1,6} ")
 _TABLE_RULE = re.compile(r"\|[\s:-]+\|")
-# a code block's fence, or a line that parts the prompt from its passages
+# a code fence, or a line that separates the prompt from its passages
 _FENCE = re.compile(r"^[ \t]*(?:```.*|[-=_*]{3,}[ \t]*)$", re.MULTILINE)
-# what a prompt says to the model is not what it tells about the world
+# instructions to the model aren't facts to quote
 _INSTRUCTION = re.compile(
     r"\W*(?:answer|use|you are|you're|you must|you should|your task|respond|reply|do not|don't|"
     r"never|always|please|if you|if the|only use|only answer|keep|be concise|think|given the|"
@@ -29,33 +29,33 @@ _FEWEST_WORDS = 3
 
 
 def _cut_block(block: str) -> list[str]:
-    found, start = [], 0
+    sentences, start = [], 0
     for end in _SENTENCE_END.finditer(block):
-        found.append(block[start : end.start(1)])
+        sentences.append(block[start : end.start(1)])
         start = end.end()
-    return [*found, block[start:]]
+    return [*sentences, block[start:]]
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, wrapped lines joined; list items and table rows stand alone."""
-    found: list[str] = []
+    """Split a text into sentences, joining wrapped lines; each list item or table row is one."""
+    sentences: list[str] = []
     for paragraph in re.split(r"\n\s*\n", _FENCE.sub("", text)):
         block = ""
         for line in paragraph.splitlines():
             if _BLOCK_START.match(line) and block:
-                found += _cut_block(block)
+                sentences += _cut_block(block)
                 block = ""
             block = f"{block} {line.strip()}" if block else line.strip()
             if _HEADING.match(line):
-                found.append(block)
+                sentences.append(block)
                 block = ""
         if block:
-            found += _cut_block(block)
-    return [sentence.strip() for sentence in found if sentence.strip()]
+            sentences += _cut_block(block)
+    return [sentence.strip() for sentence in sentences if sentence.strip()]
 
 
 def find_question(text: str) -> tuple[str, str]:
-    """(the question in `text`, the text without it)."""
+    """Return (the question in `text`, the text without it)."""
     marked = list(_MARKED.finditer(text))
     if marked:
         last = marked[-1]
@@ -73,47 +73,46 @@ def find_question(text: str) -> tuple[str, str]:
 
 
 def read_chat(body: Body) -> tuple[str, list[str]]:
-    """(question, candidate sentences) of a chat request."""
+    """Return (question, candidate sentences) of a chat request."""
     messages = body["messages"]
     results = conversation.tool_results(messages)
     last_user = max(
-        (at for at, message in enumerate(messages) if message["role"] == "user"), default=None
+        (i for i, message in enumerate(messages) if message["role"] == "user"), default=None
     )
     question, rest = "", []
-    for at, message in enumerate(messages):
+    for i, message in enumerate(messages):
         text = conversation.text_of(message)
-        if at == last_user:
+        if i == last_user:
             question, text = find_question(text)
         if message["role"] in ("system", "developer", "user"):
             rest.append(text)
     if results:
-        # the tool was asked for this very question, so its answer is the source
+        # the tool was called for this question, so its result is the source
         rest = [text for _, text in results]
     return question, candidates("\n\n".join(rest), question, keep_all=bool(results))
 
 
 def read_prompt(prompt: str) -> tuple[str, list[str]]:
-    """(question, candidate sentences) of a completion prompt."""
+    """Return (question, candidate sentences) of a completion prompt."""
     question, rest = find_question(re.sub(r"\n\W*answer\W*:?\s*$", "", prompt, flags=re.IGNORECASE))
     return question, candidates(rest, question)
 
 
 def candidates(text: str, question: str, *, keep_all: bool = False) -> list[str]:
-    """The sentences of `text` that may answer something, each once, in order."""
-    found = split_sentences(text)
+    """Return the sentences of `text` that may answer something, each once, in order."""
+    sentences = split_sentences(text)
     if not keep_all:
-        found = [sentence for sentence in found if _tells(sentence, question)]
-    found = [_plain(sentence) for sentence in found]
-    return list(dict.fromkeys(found))
+        sentences = [sentence for sentence in sentences if _is_statement(sentence, question)]
+    return list(dict.fromkeys(map(_plain, sentences)))
 
 
 def _plain(sentence: str) -> str:
-    """`sentence` without the marks of its list, its table or its bold print."""
+    """Remove the marks of a list, a table or bold print."""
     sentence = _ENUMERATION.sub("", sentence, count=1)
     return sentence.replace("**", "").strip().strip("|").strip()
 
 
-def _tells(sentence: str, question: str) -> bool:
+def _is_statement(sentence: str, question: str) -> bool:
     words = len(re.findall(r"\w+", sentence))
     return (
         words >= _FEWEST_WORDS

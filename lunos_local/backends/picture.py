@@ -1,4 +1,4 @@
-"""Small PNGs, drawn with the standard library."""
+"""Small PNG images, made with the standard library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CELLS = 8
 
 
 def png_data_url(text: str) -> str:
-    """A data URL of a 16x16 PNG; its two colours come from `text`."""
+    """Return a data URL of a 16x16 PNG whose two colours come from `text`."""
     dark, light, _ = _colours(text)
     rows = [[dark if (x + y) % 2 else light for x in range(4)] for y in range(4)]
     data = _png(_SIZE, _SIZE, rows)
@@ -20,7 +20,7 @@ def png_data_url(text: str) -> str:
 
 
 def draw(text: str, width: int, height: int) -> bytes:
-    """A PNG of a mirrored pattern of cells; colours and pattern come from `text`."""
+    """Return a PNG of a mirrored pattern; colours and pattern come from `text`."""
     dark, light, bits = _colours(text)
     half = _CELLS // 2
     rows = []
@@ -36,7 +36,7 @@ def _colours(text: str) -> tuple[bytes, bytes, bytes]:
 
 
 def _png(width: int, height: int, cells: list[list[bytes]]) -> bytes:
-    """A PNG of `cells` (RGB colours), stretched over the picture."""
+    """Return a PNG of `cells` (RGB colours), stretched to the image's size."""
     lines = []
     for row in cells:
         pixels = (row[x * len(row) // width] for x in range(width))

@@ -1,8 +1,8 @@
-"""Tools called in words: the ReAct form, for prompts that describe it to a model without tools.
+"""ReAct: tools called in plain text, for prompts that describe them to a model without tools.
 
-A prompt speaks of `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a
-name and maybe a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action, and after
-an observation the end.
+Such a prompt names `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a
+name and maybe a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action or, after
+an observation, the final answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ARGS = re.compile(r"Tool Args:\s*(\{.*\})\s*$", re.MULTILINE)
 
 
 def step(messages: list[dict[str, Any]]) -> str | None:
-    """The next step of a conversation in this form; `None` where it is in another."""
+    """Return the next step of a ReAct conversation; None for any other conversation."""
     asked = "\n".join(
         conversation.text_of(message)
         for message in messages
@@ -33,10 +33,10 @@ def step(messages: list[dict[str, Any]]) -> str | None:
         return None
     last = conversation.text_of(messages[-1]).strip()
     if last.startswith("Observation:"):
-        told = last.removeprefix("Observation:").strip()
-        return f"Thought: I can answer without using any more tools.\nAnswer: {told}"
+        observed = last.removeprefix("Observation:").strip()
+        return f"Thought: I can answer without using any more tools.\nAnswer: {observed}"
     question = conversation.last_user_text(messages)
-    tool = max(tools, key=lambda one: (named_in(one, question), overlap(one, question)))
+    tool = max(tools, key=lambda tool: (named_in(tool, question), overlap(tool, question)))
     arguments = generate({"type": "object", **tool["parameters"]}, question)
     return (
         "Thought: I need to use a tool to help me answer the question.\n"
@@ -58,8 +58,8 @@ def _tools(text: str) -> list[dict[str, Any]]:
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return found[1] if found else ""
+    match = pattern.search(text)
+    return match[1] if match else ""
 
 
 def _parameters(text: str) -> dict[str, Any]:

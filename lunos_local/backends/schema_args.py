@@ -1,7 +1,7 @@
-"""Values for a JSON schema, taken from a text where it has them.
+"""Makes values for a JSON schema, taken from a text where possible.
 
-One general generator: it knows JSON schema, and no particular tool. Integers are the numbers
-the text names, strings its quoted phrases, its names, its words; enums the option it mentions.
+Integers are the numbers in the text, strings its quoted phrases, names or words, enums the option
+that it mentions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
-# an apostrophe inside a word opens no quote
+# an apostrophe inside a word doesn't open a quote
 _QUOTED = re.compile(
     r"(?<!\w)(?:'([^'\n]+?)'|\"([^\"\n]+?)\"|`([^`\n]+?)`)(?!\w)|[“«「]([^”»」]+)[”»」]"
 )
@@ -18,8 +18,8 @@ _NAME = re.compile(
     r"(?<=[a-z,] )[A-Z][\w'-]*(?:,? (?:[A-Z][\w'-]*|of|de|the)(?=[ ,.?!]|$))*", re.MULTILINE
 )
 _WORD = re.compile(r"[^\W\d_]{3,}")
-_DULL = frozenset(
-    # words that say nothing about the matter; two-letter ones are no words here anyway
+_STOP_WORDS = frozenset(
+    # stop words; words of two letters are left out anyway
     re.findall(
         r"\w+",
         "the and for are was with that this from what which who how why when where does did you "
@@ -39,30 +39,30 @@ _FORMATS = {
     "ipv4": "192.0.2.1",
     "hostname": "example.com",
 }
-# properties that want the request itself
+# properties that take the request itself
 _ASKING = frozenset(
     ("query", "question", "q", "search_query", "search_term", "prompt", "input", "text")
 )
 _DEFAULT_NUMBER = 3
-# a schema may contain itself; below this depth optional parts are left out
+# a schema may contain itself; optional parts below this depth are left out
 _DEEPEST = 6
 
 
 def quoted(text: str) -> list[str]:
-    """The phrases in quotation marks or backticks, in order."""
+    """Return the phrases in quotation marks or backticks, in order."""
     return [next(filter(None, match)) for match in _QUOTED.findall(text)]
 
 
 def content_words(text: str) -> list[str]:
-    """The words that carry meaning, in lower case, in order."""
-    return [word for word in _WORD.findall(text.lower()) if word not in _DULL]
+    """Return the words other than stop words, in lower case and in order."""
+    return [word for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS]
 
 
 class Generator:
-    """Fills schemas from one text; each number or phrase of the text is used once at first."""
+    """Makes values for a schema from a text, using each number and phrase once."""
 
     def __init__(self, text: str, root: dict[str, Any]) -> None:
-        """Read `text`, to fill the schema `root`."""
+        """Read `text`; `root` is the whole schema."""
         self._root = root
         self._text = text
         self._numbers = [float(match) for match in _NUMBER.findall(text)]
@@ -71,7 +71,7 @@ class Generator:
         self._words = content_words(text)
 
     def value(self, schema: Any = None, key: str = "", depth: int = 0) -> Any:
-        """A value that `schema` (by default the whole one) accepts."""
+        """Return a value that fits `schema`, by default the root."""
         schema = self._plain(self._root if schema is None else schema)
         if "const" in schema:
             return schema["const"]
@@ -91,7 +91,7 @@ class Generator:
         return self._string(schema, key)
 
     def can_fill(self) -> bool:
-        """Whether the text has what the required properties of the schema ask for."""
+        """Return whether the text has what the required properties need."""
         root = self._plain(self._root)
         properties, required = root.get("properties", {}), root.get("required", ())
         schemas = [self._plain(properties.get(name)) for name in required]
@@ -101,8 +101,8 @@ class Generator:
         return numbers <= len(self._numbers) and ("string" not in kinds or bool(words))
 
     def _plain(self, schema: Any) -> dict[str, Any]:
-        """`schema` with references, unions and intersections resolved to one plain schema."""
-        for _ in range(32):  # a reference that points at itself must end somewhere
+        """Resolve references, unions and intersections to one plain schema."""
+        for _ in range(32):  # a reference may point at itself
             if not isinstance(schema, dict):
                 return {}
             if "$ref" in schema:
@@ -122,11 +122,11 @@ class Generator:
         return {}
 
     def _referenced(self, pointer: str) -> dict[str, Any]:
-        found: Any = self._root
+        target: Any = self._root
         for step in pointer.removeprefix("#").split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(name) if isinstance(found, dict) else None
-        return found if isinstance(found, dict) else {}
+            target = target.get(name) if isinstance(target, dict) else None
+        return target if isinstance(target, dict) else {}
 
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
@@ -141,7 +141,7 @@ class Generator:
         return result
 
     def _mentions(self, name: str, schema: Any) -> bool:
-        """Whether the text speaks of this optional property, so that filling it is easy."""
+        """Return whether the text mentions this optional property."""
         plain = self._plain(schema)
         if plain.get("enum"):
             return any(self._has(str(option)) for option in plain["enum"])
@@ -159,15 +159,15 @@ class Generator:
         if most == 0 or (depth >= _DEEPEST and not least):
             return []
         items = schema.get("items") or {}
-        wanted = max(1, least)
+        length = max(1, least)
         kind = _kind(self._plain(items))
         if kind in ("integer", "number"):
-            wanted = max(wanted, len(self._numbers))
+            length = max(length, len(self._numbers))
         elif kind == "string" and not self._plain(items).get("enum"):
-            wanted = max(wanted, len(self._phrases))
+            length = max(length, len(self._phrases))
         if most is not None:
-            wanted = min(wanted, int(most))
-        return [self.value(items, key, depth + 1) for _ in range(wanted)]
+            length = min(length, int(most))
+        return [self.value(items, key, depth + 1) for _ in range(length)]
 
     def _option(self, options: list[Any]) -> Any:
         return next((option for option in options if self._has(str(option))), options[0])
@@ -241,5 +241,5 @@ def _bounds(schema: dict[str, Any], step: float) -> tuple[float | None, float | 
 
 
 def generate(schema: dict[str, Any], text: str) -> Any:
-    """A value that `schema` accepts, made from `text`."""
+    """Return a value that fits `schema`, made from `text`."""
     return Generator(text, schema).value()

@@ -1,7 +1,7 @@
-"""`lunos/scripted`: a model made of rules. The same request has the same answer, always.
+"""`lunos/scripted`: scripted responses. The same request always has the same answer.
 
-It calls tools, fills JSON schemas, thinks, draws and caches when it is asked to, so that a
-client can be tested against every part of the wire. It understands nothing.
+It calls tools, fills JSON schemas, reasons, makes images and caches when it is asked to, so that
+a client can be tested against every part of the API.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _KINDS = {"image_url": "image", "file": "file", "input_audio": "audio clip", "vi
 
 
 class Scripted:
-    """The rules, and the one thing they remember: which cached prefixes they have seen."""
+    """The rules, and the cached prefixes that they have seen."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Start with no cached prefixes."""
         self._prefixes: set[str] = set()
 
     def forget(self) -> None:
@@ -35,7 +35,7 @@ class Scripted:
         self._prefixes.clear()
 
     def chat(self, body: Body) -> Answer:
-        """The answer to a checked chat request."""
+        """Answer a checked chat request."""
         thought = _thought(body)
         shown = None if (body.get("reasoning") or {}).get("exclude") else thought
         choices = [limits.limit(_choice(body, index), body) for index in range(body.get("n") or 1)]
@@ -51,14 +51,14 @@ class Scripted:
                 prompt_details={**self._cache(body), "audio_tokens": tokens.of_audio(body)},
                 completion_details={
                     "reasoning_tokens": tokens.count(thought or ""),
-                    "audio_tokens": _AUDIO_TOKENS if _speaks(body) else 0,
-                    "image_tokens": _IMAGE_TOKENS if _draws(body) else 0,
+                    "audio_tokens": _AUDIO_TOKENS if _wants_audio(body) else 0,
+                    "image_tokens": _IMAGE_TOKENS if _wants_image(body) else 0,
                 },
             ),
         )
 
     def complete(self, body: Body) -> Answer:
-        """The answer to a checked completion request."""
+        """Answer a checked completion request."""
         prompts = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
         choices = []
         for prompt in prompts:
@@ -87,12 +87,12 @@ def _choice(body: Body, index: int) -> Choice:
     text = conversation.last_user_text(messages)
     tools = choose(body)
     if tools:
-        calls = [make_call(tool, text, [messages, index, at]) for at, tool in enumerate(tools)]
+        calls = [make_call(tool, text, [messages, index, i]) for i, tool in enumerate(tools)]
         return Choice(finish_reason="tool_calls", tool_calls=calls)
     choice = Choice(text=_text(body, text, index))
     if any(tool["type"] == "web_search" for tool in body.get("tools") or ()):
         choice.annotations = [_citation(text)]
-    if _draws(body):
+    if _wants_image(body):
         choice.images = [png_data_url(text)]
     if body.get("logprobs"):
         choice.logprobs = body.get("top_logprobs") or 0
@@ -121,7 +121,7 @@ def _json_object(text: str) -> dict[str, Any]:
     if not keys:
         return {"answer": _echo(text)}
     schema = {"type": "object", "properties": {key: {} for key in keys}, "required": keys}
-    # the quoted phrases are the keys here, so they are no values
+    # the quoted phrases are the keys, so they can't be values too
     for key in keys:
         text = text.replace(key, " ")
     value: dict[str, Any] = generate(schema, text)
@@ -153,11 +153,11 @@ def _thought(body: Body) -> str | None:
     return f"The user wrote: {text}. I answer by rule."
 
 
-def _draws(body: Body) -> bool:
+def _wants_image(body: Body) -> bool:
     return "image" in (body.get("modalities") or ())
 
 
-def _speaks(body: Body) -> bool:
+def _wants_audio(body: Body) -> bool:
     return "audio" in (body.get("modalities") or ())
 
 
@@ -177,5 +177,5 @@ def _citation(text: str) -> dict[str, Any]:
 
 def _unseen_size(body: Body, thought: str | None) -> int:
     size = tokens.count(thought or "")
-    size += _AUDIO_TOKENS if _speaks(body) else 0
-    return size + (_IMAGE_TOKENS if _draws(body) else 0)
+    size += _AUDIO_TOKENS if _wants_audio(body) else 0
+    return size + (_IMAGE_TOKENS if _wants_image(body) else 0)

@@ -1,4 +1,4 @@
-"""`lunos/scripted-image`: plain PNGs, drawn from the prompt, the same every time."""
+"""`lunos/scripted-image`: plain PNG images made from the prompt, the same every time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MOST_FILES = 64
 
 
 class Files:
-    """The last pictures, for those who were given a URL; the oldest go when there are many."""
+    """The last images that were generated as URLs; the oldest are dropped first."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, data: bytes) -> str:
-        """Keep a picture and give its name: a hash, so the same picture has the same name."""
+        """Keep an image and return its name, which is its hash."""
         name = hashlib.sha256(data).hexdigest()[:24] + ".png"
         with self._lock:
             self._files[name] = data
@@ -35,25 +35,25 @@ class Files:
         return name
 
     def get(self, name: str) -> bytes | None:
-        """The picture of that name, if it is still there."""
+        """Return the image of that name, if it is still kept."""
         return self._files.get(name)
 
 
 class ScriptedImages:
-    """Draws `n` pictures; prompt, seed and number decide on their colours and patterns."""
+    """Makes `n` images; their colours and patterns depend on prompt, seed and number."""
 
     async def draw(self, body: Body, files: Files, files_url: str) -> Body:
-        """Answer an image request; links begin with `files_url`."""
+        """Answer an image request; URLs begin with `files_url`."""
         return await asyncio.to_thread(self._answer, body, files, files_url)
 
     def _answer(self, body: Body, files: Files, files_url: str) -> Body:
         width, height = (int(number) for number in (body.get("size") or DEFAULT_SIZE).split("x"))
         data: list[dict[str, Any]] = []
         for number in range(body.get("n") or 1):
-            picture = draw(f"{body['prompt']}\n{body.get('seed')}\n{number}", width, height)
+            image = draw(f"{body['prompt']}\n{body.get('seed')}\n{number}", width, height)
             if body.get("response_format") == "b64_json":
-                entry = {"b64_json": base64.b64encode(picture).decode("ascii")}
+                entry = {"b64_json": base64.b64encode(image).decode("ascii")}
             else:
-                entry = {"url": files_url + files.add(picture)}
+                entry = {"url": files_url + files.add(image)}
             data.append({**entry, "revised_prompt": body["prompt"]})
         return {"created": CREATED, "data": data, "model": body["model"], "cost": 0.0}

@@ -1,4 +1,4 @@
-"""`lunos/scripted-whisper`: listens to nothing, says what it was given."""
+"""`lunos/scripted-whisper`: a scripted transcription that describes the file."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import wave
 
 from lunos_local.backends.transcription import Heard, Recording, Stretch
 
-_BYTES_PER_SECOND = 16_000  # a guess for sound that is no WAV
+_BYTES_PER_SECOND = 16_000  # a guess for formats other than WAV
 _WORDS_PER_SEGMENT = 4
 
 
 class ScriptedWhisper:
-    """Says the file's name, size and length; the words are spread evenly over the time."""
+    """Answers with the file's name, size and length, the words spread evenly in time."""
 
     async def hear(self, recording: Recording) -> Heard:
-        """The same for the same recording."""
+        """Return the same transcript for the same recording."""
         seconds = _length(recording.data)
         text = (
             f"This is a scripted transcription of {recording.filename}, which holds "
@@ -23,7 +23,7 @@ class ScriptedWhisper:
         )
         words = _spread(text.split(), seconds)
         groups = [
-            words[at : at + _WORDS_PER_SEGMENT] for at in range(0, len(words), _WORDS_PER_SEGMENT)
+            words[i : i + _WORDS_PER_SEGMENT] for i in range(0, len(words), _WORDS_PER_SEGMENT)
         ]
         segments = [
             Stretch("".join(word.text for word in group), group[0].start, group[-1].end)
@@ -33,7 +33,7 @@ class ScriptedWhisper:
 
 
 def _length(data: bytes) -> float:
-    """Seconds: exact for WAV, else guessed from the size."""
+    """Return the length in seconds: exact for WAV, else guessed from the size."""
     try:
         with wave.open(io.BytesIO(data), "rb") as sound:
             return round(sound.getnframes() / sound.getframerate(), 3)
@@ -44,6 +44,6 @@ def _length(data: bytes) -> float:
 def _spread(words: list[str], seconds: float) -> list[Stretch]:
     step = seconds / len(words)
     return [
-        Stretch(f" {word}", round(at * step, 3), round((at + 1) * step, 3))
-        for at, word in enumerate(words)
+        Stretch(f" {word}", round(i * step, 3), round((i + 1) * step, 3))
+        for i, word in enumerate(words)
     ]

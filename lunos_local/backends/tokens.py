@@ -1,4 +1,4 @@
-"""A simple count of tokens: words and punctuation marks. Real models count with their own."""
+"""A simple token count: words and punctuation marks. Real models use their own tokenizers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 from typing import Any
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-# what a picture, a document, a clip costs when nothing reads it; fixed so that counts are stable
+# fixed counts for media, which the rule-based models don't read
 _MEDIA_TOKENS = {"image_url": 85, "file": 200, "input_audio": 50, "video_url": 300}
 _TOKENS_PER_MESSAGE = 3
 
 
 def count(text: str) -> int:
-    """How many words and punctuation marks `text` has."""
+    """Count the words and punctuation marks of `text`."""
     return len(_TOKEN.findall(text))
 
 
 def cut(text: str, most: int | None) -> tuple[str, bool]:
-    """The first `most` tokens of `text`, and whether something was cut off."""
+    """Return the first `most` tokens of `text`, and whether anything was cut off."""
     if most is None:
         return text, False
     for seen, match in enumerate(_TOKEN.finditer(text)):
@@ -28,19 +28,19 @@ def cut(text: str, most: int | None) -> tuple[str, bool]:
 
 
 def pieces(text: str) -> list[str]:
-    """`text` in streamable pieces: words, each with the blanks before it."""
+    """Split `text` into words, each with the whitespace before it."""
     return re.findall(r"\s*\S+|\s+$", text)
 
 
 def of_part(part: dict[str, Any]) -> int:
-    """Tokens of one content part."""
+    """Count the tokens of a content part."""
     if part["type"] in ("text", "refusal"):
         return count(str(part[part["type"]]))
     return _MEDIA_TOKENS[part["type"]]
 
 
 def of_message(message: dict[str, Any]) -> int:
-    """Tokens of one message, its tool calls included."""
+    """Count the tokens of a message, with its tool calls."""
     content = message.get("content")
     total = _TOKENS_PER_MESSAGE
     if isinstance(content, str):
@@ -53,7 +53,7 @@ def of_message(message: dict[str, Any]) -> int:
 
 
 def of_chat(body: dict[str, Any]) -> int:
-    """Tokens of a chat request: its messages, its tools and its response format."""
+    """Count the tokens of a chat request: messages, tools and response format."""
     total = sum(of_message(message) for message in body["messages"])
     for name in ("tools", "response_format"):
         if body.get(name):
@@ -62,7 +62,7 @@ def of_chat(body: dict[str, Any]) -> int:
 
 
 def of_audio(body: dict[str, Any]) -> int:
-    """Tokens of the audio parts of a chat request."""
+    """Count the tokens of the audio parts of a chat request."""
     return sum(
         of_part(part)
         for message in body["messages"]

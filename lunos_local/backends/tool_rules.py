@@ -1,4 +1,4 @@
-"""Which tool a rule-based model calls, and with what."""
+"""Which tool a rule-based model calls, and with which arguments."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lunos_local.backends.schema_args import content_words, generate
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call of a function tool; `arguments` is JSON text."""
+    """A call of a function tool; `arguments` is JSON text."""
 
     id: str
     name: str
     arguments: str
 
     def to_wire(self) -> dict[str, Any]:
-        """The entry of `message.tool_calls`."""
+        """Return the entry of `message.tool_calls`."""
         return {
             "id": self.id,
             "type": "function",
@@ -29,18 +29,18 @@ class ToolCall:
 
 
 def overlap(tool: dict[str, Any], text: str) -> int:
-    """How many words of `text` the tool's name or description has."""
+    """Count the words that `text` shares with the tool's name and description."""
     about = re.sub(r"[_-]", " ", tool["name"]) + " " + str(tool.get("description") or "")
     return len(set(content_words(about)) & set(content_words(text)))
 
 
 def named_in(tool: dict[str, Any], text: str) -> bool:
-    """Whether `text` has the exact name of the tool."""
+    """Return whether `text` has the exact name of the tool."""
     return re.search(rf"(?<![\w-]){re.escape(tool['name'])}(?![\w-])", text) is not None
 
 
 def make_call(tool: dict[str, Any], text: str, seed: object) -> ToolCall:
-    """A call of `tool` with arguments made from `text`; the same seed gives the same id."""
+    """Return a call of `tool` with arguments from `text`; the same seed gives the same id."""
     arguments = generate({"type": "object", **(tool.get("parameters") or {})}, text)
     return ToolCall(
         id="call_" + conversation.fingerprint([seed, tool["name"]]),
@@ -50,7 +50,7 @@ def make_call(tool: dict[str, Any], text: str, seed: object) -> ToolCall:
 
 
 def choose(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tools to call now: one, or several that the user names; none when it is time to speak."""
+    """Return the tools to call now: the best, or all that the user names; empty for text."""
     tools = conversation.function_tools(body)
     choice = body.get("tool_choice") or "auto"
     messages = body["messages"]
@@ -66,5 +66,5 @@ def choose(body: dict[str, Any]) -> list[dict[str, Any]]:
             return named
     done = conversation.tools_called(messages)
     fresh = [tool for tool in tools if tool["name"] not in done] or tools
-    # max() keeps the first of equals
+    # max() returns the first of equals
     return [max(fresh, key=lambda tool: (named_in(tool, text), overlap(tool, text)))]

@@ -1,4 +1,4 @@
-"""`POST /v1/audio/transcriptions`: reads the form, and writes what was heard in every format."""
+"""`POST /v1/audio/transcriptions`: reads the form and writes the transcript in each format."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a recording says, whatever it is written as.
+    """The transcript of a recording, in no particular format.
 
     Attributes:
-        language: its code, such as "en".
-        seconds: how long the recording is.
-        segments: joined, their texts are the whole text.
+        language: the language code, such as "en".
+        seconds: the recording's length.
+        segments: their joined texts are the whole text.
         words: the same, word by word.
     """
 
@@ -60,20 +60,20 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """All that was said."""
-        return "".join(one.text for one in self.segments).strip()
+        """The whole text."""
+        return "".join(segment.text for segment in self.segments).strip()
 
 
 class Listener(Protocol):
-    """What writes down a recording."""
+    """A model that transcribes recordings."""
 
     async def hear(self, recording: Recording) -> Heard:
-        """Listen to the whole of it."""
+        """Transcribe a whole recording."""
         ...
 
 
 async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:
-    """The request's form, checked, and what the log says of it."""
+    """Return the request's form, checked, and its fields for the log."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise WireError("Send the audio as multipart/form-data.", code="invalid_content_type")
@@ -89,17 +89,17 @@ async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:
         fields: dict[str, Any] = {
             name: value for name in _FIELDS if isinstance(value := form.get(name), str)
         }
-        several = [
+        granularities = [
             value
             for name in ("timestamp_granularities[]", "timestamp_granularities")
             for value in form.getlist(name)
             if isinstance(value, str)
         ]
         name = file.filename or ""
-    if several:
-        fields["timestamp_granularities"] = several
+    if granularities:
+        fields["timestamp_granularities"] = granularities
     logged = {**fields, "file": {"filename": name, "bytes": len(data)}}
-    return _checked(fields, several, name, data), logged
+    return _checked(fields, granularities, name, data), logged
 
 
 def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: bytes) -> Recording:
@@ -109,8 +109,8 @@ def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: 
         )
     if not data:
         raise fail("file", "must not be empty", "empty_file")
-    wanted = fields.get("response_format") or "json"
-    values.one_of(FORMATS)(wanted, "response_format")
+    output = fields.get("response_format") or "json"
+    values.one_of(FORMATS)(output, "response_format")
     temperature: float | None = None
     if fields.get("temperature"):
         try:
@@ -118,9 +118,9 @@ def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: 
         except ValueError:
             raise fail("temperature", "expected a number", "invalid_type") from None
         values.number(0, 1)(temperature, "temperature")
-    for index, one in enumerate(granularities):
-        values.one_of(GRANULARITIES)(one, f"timestamp_granularities[{index}]")
-    if granularities and wanted != "verbose_json":
+    for i, granularity in enumerate(granularities):
+        values.one_of(GRANULARITIES)(granularity, f"timestamp_granularities[{i}]")
+    if granularities and output != "verbose_json":
         raise fail("timestamp_granularities", "needs 'response_format': 'verbose_json'")
     return Recording(
         model=fields["model"],
@@ -129,13 +129,13 @@ def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: 
         language=fields.get("language") or None,
         prompt=fields.get("prompt") or None,
         temperature=temperature,
-        format=wanted,
+        format=output,
         granularities=tuple(granularities) or ("segment",),
     )
 
 
 def to_response(recording: Recording, heard: Heard) -> Response:
-    """The answer in the format that was asked for."""
+    """Return the response in the format that the request asks for."""
     if recording.format == "text":
         return PlainTextResponse(heard.text + "\n")
     if recording.format in ("srt", "vtt"):
@@ -150,13 +150,13 @@ def to_response(recording: Recording, heard: Heard) -> Response:
         }
         if "segment" in recording.granularities:
             body["segments"] = [
-                {"id": at, "seek": 0, "start": one.start, "end": one.end, "text": one.text}
-                for at, one in enumerate(heard.segments)
+                {"id": i, "seek": 0, "start": item.start, "end": item.end, "text": item.text}
+                for i, item in enumerate(heard.segments)
             ]
         if "word" in recording.granularities:
             body["words"] = [
-                {"word": one.text.strip(), "start": one.start, "end": one.end}
-                for one in heard.words
+                {"word": word.text.strip(), "start": word.start, "end": word.end}
+                for word in heard.words
             ]
     return JSONResponse(body)
 

@@ -1,4 +1,4 @@
-"""Checks on whole request bodies, as tables of field -> check."""
+"""Checks on request bodies, as tables from field to check."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def _tool(value: Any, path: str) -> None:
 def _tools(value: Any, path: str) -> None:
     values.array_of(_tool, least=1, most=128)(value, path)
     names: list[str] = []
-    for index, tool in enumerate(value):
+    for i, tool in enumerate(value):
         name = tool["function"]["name"] if tool["type"] == "function" else ""
         if name and name in names:
-            raise fail(f"{path}[{index}].function.name", f"{name!r} is used twice")
+            raise fail(f"{path}[{i}].function.name", f"{name!r} is used twice")
         names.append(name)
 
 
@@ -175,13 +175,13 @@ IMAGE: dict[str, Check] = {
     "fallback_model": values.filled_string,
 }
 
-# an explicit null is not "left out" here: OpenAI's dialect has no null for these
+# an explicit null doesn't mean "left out" here: OpenAI's API takes no null for these
 _NOT_NULL = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "modalities")
 
 
 def _check_body(given: Any, table: dict[str, Check], required: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise WireError("The body must be a JSON object.", code="invalid_json")
+        raise WireError("The request body must be a JSON object.", code="invalid_json")
     body: dict[str, Any] = given
     for name in required:
         if body.get(name) is None:
@@ -209,10 +209,10 @@ def check_chat(given: Any) -> dict[str, Any]:
             raise fail(name, "is only allowed when 'tools' are given")
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        wanted = choice["function"]["name"]
+        name = choice["function"]["name"]
         known = [tool["function"]["name"] for tool in tools or () if tool["type"] == "function"]
-        if wanted not in known:
-            raise fail("tool_choice.function.name", f"no tool is called {wanted!r}")
+        if name not in known:
+            raise fail("tool_choice.function.name", f"no tool is called {name!r}")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):
         raise fail("top_logprobs", "needs 'logprobs': true")
     return body
@@ -227,9 +227,9 @@ def check_embedding(given: Any) -> dict[str, Any]:
     """Check the body of POST /v1/embeddings and return it."""
     body = _check_body(given, EMBEDDING, ("model", "input"))
     inputs = [body["input"]] if isinstance(body["input"], str) else body["input"]
-    for index, text in enumerate(inputs):
+    for i, text in enumerate(inputs):
         if not text:
-            path = "input" if isinstance(body["input"], str) else f"input[{index}]"
+            path = "input" if isinstance(body["input"], str) else f"input[{i}]"
             raise fail(path, "must not be empty", "empty_string")
     return body
 

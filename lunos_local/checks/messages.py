@@ -13,7 +13,7 @@ CACHE_CONTROL = values.fields(
     {"type": values.one_of(["ephemeral"]), "ttl": values.string}, required=["type"]
 )
 
-# part type -> (field that holds the payload, check of that field)
+# part type: (field that holds the payload, check of that field)
 PARTS: dict[str, tuple[str, Check]] = {
     "text": ("text", values.string),
     "image_url": (
@@ -49,7 +49,7 @@ ROLE_PARTS: dict[str, tuple[str, ...]] = {
     "system": ("text",),
     "developer": ("text",),
     "user": _MEDIA,
-    # a model that draws is given its own pictures back
+    # an image model is given its own images back
     "assistant": ("text", "image_url", "refusal"),
     "tool": _MEDIA,
 }
@@ -65,11 +65,11 @@ _ASSISTANT_FIELDS: dict[str, Check] = {
 
 
 def check_messages(messages: Any) -> None:
-    """Check the whole conversation; raise `WireError` that says where it is wrong."""
+    """Check the whole conversation; raise a `WireError` that names the place of an error."""
     values.filled_array(messages, "messages")
     waiting: list[str] = []
-    for index, message in enumerate(messages):
-        path = f"messages[{index}]"
+    for i, message in enumerate(messages):
+        path = f"messages[{i}]"
         values.an_object(message, path)
         role = _check_role(message, path)
         if role == "tool":
@@ -112,8 +112,8 @@ def _check_content(message: dict[str, Any], role: str, path: str) -> None:
     if not isinstance(content, list):
         raise fail(path, "expected a string or an array of parts", "invalid_type")
     values.filled_array(content, path)
-    for index, part in enumerate(content):
-        _check_part(part, role, f"{path}[{index}]")
+    for i, part in enumerate(content):
+        _check_part(part, role, f"{path}[{i}]")
 
 
 def _check_part(part: Any, role: str, path: str) -> None:
@@ -148,10 +148,10 @@ def _check_tool_calls(message: dict[str, Any], role: str, path: str) -> list[str
         raise fail(path, f"a {role} message cannot call tools", "invalid_value")
     values.filled_array(calls, path)
     ids: list[str] = []
-    for index, call in enumerate(calls):
-        _check_tool_call(call, f"{path}[{index}]")
+    for i, call in enumerate(calls):
+        _check_tool_call(call, f"{path}[{i}]")
         if call["id"] in ids:
-            raise fail(f"{path}[{index}].id", f"{call['id']!r} is used twice", "invalid_value")
+            raise fail(f"{path}[{i}].id", f"{call['id']!r} is used twice", "invalid_value")
         ids.append(call["id"])
     return ids
 
@@ -171,13 +171,13 @@ _CALL = values.fields(
 
 def _check_tool_call(call: Any, path: str) -> None:
     _CALL(call, path)
-    where = f"{path}.function.arguments"
+    path = f"{path}.function.arguments"
     try:
         arguments = json.loads(call["function"]["arguments"])
     except ValueError:
-        raise fail(where, "is not JSON", "invalid_json") from None
+        raise fail(path, "isn't valid JSON", "invalid_json") from None
     if not isinstance(arguments, dict):
-        raise fail(where, "is not a JSON object", "invalid_json")
+        raise fail(path, "isn't a JSON object", "invalid_json")
 
 
 def _take_answer(message: dict[str, Any], path: str, waiting: list[str]) -> None:

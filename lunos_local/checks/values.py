@@ -1,7 +1,7 @@
-"""Small checks on JSON values; each raises `WireError` with the path of what is wrong.
+"""Small checks on JSON values; each raises a `WireError` that names the path of a bad value.
 
-A check is a function of the value and its path. The tables in `validate.py` and
-`validate_messages.py` are made of these.
+A check is a function of the value and its path. The tables in `bodies` and `messages` are built
+of these.
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,(.
 
 
 def fail(path: str, message: str, code: str | None = None) -> WireError:
-    """The error for a bad value at `path`."""
+    """Return the error for a bad value at `path`."""
     return WireError(f"Invalid value at '{path}': {message}", param=path, code=code)
 
 
 def json_type(value: object) -> str:
-    """How JSON calls the type of `value`."""
+    """Return JSON's name for the type of `value`."""
     names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
 
 
-def _expect(ok: bool, value: object, path: str, wanted: str) -> None:
+def _expect(ok: bool, value: object, path: str, expected: str) -> None:
     if not ok:
-        raise fail(path, f"expected {wanted}, got {json_type(value)}", "invalid_type")
+        raise fail(path, f"expected {expected}, got {json_type(value)}", "invalid_type")
 
 
 def boolean(value: Any, path: str) -> None:
-    """True or false."""
+    """Check for true or false."""
     _expect(isinstance(value, bool), value, path, "a boolean")
 
 
 def string(value: Any, path: str) -> None:
-    """Any string, also an empty one."""
+    """Check for a string, which may be empty."""
     _expect(isinstance(value, str), value, path, "a string")
 
 
 def filled_string(value: Any, path: str) -> None:
-    """A string with at least one character."""
+    """Check for a string with at least one character."""
     string(value, path)
     if not value:
         raise fail(path, "must not be empty", "empty_string")
 
 
 def an_object(value: Any, path: str) -> None:
-    """A JSON object."""
+    """Check for a JSON object."""
     _expect(isinstance(value, dict), value, path, "an object")
 
 
 def array(value: Any, path: str) -> None:
-    """A JSON array, also an empty one."""
+    """Check for a JSON array, which may be empty."""
     _expect(isinstance(value, list), value, path, "an array")
 
 
 def filled_array(value: Any, path: str) -> None:
-    """An array with at least one entry."""
+    """Check for an array with at least one entry."""
     array(value, path)
     if not value:
         raise fail(path, "must not be empty", "empty_array")
 
 
 def number(low: float, high: float) -> Check:
-    """A number from `low` to `high`, both included."""
+    """Return a check for a number from `low` to `high`, inclusive."""
 
     def check(value: Any, path: str) -> None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -82,7 +82,7 @@ def number(low: float, high: float) -> Check:
 
 
 def integer(low: int | None = None, high: int | None = None) -> Check:
-    """An integer within the bounds that are given."""
+    """Return a check for an integer within the given bounds."""
 
     def check(value: Any, path: str) -> None:
         _expect(isinstance(value, int) and not isinstance(value, bool), value, path, "an integer")
@@ -95,7 +95,7 @@ def integer(low: int | None = None, high: int | None = None) -> Check:
 
 
 def one_of(options: Collection[str]) -> Check:
-    """One of the strings in `options`."""
+    """Return a check for one of the strings in `options`."""
     names = ", ".join(repr(option) for option in options)
 
     def check(value: Any, path: str) -> None:
@@ -106,19 +106,19 @@ def one_of(options: Collection[str]) -> Check:
     return check
 
 
-def matching(pattern: re.Pattern[str], wanted: str) -> Check:
-    """A string of the form that is called `wanted`."""
+def matching(pattern: re.Pattern[str], description: str) -> Check:
+    """Return a check for a string that matches `pattern`, described as `description`."""
 
     def check(value: Any, path: str) -> None:
         string(value, path)
         if not pattern.fullmatch(value):
-            raise fail(path, f"expected {wanted}, got {value!r}", "invalid_value")
+            raise fail(path, f"expected {description}, got {value!r}", "invalid_value")
 
     return check
 
 
 def array_of(check_item: Check, *, most: int | None = None, least: int = 0) -> Check:
-    """An array whose every entry passes `check_item`."""
+    """Return a check for an array whose entries all pass `check_item`."""
 
     def check(value: Any, path: str) -> None:
         array(value, path)
@@ -126,14 +126,14 @@ def array_of(check_item: Check, *, most: int | None = None, least: int = 0) -> C
             raise fail(path, f"must have at least {least} entries", "empty_array")
         if most is not None and len(value) > most:
             raise fail(path, f"must have at most {most} entries", "array_too_long")
-        for index, item in enumerate(value):
-            check_item(item, f"{path}[{index}]")
+        for i, item in enumerate(value):
+            check_item(item, f"{path}[{i}]")
 
     return check
 
 
 def string_or_array(most: int | None = None, least: int = 0) -> Check:
-    """A string, or an array of strings."""
+    """Return a check for a string or an array of strings."""
     items = array_of(string, most=most, least=least)
 
     def check(value: Any, path: str) -> None:
@@ -146,7 +146,7 @@ def string_or_array(most: int | None = None, least: int = 0) -> Check:
 
 
 def fields(table: dict[str, Check], required: Collection[str] = ()) -> Check:
-    """An object whose fields in `table` pass; other fields are left alone."""
+    """Return a check for an object whose fields pass their checks in `table`."""
 
     def check(value: Any, path: str) -> None:
         an_object(value, path)
@@ -165,16 +165,16 @@ def fields(table: dict[str, Check], required: Collection[str] = ()) -> Check:
 
 
 def base64_text(value: Any, path: str) -> None:
-    """A string of bare base64."""
+    """Check for a string of bare base64."""
     filled_string(value, path)
     try:
         base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise fail(path, "is not valid base64", "invalid_base64") from None
+        raise fail(path, "isn't valid base64", "invalid_base64") from None
 
 
 def url(media: str | None = None) -> Check:
-    """An http(s) URL, or a base64 `data:` URL, of the given media type if one is named."""
+    """Return a check for an http(s) URL or a base64 `data:` URL, of type `media` if given."""
 
     def check(value: Any, path: str) -> None:
         filled_string(value, path)

@@ -34,10 +34,10 @@ def test_models_is_a_table(service: LocalGateway) -> None:
 
 def test_models_are_found_by_options_and_given_as_json(service: LocalGateway) -> None:
     done = run("models", "--capability", "embeddings", "--max-input-price", "1", "--json")
-    found = json.loads(done.stdout)
-    assert "lunos/scripted-embedding" in [model["id"] for model in found]
-    assert "lunos/scripted" not in [model["id"] for model in found]
-    assert all(float(model["input_price"]) == 0 for model in found)
+    models = json.loads(done.stdout)
+    assert "lunos/scripted-embedding" in [model["id"] for model in models]
+    assert "lunos/scripted" not in [model["id"] for model in models]
+    assert all(float(model["input_price"]) == 0 for model in models)
 
 
 def test_check_says_one_line_each(service: LocalGateway) -> None:
@@ -90,8 +90,8 @@ def test_with_a_key_the_table_has_what_the_public_list_leaves_out(
     service: LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "131,072" in run("models").output
-    found = json.loads(run("models", "--min-context", "100000", "--json").stdout)
-    assert {model["context_window"] for model in found} == {131072}
+    models = json.loads(run("models", "--min-context", "100000", "--json").stdout)
+    assert {model["context_window"] for model in models} == {131072}
     monkeypatch.setenv("LUNOS_API_KEY", "wrong")
     done = run("models")
     assert done.exit_code == 1
@@ -102,7 +102,7 @@ def test_with_a_key_the_table_has_what_the_public_list_leaves_out(
     assert "says little without a key" in run("models", "--min-context", "9").output
 
 
-def test_a_price_that_is_no_number_is_one_line(service: LocalGateway) -> None:
+def test_a_price_that_isnt_a_number_is_one_line(service: LocalGateway) -> None:
     done = run("models", "--max-input-price", "nan")
     assert (done.exit_code, len(done.output.splitlines())) == (1, 1)
 

@@ -71,13 +71,13 @@ def test_by_meaning_it_quotes_the_sentence_that_answers(
     assert answer in ask(real, FORMS[form](question))
 
 
-def test_every_word_it_says_is_in_the_prompt(wire: Wire) -> None:
+def test_every_word_of_an_answer_is_in_the_prompt(wire: Wire) -> None:
     said = ask(wire, FORMS["system"]("Who built the harbour?"))
     flat = " ".join(CONTEXT.split())
     assert all(part in flat for part in said.split(" [...] "))
 
 
-def test_it_says_when_the_text_has_no_answer_and_when_there_is_no_text(wire: Wire) -> None:
+def test_it_says_when_the_text_has_no_answer_or_there_is_no_text(wire: Wire) -> None:
     asked = "Who won the chess tournament?"
     assert "does not answer" in ask(wire, FORMS["system"](asked))
     assert "only quote" in ask(wire, [{"role": "user", "content": asked}])

@@ -95,12 +95,12 @@ def test_stall_is_silent_until_the_client_leaves(wire: Wire, stream: bool) -> No
     assert wire.chat().status_code == 200
 
 
-def test_slow_answers_in_the_end(wire: Wire) -> None:
+def test_slow_answers_eventually(wire: Wire) -> None:
     assert wire.embed(model="lunos/slow").status_code == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_nonsense_comes_with_status_200(wire: Wire, stream: bool) -> None:
+def test_malformed_answers_come_with_status_200(wire: Wire, stream: bool) -> None:
     assert wire.chat(model="lunos/html", stream=stream).text.startswith("<html>")
     assert wire.chat(model="lunos/empty", stream=stream).content == b""
     garbage = wire.chat(model="lunos/garbage", stream=stream)
@@ -118,7 +118,7 @@ def test_short_embeddings_leave_the_last_text_out(wire: Wire) -> None:
     assert sorted(entry["index"] for entry in data) == [0, 1]
 
 
-def test_refusal_and_content_filter_end_as_they_say(wire: Wire) -> None:
+def test_refusal_and_content_filter_have_their_finish_reasons(wire: Wire) -> None:
     message = wire.message(model="lunos/refusal")
     assert message["content"] is None
     assert message["refusal"]

@@ -34,7 +34,7 @@ def test_the_public_catalog_has_the_shape_of_the_reference(wire: Wire) -> None:
     body = httpx.get(f"{wire.root}/public/models").json()
     assert body["status"] == "success"
     assert "processing_time" in body["meta"]
-    model = next(one for one in body["data"]["models"] if one["id"] == "lunos/scripted")
+    model = next(item for item in body["data"]["models"] if item["id"] == "lunos/scripted")
     assert model["object"] == "model"
     assert model["pricing"] == {"input": 0.0, "output": 0.0, "unit": "token", "currency": "USD"}
     assert {"chat-completion", "text-completion"} <= set(model["capabilities"])
@@ -53,7 +53,7 @@ def test_the_catalog_is_filtered_by_modalities(wire: Wire) -> None:
 
 def test_the_catalog_is_honest_about_the_extractive_model(wire: Wire) -> None:
     models = wire.http.get("/models").json()["data"]
-    model = next(one for one in models if one["id"] == "local/extractive")
+    model = next(item for item in models if item["id"] == "local/extractive")
     assert "generates nothing" in model["description"]
     assert "response_format" not in model["supportedParameters"]
     assert model["supportReasoning"] is False
@@ -174,12 +174,12 @@ def test_the_command_says_where_it_is_and_stops_when_it_is_told() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:\d+/v1", first)
-        assert found, first
+        url = re.search(r"http://127\.0\.0\.1:\d+/v1", first)
+        assert url, first
         second = process.stdout.readline()
         assert "lunos-local" in second
         headers = {"authorization": "Bearer lunos-local"}
-        assert httpx.get(f"{found[0]}/models", headers=headers).status_code == 200
+        assert httpx.get(f"{url[0]}/models", headers=headers).status_code == 200
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(20) == 0
 
@@ -205,7 +205,7 @@ def test_the_command_without_its_extra_says_which_one_it_needs() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_none_ends_in_one_line() -> None:
+def test_an_impossible_port_ends_in_one_line() -> None:
     command = [sys.executable, "-m", "lunos_local", "--no-real-models", "--port", "99999999"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

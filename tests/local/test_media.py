@@ -65,12 +65,12 @@ def transcribe(wire: Wire, file: bytes | None = WAV, **fields: Any) -> httpx.Res
 # --- images --------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_a_real_png_of_the_size_that_was_asked_for(wire: Wire) -> None:
+def test_an_image_is_a_png_of_the_requested_size(wire: Wire) -> None:
     assert [size_of(png) for png in pictures(wire)] == [(256, 256)]
     assert [size_of(png) for png in pictures(wire, size="300x64", n=3)] == [(300, 64)] * 3
 
 
-def test_the_same_request_draws_the_same_and_another_prompt_or_seed_something_else(
+def test_an_image_depends_on_prompt_and_seed_alone(
     wire: Wire,
 ) -> None:
     (first,) = pictures(wire)
@@ -79,7 +79,7 @@ def test_the_same_request_draws_the_same_and_another_prompt_or_seed_something_el
     assert len(set(pictures(wire, n=4))) == 4
 
 
-def test_a_url_leads_to_the_picture_without_a_key(wire: Wire) -> None:
+def test_an_image_url_needs_no_key(wire: Wire) -> None:
     answer = draw(wire).json()
     assert answer["data"][0]["revised_prompt"] == "a red cat"
     assert (answer["model"], answer["cost"]) == ("lunos/scripted-image", 0.0)
@@ -90,7 +90,7 @@ def test_a_url_leads_to_the_picture_without_a_key(wire: Wire) -> None:
     assert httpx.get(f"{wire.root}/files/none.png").status_code == 404
 
 
-def test_a_gateway_can_have_the_singular_path_in_place_of_the_plural(
+def test_a_gateway_can_have_the_singular_image_path(
     singular_gateway: LocalGateway,
 ) -> None:
     wire = Wire(singular_gateway)
@@ -119,14 +119,14 @@ def test_a_gateway_can_have_the_singular_path_in_place_of_the_plural(
         ({"model": "lunos/scripted"}, "model"),
     ],
 )
-def test_a_malformed_image_request_is_a_400_that_says_where(
+def test_a_malformed_image_request_is_a_400_that_names_the_field(
     wire: Wire, fields: dict[str, Any], param: str
 ) -> None:
     answer = draw(wire, **fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-def test_a_model_that_is_not_there_is_a_404_that_speaks_of_the_model(wire: Wire) -> None:
+def test_an_unknown_image_model_is_a_404(wire: Wire) -> None:
     for answer in (draw(wire, model="nobody"), transcribe(wire, model="nobody")):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
 
@@ -134,7 +134,7 @@ def test_a_model_that_is_not_there_is_a_404_that_speaks_of_the_model(wire: Wire)
 # --- transcription -------------------------------------------------------------------------------
 
 
-def test_json_has_a_text_that_names_the_file_its_size_and_its_length(wire: Wire) -> None:
+def test_a_scripted_transcript_names_the_file_its_size_and_length(wire: Wire) -> None:
     answer = transcribe(wire).json()
     assert answer["text"] == (
         f"This is a scripted transcription of talk.wav, which holds {len(WAV)} bytes "
@@ -151,10 +151,10 @@ def test_verbose_json_has_segments_that_fill_the_time_and_words_where_asked(wire
     assert "words" not in answer
     times = [(segment["start"], segment["end"]) for segment in answer["segments"]]
     assert (times[0][0], times[-1][1]) == (0.0, 1.5)
-    assert all(one[1] == next_[0] for one, next_ in pairwise(times))
-    assert "".join(one["text"] for one in answer["segments"]).strip() == answer["text"]
+    assert all(word[1] == next_[0] for word, next_ in pairwise(times))
+    assert "".join(item["text"] for item in answer["segments"]).strip() == answer["text"]
     both = transcribe(wire, **fields, **{"timestamp_granularities[]": ["word", "segment"]}).json()
-    assert [one["word"] for one in both["words"]] == both["text"].split()
+    assert [item["word"] for item in both["words"]] == both["text"].split()
 
 
 def test_the_plain_formats_are_plain_text(wire: Wire) -> None:
@@ -169,7 +169,7 @@ def test_the_plain_formats_are_plain_text(wire: Wire) -> None:
     assert " ".join(cues) == said
 
 
-def test_the_log_shows_a_form_without_its_sound(wire: Wire) -> None:
+def test_the_log_shows_a_form_without_its_audio(wire: Wire) -> None:
     transcribe(wire, language="en")
     (entry,) = wire.gateway.requests()
     assert (entry["model"], entry["status"]) == ("lunos/scripted-whisper", 200)
@@ -198,14 +198,14 @@ def test_the_log_shows_a_form_without_its_sound(wire: Wire) -> None:
         ),
     ],
 )
-def test_a_malformed_form_is_a_400_that_says_where(
+def test_a_malformed_form_is_a_400_that_names_the_field(
     wire: Wire, file: bytes | None, fields: dict[str, Any], param: str
 ) -> None:
     answer = transcribe(wire, file, **fields)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-def test_a_body_that_is_no_form_and_a_wrong_key_are_errors(wire: Wire) -> None:
+def test_another_content_type_and_a_wrong_key_are_errors(wire: Wire) -> None:
     assert wire.http.post("/audio/transcriptions", json=WHISPER).status_code == 400
     for path in ("images/generations", "audio/transcriptions"):
         answer = httpx.post(f"{wire.gateway.base_url}/{path}", json={})
@@ -215,7 +215,7 @@ def test_a_body_that_is_no_form_and_a_wrong_key_are_errors(wire: Wire) -> None:
 # --- balance and catalog -------------------------------------------------------------------------
 
 
-def test_the_balance_has_the_wires_shape_and_needs_the_key(wire: Wire) -> None:
+def test_the_balance_has_the_documented_shape_and_needs_the_key(wire: Wire) -> None:
     answer = wire.http.get("/balance").json()
     assert answer["success"] is True
     assert set(answer["data"]) == {
@@ -249,19 +249,19 @@ def test_the_catalog_comes_in_each_shape_of_the_wire_when_asked(wire: Wire, shap
     public = httpx.get(f"{wire.root}/public/models", params={"shape": shape}).json()
     listed = wire.http.get("/models", params={"shape": shape}).json()
     assert public == listed
-    found = entries(shape, public)
-    assert [model["id"] for model in found] == wire.gateway.models
-    assert all(MARK[shape] in model for model in found)
+    listed = entries(shape, public)
+    assert [model["id"] for model in listed] == wire.gateway.models
+    assert all(MARK[shape] in model for model in listed)
 
 
 @pytest.mark.parametrize("shape", MARK)
-def test_a_gateway_can_be_made_to_list_in_one_shape(shape: int) -> None:
+def test_a_gateway_can_list_models_in_a_given_shape(shape: int) -> None:
     with LocalGateway(catalog_shape=shape) as gateway:
         body = httpx.get(f"{gateway.base_url.removesuffix('/v1')}/public/models").json()
         assert len(entries(shape, body)) == len(gateway.models)
 
 
-def test_a_shape_that_there_is_not_is_refused(wire: Wire) -> None:
+def test_an_unknown_shape_is_refused(wire: Wire) -> None:
     answer = httpx.get(f"{wire.root}/public/models?shape=5")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "shape")
     with pytest.raises(ValueError, match="catalog_shape"), LocalGateway(catalog_shape=5):

@@ -54,7 +54,7 @@ def test_after_an_observation_comes_the_answer(wire: Wire) -> None:
     assert text.splitlines()[-1] == "Answer: 5888"
 
 
-def test_a_prompt_that_describes_no_such_form_is_answered_as_ever(wire: Wire) -> None:
+def test_another_prompt_is_answered_as_usual(wire: Wire) -> None:
     plain = PROMPT.replace("Action Input:", "Something else:")
     assert said(wire, ("system", plain), ("user", "Hi")).startswith("Scripted answer to:")
     no_tools = "Write Action: and Action Input: and Observation: lines."

@@ -145,7 +145,7 @@ def test_a_model_file_that_is_not_there_is_named_as_missing() -> None:
         assert any("nowhere" in line for line in gateway.missing)
 
 
-def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_are_listed_with_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lunos_local.models.packaged_weights", lambda: None)
     monkeypatch.setattr("lunos_local.models.is_e5_installed", lambda: False)
     with LocalGateway(real_models=True) as gateway:
@@ -174,6 +174,6 @@ def test_real_embeddings_find_the_text_that_answers(real: Wire) -> None:
 
 
 @needs_e5
-def test_a_size_the_model_does_not_have_is_refused(real: Wire) -> None:
+def test_unsupported_dimensions_are_refused(real: Wire) -> None:
     response = real.embed(model="local/e5-small", dimensions=256)
     assert (response.status_code, response.json()["error"]["param"]) == (400, "dimensions")

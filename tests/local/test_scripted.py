@@ -314,7 +314,7 @@ def test_a_model_with_a_price_leaves_its_cost_to_the_catalog(wire: Wire) -> None
     asked = {"model": model, "stream_options": {"include_usage": True}}
     usages.append(wire.chunks(**asked)[-1]["usage"])
     assert all(usage["prompt_tokens"] and "cost" not in usage for usage in usages)
-    listed = {one["id"]: one for one in wire.http.get("/models").json()["data"]}
+    listed = {item["id"]: item for item in wire.http.get("/models").json()["data"]}
     prices = listed[model]["pricePerMillionTokens"]
     assert (prices["input"], prices["output"], listed[model]["freeConfig"]) == (
         2.5, 10.0, {"isFree": False}

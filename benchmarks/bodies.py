@@ -1,4 +1,4 @@
-"""What the server answers: each body serialised once, at the first request for it."""
+"""The server's response bodies, each serialized once, at the first request for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USAGE = {"prompt_tokens": 14, "completion_tokens": 8, "total_tokens": 22}
 
 @functools.cache
 def reply(kind: str, count: int, base64_vectors: bool) -> bytes:
-    """The whole HTTP answer.
+    """Return the complete HTTP response.
 
     Args:
         kind: the first word of the path: "call", "slow", "stream", "tool" or "vectors".
@@ -37,7 +37,7 @@ def reply(kind: str, count: int, base64_vectors: bool) -> bytes:
 
 
 def tool_arguments(count: int) -> list[str]:
-    """The JSON of one tool call's arguments, in `count` pieces."""
+    """Return the JSON of one tool call's arguments, in `count` pieces."""
     return ['{"text":"', *["word "] * (count - 2), '"}']
 
 
@@ -79,7 +79,7 @@ def _fragments(count: int) -> list[dict[str, Any]]:
 
 
 def _chunked(events: list[bytes]) -> bytes:
-    """A streamed answer as servers send it: each event is one HTTP chunk."""
+    """Return a streamed answer as servers send it: each event is one HTTP chunk."""
     reason = "tool_calls" if b'"tool_calls"' in events[0] else "stop"
     first = _event({"role": "assistant", "content": ""})
     events = [first, *events, _event({}, reason, usage=_USAGE), b"data: [DONE]\n\n"]
@@ -91,7 +91,7 @@ def _chunked(events: list[bytes]) -> bytes:
 
 def _vectors(count: int, base64_vectors: bool) -> dict[str, Any]:
     chance = random.Random(1)
-    # sixteen different ones are enough: no reader looks whether it has seen a number before
+    # sixteen different numbers are enough: no reader checks whether it has seen one before
     several = [array("f", (chance.gauss(0, 0.02) for _ in range(DIMENSIONS))) for _ in range(16)]
     sent: list[Any] = [list(map(float, vector)) for vector in several]
     sent = [[round(number, 9) for number in vector] for vector in sent]

@@ -1,4 +1,4 @@
-"""Figures out of repetitions: medians, and medians of the ratios inside each repetition."""
+"""Figures from repetitions: medians, and medians of the ratios within each repetition."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ Results = dict[str, dict[str, list[dict[str, Any] | None]]]
 
 
 class Figures:
-    """Reads the results of a run; `None` wherever something was not measured."""
+    """Read the results of a run; `None` wherever something was not measured."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
 
     def value(self, measure: str, client: str, key: str) -> float | None:
-        """The median of a figure."""
+        """Return the median of a figure."""
         found = [one[key] for one in self._answers(measure, client) if one and key in one]
         return median(found) if found else None
 
     def ratio(
         self, measure: str, client: str, base: str, key: str, base_key: str = ""
     ) -> float | None:
-        """The median of the ratios of two clients, each inside one repetition."""
+        """Return the median of the ratios of two clients, each within one repetition."""
         pairs = zip(self._answers(measure, client), self._answers(measure, base), strict=False)
         ratios = [
             one[key] / other[base_key or key]
@@ -32,7 +32,7 @@ class Figures:
         return median(ratios) if ratios else None
 
     def growth(self, short: str, long: str, client: str, factor: float) -> float | None:
-        """How much more one chunk of the long stream takes than one of the short."""
+        """Return how much longer a chunk of the long stream takes than one of the short stream."""
         before = self.value(short, client, "seconds")
         after = self.value(long, client, "seconds")
         return None if not before or not after else after / before / factor
@@ -47,7 +47,7 @@ class Figures:
         return ""
 
     def clients(self, measure: str) -> list[str]:
-        """Who was measured."""
+        """Return the clients that were measured."""
         return list(self._results.get(measure, {}))
 
     def _answers(self, measure: str, client: str) -> list[dict[str, Any] | None]:

@@ -1,4 +1,4 @@
-"""LangChain's floor: a chat model that answers without any server.
+"""LangChain's minimum: a chat model that answers without any server.
 
 What it takes is what LangChain itself takes, in whatever adapter; each answer is a new object, as
 LangChain writes into the ones that it is given.
@@ -20,7 +20,7 @@ from benchmarks.plain import Lean
 
 
 class Floor(BaseChatModel):
-    """Answers with constants; the URL says what kind and how many, as it does to the server."""
+    """Answer with constants; the URL says which kind and how many, as for the server."""
 
     url: str
 
@@ -56,7 +56,7 @@ class Floor(BaseChatModel):
 
 
 class OnLean(Floor):
-    """The least that a LangChain adapter can be: lean httpx, its text alone, and nothing else.
+    """The smallest possible LangChain adapter: httpx, the text alone, and nothing else.
 
     More than the sum of the two: each evicts the other's code from the processor's caches.
     """
@@ -64,7 +64,7 @@ class OnLean(Floor):
     _lean: Lean = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Open the wire."""
+        """Create the HTTP clients."""
         self._lean = Lean(self.url)
 
     def _generate(

@@ -1,4 +1,4 @@
-"""LlamaIndex' floor: a model that answers without any server.
+"""LlamaIndex's minimum: a model that answers without any server.
 
 What it takes is what LlamaIndex itself takes, in whatever adapter. Its streams are cumulative, as
 the framework wants them.
@@ -29,7 +29,7 @@ from benchmarks.plain import Lean
 
 
 class Floor(CustomLLM):
-    """Answers with constants; the URL says what kind and how many, as it does to the server."""
+    """Answer with constants; the URL says which kind and how many, as for the server."""
 
     url: str
 
@@ -66,7 +66,7 @@ class Floor(CustomLLM):
 
 
 class OnLean(Floor):
-    """The least that a LlamaIndex adapter can be: lean httpx, its text alone, and nothing else.
+    """The smallest possible LlamaIndex adapter: httpx, the text alone, and nothing else.
 
     More than the sum of the two: each evicts the other's code from the processor's caches.
     """
@@ -74,7 +74,7 @@ class OnLean(Floor):
     _lean: Lean = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Open the wire."""
+        """Create the HTTP clients."""
         super().model_post_init(context)
         self._lean = Lean(self.url)
 
@@ -90,7 +90,7 @@ class OnLean(Floor):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """The text of a stream."""
+        """Return the text of a stream."""
         return _lean_text(self._lean)
 
 

@@ -1,4 +1,4 @@
-"""What ledger and catalog cost. `python -m benchmarks.ledger_cost`.
+"""Measure the cost of ledger and catalog: `python -m benchmarks.ledger_cost`.
 
 Two objects of each class: one bare; the other with a catalog that knows its model (so each answer
 is priced, each request looked at before it is sent) and inside a `UsageLedger`. They are asked in
@@ -6,7 +6,7 @@ turn, call by call, in one process; the figure of a repetition is its quietest c
 that of the quietest of all, and beside it the middle of the repetitions' own ratios.
 
 The server is the benchmarks' own, on loopback and on another core. `--mock` leaves the network out
-(httpx' `MockTransport`), where the same few microseconds are a larger part.
+(httpx's `MockTransport`), where the same few microseconds are a larger part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CATALOG = {
 
 @dataclass
 class Case:
-    """What is measured: `ask(model)`, and the two models."""
+    """One case: `ask(model)`, and the two models."""
 
     name: str
     ask: Callable[[Any], Any]
@@ -59,7 +59,7 @@ class Case:
     best: dict[str, float] = field(default_factory=dict)
 
     async def turn(self) -> None:
-        """The two in turn, call by call: a noisy moment meets both."""
+        """Measure both in turn, call by call, so that a noisy moment hits both."""
         gc.collect()
         took = {"bare": float("inf"), "whole": float("inf")}
         ledger = UsageLedger()
@@ -81,7 +81,7 @@ class Case:
         return time.perf_counter() - began
 
     def row(self) -> str:
-        """Name, microseconds off and on, the difference, and both ratios."""
+        """Return name, microseconds off and on, the difference, and both ratios."""
         off, on = (self.best[name] * 1e6 / self.each for name in ("bare", "whole"))
         middle = statistics.median(self.ratios)
         figures = f"{off:.2f} | {on:.2f} | {on - off:+.2f} | {on / off:.3f} | {middle:.3f}"
@@ -96,7 +96,7 @@ def _stream(model: Any) -> None:
 
 
 def catalog() -> Catalog:
-    """One that knows the model, and asks no one."""
+    """Return a catalog that knows the model and makes no request."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=_CATALOG))
     config = Config(api_key="sk-bench", base_url="http://catalog.test")
     known = Catalog(Client(config, http_client=httpx.Client(transport=transport)))
@@ -149,7 +149,7 @@ def _cases(root: str | None) -> Iterator[Case]:
 
 
 async def measure(cases: list[Case], repetitions: int) -> None:
-    """All cases, again and again."""
+    """Run all cases repeatedly."""
     for _ in range(repetitions):
         for case in cases:
             await case.turn()

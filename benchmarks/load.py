@@ -1,4 +1,4 @@
-"""Load: 500 calls at once, a server that stalls, 10,000 vectors with failures among them.
+"""Load test: 500 calls at once, a server that stalls, 10,000 vectors while requests fail.
 
 `python -m benchmarks.load`; against `load_server.py` in a process of its own, one to two minutes.
 """
@@ -24,7 +24,7 @@ AsyncCall = Callable[[], Coroutine[Any, Any, Any]]
 
 
 def counts(url: str) -> str:
-    """What the server counted under the name of a base URL."""
+    """Return what the server counted under the name of a base URL."""
     with urllib.request.urlopen(url.rpartition("/")[0]) as answer:  # noqa: S310 - the loopback
         found = json.load(answer)
     return (
@@ -34,7 +34,7 @@ def counts(url: str) -> str:
 
 
 def caught(call: Call) -> Any:
-    """What a call gives, or the error that it raises."""
+    """Return the result of a call, or the error that it raises."""
     try:
         return call()
     except Exception as error:
@@ -42,13 +42,13 @@ def caught(call: Call) -> Any:
 
 
 def in_threads(call: Call, count: int) -> list[Any]:
-    """As many calls, each in a thread of its own."""
+    """Make the calls, each in its own thread."""
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(lambda _: caught(call), range(count)))
 
 
 def in_tasks(call: AsyncCall, count: int) -> list[Any]:
-    """As many calls, each in a task of one loop."""
+    """Make the calls, each in a task of one event loop."""
 
     async def gather() -> list[Any]:
         return await asyncio.gather(*(call() for _ in range(count)), return_exceptions=True)
@@ -57,7 +57,7 @@ def in_tasks(call: AsyncCall, count: int) -> list[Any]:
 
 
 def callers(framework: str, url: str, **settings: Any) -> tuple[Call, AsyncCall]:
-    """The sync and the async call of a chat model."""
+    """Return the sync and the async call of a chat model."""
     if framework == "langchain":
         chat = ChatLunos(model="m", api_key="k", base_url=url, **settings)
         return lambda: chat.invoke("Hello").text, lambda: chat.ainvoke("Hello")
@@ -66,7 +66,7 @@ def callers(framework: str, url: str, **settings: Any) -> tuple[Call, AsyncCall]
 
 
 def vectors(framework: str, url: str, texts: list[str]) -> tuple[Call, AsyncCall]:
-    """The sync and the async way to the vectors of many texts."""
+    """Return the sync and the async function that embeds many texts."""
     settings: Any = {"api_key": "k", "base_url": url, "max_retries": 6}
     if framework == "langchain":
         mine = LunosEmbeddings(model="m", chunk_size=20, **settings)

@@ -1,4 +1,4 @@
-"""A server under load: slow, or failing a tenth of the time, by what the path says; and it counts.
+"""A server for load tests: slow, or failing a tenth of the time, as the path says; and it counts.
 
 `/NAME/fail-10/v1/embeddings`: the tenth, twentieth, … request with a body that is new fails by
 turns with 503, 429 or a dropped connection; the same body again is answered. `/NAME/unlucky-10/…`:
@@ -32,7 +32,7 @@ FAILURES = (503, 429, 0)
 
 
 class Counts:
-    """What one name was asked."""
+    """The requests under one name."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -45,7 +45,7 @@ class Counts:
         self.together = asyncio.Event()
 
     def fails(self, kind: str, number: int, body: bytes) -> bool:
-        """Whether this request is one that fails."""
+        """Return whether this request fails."""
         if kind == "unlucky":
             return self.dice.random() < 1 / number
         if kind != "fail" or body in self.bodies:
@@ -54,7 +54,7 @@ class Counts:
         return len(self.bodies) % number == 0
 
     def shown(self) -> bytes:
-        """As JSON."""
+        """Return the counts as JSON."""
         names = ("requests", "failed", "now", "most_at_once", "connections")
         return json.dumps({name: getattr(self, name) for name in names}).encode()
 
@@ -113,7 +113,7 @@ async def serve_connection(
 
 
 def http(status: int, body: bytes, headers: bytes = b"") -> bytes:
-    """A whole answer."""
+    """Return a complete HTTP response."""
     head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n%s" % (status, headers)
     return head + b"content-length: %d\r\n\r\n%s" % (len(body), body)
 

@@ -1,4 +1,4 @@
-"""What is measured, how often, and of whom."""
+"""What is measured, how often, and with which clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Measure:
     skipped: frozenset[str] = field(default_factory=frozenset)
 
     def concerns(self, peer: Peer) -> bool:
-        """Whether the client is measured."""
+        """Return whether the client is measured."""
         if peer.name in self.skipped or (self.verb in ("embed", "array") and not peer.embeddings):
             return False
         if peer.name.endswith("+aiohttp"):  # an async transport: nothing else differs
@@ -112,7 +112,7 @@ MEASURES = [
     Measure(
         "memory 100000", "memory", "memory", "stream-100000", {"count": 100_000}, (1, 0),
         "peak", ("MB", 1e-6), fresh=True,
-        # minutes each, and no bar speaks of them
+        # minutes each, and no limit is about them
         skipped=frozenset({"ChatOpenRouter", "ChatOpenAI", "OpenAILike", "ChatMistralAI"}),
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The clients that are measured: one entry each, about five lines.
+"""The clients that are measured, one entry each, about five lines.
 
 An entry says where the class is, what to make it with, and which framework it belongs to
 (`frameworks.py` knows how a framework's models are called). A client whose package is missing from
@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.bodies import MODEL
 
 URL = object()
-"""Stands for the server's base URL in the settings."""
+"""Placeholder for the server's base URL in the settings."""
 
 BATCH = 2048
 _KEY = "sk-bench"

@@ -1,4 +1,4 @@
-"""The results as a picture: calls, chunks, and what a call takes when many are under way.
+"""Draw the results: calls, chunks, and the cost of a call when many are in flight.
 
 `python -m benchmarks.picture results.json` draws again, in an interpreter that has matplotlib.
 """
@@ -16,11 +16,11 @@ from benchmarks.figures import Figures, Results
 from benchmarks.peers import BY_NAME
 
 _OURS, _PLAIN, _PEER = "#1b7f5c", "#8a8a8a", "#c8743c"
-_LEFT_OUT = ("+ledger", "floor")  # no clients that one could choose
+_LEFT_OUT = ("+ledger", "floor")  # not clients that a user could choose
 
 
 def draw(results: Results, to: Path) -> bool:
-    """Draw to a file; `False` where matplotlib is missing."""
+    """Draw to a file; return `False` if matplotlib is not installed."""
     try:
         import matplotlib as mpl
     except ImportError:

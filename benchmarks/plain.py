@@ -1,4 +1,4 @@
-"""httpx without any framework: as one writes it by hand, and as lean as the library allows."""
+"""httpx without any framework: as one writes it by hand, and as fast as the library allows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STREAMED = {**_BODY, "stream": True}
 
 
 class Plain:
-    """The measure of all others: `post(json=…)`, `iter_lines`, `json.loads`."""
+    """The baseline of all others: `post(json=…)`, `iter_lines`, `json.loads`."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/chat/completions"
@@ -26,19 +26,19 @@ class Plain:
         self._ahttp = httpx.AsyncClient(headers=_HEADERS, timeout=60)
 
     def call(self) -> str:
-        """One answer's text."""
+        """Return the text of one answer."""
         response = self._http.post(self._url, json=_BODY)
         response.raise_for_status()
         return str(response.json()["choices"][0]["message"]["content"])
 
     async def acall(self) -> str:
-        """One answer's text, awaited."""
+        """Return the text of one answer, asynchronously."""
         response = await self._ahttp.post(self._url, json=_BODY)
         response.raise_for_status()
         return str(response.json()["choices"][0]["message"]["content"])
 
     def deltas(self) -> Iterator[dict[str, Any]]:
-        """The deltas of a stream."""
+        """Yield the deltas of a stream."""
         with self._http.stream("POST", self._url, json=_STREAMED) as response:
             for line in response.iter_lines():
                 if line.startswith("data: ") and line != "data: [DONE]":
@@ -58,19 +58,19 @@ class Lean:
         self._ahttp = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=100))
 
     def call(self) -> str:
-        """One answer's text."""
+        """Return the text of one answer."""
         body = self._dumps(_BODY)
         response = self._http.post(self._url, content=body, headers=self._headers)
         return str(self._loads(response.content)["choices"][0]["message"]["content"])
 
     async def acall(self) -> str:
-        """One answer's text, awaited."""
+        """Return the text of one answer, asynchronously."""
         body = self._dumps(_BODY)
         response = await self._ahttp.post(self._url, content=body, headers=self._headers)
         return str(self._loads(response.content)["choices"][0]["message"]["content"])
 
     def deltas(self) -> Iterator[dict[str, Any]]:
-        """The deltas of a stream."""
+        """Yield the deltas of a stream."""
         body = self._dumps(_STREAMED)
         stream = self._http.stream("POST", self._url, content=body, headers=self._headers)
         rest = b""
@@ -83,13 +83,13 @@ class Lean:
 
 
 class PlainEmbeddings:
-    """Vectors as floats in JSON, as most scripts ask for them."""
+    """Request vectors as floats in JSON, as most scripts do."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/embeddings"
         self._http = httpx.Client(headers=_HEADERS, timeout=60)
 
     def embed(self, texts: list[str]) -> list[list[float]]:
-        """The vectors of texts."""
+        """Embed texts."""
         response = self._http.post(self._url, json={"model": MODEL, "input": texts})
         return [entry["embedding"] for entry in response.json()["data"]]

@@ -1,3 +1,3 @@
-"""What every client asks."""
+"""What every client is asked."""
 
 PROMPT = "What is the capital of France? Answer in one sentence."

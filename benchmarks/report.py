@@ -28,7 +28,7 @@ _MORE = {
 
 
 def report(results: Results, about: Mapping[str, Any]) -> str:
-    """The whole report: the bars, then a table for each measure."""
+    """Return the whole report: the limits, then a table for each measure."""
     figures = Figures(results)
     lines = ["# What a call costs", ""]
     lines += [f"- {name}: {value}" for name, value in about.items()]

@@ -1,4 +1,4 @@
-"""Starts the server and one process for each client, asks them in turn, and collects."""
+"""Start the server and one process per client, ask them in turn, and collect the figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOO_SLOW = 3.0  # seconds: a client that takes longer is asked in the first two
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """The core of the server, and the core of the clients."""
+    """Return the core of the server, and the core of the clients."""
     usable = sorted(os.sched_getaffinity(0))
     return {usable[0]}, {usable[-1]}
 
@@ -40,7 +40,7 @@ class Server:
         self.root = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
 
     def counts(self) -> Answer:
-        """What it counted since it was last asked."""
+        """Return what the server counted since the last request."""
         with urllib.request.urlopen(f"{self.root}/counts") as answer:  # noqa: S310 - our own server
             counts: Answer = json.load(answer)
         counts["connections"] -= 1 if counts["connections"] else 0  # this question's own
@@ -53,7 +53,7 @@ class Server:
 
 
 class Client:
-    """One client's process. It is started again should it die or hang."""
+    """The process of one client. It is restarted if it dies or hangs."""
 
     def __init__(self, name: str, python: str) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class Client:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as this object
 
     def start(self) -> bool:
-        """Whether the client could be loaded; `missing` says why not."""
+        """Start the process; return whether the client could be loaded. `missing` says why not."""
         command = [self._python, "-m", "benchmarks.worker", self.name]
         try:
             self._process = _start(command, cores()[1], log=self._log)
@@ -106,7 +106,7 @@ class Client:
 
 
 class Bench:
-    """The clients that could be loaded, and the server they ask."""
+    """The clients that could be loaded, and the server that they ask."""
 
     def __init__(self, names: Sequence[str], pythons: Mapping[str, str]) -> None:
         self.server = Server()
@@ -121,7 +121,7 @@ class Bench:
                 self.left_out[name] = client.missing
 
     def run(self, measure: Measure, repetitions: int) -> dict[str, list[Answer | None]]:
-        """One measure, interleaved: each repetition asks every client, in rotated order."""
+        """Run one measure interleaved: each repetition asks every client, in rotated order."""
         names = [name for name in self.clients if measure.concerns(BY_NAME[name])]
         found: dict[str, list[Answer | None]] = {name: [] for name in names}
         done: set[str] = set()
@@ -161,7 +161,7 @@ class Bench:
 
 @contextmanager
 def bench(names: Sequence[str], pythons: Mapping[str, str]) -> Iterator[Bench]:
-    """A bench, closed at the end."""
+    """Create a bench, and close it at the end."""
     made = Bench(names, pythons)
     try:
         yield made
@@ -170,7 +170,7 @@ def bench(names: Sequence[str], pythons: Mapping[str, str]) -> Iterator[Bench]:
 
 
 def _imports(name: str, python: str) -> Answer:
-    """Seconds and modules of the client's import, of its framework's base, of its embeddings."""
+    """Return seconds and modules of importing the client, its framework's base, its embeddings."""
     peer = BY_NAME[name]
     statements = {"base": BASE_IMPORTS[peer.framework], "import": import_statement(peer.chat)}
     if peer.embeddings:

@@ -1,4 +1,4 @@
-"""The loopback server: raw bytes on an asyncio protocol, cheaper than any client it measures.
+"""The loopback server: raw bytes on an asyncio protocol, faster than any client it measures.
 
 The path says what comes: `/stream-2000/v1/chat/completions` is a stream of 2,000 chunks,
 `/slow-50/…` an answer after 50 ms. `/counts` gives what was counted and begins anew.
@@ -17,7 +17,7 @@ _END = b"\r\n\r\n"
 
 
 class Counts:
-    """What the server saw since it was last asked."""
+    """What the server saw since the last request for its counts."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -25,14 +25,14 @@ class Counts:
         self.sent = 0
 
     def take(self) -> bytes:
-        """The counts as an HTTP answer; they begin anew."""
+        """Return the counts as an HTTP response, and reset them."""
         body = json.dumps(vars(self)).encode()
         self.__init__()  # type: ignore[misc]  # the same object is known to every connection
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
 class Connection(asyncio.Protocol):
-    """One connection; requests come one after the other, in any pieces."""
+    """One connection; requests arrive one after the other, in any pieces."""
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._counts.connections += 1
 
     def data_received(self, data: bytes) -> None:
-        """Answer when a request is whole."""
+        """Answer when a request is complete."""
         self._received = received = self._received + data if self._received else data
         end = received.find(_END)
         if end < 0:

@@ -1,4 +1,4 @@
-"""Many calls through the same few objects: memory and open files before and after.
+"""Soak test: many calls through a few objects; memory and open files before and after.
 
 `python -m benchmarks.soak --calls 100000`: sync, async, streamed and not, through the core and both
 frameworks by turns; a few minutes. The server is a process of its own (`load_server.py`), so that
@@ -30,7 +30,7 @@ AT_ONCE = 20
 
 @contextmanager
 def load_server() -> Iterator[int]:
-    """The server; gives its port."""
+    """Run the server; yield its port."""
     command = [sys.executable, "-m", "benchmarks.load_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
@@ -41,7 +41,7 @@ def load_server() -> Iterator[int]:
 
 
 def standing() -> tuple[float, int]:
-    """Memory in MB, open file descriptors (Linux)."""
+    """Return memory in MB and the number of open file descriptors (Linux)."""
     gc.collect()
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[1])
@@ -49,19 +49,19 @@ def standing() -> tuple[float, int]:
 
 
 def read(stream: Any) -> None:
-    """A stream to its end."""
+    """Read a stream to its end."""
     for _ in stream:
         pass
 
 
 async def aread(stream: Any) -> None:
-    """The same, awaited."""
+    """The same, asynchronously."""
     async for _ in stream:
         pass
 
 
 class Calls:
-    """The objects, kept for the whole run, and one round of calls through each of them."""
+    """The objects, kept for the whole run, and one round of calls through each."""
 
     def __init__(self, url: str) -> None:
         config = Config(api_key="k", base_url=url)
@@ -71,7 +71,7 @@ class Calls:
         self.made = 0
 
     def synchronous(self) -> None:
-        """Six calls."""
+        """Make six calls."""
         self.client.send(REQUEST)
         read(self.client.stream(STREAM))
         self.chat.invoke("Hello")
@@ -81,7 +81,7 @@ class Calls:
         self.made += 6
 
     async def asynchronous(self) -> None:
-        """Six calls."""
+        """Make six calls."""
         await self.awaited.send(REQUEST)
         await aread(await self.awaited.stream(STREAM))
         await self.chat.ainvoke("Hello")
@@ -91,7 +91,7 @@ class Calls:
         self.made += 6
 
     async def several(self, rounds: int) -> None:
-        """Rounds of six, some at once; a new event loop each time this is run."""
+        """Make rounds of six, some at once, in a new event loop each time."""
         for _ in range(rounds):
             await asyncio.gather(*(self.asynchronous() for _ in range(AT_ONCE)))
 

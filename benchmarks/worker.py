@@ -1,4 +1,4 @@
-"""One client's process: reads what to measure, a line of JSON each, and answers with what it took.
+"""The process of one client: read what to measure, a line of JSON each, and answer with figures.
 
 Started by `runner.py` as `python -m benchmarks.worker NAME`, in the client's own interpreter.
 """
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 
 
 class Worker:
-    """Measures one client. Objects are kept, so that their connections are warm."""
+    """Measure one client. Its objects are kept, so that their connections are warm."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
@@ -36,7 +36,7 @@ class Worker:
         find(peer.chat)
 
     def model(self, place: str, url: str, settings: dict[str, Any]) -> Any:
-        """The object of a class for a URL, made at first use."""
+        """Return the object of a class for a URL, created at first use."""
         if (place, url) not in self._kept:
             filled = {name: url if it is URL else it for name, it in settings.items()}
             self._kept[place, url] = find(place)(**filled)
@@ -47,7 +47,7 @@ class Worker:
         return self.model(self._peer.chat, url, self._peer.settings)
 
     def call(self, url: str, count: int, seconds: float) -> Answer:
-        """Calls one after the other: the quietest, and the one in the middle."""
+        """Make calls one after the other; return the fastest and the median."""
         model = self.chat(url)
         call = self._verbs.call
         assert call(model) == TEXT, "the answer is not the one that was sent"
@@ -61,7 +61,7 @@ class Worker:
         return _summary(took, time.process_time() - busy)
 
     def acall(self, url: str, count: int, seconds: float) -> Answer:
-        """The same, awaited."""
+        """The same, asynchronously."""
 
         async def measure() -> Answer:
             model = self.chat(url)
@@ -79,13 +79,13 @@ class Worker:
         return self._runner.run(measure())
 
     def stream(self, url: str, count: int) -> Answer:
-        """Streams of text, one after the other: the quietest."""
+        """Read streams of text one after the other; return the fastest."""
         model = self.chat(url)
         took, seen = _quietest(lambda: self._verbs.stream(model))
         return {"seconds": took, "right": seen == count * len("word ")}
 
     def tool(self, url: str, count: int) -> Answer:
-        """Streams of a tool call, one after the other: the quietest."""
+        """Read streams of a tool call one after the other; return the fastest."""
         model = self.chat(url)
         took, arguments = _quietest(lambda: self._verbs.tool(model))
         try:
@@ -95,7 +95,7 @@ class Worker:
         return {"seconds": took, "right": right}
 
     def concurrent(self, url: str, in_flight: int, count: int) -> Answer:
-        """`count` calls, `in_flight` of them at once all the time."""
+        """Make `count` calls, with `in_flight` of them at once at any time."""
 
         async def measure() -> Answer:
             model = self.chat(url)
@@ -114,7 +114,7 @@ class Worker:
         return self._runner.run(measure())
 
     def threads(self, url: str, in_flight: int, count: int) -> Answer:
-        """`count` calls from `in_flight` threads on one object."""
+        """Make `count` calls from `in_flight` threads on one object."""
         model = self.chat(url)
         left = iter(range(count))
         lock = threading.Lock()
@@ -136,7 +136,7 @@ class Worker:
         return {"cpu": busy / count, "rate": count / took, "seconds": took}
 
     def embed(self, url: str, count: int) -> Answer:
-        """The vectors of many texts, and the memory at its highest meanwhile."""
+        """Embed many texts; return the time and the peak memory."""
         model = self.model(self._peer.embeddings, url, self._peer.embedding_settings)
         texts = ["a text to embed"] * count
         self._warm_up(url, count)
@@ -147,14 +147,14 @@ class Worker:
         return {"seconds": took, "peak": peak, "right": right}
 
     def _warm_up(self, url: str, count: int) -> None:
-        """Load what the first call of a process loads: some do it then, others on import."""
+        """Load what a first call loads: some clients do it then, others on import."""
         one = url.replace(f"-{count}/", "-1/")
         model = self.model(self._peer.embeddings, one, self._peer.embedding_settings)
         assert len(self._verbs.embed(model, ["one text"])) == 1, "not one vector"
         importlib.import_module("numpy")
 
     def array(self, url: str, count: int) -> Answer:
-        """The vectors of many texts as one numpy array of float32."""
+        """Embed many texts into one numpy array of float32."""
         model = self.model(self._peer.embeddings, url, self._peer.embedding_settings)
         texts = ["a text to embed"] * count
         self._warm_up(url, count)
@@ -165,7 +165,7 @@ class Worker:
         return {"seconds": took, "peak": peak, "right": right}
 
     def memory(self, url: str, count: int) -> Answer:
-        """The memory of one stream at its highest; asked of a process that did nothing else."""
+        """Return the peak memory of one stream, in a process that did nothing else."""
         model = self.chat(url)
         self._verbs.stream(self.chat(url.replace(f"-{count}/", "-100/")))
         before = _memory()
@@ -174,7 +174,7 @@ class Worker:
         return {"seconds": took, "peak": peak, "right": seen == count * len("word ")}
 
     def objects(self, url: str, count: int) -> Answer:
-        """The first object of a process and its first call; then further objects."""
+        """Time the first object of a process and its first call, then further objects."""
         settings = {name: url if it is URL else it for name, it in self._peer.settings.items()}
         make = find(self._peer.chat)
         gc.collect()
@@ -198,7 +198,7 @@ def find(place: str) -> Any:
 def main() -> None:
     """Answer until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what packages print is no answer
+    os.dup2(2, 1)  # what packages print must not look like an answer
     peer = BY_NAME[sys.argv[1]]
     try:
         worker = Worker(peer)
@@ -216,7 +216,7 @@ def main() -> None:
             except Exception as error:  # a peer's failure is a result, too
                 answer = {"error": f"{type(error).__name__}: {error}"[:300]}
             answers.write(json.dumps(answer) + "\n")
-    os._exit(0)  # some clients wait for minutes for threads and sockets of theirs
+    os._exit(0)  # some clients wait minutes for their threads and sockets
 
 
 def _summary(took: list[float], busy: float) -> Answer:
@@ -226,7 +226,7 @@ def _summary(took: list[float], busy: float) -> Answer:
 
 
 def _quietest(work: Callable[[], Any]) -> tuple[float, Any]:
-    """The quietest of up to four, as far as they fit into a second."""
+    """Return the fastest of up to four runs, as many as fit into a second."""
     several = [_timed(work)]
     while len(several) < 4 and sum(took for took, _ in several) < 1:
         several.append(_timed(work))
@@ -242,7 +242,7 @@ def _timed(work: Callable[[], Any], *, collect: bool = True) -> tuple[float, Any
 
 
 def _memory(which: str = "VmRSS") -> int:
-    """The process's memory in bytes: what it holds now, or ("VmHWM") its highest so far.
+    """Return the process's memory in bytes: the current, or ("VmHWM") the peak so far.
 
     Not `getrusage`: its highest is that of the process before `exec` as well.
     """

@@ -19,7 +19,7 @@ from lunos_core import UsageLedger
 
 TEXTS = (
     "The Lunos gateway names applications in the header X-App-ID.",
-    "A failed request is made again up to two times.",
+    "A failed request is retried up to two times.",
 )
 
 

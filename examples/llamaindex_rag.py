@@ -21,7 +21,7 @@ from lunos_core import UsageLedger
 FOLDER = Path(__file__).parent / "docs"
 QUESTIONS = (
     "Which HTTP header carries the app id?",
-    "How often is a failed request made again by default?",
+    "How often is a failed request retried by default?",
 )
 
 

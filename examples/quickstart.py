@@ -27,7 +27,7 @@ from lunos_core import Catalog, Lunos, LunosError, UsageLedger
 FOLDER = Path(__file__).parent / "docs"
 QUESTIONS = (
     "Which HTTP header carries the app id?",
-    "How often is a failed request made again by default?",
+    "How often is a failed request retried by default?",
     "What happens when a stream stops before its end?",
 )
 PROMPT = ChatPromptTemplate.from_messages(

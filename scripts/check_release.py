@@ -1,4 +1,4 @@
-"""Whether a tag may be released: the tag, the built files and CHANGELOG.md name one version.
+"""Check whether a tag may be released: tag, built files and CHANGELOG.md name one version.
 
 python scripts/check_release.py v0.1.0 dist
 """
@@ -15,12 +15,12 @@ NAME = "lunos_integrations"
 
 
 def versions_in(changelog: str) -> list[str]:
-    """The versions that have a section with a date, newest first."""
+    """Return the versions that have a section with a date, newest first."""
     return re.findall(r"^## \[(\d[^\]]*)\] - \d{4}-\d{2}-\d{2}$", changelog, re.MULTILINE)
 
 
 def problems(tag: str, files: Sequence[str], changelog: str) -> list[str]:
-    """What speaks against this release; nothing where it may go out."""
+    """Return what is wrong with this release; nothing if it may go out."""
     version = tag.removeprefix("v")
     found = []
     if tag != f"v{version}" or not re.fullmatch(r"\d+\.\d+\.\d+([ab]|rc)?\d*", version):
@@ -34,7 +34,7 @@ def problems(tag: str, files: Sequence[str], changelog: str) -> list[str]:
 
 
 def main(tag: str, folder: str) -> int:
-    """Say what is wrong; the exit code is 1 where something is."""
+    """Print what is wrong; the exit code is 1 if something is."""
     files = [path.name for path in Path(folder).iterdir()]
     found = problems(tag, files, CHANGELOG.read_text("utf-8"))
     for problem in found:

@@ -1,4 +1,4 @@
-"""Print what `nox --report` found, one row for each session, with the versions it ran with.
+"""Print the results of `nox --report`, one row per session, with the versions it ran with.
 
 python scripts/matrix_table.py .nox/report.json
 """
@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 
 def counts(report: Path) -> str:
-    """Pytest's own numbers, from its JUnit file."""
+    """Return pytest's own numbers, from its JUnit file."""
     suite = ElementTree.parse(report).getroot().find("testsuite")  # noqa: S314 (our own file)
     if suite is None:
         return ""
@@ -23,7 +23,7 @@ def counts(report: Path) -> str:
 
 
 def rows(report: Path) -> list[dict[str, str]]:
-    """One for each session of the report, in its order."""
+    """Return one row for each session of the report, in its order."""
     found = []
     for session in json.loads(report.read_text("utf-8"))["sessions"]:
         name = session["signatures"][0]
@@ -37,7 +37,7 @@ def rows(report: Path) -> list[dict[str, str]]:
 
 
 def table(found: list[dict[str, str]]) -> str:
-    """As Markdown."""
+    """Format the rows as Markdown."""
     columns = list(dict.fromkeys(name for row in found for name in row))
     columns = [name for name in columns if name not in ("result", "tests")] + ["result", "tests"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]

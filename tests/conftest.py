@@ -1,4 +1,4 @@
-"""What every test may use: the local gateway, a clean environment, and both clients at once."""
+"""What every test may use: the local gateway, a clean environment, and both clients."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KEY = "sk-test-4f9a1c"
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[LocalGateway]:
-    """The local gateway with its scripted and misbehaving models."""
+    """Run the local gateway with its scripted and misbehaving models."""
     with LocalGateway() as running:
         yield running
 
 
 @pytest.fixture
 def singular_gateway() -> Iterator[LocalGateway]:
-    """A deployment that has the singular image path alone."""
+    """Run a gateway that has the singular image path alone."""
     with LocalGateway(image_path="/image/generations") as running:
         yield running
 
@@ -48,7 +48,7 @@ def _names_in_docstrings(request: pytest.FixtureRequest) -> None:
 
 
 class Both:
-    """One case through `Client` and through `AsyncClient`: a test awaits, whichever it is."""
+    """One case through `Client` and through `AsyncClient`: the test awaits either."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -56,7 +56,7 @@ class Both:
         self._to_close: list[Any] = []
 
     def client(self, wire: Any = None, **settings: Any) -> Any:
-        """A client whose requests are answered by `wire`, a callable, or by a real server."""
+        """Return a client whose requests `wire`, a callable, or a real server answers."""
         own = {name: settings.pop(name) for name in ("errors", "observers") if name in settings}
         if wire is not None:
             own["http_client"] = self.http_client(wire)
@@ -68,7 +68,7 @@ class Both:
         return self.closing(kind(transport=httpx.MockTransport(wire)))
 
     def closing(self, client: Any) -> Any:
-        """The same, closed when the test is over."""
+        """Close the client when the test is over."""
         self._to_close.append(client)
         return client
 
@@ -86,7 +86,7 @@ class Both:
                 yield chunk
 
     async def chunks(self, client: Any, request: Any) -> list[Any]:
-        """All the chunks of a stream."""
+        """Return all the chunks of a stream."""
         stream = await self(client.stream(request))
         return [chunk async for chunk in self.each(stream)]
 
@@ -97,7 +97,7 @@ class Both:
 
 @pytest.fixture(params=["sync", "async"])
 async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
-    """Runs the test twice, through each client."""
+    """Run the test twice, once through each client."""
     case = Both(request.param)
     yield case
     await case.close()

@@ -1,7 +1,7 @@
-"""Fails a run with `--cov` in which a package is covered less than its bar; shows each figure.
+"""Fail a run with `--cov` in which a package is covered less than its minimum; show each figure.
 
-pytest-cov knows one bar for all, and pytest's summary has to be the last line, so no command can
-follow it.
+pytest-cov has one minimum for all packages, and pytest's summary has to be the last line, so no
+command can follow it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FOUND = pytest.StashKey[dict[str, float]]()
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
-    """After pytest-cov, whose own wrapper is inside this one."""
+    """Run after pytest-cov, whose own wrapper is inside this one."""
     result = yield
     plugin = session.config.pluginmanager.get_plugin("_cov")
     controller = getattr(plugin, "cov_controller", None)
@@ -34,7 +34,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show the figures, whether or not they reach the bars."""
+    """Show the figures, whether or not they reach the minimum."""
     for package, percent in config.stash.get(_FOUND, {}).items():
         word = "covers" if percent >= BARS[package] else "ERROR: covers only"
         terminalreporter.write_line(

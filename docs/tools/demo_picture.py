@@ -1,4 +1,4 @@
-"""Draws the first part of what `make demo` prints, as docs/demo.svg.
+"""Draw the first part of the output of `make demo` as docs/demo.svg.
 
 .venv/bin/python docs/tools/demo_picture.py     runs the demo and draws its real output
 """
@@ -21,7 +21,7 @@ FONT = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
 
 def picture(output: str, width: int = COLUMNS) -> str:
-    """The output as SVG; the wide table at its end is left out.
+    """Return the output as SVG, without the wide table at its end.
 
     Args:
         output: what the demo printed.

@@ -9,15 +9,15 @@ import griffe
 
 
 class Docstrings(griffe.Extension):
-    """A pydantic field is shown by its description, and an example as code."""
+    """Show a pydantic field by its description, and an example as code."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Griffe knows the section `Examples:`; `Example:` would be a box with quotations."""
+        """Rename `Example:` to griffe's `Examples:`; else it would become a quotation box."""
         if obj.docstring is not None:
             obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """`description=` and `default` of `Field(…)`, and not the call itself."""
+        """Show the `description=` and `default` of a `Field(…)`, not the call itself."""
         value = attr.value
         if not isinstance(value, griffe.ExprCall) or value.canonical_path.split(".")[-1] != "Field":
             return

@@ -1,4 +1,4 @@
-"""Runs the notebooks of docs/notebooks/, each in a fresh kernel.
+"""Run the notebooks of docs/notebooks/, each in a fresh kernel.
 
 .venv/bin/python docs/tools/notebooks.py     runs all, and writes what they printed into them
 """
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 
 
 def executed(path: Path) -> Any:
-    """The notebook with what its cells print now, and nothing that differs from run to run.
+    """Execute a notebook and return it, without anything that differs from run to run.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.

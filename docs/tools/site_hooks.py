@@ -1,4 +1,4 @@
-"""What mkdocs does besides, for this site: notebooks as pages, and links that leave it."""
+"""Hooks of mkdocs for this site: notebooks become pages, and links out of the site become paths."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+# pages that were renamed: old links lead to the new name
+_RENAMED = {"what-works.html": "supported-features.html"}
 _ASSET = re.compile(r"<(?:script|img|iframe|link|source)\b[^>]*?\b(?:src|href)=\W?https?:[^>]*>")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Each notebook is a page."""
+    """Add each notebook as a page."""
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
             files.remove(file)
@@ -32,7 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _markdown_of(notebook: bytes) -> str:
-    """Text as it is, code as blocks, and below each what it printed."""
+    """Convert the cells: text as it is, code as blocks, each followed by its output."""
     parts = []
     for cell in nbformat.reads(notebook.decode(), as_version=4).cells:
         if cell.cell_type == "markdown":
@@ -49,9 +51,9 @@ def _text_of(output: Any) -> str:
     return str(output.text if output.output_type == "stream" else output.data["text/plain"])
 
 
-@event_priority(-100)  # after the pages that are included have come in
+@event_priority(-100)  # after the included pages are in place
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """A link to a file of the repository that is no page of the site becomes its path."""
+    """Turn a link to a repository file that is not a page of the site into its path."""
     here = (Path(config.docs_dir) / page.file.src_uri).parent
     root = Path(config.config_file_path).parent
 
@@ -70,12 +72,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:
-    """Nothing that a page shows comes from another host.
+    """Refuse pages that load something from another host.
 
     Raises:
-        PluginError: something does.
+        PluginError: the page does.
     """
     foreign = _ASSET.search(output)
     if foreign:
         raise PluginError(f"{page.file.src_uri} asks another host: {foreign[0]}")
     return output
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Write a page under each old name that leads to the new one."""
+    for old, new in _RENAMED.items():
+        refresh = f'<!doctype html><meta http-equiv="refresh" content="0; url={new}">'
+        (Path(config.site_dir) / old).write_text(f'{refresh}<a href="{new}">{new}</a>', "utf-8")

@@ -1,4 +1,4 @@
-"""Recorded conversations: what is kept of one, where it lies, and how it is played back."""
+"""Recorded conversations: what is stored, where, and how it is replayed."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Service:
 
     @property
     def root(self) -> str:
-        """Where also what is not under /v1 begins."""
+        """The URL below which paths outside /v1 lie too."""
         return self.base_url.removesuffix("/v1")
 
 
 def live_service() -> Service | None:
-    """The live service, where a key for it is set."""
+    """Return the live service, if a key for it is set."""
     key = ENVIRONMENT.get("LUNOS_API_KEY")
     if not key:
         return None
@@ -75,7 +75,7 @@ def _recorded(name: str, default: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_catalog_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A list that another test has left on disk would not be asked for."""
+    """A list that another test left on disk would be used instead of a request."""
     monkeypatch.setenv("LUNOS_CACHE_DIR", str(tmp_path))
 
 
@@ -86,7 +86,7 @@ def recording(record_mode: str) -> bool:
 
 @pytest.fixture
 def source(recording: bool) -> str:
-    """Whose recordings: the stand-in's, or (LUNOS_CASSETTES=live) the live service's."""
+    """Return which recordings: the stand-in's, or (LUNOS_CASSETTES=live) the live service's."""
     if recording:
         return "live" if live_service() else "stand-in"
     return ENVIRONMENT.get("LUNOS_CASSETTES", "stand-in")
@@ -107,14 +107,14 @@ def default_cassette_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def faulty(source: str, request: pytest.FixtureRequest) -> None:
-    """For what only the stand-in does when it is asked to."""
+    """Mark a test of what only the stand-in does on demand."""
     if source == "live":
         pytest.skip("the live service does not fail on demand")
 
 
 @pytest.fixture
 def sound() -> bytes:
-    """A tenth of a second of WAV whose bytes are all text, so that the cassette is."""
+    """Return a tenth of a second of WAV whose bytes are all text, so that the cassette is too."""
     return wav(b"0P" * 400, sample_bytes=1)
 
 
@@ -167,7 +167,7 @@ def vcr_config(service: Service) -> dict[str, Any]:
 
 
 class _Readable:
-    """YAML with bodies as blocks of text, as they came."""
+    """YAML with the bodies as blocks of text, as they came."""
 
     @staticmethod
     def serialize(cassette: dict[str, Any]) -> str:

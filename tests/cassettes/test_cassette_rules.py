@@ -1,4 +1,4 @@
-"""What holds for every cassette that is committed."""
+"""Rules for every committed cassette."""
 
 from __future__ import annotations
 

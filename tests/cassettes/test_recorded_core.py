@@ -196,7 +196,7 @@ async def test_models_by_modality(ask: Any, service: Any, vcr: Cassette) -> None
 
 @pytest.mark.usefixtures("faulty")
 async def test_errors(ask: Any) -> None:
-    """Each status is its own class, whatever the body that tells of it."""
+    """Each status has its own class, whatever the error body looks like."""
     for status, expected in (
         (400, LunosBadRequestError),
         (401, LunosAuthenticationError),

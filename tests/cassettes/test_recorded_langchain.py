@@ -41,7 +41,7 @@ class City(BaseModel):
 
 
 class Way:
-    """Calls a Runnable by its sync or by its async methods."""
+    """Call a Runnable by its sync or by its async methods."""
 
     def __init__(self, *, is_async: bool) -> None:
         self.is_async = is_async

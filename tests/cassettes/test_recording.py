@@ -1,4 +1,4 @@
-"""Recording: the same again changes nothing, no key gets in, and a spoiled cassette fails."""
+"""Recording: repeating it changes nothing, no key gets in, and a manipulated cassette fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY = "sk-live-0f3c55aa91"
 
 
 def pytest_with(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """pytest on this folder's tests, with the cassettes in `root`."""
+    """Run pytest on this folder's tests, with the cassettes in `root`."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=HERE.parents[1],
@@ -32,7 +32,7 @@ def pytest_with(root: Path, *arguments: str, **env: str) -> subprocess.Completed
 
 
 def texts_in(root: Path) -> dict[str, str]:
-    """Of the folders that `tests/cassettes` records."""
+    """Return the text of each cassette in the folders that `tests/cassettes` records."""
     return {
         path.relative_to(root).as_posix(): path.read_text("utf-8")
         for path in root.glob("*/test_recorded_*/*.yaml")
@@ -48,7 +48,7 @@ def test_recording_again_changes_nothing(tmp_path: Path) -> None:
 
 @contextmanager
 def indiscreet_service() -> Iterator[str]:
-    """The address of a service that repeats the key in its answers and their headers."""
+    """Run a service that repeats the key in its answers and headers; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -103,7 +103,7 @@ def test_with_a_key_it_records_into_a_folder_of_its_own_and_scrubs(tmp_path: Pat
 
 
 def spoiled(tmp_path: Path, name: str, old: str, new: str) -> Path:
-    """A copy of all cassettes, with one change in one."""
+    """Copy all cassettes, with one change in one of them."""
     root = tmp_path / "cassettes"
     shutil.copytree(CASSETTES, root)
     text = (root / name).read_text("utf-8")

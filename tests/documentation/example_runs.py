@@ -1,4 +1,4 @@
-"""The examples as a user runs them: without a key, in processes of their own."""
+"""Run the examples as a user does: without a key, each in its own process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def without_key() -> dict[str, str]:
-    """The environment of someone who has not set up anything."""
+    """Return the environment of someone who has not set up anything."""
     return {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}
 
 
 @contextmanager
 def started(paths: Iterable[str]) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All of them at once, as most of their time is Python importing; by their paths."""
+    """Start all of them at once, since importing takes most of their time; yield them by path."""
     processes = {
         path: subprocess.Popen(
             [sys.executable, path],

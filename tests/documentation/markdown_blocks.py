@@ -1,4 +1,4 @@
-"""Code blocks of Markdown pages, and how a test runs one."""
+"""Code blocks of Markdown pages, and how a test runs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def with_stand_ins(code: str) -> str:
 
 
 def blocks_of(page: str, language: str) -> list[tuple[str, str]]:
-    """(the heading or sentence before it, its text) of each code block."""
+    """Return (the heading or sentence before it, its text) of each code block."""
     found = []
     for match in re.finditer(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         before = page[: match.start()].strip().splitlines()[-1]
@@ -40,7 +40,7 @@ def blocks_of(page: str, language: str) -> list[tuple[str, str]]:
 
 @contextmanager
 def dropped_connections() -> Iterator[None]:
-    """The examples close nothing, as most scripts do: Python says so of each open socket."""
+    """Ignore unclosed sockets: like most scripts, the examples close nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -51,7 +51,7 @@ def dropped_connections() -> Iterator[None]:
 def run_block(
     gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], str]:
-    """Runs a block as a script of its own; gives what it printed."""
+    """Run a block as a script of its own; return what it printed."""
     monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
     monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
 

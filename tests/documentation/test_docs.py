@@ -1,4 +1,4 @@
-"""The pages in docs/ are true: their examples run, their links lead somewhere."""
+"""The pages in docs/ are true: their examples run, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex' own workflows
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
 @pytest.mark.parametrize("code", EXAMPLES.values(), ids=EXAMPLES.keys())
 def test_an_example_of_the_docs_runs(code: str, run_block: Callable[[str], str]) -> None:
     assert run_block(code).strip()
@@ -39,7 +39,7 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
 def test_the_links_to_other_hosts_are_well_formed(page: Path) -> None:
-    """Whether they lead somewhere is not asked here: tests have no network."""
+    """Whether they lead somewhere isn't checked: tests have no network."""
     for link in re.findall(r"\]\((https?:[^)]*)\)", page.read_text("utf-8")):
         assert re.fullmatch(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/[\w./#%~+-]*)?", link), link
 
@@ -56,7 +56,7 @@ def _pages(*names: str) -> str:
 
 
 def test_the_tables_of_new_names_hold_every_field_of_ours() -> None:
-    """A new field of a class belongs into its page."""
+    """A new field of a class belongs on its page."""
     from langchain_core.language_models import BaseChatModel
 
     from langchain_lunos import ChatLunos
@@ -76,10 +76,13 @@ def test_the_tables_of_new_names_hold_every_field_of_ours() -> None:
     [
         ("start-langchain-tools", "multiply {'a': 6, 'b': 7} 42\n"),
         ("start-langchain-structured-output", "name='Oslo' people=700000\n"),
-        ("start-langchain-in-any-vector-store-of-langchain-s", "Cats sleep most of the day.\n"),
+        (
+            "start-langchain-they-work-in-any-of-langchain-s-vector-s",
+            "Cats sleep most of the day.\n",
+        ),
         ("start-llamaindex-an-index-over-documents", "Cats sleep most of the day."),
-        ("errors-langchain_lunos-it-is-an-error-of-langc", "404 model_not_found req_"),
-        ("local-gateway-lunos-flaky-429-lunos-cut-stream-and-ke", "429 billing\n200 billing\n"),
+        ("errors-langchain_lunos-it-is-also-one-of-langc", "404 model_not_found req_"),
+        ("local-gateway-demand-lunos-flaky-429-lunos-cut-stream", "429 billing\n200 billing\n"),
     ],
 )
 def test_an_example_shows_what_it_is_for(
@@ -104,7 +107,7 @@ def test_the_weights_that_are_named_are_those_that_are_tested() -> None:
 
 
 def test_the_core_example_needs_no_framework(gateway: Any) -> None:
-    """The block runs where importing either framework fails."""
+    """Run the block in a process where importing either framework fails."""
     code = EXAMPLES["start-core-the-core-alone"]
     block = "import sys; sys.modules.update(langchain_core=None, llama_index=None)\n"
     done = subprocess.run(
@@ -128,7 +131,7 @@ def test_a_picture_asks_no_other_host(picture: Path) -> None:
 
 
 def test_the_picture_of_the_demo_shows_todays_questions() -> None:
-    """Else: .venv/bin/python docs/tools/demo_picture.py draws it again."""
+    """If not, draw it again: .venv/bin/python docs/tools/demo_picture.py."""
     picture = ElementTree.parse(ROOT / "docs" / "demo.svg")
     shown = "".join(picture.getroot().itertext()).replace("\xa0", " ")
     demo = (ROOT / "examples" / "quickstart.py").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Every example in a docstring runs and does what it says, and what is public has one."""
+"""Every example in a docstring runs and prints what it says, and all public names have one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RESULTS = {
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # an example need not close its client
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex' own workflows
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
 def test_the_examples_of_a_module_are_true(name: str, gateway: LocalGateway) -> None:
     module = importlib.import_module(name)
     result = doctest.testmod(module, extraglobs={"gateway": gateway})

@@ -1,4 +1,4 @@
-"""`examples/quickstart.py` as a user runs it: what it prints, and how it fails."""
+"""`examples/quickstart.py` as a user runs it: its output, and how it fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPTED = ("--model", "lunos/scripted", "--embedding-model", "lunos/scripted-em
 # right answers, in the words of examples/docs
 ANSWERS = {
     "Which HTTP header carries the app id?": "X-App-ID",
-    "How often is a failed request made again by default?": "up to two times",
+    "How often is a failed request retried by default?": "up to two times",
     "What happens when a stream stops before its end?": "LunosStreamInterruptedError",
 }
 
@@ -41,7 +41,7 @@ def answers_of(output: str) -> dict[str, str]:
 
 
 def table_of(output: str) -> dict[tuple[str, str], dict[str, int]]:
-    """The rows by app id and model."""
+    """Return the rows of the table, by app id and model."""
     head, *rows = [line.split() for line in output[output.index("\napp_id") :].strip().splitlines()]
     return {
         (row[0], row[1]): {

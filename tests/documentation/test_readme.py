@@ -1,4 +1,4 @@
-"""The README's examples run, and what it says of this package is so."""
+"""The README's examples run, and what it says about this package is true."""
 
 from __future__ import annotations
 

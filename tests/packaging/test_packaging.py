@@ -1,4 +1,4 @@
-"""What is in the wheel, what it asks for, and what happens where a framework is missing."""
+"""What the wheel contains and requires, and what happens if a framework is missing."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_contributing_gives_a_reason_for_each_dependency_and_names_no_other() ->
 
 
 def test_the_namespace_of_llama_index_stays_a_namespace(wheel: zipfile.ZipFile) -> None:
-    """A file `__init__.py` in it would hide LlamaIndex' own packages."""
+    """A file `__init__.py` in it would hide LlamaIndex's own packages."""
     names = set(wheel.namelist())
     for folder in ("llama_index", "llama_index/llms", "llama_index/embeddings"):
         assert f"{folder}/__init__.py" not in names
 
 
 def requirements(metadata: Message, extra: str | None) -> set[str]:
-    """The names that an extra asks for; those of the base for `None`."""
+    """Return the names that an extra requires; for `None`, those of the base."""
     found = set()
     for line in metadata.get_all("Requires-Dist", []):
         asked = re.search(r"extra == ['\"]([\w-]+)['\"]", line)

@@ -1,4 +1,4 @@
-"""What a release says of itself: one version, a changelog that knows it, a workflow that checks."""
+"""A release is consistent: one version, a changelog entry for it, a workflow that checks."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_release_whose_parts_disagree_is_stopped(
 
 
 def test_the_changelog_is_for_this_version() -> None:
-    """Either its newest section is this version, or this version is told as the coming one."""
+    """Its newest section is this version, or it announces this version as the next one."""
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     sections = re.findall(r"^## \[([^\]]+)\]", text, re.M)
     assert sections[0] == "Unreleased"

@@ -1,4 +1,4 @@
-"""The page that says what works is right: each call of its table is made."""
+"""The page of supported features is true: the test makes each call of its table."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from tests.documentation.markdown_blocks import ROOT, dropped_connections
 
-PAGE = (ROOT / "docs" / "what-works.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "supported-features.md").read_text("utf-8")
 
 Call = Callable[[dict[str, Any]], Awaitable[Any]]
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
 def _calls() -> dict[str, dict[str, Call]]:
-    """What each "yes" of the table stands for."""
+    """Return the call that each "yes" of the table stands for."""
     from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
 
     table: dict[str, dict[str, Call]] = {}
@@ -118,7 +118,7 @@ def _table() -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
 
-async def test_the_table_says_what_works(gateway: Any) -> None:
+async def test_every_call_of_the_table_works_and_no_other_is_claimed(gateway: Any) -> None:
     said = {
         (row, column)
         for row, cells in _table().items()

@@ -12,6 +12,7 @@ from langchain_lunos._app_id import app_id_of_call
 from langchain_lunos._settings import LunosConnection, check_call
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
+from lunos_core.adapters import refuse_impossible
 from lunos_core.endpoints.params import Check, check_params
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
@@ -130,7 +131,7 @@ class LunosModel(LunosConnection):
     def _identifying_params(self) -> dict[str, Any]:
         return {
             "model": self.model,
-            "base_url": self._config.base_url,
+            "base_url": self._clients.config.base_url,
             **self._default_params,
             **({"extra_body": self.extra_body} if self.extra_body else {}),
         }
@@ -172,13 +173,10 @@ class LunosModel(LunosConnection):
 
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
         """Raise what the server would answer, where the catalog knows it already."""
-        if self.preflight and self.catalog is not None:
-            from lunos_core.catalog.preflight import check_request  # for those with a catalog
-
-            model = params["model"]
-            error = check_request(self.catalog, content, model=model, params=params)
-            if error is not None:
-                raise LANGCHAIN_ERRORS.apply(error)
+        if self.preflight:
+            refuse_impossible(
+                self.catalog, content, params, model=params["model"], errors=LANGCHAIN_ERRORS
+            )
 
 
 _ONE_STREAM = "n must be 1 when streaming: LangChain's streams carry one answer"

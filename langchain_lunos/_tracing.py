@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.callbacks import BaseCallbackManager
 
-from lunos_core.config import check_app_id
+from lunos_core.arguments import check_app_id
 
 
 def ls_params(found: Any, *, app_id: str | None, model: str) -> Any:

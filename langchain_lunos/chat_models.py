@@ -24,8 +24,9 @@ from langchain_lunos._parameters import RunManager
 from langchain_lunos._results import to_chunk, to_result
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._stream_events import Event, EventBuilder
-from langchain_lunos._tools import to_wire_choice, to_wire_tools
+from langchain_lunos._tools import to_wire_tools
 from langchain_lunos._tracing import ls_params
+from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints import params
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
@@ -273,7 +274,7 @@ class ChatLunos(LunosChatBase):
         wire = to_wire_tools(tools, strict=strict)
         if wire:
             kwargs["tools"] = wire
-        choice = to_wire_choice(tool_choice, wire)
+        choice = to_tool_choice(tool_choice, wire)
         if choice is not None:
             kwargs["tool_choice"] = choice
         if parallel_tool_calls is not None:

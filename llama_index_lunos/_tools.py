@@ -12,12 +12,11 @@ from pydantic_core import from_json
 
 from llama_index_lunos._logs import log as _log
 from llama_index_lunos._messages import sent_tool_call
+from lunos_core import adapters
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool, ToolOutput
-
-_CHOICES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
 def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
@@ -32,27 +31,17 @@ def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, 
     """The wire's `tool_choice`; `None` leaves it to the server, which means "auto".
 
     Args:
-        choice: "auto", "none", "required", "any", the name of a tool, a dict, or `None`.
+        choice: as `lunos_core.adapters.to_tool_choice` takes it.
         required: what `tool_required` says; it counts where `choice` is `None`.
         tools: the request's tools, as the wire has them.
 
     Raises:
-        ValueError: a name that no tool has.
-        TypeError: none of these.
+        ValueError: none of the tools has that name.
+        TypeError: `choice` is something else.
     """
     if choice is None:
         return "required" if required else None
-    if isinstance(choice, Mapping):
-        return dict(choice)
-    if not isinstance(choice, str):
-        raise TypeError(f"tool_choice must be a str or a dict, not {type(choice).__name__}")
-    if choice in _CHOICES:
-        return _CHOICES[choice]
-    names = [tool.get("function", {}).get("name") for tool in tools]
-    if choice not in names:
-        known = ", ".join(str(name) for name in names if name)
-        raise ValueError(f"tool_choice {choice!r} is none of the tools: {known}")
-    return {"type": "function", "function": {"name": choice}}
+    return adapters.to_tool_choice(choice, tools)
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:

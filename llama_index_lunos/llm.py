@@ -26,7 +26,8 @@ from llama_index_lunos._parameters import Parameters
 from llama_index_lunos._results import ChatAccumulator, to_completion, to_response
 from llama_index_lunos._settings import Connection
 from llama_index_lunos._structured_predict import StructuredPrediction
-from lunos_core.catalog.preflight import check_request
+from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
+from lunos_core.adapters import refuse_impossible
 from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
@@ -246,10 +247,9 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     def _question(self, chat: bool, content: Any, model: str, params: dict[str, Any]) -> Question:
         """The question, if it can be answered, as far as the catalog knows."""
-        if self.preflight and self.catalog is not None:
-            error = check_request(self.catalog, content, model=model, params=params)
-            if error is not None:
-                raise error
+        if self.preflight:
+            errors = LLAMA_INDEX_ERRORS
+            refuse_impossible(self.catalog, content, params, model=model, errors=errors)
         return Question(chat, content, model, params)
 
     def _standing_tools(self) -> Sequence[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from lunos_core.arguments import check_app_id
+
 _current: ContextVar[str | None] = ContextVar("lunos_app_id", default=None)
 
 
@@ -22,24 +24,24 @@ def current_app_id() -> str | None:
 
 @contextmanager
 def app(app_id: str) -> Iterator[str]:
-    """Make every call inside the block for this application (`X-App-ID`).
+    """Make all calls inside the block for one application (`X-App-ID`).
 
-    One order of precedence: the call's own `app_id` or what was bound, then the framework's config
-    (or `instrument_tags`), then the innermost block, then the client's constructor, then
-    `LUNOS_APP_ID`. A stream belongs to the block that it was opened in.
+    The order of precedence: the `app_id` of the call or of `bind`, then the framework's config (or
+    `instrument_tags`), then the innermost block, then the constructor, then `LUNOS_APP_ID`. A
+    stream belongs to the block in which it was opened.
 
-    The block holds for the tasks that begin inside it, and for threads that run in a copy of its
-    context: `asyncio.to_thread` and both frameworks' executors see to that. A bare
-    `threading.Thread` or `ThreadPoolExecutor.submit` does not: start it with
-    `contextvars.copy_context().run`. As a decorator it serves plain functions; inside an `async
-    def`, write the `with` block.
+    The block covers tasks that start inside it, and threads that run in a copy of its context, as
+    `asyncio.to_thread` and both frameworks' executors do. It doesn't cover a bare
+    `threading.Thread` or `ThreadPoolExecutor.submit`: start those with
+    `contextvars.copy_context().run`. `app` also decorates plain functions; in an `async def`, write
+    the `with` block.
 
     Args:
         app_id: printable ASCII, without line breaks.
 
     Raises:
         ValueError: the app id is empty, or cannot travel in an HTTP header.
-        TypeError: it is no `str`.
+        TypeError: it isn't a `str`.
 
     Example:
         >>> import lunos_core
@@ -47,9 +49,6 @@ def app(app_id: str) -> Iterator[str]:
         ...     lunos_core.current_app_id()
         'billing'
     """
-    # here, not above: `import lunos_core` loads this module and should load little else
-    from lunos_core.config import check_app_id
-
     checked = check_app_id(app_id)
     if checked is None:
         raise TypeError("app_id must be a str, not None")

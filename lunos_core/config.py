@@ -1,27 +1,24 @@
-"""Where to send requests, as whom, and how patiently."""
+"""Where to send requests, under which key, and how long to wait: the settings of a client."""
 
 from __future__ import annotations
 
-import functools
+import inspect
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import FrozenInstanceError, dataclass, field, fields
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from lunos_core._plain_http import warn_of_plain_http
 from lunos_core._secret import Secret
+from lunos_core.arguments import HEADER_TEXT, check_app_id, check_headers, unknown_argument
 from lunos_core.errors import LunosConfigError
 from lunos_core.lazy import is_installed
 
 DEFAULT_BASE_URL = "https://api.lunos.tech/v1"
-DEFAULT_TIMEOUT = 60.0
-DEFAULT_MAX_RETRIES = 2
-# Far above any answer of the wire (a picture is a few megabytes of base64), far below a machine's
-# memory: what a broken or hostile server can make a call hold.
-DEFAULT_MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 TRANSPORTS = ("httpx", "aiohttp")
 
 
@@ -29,41 +26,201 @@ TRANSPORTS = ("httpx", "aiohttp")
 class TimeoutParts(Protocol):
     """What `httpx.Timeout` has; named here so that no signature needs httpx."""
 
+    @property
+    def connect(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def read(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def write(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def pool(self) -> float | None: ...  # noqa: D102
+
+
+class Timeouts(NamedTuple):
+    """The four timeouts of a request, in seconds, in httpx's order; `None` waits for ever."""
+
     connect: float | None
     read: float | None
     write: float | None
-    pool: float | None
+    pool: float | None = None
 
 
 Timeout = float | TimeoutParts
+"""A checked timeout."""
+TimeoutSetting = float | tuple[float | None, ...] | TimeoutParts
+"""A timeout as users write it."""
+ApiKey = Secret | str | Callable[[], str] | Callable[[], Awaitable[str]]
+
+MISSING_KEY = (
+    "no Lunos API key: pass api_key=... or set the environment variable LUNOS_API_KEY "
+    "(to try without one, start the local gateway: python -m lunos_local)"
+)
+
+_ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_id": "LUNOS_APP_ID"}
+_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+def check_api_key(key: ApiKey | None) -> ApiKey | None:
+    """Return the key without surrounding white space (a pasted newline); `None` if it is empty.
+
+    A function is returned as it is; its result is checked when it is called.
+
+    Raises:
+        LunosConfigError: the key has characters that no HTTP header can carry. The message does
+            not show the key.
+    """
+    if key is None or callable(key):
+        return key
+    text = key.reveal() if isinstance(key, Secret) else key
+    if not isinstance(text, str):
+        raise LunosConfigError(f"api_key must be a str, not {type(text).__name__}")
+    text = text.strip()
+    if not HEADER_TEXT.fullmatch(text):
+        raise LunosConfigError(
+            "api_key contains a line break, a control character or a character outside ASCII: "
+            "copy it again from the Lunos dashboard"
+        )
+    return Secret(text) if text else None
+
+
+def check_timeout(timeout: TimeoutSetting) -> Timeout:
+    """Return a timeout as seconds, or with the four attributes of an `httpx.Timeout`.
+
+    Args:
+        timeout: seconds; `(connect, read)` or `(connect, read, write, pool)`, where `None` waits
+            for ever; or an `httpx.Timeout`. With two numbers, writing may take as long as reading.
+
+    Raises:
+        LunosConfigError: it is none of these, or a number isn't positive.
+    """
+    if isinstance(timeout, int | float):
+        if _is_seconds(timeout):
+            return timeout
+    elif isinstance(timeout, tuple | list):
+        if len(timeout) in (2, 4) and all(part is None or _is_seconds(part) for part in timeout):
+            connect, read, *rest = timeout
+            write, pool = rest or (read, None)
+            return Timeouts(connect, read, write, pool)
+    elif hasattr(timeout, "connect") and hasattr(timeout, "read"):
+        return timeout
+    raise LunosConfigError(
+        "timeout must be a positive number of seconds, (connect, read), (connect, read, write, "
+        f"pool) or an httpx.Timeout, not {timeout!r}"
+    )
+
+
+def _is_seconds(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value <= threading.TIMEOUT_MAX  # sockets overflow beyond it
+
+
+def _check_seconds(name: str, seconds: Any) -> None:
+    if seconds is not None and not _is_seconds(seconds):
+        raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
+
+
+def _check_count(name: str, count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise LunosConfigError(f"{name} must be an int, not {count!r}")
+    if count < 0:
+        raise LunosConfigError(f"{name} must be 0 or more, not {count}")
+
+
+def _check_size(name: str, size: Any) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise LunosConfigError(f"{name} must be a positive int, not {size!r}")
+
+
+def _check_flag(name: str, flag: Any) -> None:
+    if not isinstance(flag, bool):
+        raise LunosConfigError(f"{name} must be True or False, not {flag!r}")
+
+
+def _check_transport(name: str, transport: Any) -> None:
+    if transport not in TRANSPORTS:
+        raise LunosConfigError(f"{name} must be one of {TRANSPORTS}, not {transport!r}")
+    if transport == "aiohttp" and not is_installed("httpx_aiohttp"):
+        raise LunosConfigError(
+            "transport='aiohttp' needs httpx-aiohttp, which is not installed: "
+            'pip install "lunos-integrations[aiohttp]"'
+        )
+
+
+def _check(check: Callable[[str, Any], None]) -> dict[str, Any]:
+    """The metadata of a setting whose value is checked and kept as it is."""
+    return {"check": check}
+
+
+@dataclass(kw_only=True, init=False, repr=False, eq=False)
+class ClientSettings:
+    """The settings that a client and the classes of both adapters have in common.
+
+    `Config` and the adapters' pydantic models inherit them: a new setting is declared here, with
+    its default and its check, and in `Settings` for type checkers.
+    """
+
+    app_id: str | None = None
+    """The application that calls are made for (`X-App-ID`); `LUNOS_APP_ID` when not given."""
+    timeout: TimeoutSetting = 60.0
+    """Seconds for connecting and for each read (60), `(connect, read)`, `(connect, read, write,
+    pool)`, or an `httpx.Timeout`."""
+    max_retries: int = field(default=2, metadata=_check(_check_count))
+    """How often a failed request is retried (2); 0 sends exactly one request."""
+    total_timeout: float | None = field(default=None, metadata=_check(_check_seconds))
+    """Seconds for the whole call with all its retries and waits, and for a stream until its end;
+    no limit when not given."""
+    stream_idle_timeout: float | None = field(default=None, metadata=_check(_check_seconds))
+    """Seconds that an open stream may go without an event (comments that keep the connection alive
+    don't count); the read timeout when not given."""
+    retry_on_timeout: bool = field(default=False, metadata=_check(_check_flag))
+    """Whether a request that was sent and not answered in time is retried. The model may still be
+    working on the first one: both may be paid for."""
+    # Far above any answer of the wire (an image is a few megabytes of base64), far below a
+    # machine's memory: the most that a broken or hostile server can make a call hold.
+    max_response_bytes: int = field(default=256 * 1024 * 1024, metadata=_check(_check_size))
+    """The most bytes that one answer may have, decompressed (256 MiB)."""
+    transport: str = field(default=TRANSPORTS[0], metadata=_check(_check_transport))
+    """What carries the async calls: "httpx", or "aiohttp" (the extra of that name), which takes
+    less CPU where a hundred calls or more are running at once. Sync calls use httpx. An HTTP client
+    of your own brings its own transport."""
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `Lunos` and `AsyncLunos`; `None` means "not given".
+
+    A test compares it with the fields of `Config`.
+    """
+
+    base_url: str | None
+    app_id: str | None
+    timeout: TimeoutSetting | None
+    max_retries: int | None
+    total_timeout: float | None
+    stream_idle_timeout: float | None
+    retry_on_timeout: bool | None
+    max_response_bytes: int | None
+    transport: str | None
+    default_headers: Mapping[str, str] | None
+
+
+@dataclass
+class Config(ClientSettings):
     """The settings of a client. Wrong ones raise here, before any request.
 
     Args:
-        api_key: the key, or a function that gives it, called for each call (keys that change).
-            It is in no `repr`. `None` is allowed for the public catalog alone.
+        api_key: the key, or a function that returns it, called for each call (keys that change);
+            an async function serves the async calls. It is never shown in a `repr`. `None` is
+            enough for the public catalog alone.
         base_url: with or without `/v1` and a trailing slash.
-        app_id: the application that calls are made for (`X-App-ID`); `None` sends no header.
-        timeout: seconds for the connect and for each read, or an `httpx.Timeout`.
-        max_retries: how often a failed request is made again (0: never).
         default_headers: sent with every request.
-        total_timeout: seconds for the whole call with all its retries and waits, and for a stream
-            to its end; `None` sets no such end.
-        stream_idle_timeout: seconds that an open stream may go without an event; comments that
-            keep the connection alive are none. The read timeout when `None`.
-        retry_on_timeout: whether a request that was sent and not answered in time is made again.
-            The model may still be at work on the first one: both may be paid for.
-        max_response_bytes: the most that one answer may hold, decompressed.
-        transport: what carries the async calls: "httpx", or "aiohttp" (the extra of that name),
-            which takes less of the CPU where a hundred calls and more are under way at once. Sync
-            calls go through httpx. Not for an HTTP client of your own, which has its transport.
+        app_id, timeout, …: see `ClientSettings`; as keywords only.
 
     Raises:
         LunosConfigError: a base URL, key or number that cannot work.
-        ValueError: an app id or header that cannot travel in an HTTP header.
+        ValueError: an app id or header that cannot be sent in an HTTP header.
 
     Warns:
         LunosPlainHTTPWarning: `http://` to another machine, once for each origin and process.
@@ -73,220 +230,115 @@ class Config:
         'https://api.lunos.tech/v1'
     """
 
-    api_key: Secret | str | Callable[[], str] | None = None
+    api_key: ApiKey | None = None
     base_url: str = DEFAULT_BASE_URL
-    app_id: str | None = None
-    timeout: Timeout = DEFAULT_TIMEOUT
-    max_retries: int = DEFAULT_MAX_RETRIES
     default_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    total_timeout: float | None = None
-    stream_idle_timeout: float | None = None
-    retry_on_timeout: bool = False
-    max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
-    transport: str = TRANSPORTS[0]
 
     def __post_init__(self) -> None:
-        """Check and normalise once, so that the rest can trust the type."""
-        put = object.__setattr__  # the way to write to a frozen dataclass from inside
-        put(self, "api_key", check_api_key(self.api_key))
-        put(self, "base_url", normalise_base_url(self.base_url))
-        put(self, "app_id", check_app_id(self.app_id))
-        put(self, "timeout", check_timeout(self.timeout))
-        put(self, "default_headers", check_headers(self.default_headers))
-        if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int):
-            raise LunosConfigError(f"max_retries must be an int, not {self.max_retries!r}")
-        if self.max_retries < 0:
-            raise LunosConfigError(f"max_retries must be 0 or more, not {self.max_retries}")
-        check_seconds("total_timeout", self.total_timeout)
-        check_seconds("stream_idle_timeout", self.stream_idle_timeout)
-        if not isinstance(self.retry_on_timeout, bool):
-            raise LunosConfigError(
-                f"retry_on_timeout must be True or False, not {self.retry_on_timeout!r}"
-            )
-        most = self.max_response_bytes
-        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-            raise LunosConfigError(f"max_response_bytes must be a positive int, not {most!r}")
-        check_transport(self.transport)
-        if self.api_key is not None:  # the public catalog alone is asked without
+        self.api_key = check_api_key(self.api_key)
+        self.base_url = normalise_base_url(self.base_url)
+        self.app_id = check_app_id(self.app_id)
+        self.timeout = check_timeout(self.timeout)
+        self.default_headers = check_headers(self.default_headers)
+        for setting in fields(self):
+            check = setting.metadata.get("check")
+            if check is not None:
+                check(setting.name, getattr(self, setting.name))
+        if self.api_key is not None:  # requests to the public catalog carry none
             warn_of_plain_http(self.base_url)
+        self._checked = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # not `frozen=True`: the adapters' models inherit the same settings, and theirs may change
+        if "_checked" in self.__dict__:
+            raise FrozenInstanceError(f"cannot assign to field {name!r}: clients share a Config")
+        super().__setattr__(name, value)
 
     @classmethod
     def from_env(cls, **settings: Any) -> Config:
-        """Settings from the environment; what is given here and is not `None` wins.
+        """Make a config of what is given here and, where that is `None`, of the environment.
 
         `LUNOS_API_KEY`, `LUNOS_BASE_URL` and `LUNOS_APP_ID` are read; empty ones count as unset.
+        Settings that are `None` keep their defaults.
+
+        Raises:
+            TypeError: there is no setting of that name.
         """
+        for name in settings:
+            if name not in SETTING_NAMES:
+                raise unknown_argument("Lunos", name, SETTING_NAMES)
         for name, variable in _ENVIRONMENT.items():
             if settings.get(name) is None:
                 settings[name] = os.environ.get(variable) or None
         return cls(**{name: value for name, value in settings.items() if value is not None})
 
     @classmethod
-    def from_fields(cls, owner: object, *, api_key: Any, base_url: str | None) -> Config:
-        """As `from_env`, with the other settings read from an adapter's fields of the same names.
+    def from_fields(cls, owner: ClientSettings, **own: Any) -> Config:
+        """Make a config of an adapter's object, which has the shared settings as fields.
 
         Args:
             owner: the adapter's object.
-            api_key: its key, as text or as a function.
-            base_url: its base URL, whatever its field is called.
+            **own: the settings that the adapter keeps in another form: `api_key`, `base_url`,
+                `default_headers`.
         """
-        shared = {name: getattr(owner, name) for name in _shared_names()}
-        return cls.from_env(api_key=api_key, base_url=base_url, **shared)
+        shared = {name: getattr(owner, name) for name in SHARED_NAMES}
+        return cls.from_env(**shared, **own)
 
     @property
     def key(self) -> str:
         """The key as text.
 
         Raises:
-            LunosConfigError: there is none.
+            LunosConfigError: there is none, or it comes from an async function.
         """
         key = self.api_key
         if callable(key):
-            key = check_api_key(key())
-        if not isinstance(key, Secret):
-            raise LunosConfigError(MISSING_KEY)
-        return key.reveal()
+            result = key()
+            if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()  # else Python warns that it was never awaited
+                raise LunosConfigError(
+                    "api_key is an async function, which only async calls can await: use the "
+                    "async methods, or pass a function that returns the key"
+                )
+            key = result
+        return _key_text(key)
+
+    async def aget_key(self) -> str:
+        """`key` for async calls: an async function is awaited.
+
+        Raises:
+            LunosConfigError: there is no key.
+        """
+        key = self.api_key
+        if callable(key):
+            result = key()
+            key = await result if inspect.isawaitable(result) else result
+        return _key_text(key)
+
+    @property
+    def checked_timeout(self) -> Timeout:
+        """`timeout`, as the transport needs it."""
+        return check_timeout(self.timeout)
 
     @property
     def root_url(self) -> str:
-        """The base URL without `/v1`: where the public catalog lives."""
+        """The base URL without `/v1`, where the public catalog is."""
         return self.base_url.removesuffix("/v1")
 
 
-@functools.cache
-def _shared_names() -> frozenset[str]:
-    return frozenset(setting.name for setting in fields(Config)) - {"api_key", "base_url"}
+SHARED_NAMES = tuple(setting.name for setting in fields(ClientSettings))
+SETTING_NAMES = frozenset(setting.name for setting in fields(Config))
 
 
-_ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_id": "LUNOS_APP_ID"}
-
-MISSING_KEY = (
-    "no Lunos API key: pass api_key=... or set the environment variable LUNOS_API_KEY "
-    "(to try without one, start the local gateway: python -m lunos_local)"
-)
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
-_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
-_HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
+def _key_text(key: Any) -> str:
+    checked = check_api_key(key)
+    if not isinstance(checked, Secret):
+        raise LunosConfigError(MISSING_KEY)
+    return checked.reveal()
 
 
-def check_api_key(
-    key: Secret | str | Callable[[], str] | None,
-) -> Secret | Callable[[], str] | None:
-    """The key without surrounding white space (a pasted newline), or `None` for an empty one.
-
-    A function is passed on; what it gives is checked when it is called.
-
-    Raises:
-        LunosConfigError: characters that no HTTP header carries. The text does not show the key.
-    """
-    if key is None or callable(key):
-        return key
-    text = key.reveal() if isinstance(key, Secret) else key
-    if not isinstance(text, str):
-        raise LunosConfigError(f"api_key must be a str, not {type(text).__name__}")
-    text = text.strip()
-    if not _HEADER_TEXT.fullmatch(text):
-        raise LunosConfigError(
-            "api_key holds a line break, a control character or a character outside ASCII: "
-            "copy it again from the Lunos dashboard"
-        )
-    return Secret(text) if text else None
-
-
-def check_transport(transport: str) -> None:
-    """A transport that is known, and installed.
-
-    Raises:
-        LunosConfigError: it is not.
-    """
-    if transport not in TRANSPORTS:
-        raise LunosConfigError(f"transport must be one of {TRANSPORTS}, not {transport!r}")
-    if transport == "aiohttp" and not is_installed("httpx_aiohttp"):
-        raise LunosConfigError(
-            "transport='aiohttp' needs httpx-aiohttp, which is not installed: "
-            'pip install "lunos-integrations[aiohttp]"'
-        )
-
-
-def check_app_id(app_id: str | None) -> str | None:
-    """An app id that can travel as the header `X-App-ID`, or `None`.
-
-    Raises:
-        ValueError: it is empty, or holds control characters, line breaks or other characters than
-            printable ASCII.
-        TypeError: it is no `str`.
-    """
-    if app_id is None:
-        return None
-    if not isinstance(app_id, str):
-        raise TypeError(f"app_id must be a str, not {type(app_id).__name__}")
-    # not strip(): it would silently take a line break off the end
-    text = app_id.strip(" ")
-    if not text:
-        raise ValueError("app_id is empty: leave it out to send no X-App-ID header")
-    if "\t" in text or not _HEADER_TEXT.fullmatch(text):
-        raise ValueError(
-            f"app_id {app_id!r} cannot travel in the X-App-ID header: use printable ASCII without "
-            "line breaks or control characters"
-        )
-    return text
-
-
-def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers that can be sent as they are.
-
-    Raises:
-        ValueError: a name or value with line breaks or other characters that headers cannot hold.
-            The text shows the name only: values may be secrets.
-        TypeError: no mapping, or a name or value that is no `str`.
-    """
-    if not isinstance(headers, Mapping):
-        raise TypeError(f"headers must be a mapping, not {type(headers).__name__}")
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"header {name!r}: name and value must be str")
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for an HTTP header")
-        if not _HEADER_TEXT.fullmatch(value):
-            raise ValueError(
-                f"the value of header {name!r} holds line breaks, control characters or characters "
-                "outside ASCII"
-            )
-    # white space around a value is none of it (RFC 9110, 5.5), and a tab alone does not travel
-    return {name: value.strip(" \t") for name, value in headers.items()}
-
-
-def check_timeout(timeout: Timeout) -> Timeout:
-    """A timeout that httpx can use.
-
-    Raises:
-        LunosConfigError: neither a positive number of seconds nor an `httpx.Timeout`.
-    """
-    if isinstance(timeout, int | float) and not isinstance(timeout, bool):
-        if 0 < timeout <= threading.TIMEOUT_MAX:  # sockets overflow beyond it
-            return timeout
-    elif hasattr(timeout, "connect") and hasattr(timeout, "read"):
-        return timeout
-    raise LunosConfigError(
-        f"timeout must be a positive number of seconds or an httpx.Timeout, not {timeout!r}"
-    )
-
-
-def check_seconds(name: str, seconds: float | None) -> None:
-    """Refuse what is no positive number of seconds, nor `None`.
-
-    Raises:
-        LunosConfigError: it is not; the text has the setting's name.
-    """
-    if seconds is None:
-        return
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
-
-
-@functools.lru_cache(64)  # asked for every object that is made
+@lru_cache(64)  # called for every object that is made
 def _usable_parts(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url.strip())
@@ -297,10 +349,10 @@ def _usable_parts(url: str) -> SplitResult | None:
 
 
 def normalise_base_url(url: str) -> str:
-    """`url` with `/v1` at its end and no trailing slash.
+    """Return `url` with `/v1` at its end and no trailing slash.
 
     Raises:
-        LunosConfigError: it is no http(s) URL, or carries a user, query or fragment.
+        LunosConfigError: it isn't an http(s) URL, or has a user, query or fragment.
     """
     parts = _usable_parts(url) if isinstance(url, str) else None
     if parts is None:
@@ -309,8 +361,8 @@ def normalise_base_url(url: str) -> str:
         )
     if parts.username is not None or parts.query or parts.fragment:
         raise LunosConfigError(
-            "base_url must hold no user, password, query or fragment: "
-            "the key belongs into api_key, other headers into default_headers"
+            "base_url must have no user, password, query or fragment: "
+            "pass the key as api_key, other headers as default_headers"
         )
     path = parts.path.rstrip("/")
     if not path.endswith("/v1"):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
 from lunos_core.catalog.catalog import AsyncCatalog, Catalog
 from lunos_core.catalog.models import ModelInfo
-from lunos_core.config import Config, Timeout
+from lunos_core.config import ApiKey, Config, Settings
 from lunos_core.endpoints.audio import Sound, Transcription, transcription_request
 from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
@@ -37,19 +37,13 @@ class Lunos:
     """Lunos without a framework.
 
     Args:
-        api_key: the key; `LUNOS_API_KEY` when not given.
-        base_url: with or without `/v1`; `LUNOS_BASE_URL`, else the public service.
-        app_id: the application that calls are made for; `LUNOS_APP_ID` when not given.
-        timeout: seconds for the connect and for each read (60), or an `httpx.Timeout`.
-        max_retries: how often a failed request is made again (2).
-        default_headers: sent with every request.
-        total_timeout: seconds for the whole call with all its retries, or a stream to its end.
-        stream_idle_timeout: seconds that an open stream may go without an event (`timeout`).
-        retry_on_timeout: whether a request that was sent and not answered in time is made again;
-            both may be paid for.
-        max_response_bytes: the most that one answer may hold (256 MiB).
+        api_key: the key, or a function that returns it for each call; `LUNOS_API_KEY` when not
+            given.
         http_client: an `httpx.Client` of your own.
         observers: called with a `CallRecord` when a call is over: `[ledger.record]`.
+        **settings: those of `Config`: `base_url` (`LUNOS_BASE_URL` when not given, else the public
+            service), `app_id` (`LUNOS_APP_ID`), `timeout`, `max_retries`, `default_headers`,
+            `total_timeout`, `stream_idle_timeout`, and so on. `None` means "not given".
 
     Raises:
         LunosConfigError: settings that cannot work. A missing key raises with the first call that
@@ -69,32 +63,13 @@ class Lunos:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         *,
-        base_url: str | None = None,
-        app_id: str | None = None,
-        timeout: Timeout | None = None,
-        max_retries: int | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        total_timeout: float | None = None,
-        stream_idle_timeout: float | None = None,
-        retry_on_timeout: bool | None = None,
-        max_response_bytes: int | None = None,
         http_client: httpx.Client | None = None,
         observers: Sequence[Observer] = (),
+        **settings: Unpack[Settings],
     ) -> None:
-        config = Config.from_env(
-            api_key=api_key,
-            base_url=base_url,
-            app_id=app_id,
-            timeout=timeout,
-            max_retries=max_retries,
-            default_headers=default_headers,
-            total_timeout=total_timeout,
-            stream_idle_timeout=stream_idle_timeout,
-            retry_on_timeout=retry_on_timeout,
-            max_response_bytes=max_response_bytes,
-        )
+        config = Config.from_env(api_key=api_key, **settings)
         self.client = Client(config, http_client=http_client, observers=observers)
         self.chat = _Chat(_ChatCompletions(self.client))
         self.completions = _TextCompletions(self.client)
@@ -118,11 +93,9 @@ class Lunos:
 
 
 class AsyncLunos:
-    """`Lunos`, awaited: the same arguments, `http_client` an `httpx.AsyncClient`.
+    """`Lunos`, awaited: the same arguments; `http_client` is an `httpx.AsyncClient`.
 
-    Args:
-        transport: what carries the calls: "httpx", or "aiohttp" (the extra of that name), which
-            takes less of the CPU where a hundred calls and more are under way at once.
+    `api_key` may be an async function.
 
     Example:
         >>> import asyncio
@@ -139,34 +112,13 @@ class AsyncLunos:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         *,
-        base_url: str | None = None,
-        app_id: str | None = None,
-        timeout: Timeout | None = None,
-        max_retries: int | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        total_timeout: float | None = None,
-        stream_idle_timeout: float | None = None,
-        retry_on_timeout: bool | None = None,
-        max_response_bytes: int | None = None,
-        transport: Literal["httpx", "aiohttp"] | None = None,
         http_client: httpx.AsyncClient | None = None,
         observers: Sequence[Observer] = (),
+        **settings: Unpack[Settings],
     ) -> None:
-        config = Config.from_env(
-            api_key=api_key,
-            base_url=base_url,
-            app_id=app_id,
-            timeout=timeout,
-            max_retries=max_retries,
-            default_headers=default_headers,
-            total_timeout=total_timeout,
-            stream_idle_timeout=stream_idle_timeout,
-            retry_on_timeout=retry_on_timeout,
-            max_response_bytes=max_response_bytes,
-            transport=transport,
-        )
+        config = Config.from_env(api_key=api_key, **settings)
         self.client = AsyncClient(config, http_client=http_client, observers=observers)
         self.chat = _AsyncChat(_AsyncChatCompletions(self.client))
         self.completions = _AsyncTextCompletions(self.client)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from lunos_core.config import check_app_id, check_headers, check_timeout
+from lunos_core.arguments import check_app_id, check_headers
+from lunos_core.config import SETTING_NAMES, check_timeout
 from lunos_core.endpoints.params import Check, check_params
 from lunos_core.request import Outgoing
 from lunos_core.wire import json
@@ -64,23 +65,12 @@ def form_call(
 
 
 # they would go into the body, the key among them
-_OF_THE_CLIENT = frozenset(
-    {
-        "api_key",
-        "base_url",
-        "api_base",
-        "max_retries",
-        "default_headers",
-        "total_timeout",
-        "stream_idle_timeout",
-        "retry_on_timeout",
-        "max_response_bytes",
-        "transport",
-        "http_client",
-        "http_async_client",
-        "async_http_client",
-    }
-)
+_OF_THE_CLIENT = (SETTING_NAMES - set(_CALL_OPTIONS)) | {
+    "api_base",
+    "http_client",
+    "http_async_client",
+    "async_http_client",
+}
 
 
 def _checked(
@@ -93,7 +83,7 @@ def _checked(
     if not model.strip():
         raise ValueError("model is empty: name one, such as 'openai/gpt-4'")
     for name in _OF_THE_CLIENT & params.keys():
-        raise TypeError(f"{name!r} is no argument of a single call: give it to the constructor")
+        raise TypeError(f"{name!r} is an argument of the constructor, not of a single call")
     body = {**fields, **check_params(params, checks)}
     app_id, headers, extra, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]
     if extra is not None:

@@ -52,9 +52,11 @@ class Call(Generic[Q]):
         errors: ErrorMap,
         observers: Sequence[Observer],
         prices: Prices | None = None,
+        *,
+        key: str | None = None,
     ) -> None:
-        # a missing key raises here, before anything is sent
-        self._key = None if request.public else config.key
+        # a missing key raises here, before anything is sent; async clients have awaited it
+        self._key = None if request.public else key or config.key
         self.request: Q = request
         # now, not at the end: a stream may be read outside the `app()` block it was opened in
         self._app_id = resolve_app_id(config, request)
@@ -98,7 +100,9 @@ class Call(Generic[Q]):
     @property
     def timeout(self) -> Timeout:
         """How long to wait for it."""
-        return self._config.timeout if self.request.timeout is None else self.request.timeout
+        return (
+            self._config.checked_timeout if self.request.timeout is None else self.request.timeout
+        )
 
     @property
     def retry_on_timeout(self) -> bool:

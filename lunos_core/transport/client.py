@@ -206,7 +206,8 @@ class AsyncClient:
         Raises:
             LunosError: it failed for good.
         """
-        call = SendCall(self.config, request, self._errors, self._observers, self.prices)
+        key = None if request.public else await self.config.aget_key()
+        call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         while True:
             place = await self._take()
             response: httpx.Response | None = None
@@ -231,7 +232,8 @@ class AsyncClient:
 
     async def _chunks(self, request: StreamRequest[T]) -> AsyncGenerator[T]:
         """`OPENED` when the stream is open, then its chunks."""
-        call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
+        key = None if request.public else await self.config.aget_key()
+        call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         opened = False
         try:
             while True:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from lunos_core import Config, LunosConfigError, Secret, chat_request, chat_stream_request
+from lunos_core import (
+    Config,
+    LunosConfigError,
+    Secret,
+    chat_request,
+    chat_stream_request,
+)
 from tests.core.wire_samples import HELLO, Wire, reply, stored
 
 if TYPE_CHECKING:
@@ -218,3 +224,35 @@ async def test_a_minute_is_waited_for_each_step_unless_told_otherwise(both: Both
         "write": 60.0,
         "pool": None,
     }
+
+
+@pytest.mark.parametrize("given", [(5, 60), (5.0, 60.0, 60.0, None)])
+async def test_a_timeout_in_parts_is_what_the_connection_waits(both: Both, given: Any) -> None:
+    wire = Wire(reply(stored("chat")))
+    parts = {"connect": 5, "read": 60, "write": 60, "pool": None}
+    await both(both.client(wire, timeout=given).send(chat_request(HELLO, model="m")))
+    assert wire.sent.extensions["timeout"] == parts
+    wire = Wire(reply(stored("chat")))
+    await both(both.client(wire).send(chat_request(HELLO, model="m", timeout=given)))
+    assert wire.sent.extensions["timeout"] == parts
+
+
+async def test_an_async_function_gives_the_key_of_async_calls(both: Both) -> None:
+    keys = iter(["first", "second"])
+
+    async def get_key() -> str:
+        return next(keys)
+
+    wire = Wire(reply(stored("chat")))
+    client = both.client(wire, api_key=get_key)
+    if not both.is_async:
+        with pytest.raises(LunosConfigError, match=r"async function.*async methods"):
+            client.send(chat_request(HELLO, model="m"))
+        with pytest.raises(LunosConfigError, match="async function"):
+            client.stream(chat_stream_request(HELLO, model="m"))
+        assert not wire.requests
+        return
+    await client.send(chat_request(HELLO, model="m"))
+    await both.chunks(client, chat_stream_request(HELLO, model="m"))
+    sent = [request.headers["authorization"] for request in wire.requests]
+    assert sent[:2] == ["Bearer first", "Bearer second"]

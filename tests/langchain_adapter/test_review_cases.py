@@ -26,7 +26,7 @@ def test_a_key_that_is_set_later_shows_nowhere_and_is_used(kind: str) -> None:
     model.api_key = KEY
     for one in (model, copy):
         assert KEY not in repr(one) + str(one) + one.model_dump_json() + dumps(one)
-        assert one._config.key == KEY
+        assert one.client.config.key == KEY
 
 
 def test_a_setting_that_is_refused_is_not_kept() -> None:

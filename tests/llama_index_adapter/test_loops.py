@@ -26,7 +26,7 @@ HELLO = [ChatMessage("Hello")]
 def let_go(it: Any) -> None:
     """Close, and collect what dead loops hold: LlamaIndex' `asyncio_run` closes none of it."""
     it.close()
-    it._opened.asynchronous = None
+    it._opened.clients._asynchronous = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

@@ -112,7 +112,7 @@ async def test_both_adapters_and_the_friendly_face_take_it(
 def test_one_that_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LunosConfigError, match="transport must be one of"):
         Config(transport="curl")
-    with pytest.raises(TypeError, match="'transport' is no argument of a single call"):
+    with pytest.raises(TypeError, match="'transport' is an argument of the constructor"):
         ChatLunos(model="m", api_key="k").invoke("Hi", transport="aiohttp")
     monkeypatch.setattr("lunos_core.config.is_installed", lambda name: False)
     with pytest.raises(LunosConfigError, match=r"pip install .lunos-integrations\[aiohttp\]"):

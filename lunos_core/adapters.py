@@ -1,0 +1,212 @@
+"""What both framework adapters are built from: their clients, and the checks of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lunos_core.arguments import unknown_argument
+from lunos_core.config import Config
+from lunos_core.errors import ErrorMap
+
+if TYPE_CHECKING:
+    from lunos_core.transport.client import AsyncClient, Client
+
+
+class ClientPair:
+    """The sync and the async client of an adapter's object, each made when it is first used.
+
+    Copies of an object share their pair. A pickle takes the settings along and leaves the
+    connections behind.
+
+    Args:
+        config: the settings of both clients.
+        errors: how errors leave the adapter.
+        catalog: prices answers that name no cost.
+        http_client: the user's own `httpx.Client`.
+        async_http_client: the user's own `httpx.AsyncClient`.
+
+    Raises:
+        TypeError: `catalog` isn't a catalog, or an HTTP client has another type.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        errors: ErrorMap,
+        catalog: Any = None,
+        http_client: Any = None,
+        async_http_client: Any = None,
+    ) -> None:
+        self.config = config
+        self._errors = errors
+        self._catalog = check_catalog(catalog)
+        self._http_clients = (http_client, async_http_client)
+        self._sync: Client | None = None
+        self._asynchronous: AsyncClient | None = None
+        # the user's own are checked now, while the caller can see where they come from
+        if http_client is not None:
+            _ = self.sync
+        if async_http_client is not None:
+            _ = self.asynchronous
+
+    @property
+    def sync(self) -> Client:
+        """The sync client."""
+        if self._sync is None:
+            from lunos_core.transport.client import Client  # httpx, for those who send something
+
+            self._sync = Client(self.config, http_client=self._http_clients[0], **self._shared)
+        return self._sync
+
+    @property
+    def asynchronous(self) -> AsyncClient:
+        """The async client; it serves any event loop."""
+        if self._asynchronous is None:
+            from lunos_core.transport.client import AsyncClient
+
+            self._asynchronous = AsyncClient(
+                self.config, http_client=self._http_clients[1], **self._shared
+            )
+        return self._asynchronous
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        prices = None if self._catalog is None else self._catalog.cached
+        return {"errors": self._errors, "prices": prices}
+
+    def close(self) -> None:
+        """Close the sync connections; the next call opens new ones."""
+        if self._sync is not None:
+            self._sync.close()
+
+    async def aclose(self) -> None:
+        """Close the async connections of this event loop; the next call opens new ones."""
+        if self._asynchronous is not None:
+            await self._asynchronous.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ClientPair:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _pair, (self.config, self._errors, self._catalog)
+
+
+def _pair(config: Config, errors: ErrorMap, catalog: Any) -> ClientPair:
+    return ClientPair(config, errors=errors, catalog=catalog)
+
+
+def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse arguments that `owner` doesn't have, which pydantic would drop in silence.
+
+    Raises:
+        TypeError: the message names the argument and, where it is close, the one that was meant.
+    """
+    for name in given:
+        if name not in known:
+            remedy = "Parameters that this class doesn't know go into extra_body."
+            raise unknown_argument(owner.__name__, name, known, remedy)
+
+
+def check_call(kwargs: Mapping[str, Any], instead: Mapping[str, str]) -> None:
+    """Refuse arguments of the constructor in a call: they would be sent in the request body.
+
+    The client's own settings are refused where the request body is made.
+
+    Args:
+        kwargs: the call's arguments.
+        instead: what to use in place of which argument.
+
+    Raises:
+        TypeError: the message says what to use. It shows no value: it may be the key.
+    """
+    for name, remedy in instead.items():
+        if name in kwargs:
+            raise TypeError(
+                f"{name!r} is an argument of the constructor, not of a single call: {remedy}"
+            )
+
+
+def check_catalog(catalog: Any) -> Any:
+    """Return the catalog, or `None`.
+
+    Raises:
+        TypeError: it isn't a catalog.
+    """
+    if catalog is not None and not callable(getattr(catalog, "cached", None)):
+        raise TypeError(
+            "catalog must be a lunos_core.Catalog (such as Lunos().models), not "
+            f"{type(catalog).__name__}"
+        )
+    return catalog
+
+
+def refuse_impossible(
+    catalog: Any, content: Any, params: Mapping[str, Any], *, model: str, errors: ErrorMap
+) -> None:
+    """Raise what the server would answer, where the catalog knows it already.
+
+    Args:
+        catalog: the catalog, or `None` for no check.
+        content: the wire's messages, or a prompt.
+        params: the wire's parameters.
+        model: the model that is asked.
+        errors: how errors leave the adapter.
+
+    Raises:
+        LunosError: the model cannot do what is asked.
+    """
+    if catalog is None:
+        return
+    from lunos_core.catalog.preflight import check_request  # for those with a catalog
+
+    error = check_request(catalog, content, model=model, params=params)
+    if error is not None:
+        raise errors.apply(error)
+
+
+def to_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
+    """The wire's `tool_choice`, from the spellings of both frameworks and of other providers.
+
+    Args:
+        choice: "auto", "none", "required", "any" or True (the same as "required"), the name of a
+            tool, or the dict of OpenAI or Anthropic. `None` and False leave the choice to the
+            server.
+        tools: the request's tools, as the wire has them.
+
+    Raises:
+        ValueError: none of the tools has that name.
+        TypeError: it is none of these.
+    """
+    if choice is None or choice is False:
+        return None
+    if choice is True or choice == "any":
+        return "required"
+    if choice in ("auto", "none", "required"):
+        return choice
+    if isinstance(choice, str):
+        return _named_tool(choice, tools)
+    if isinstance(choice, Mapping):
+        kind = choice.get("type")
+        if kind in ("auto", "none", "any"):  # Anthropic's
+            return to_tool_choice(kind, tools)
+        if kind == "tool":
+            return _named_tool(str(choice.get("name")), tools)
+        return dict(choice)
+    raise TypeError(
+        f"tool_choice must be a str, bool or dict, not {type(choice).__name__}: "
+        "'auto', 'none', 'any', or the name of a tool"
+    )
+
+
+def _named_tool(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = [str((tool.get("function") or {}).get("name") or tool.get("type")) for tool in tools]
+    for tool, known in zip(tools, names, strict=True):
+        if tool.get("type") == name:  # the server's own tools have no other name
+            return {"type": name}
+        if known == name:
+            return {"type": "function", "function": {"name": name}}
+    raise ValueError(
+        f"tool_choice {name!r} is none of the tools: {', '.join(names) or 'there are none'}"
+    )

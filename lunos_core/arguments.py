@@ -1,0 +1,108 @@
+"""Checks of arguments: what a header can carry, and names that were probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
+
+
+def check_app_id(app_id: str | None) -> str | None:
+    """Return an app id that can be sent as the header `X-App-ID`, or `None`.
+
+    Raises:
+        ValueError: it is empty, or contains anything but printable ASCII.
+        TypeError: it isn't a `str`.
+    """
+    if app_id is None:
+        return None
+    if not isinstance(app_id, str):
+        raise TypeError(f"app_id must be a str, not {type(app_id).__name__}")
+    # not strip(): it would silently remove a line break at the end
+    text = app_id.strip(" ")
+    if not text:
+        raise ValueError("app_id is empty: leave it out to send no X-App-ID header")
+    if "\t" in text or not HEADER_TEXT.fullmatch(text):
+        raise ValueError(
+            f"app_id {app_id!r} cannot travel in the X-App-ID header: use printable ASCII without "
+            "line breaks or control characters"
+        )
+    return text
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers that can be sent as they are.
+
+    Raises:
+        ValueError: a name or value has line breaks or other characters that headers cannot carry.
+            The message shows the name only: values may be secrets.
+        TypeError: it isn't a mapping, or a name or value isn't a `str`.
+    """
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers must be a mapping, not {type(headers).__name__}")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"header {name!r}: name and value must be str")
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} isn't a valid name for an HTTP header")
+        if not HEADER_TEXT.fullmatch(value):
+            raise ValueError(
+                f"the value of header {name!r} contains line breaks, control characters or "
+                "characters outside ASCII"
+            )
+    # white space around a value isn't part of it (RFC 9110, 5.5), and a lone tab cannot be sent
+    return {name: value.strip(" \t") for name, value in headers.items()}
+
+
+def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = "") -> TypeError:
+    """The error for an argument that `owner` doesn't have.
+
+    Args:
+        owner: the class that was given the argument.
+        name: the argument.
+        known: the names that exist.
+        remedy: what else the caller can do, as a sentence.
+    """
+    close = closest_name(name, known)
+    hint = f": did you mean {close!r}?" if close else ""
+    text = f"{owner} has no argument {name!r}{hint}"
+    if remedy:
+        text += f" {remedy}" if hint else f": {remedy}"
+    return TypeError(text)
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is probably a misspelling of, or `None`.
+
+    A wrong hint is worse than none, so the whole name must be close, and its short words the same:
+    "top_k" isn't a misspelling of "top_p".
+
+    Example:
+        >>> closest_name("max_retry", ["model", "max_retries"]), closest_name("order", ["model"])
+        ('max_retries', None)
+    """
+    words = name.lower().split("_")
+    scores = {candidate: _closeness(words, candidate.split("_")) for candidate in set(known)}
+    best = max(scores.values(), default=0.0)
+    nearest = [candidate for candidate, score in scores.items() if score == best > 0]
+    return nearest[0] if len(nearest) == 1 else None
+
+
+def _closeness(given: list[str], known: list[str]) -> float:
+    """From 0 (something else) to 1 (the same letters)."""
+    if sorted("".join(given)) == sorted("".join(known)):
+        return 1.0  # letters swapped, or an underscore in another place
+    enough = 0.75
+    if len(given) != len(known):
+        if set(given) < set(known):
+            return enough  # "retries" for "max_retries"
+        enough = 0.85
+    elif any(a != b for a, b in zip(given, known, strict=True) if min(len(a), len(b)) <= 2):
+        return 0.0
+
+    from difflib import SequenceMatcher  # 3 ms that only a mistake needs
+
+    ratio = SequenceMatcher(None, "".join(given), "".join(known)).ratio()
+    return ratio if ratio >= enough else 0.0

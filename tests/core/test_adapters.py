@@ -1,0 +1,79 @@
+"""What both adapters are built from."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import httpx
+import pytest
+
+from lunos_core import Config
+from lunos_core.adapters import ClientPair, to_tool_choice
+from lunos_core.errors import ErrorMap
+
+TOOLS = [
+    {"type": "function", "function": {"name": "add", "parameters": {}}},
+    {"type": "web_search"},
+]
+ADD = {"type": "function", "function": {"name": "add"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (None, None),
+        (False, None),
+        (True, "required"),
+        ("any", "required"),
+        ("required", "required"),
+        ("auto", "auto"),
+        ("none", "none"),
+        ("add", ADD),
+        ("web_search", {"type": "web_search"}),
+        (ADD, ADD),
+        ({"type": "auto"}, "auto"),
+        ({"type": "any"}, "required"),
+        ({"type": "tool", "name": "add"}, ADD),
+    ],
+)
+def test_every_spelling_of_a_tool_choice_is_the_wires(given: Any, sent: Any) -> None:
+    assert to_tool_choice(given, TOOLS) == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ("subtract", ValueError, "'subtract' is none of the tools: add, web_search"),
+        ({"type": "tool", "name": "x"}, ValueError, "'x' is none of the tools"),
+        (5, TypeError, "tool_choice must be a str, bool or dict, not int"),
+    ],
+)
+def test_a_tool_choice_that_cannot_be_meant_raises(
+    given: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        to_tool_choice(given, TOOLS)
+
+
+def test_clients_are_made_once_and_copies_share_them() -> None:
+    pair = ClientPair(Config(api_key="k"), errors=ErrorMap())
+    assert pair.sync is pair.sync
+    assert pair.asynchronous is pair.asynchronous
+    assert copy.deepcopy(pair).sync is pair.sync
+    again = pickle.loads(pickle.dumps(pair))
+    assert again.config == pair.config
+    assert again.sync is not pair.sync
+
+
+@pytest.mark.parametrize("name", ["http_client", "async_http_client"])
+def test_an_http_client_of_another_kind_is_refused_when_it_is_given(name: str) -> None:
+    wrong = httpx.AsyncClient() if name == "http_client" else httpx.Client()
+    with pytest.raises(TypeError, match="httpx"):
+        ClientPair(Config(api_key="k"), errors=ErrorMap(), **{name: wrong})
+
+
+def test_what_is_not_a_catalog_is_refused_when_it_is_given() -> None:
+    with pytest.raises(TypeError, match=r"catalog must be a lunos_core\.Catalog"):
+        ClientPair(Config(api_key="k"), errors=ErrorMap(), catalog=object())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 try:
     from lunos_local.app import DEFAULT_KEY, Gateway, create_app
+    from lunos_local.catalog import Model
     from lunos_local.server import HOST, listen, uvicorn_server
 except ImportError as error:
     sys.exit(f'{error}: pip install "lunos-integrations[local]"')
@@ -31,17 +32,45 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="serve only the scripted and extractive models",
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        metavar="NAME=MODEL",
+        help="serve MODEL as NAME too; may be given several times",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="don't serve well-known names such as openai/gpt-4o"
+    )
+    args = parser.parse_args(argv)
+    for alias in args.alias:
+        if not all(alias.partition("=")):
+            parser.error(f"argument --alias: expected NAME=MODEL, got {alias!r}")
+    return args
+
+
+def _alias_lines(models: list[Model]) -> Iterator[str]:
+    names: dict[str, list[str]] = {}
+    for model in models:
+        if model.served_by:
+            names.setdefault(model.served_by, []).append(model.id)
+    head = "aliases:"
+    for own, served in names.items():
+        more = f" and {len(served) - 2} more" if len(served) > 2 else ""
+        yield f"  {head:<8} {', '.join(served[:2])}{more}: served by {own}"
+        head = ""
 
 
 def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
     models = gateway.models.catalog.models
-    well_behaved = [model.id for model in models if not model.fault]
-    faults = [model.id for model in models if model.fault]
+    own = [model for model in models if not model.served_by]
+    well_behaved = [model.id for model in own if not model.fault]
+    faults = [model.id for model in own if model.fault]
     lines = [
         f"Lunos stand-in gateway: {base_url}",
         f"  key:     {api_key}   (LUNOS_API_KEY={api_key} LUNOS_BASE_URL={base_url})",
         f"  models:  {', '.join(well_behaved)}",
+        *_alias_lines(models),
         f"  faults:  {len(faults)} models that fail on demand, such as {faults[0]}",
     ]
     lines += [f"  missing: {line}" for line in gateway.models.missing]
@@ -58,7 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = getattr(error, "strerror", None) or error
         print(f"cannot listen on {args.host}:{args.port}: {reason}", file=sys.stderr)
         return 1
-    app = create_app(api_key=args.api_key, real_models=not args.no_real_models, gguf=args.gguf)
+    try:
+        app = create_app(
+            api_key=args.api_key,
+            real_models=not args.no_real_models,
+            gguf=args.gguf,
+            aliases=dict(alias.split("=", 1) for alias in args.alias),
+            strict=args.strict,
+        )
+    except ValueError as error:
+        listener.close()
+        print(error, file=sys.stderr)
+        return 1
     gateway: Gateway = app.state.gateway
     host = f"[{args.host}]" if ":" in args.host else args.host
     base_url = f"http://{host}:{listener.getsockname()[1]}/v1"

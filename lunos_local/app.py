@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ DEFAULT_KEY = "lunos-local"
 SHAPES = (1, 2, 3, 4)
 # the reference has the first; the vendor's own clients call the second
 IMAGE_PATHS = ("/images/generations", "/image/generations")
+MODEL_HEADER = "x-lunos-local-model"
 
 _CHECKS = {
     "chat": check_chat,
@@ -110,8 +112,8 @@ class Gateway:
         if model.fault:
             return await model.fault(self._faults.call("chat", body, request))
         if body.get("stream"):
-            return await _streamed(model.chat.chat_chunks(body))
-        return JSONResponse(await model.chat.chat(body))
+            return await _streamed(model, model.chat.chat_chunks(body))
+        return _answered(model, model.billed(await model.chat.chat(body)))
 
     async def completion(self, request: Request) -> Response:
         """POST /v1/completions."""
@@ -121,8 +123,8 @@ class Gateway:
         if model.fault:
             return await model.fault(self._faults.call("completion", body, request))
         if body.get("stream"):
-            return await _streamed(model.chat.completion_chunks(body))
-        return JSONResponse(await model.chat.complete(body))
+            return await _streamed(model, model.chat.completion_chunks(body))
+        return _answered(model, model.billed(await model.chat.complete(body)))
 
     async def embedding(self, request: Request) -> Response:
         """POST /v1/embeddings."""
@@ -131,14 +133,18 @@ class Gateway:
             raise _wrong_endpoint(model, "embeddings")
         if model.fault:
             return await model.fault(self._faults.call("embedding", body, request))
-        return JSONResponse(await model.embedding.embed(body))
+        if model.dimensions and not body.get("dimensions"):
+            body = {**body, "dimensions": model.dimensions}
+        return _answered(model, model.billed(await model.embedding.embed(body)))
 
     async def image(self, request: Request) -> Response:
         """POST /v1/images/generations, or the singular path instead."""
         model, body = await self._open(request, "image")
         if model.images is None:
             raise _wrong_endpoint(model, "image generation")
-        return JSONResponse(await model.images.draw(body, self._files, f"{request.base_url}files/"))
+        answer = await model.images.draw(body, self._files, f"{request.base_url}files/")
+        answer["cost"] = round(model.unit_price * len(answer["data"]), 10)
+        return _answered(model, answer)
 
     async def file(self, request: Request) -> Response:
         """GET /files/{name}: an image generated as a URL. No key, as with a signed link."""
@@ -155,7 +161,9 @@ class Gateway:
         model = self.models.catalog.find(recording.model)
         if model.transcription is None:
             raise _wrong_endpoint(model, "transcription")
-        return to_response(recording, await model.transcription.hear(recording))
+        recording = replace(recording, model=model.own_id)
+        heard = await model.transcription.hear(recording)
+        return _named(model, to_response(recording, heard, model.unit_price))
 
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance."""
@@ -173,7 +181,8 @@ class Gateway:
                 "The request body isn't valid JSON in UTF-8.", code="invalid_json"
             ) from None
         body = _CHECKS[kind](body)
-        return self.models.catalog.find(body["model"]), body
+        model = self.models.catalog.find(body["model"])
+        return model, {**body, "model": model.own_id}
 
 
 class _WrongKeyError(Exception):
@@ -188,17 +197,28 @@ def _wrong_endpoint(model: Model, what: str) -> WireError:
     )
 
 
-async def _streamed(chunks: AsyncIterator[Body]) -> Response:
+def _named(model: Model, response: Response) -> Response:
+    """Name the model that answers for an alias in a header."""
+    if model.served_by:
+        response.headers[MODEL_HEADER] = model.served_by
+    return response
+
+
+def _answered(model: Model, answer: Body) -> Response:
+    return _named(model, JSONResponse(answer))
+
+
+async def _streamed(model: Model, chunks: AsyncIterator[Body]) -> Response:
     """Stream `chunks`; an error before the first chunk becomes an HTTP error."""
     first = await anext(chunks, None)
 
     async def all_chunks() -> AsyncIterator[Body]:
         if first is not None:
-            yield first
+            yield model.billed(first)
         async for chunk in chunks:
-            yield chunk
+            yield model.billed(chunk)
 
-    return sse.response(sse.events(all_chunks()))
+    return _named(model, sse.response(sse.events(all_chunks())))
 
 
 async def _answer_wrong_key(request: Request, error: Exception) -> Response:
@@ -227,6 +247,8 @@ def create_app(
     gguf: str | Path | None = None,
     catalog_shape: int | None = None,
     image_path: str = IMAGE_PATHS[0],
+    aliases: Mapping[str, str] | None = None,
+    strict: bool = False,
 ) -> Starlette:
     """Return the gateway as an ASGI application; `app.state.gateway` holds its state.
 
@@ -238,13 +260,17 @@ def create_app(
             `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
         image_path: where images are generated, "/images/generations" or "/image/generations"; the
             other path is a 404, as on deployments that have only one of them.
+        aliases: further names for the gateway's models, such as `{"acme/large": "lunos/scripted"}`.
+            Well-known names such as `openai/gpt-4o` need no alias: `lunos_local.aliases`.
+        strict: serve no well-known names, only the gateway's own ids and `aliases`.
 
     Returns:
         The application, for any ASGI server or for `httpx.ASGITransport`.
 
     Raises:
         OSError: the model file can't be read.
-        ValueError: `image_path` or `catalog_shape` isn't one of the above.
+        ValueError: `image_path` or `catalog_shape` isn't one of the above, or an alias names a
+            model that the gateway doesn't have.
 
     Example:
         >>> import asyncio
@@ -263,7 +289,12 @@ def create_app(
     """
     if image_path not in IMAGE_PATHS:
         raise ValueError(f"image_path must be one of {IMAGE_PATHS}, not {image_path!r}")
-    models = load_models(real_models=real_models, gguf=Path(gguf) if gguf else None)
+    models = load_models(
+        real_models=real_models,
+        gguf=Path(gguf) if gguf else None,
+        aliases=aliases,
+        strict=strict,
+    )
     gateway = Gateway(models, api_key, catalog_shape)
     handlers: dict[Any, Any] = {
         WireError: _answer_wire_error,

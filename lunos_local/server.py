@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ class LocalGateway:
         catalog_shape: list the models in this one of Lunos's four shapes (1 to 4).
         image_path: "/images/generations", or "/image/generations" as on deployments that have
             only that path.
+        aliases: further names for the gateway's models, such as `{"acme/large": "lunos/scripted"}`.
+            Well-known names such as `openai/gpt-4o` need no alias.
+        strict: serve no well-known names, only the gateway's own ids and `aliases`.
 
     Example:
         >>> from lunos_core import Lunos
@@ -110,6 +114,8 @@ class LocalGateway:
         gguf: str | Path | None = None,
         catalog_shape: int | None = None,
         image_path: str = IMAGE_PATHS[0],
+        aliases: Mapping[str, str] | None = None,
+        strict: bool = False,
     ) -> None:
         """Keep the options; `with` starts the gateway."""
         self.api_key = api_key
@@ -119,6 +125,8 @@ class LocalGateway:
             "gguf": gguf,
             "catalog_shape": catalog_shape,
             "image_path": image_path,
+            "aliases": aliases,
+            "strict": strict,
         }
         self._gateway: Gateway | None = None
         self._server: uvicorn.Server | None = None

@@ -29,6 +29,8 @@ _PLAINLY = 2
 _LONGEST_INSTRUCTION = 60
 # a tool result of at most this many tokens is quoted whole
 _SHORT_RESULT = 40
+# a prompt with fewer sentences beside the question isn't a text to answer from
+_FEWEST_SENTENCES = 3
 
 NO_TEXT = "I only quote from the text I am given, and this prompt has no text beside the question."
 NO_ANSWER = "The text I was given does not answer this."
@@ -56,9 +58,7 @@ class Extractive:
         if calls:
             choice = Choice(finish_reason="tool_calls", tool_calls=calls)
         else:
-            results = "\n".join(text for _, text in conversation.tool_results(body["messages"]))
-            short = results and tokens.count(results) <= _SHORT_RESULT
-            choice = Choice(text=results if short else self._quote(question, sentences))
+            choice = Choice(text=self._reply(body, question, sentences))
         choice = limits.limit(choice, body)
         size = limits.size(choice)
         return Answer(
@@ -67,6 +67,21 @@ class Extractive:
             choices=[choice],
             usage=usage(tokens.of_chat(body), size),
         )
+
+    def quote(self, body: Body) -> str | None:
+        """Return the quote that answers a chat request; None if there is nothing to quote.
+
+        A question about a text that doesn't answer it gets `NO_ANSWER`.
+        """
+        question, sentences = passages.read_chat(body)
+        text = self._reply(body, question, sentences)
+        about_text = len(sentences) >= _FEWEST_SENTENCES and question.endswith("?")
+        return None if text == NO_TEXT or (text == NO_ANSWER and not about_text) else text
+
+    def quote_prompt(self, prompt: str) -> str | None:
+        """Return the quote that answers a completion prompt; None if there is none."""
+        text = self._quote(*passages.read_prompt(prompt))
+        return None if text in (NO_TEXT, NO_ANSWER) else text
 
     def complete(self, body: Body) -> Answer:
         """Answer a checked completion request."""
@@ -82,6 +97,11 @@ class Extractive:
         if (body.get("tool_choice") or "auto") != "auto":
             return tools
         return [tool for tool in tools if _plainly_asked(tool, asked)]
+
+    def _reply(self, body: Body, question: str, sentences: list[str]) -> str:
+        results = "\n".join(text for _, text in conversation.tool_results(body["messages"]))
+        short = results and tokens.count(results) <= _SHORT_RESULT
+        return results if short else self._quote(question, sentences)
 
     def _quote(self, question: str, sentences: list[str]) -> str:
         if not sentences:

@@ -12,9 +12,10 @@ from typing import Any
 from lunos_local.backends import conversation, limits, react, tokens
 from lunos_local.backends.answer import Answer, Choice, usage
 from lunos_local.backends.base import Body
+from lunos_local.backends.extractive import Extractive
 from lunos_local.backends.picture import png_data_url
-from lunos_local.backends.schema_args import generate, quoted
-from lunos_local.backends.tool_rules import choose, make_call
+from lunos_local.backends.schema_args import Generator, generate, quoted
+from lunos_local.backends.tool_rules import choose, make_call, named_in, overlap
 
 _ECHO_TOKENS = 40
 _COMPLETION_MAX_TOKENS = 16
@@ -26,9 +27,10 @@ _KINDS = {"image_url": "image", "file": "file", "input_audio": "audio clip", "vi
 class Scripted:
     """The rules, and the cached prefixes that they have seen."""
 
-    def __init__(self) -> None:
-        """Start with no cached prefixes."""
+    def __init__(self, quotes: Extractive | None = None) -> None:
+        """Answer questions about the prompt's text with `quotes`, if given."""
         self._prefixes: set[str] = set()
+        self._quotes = quotes
 
     def forget(self) -> None:
         """Forget which cached prefixes were seen."""
@@ -38,7 +40,9 @@ class Scripted:
         """Answer a checked chat request."""
         thought = _thought(body)
         shown = None if (body.get("reasoning") or {}).get("exclude") else thought
-        choices = [limits.limit(_choice(body, index), body) for index in range(body.get("n") or 1)]
+        choices = [
+            limits.limit(self._choice(body, index), body) for index in range(body.get("n") or 1)
+        ]
         for choice in choices:
             choice.reasoning = shown
         return Answer(
@@ -63,12 +67,54 @@ class Scripted:
         choices = []
         for prompt in prompts:
             for index in range(body.get("n") or 1):
-                text = f" Scripted continuation of: {_echo(prompt)}{_rank(index)}"
+                quote = self._quotes and self._quotes.quote_prompt(prompt)
+                text = quote or f" Scripted continuation of: {_echo(prompt)}{_rank(index)}"
                 choice = limits.limit(Choice(text=text), body, _COMPLETION_MAX_TOKENS)
                 if body.get("echo"):
                     choice.text = prompt + (choice.text or "")
                 choices.append(choice)
         return limits.completion(body, prompts, choices)
+
+    def _choice(self, body: Body, index: int) -> Choice:
+        messages = body["messages"]
+        text = conversation.last_user_text(messages)
+        tools = self._tools(body, text)
+        if tools:
+            calls = [make_call(tool, text, [messages, index, i]) for i, tool in enumerate(tools)]
+            return Choice(finish_reason="tool_calls", tool_calls=calls)
+        choice = Choice(text=self._text(body, text, index))
+        if any(tool["type"] == "web_search" for tool in body.get("tools") or ()):
+            choice.annotations = [_citation(text)]
+        if _wants_image(body):
+            choice.images = [png_data_url(text)]
+        if body.get("logprobs"):
+            choice.logprobs = body.get("top_logprobs") or 0
+        return choice
+
+    def _text(self, body: Body, text: str, index: int) -> str:
+        results = conversation.tool_results(body["messages"])
+        wanted: dict[str, Any] = body.get("response_format") or {"type": "text"}
+        if wanted["type"] == "json_schema":
+            known = "\n".join([text, *(result for _, result in results)])
+            value = generate(wanted["json_schema"]["schema"], known)
+            return json.dumps(value, ensure_ascii=False)
+        if wanted["type"] == "json_object":
+            return json.dumps(_json_object(text), ensure_ascii=False)
+        step = react.step(body["messages"])
+        if step is not None and not results:
+            return step
+        quote = self._quotes and self._quotes.quote(body)
+        if quote:
+            return quote
+        if results:
+            return " ".join(f"The tool {name} answered: {result}" for name, result in results)
+        return f"Scripted answer to: {_echo(text)}{_seen(body)}{_rank(index)}"
+
+    def _tools(self, body: Body, text: str) -> list[dict[str, Any]]:
+        tools = choose(body)
+        if self._quotes is None or (body.get("tool_choice") or "auto") != "auto":
+            return tools
+        return [tool for tool in tools if _is_asked_for(tool, text)]
 
     def _cache(self, body: Body) -> dict[str, int]:
         prefix = conversation.cached_prefix(body["messages"])
@@ -82,38 +128,11 @@ class Scripted:
         return {"cache_write_tokens": size}
 
 
-def _choice(body: Body, index: int) -> Choice:
-    messages = body["messages"]
-    text = conversation.last_user_text(messages)
-    tools = choose(body)
-    if tools:
-        calls = [make_call(tool, text, [messages, index, i]) for i, tool in enumerate(tools)]
-        return Choice(finish_reason="tool_calls", tool_calls=calls)
-    choice = Choice(text=_text(body, text, index))
-    if any(tool["type"] == "web_search" for tool in body.get("tools") or ()):
-        choice.annotations = [_citation(text)]
-    if _wants_image(body):
-        choice.images = [png_data_url(text)]
-    if body.get("logprobs"):
-        choice.logprobs = body.get("top_logprobs") or 0
-    return choice
-
-
-def _text(body: Body, text: str, index: int) -> str:
-    results = conversation.tool_results(body["messages"])
-    wanted: dict[str, Any] = body.get("response_format") or {"type": "text"}
-    if wanted["type"] == "json_schema":
-        known = "\n".join([text, *(result for _, result in results)])
-        value = generate(wanted["json_schema"]["schema"], known)
-        return json.dumps(value, ensure_ascii=False)
-    if wanted["type"] == "json_object":
-        return json.dumps(_json_object(text), ensure_ascii=False)
-    if results:
-        return " ".join(f"The tool {name} answered: {result}" for name, result in results)
-    step = react.step(body["messages"])
-    if step is not None:
-        return step
-    return f"Scripted answer to: {_echo(text)}{_seen(body)}{_rank(index)}"
+def _is_asked_for(tool: dict[str, Any], text: str) -> bool:
+    parameters = tool.get("parameters") or {}
+    if named_in(tool, text) or overlap(tool, text):
+        return True
+    return bool(parameters.get("required")) and Generator(text, parameters).can_fill()
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -134,13 +134,14 @@ def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: 
     )
 
 
-def to_response(recording: Recording, heard: Heard) -> Response:
-    """Return the response in the format that the request asks for."""
+def to_response(recording: Recording, heard: Heard, price: float = 0.0) -> Response:
+    """Return the response in the requested format; `price` is in USD per minute."""
     if recording.format == "text":
         return PlainTextResponse(heard.text + "\n")
     if recording.format in ("srt", "vtt"):
         return PlainTextResponse(_subtitles(heard.segments, recording.format))
-    usage = {"type": "duration", "seconds": math.ceil(heard.seconds), "cost": 0.0}
+    seconds = math.ceil(heard.seconds)
+    usage = {"type": "duration", "seconds": seconds, "cost": round(seconds * price / 60, 10)}
     body: dict[str, Any] = {"text": heard.text, "model": recording.model, "usage": usage}
     if recording.format == "verbose_json":
         body |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -101,3 +102,9 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
     case = Both(request.param)
     yield case
     await case.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave `tests/outside` to `make test-outside`, which installs what it needs."""
+    asked = any("outside" in argument for argument in config.args)
+    return True if collection_path.name == "outside" and not asked else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lunos_core.catalog.models import ModelInfo, reads, takes, writes
+from lunos_core.catalog.models import ModelInfo
 
 # profile key to modality of the catalog
 _READS = {
@@ -36,12 +36,12 @@ def to_profile(model: ModelInfo) -> dict[str, Any]:
         "reasoning_output": model.supports_reasoning,
     }
     if model.input_modalities:
-        found |= {key: kind in reads(model) for key, kind in _READS.items()}
-        found["pdf_inputs"] = not reads(model).isdisjoint({"file", "pdf"})
+        found |= {key: kind in model.reads for key, kind in _READS.items()}
+        found["pdf_inputs"] = not model.reads.isdisjoint({"file", "pdf"})
     if model.output_modalities:
-        found |= {key: kind in writes(model) for key, kind in _WRITES.items()}
+        found |= {key: kind in model.writes for key, kind in _WRITES.items()}
     if model.supported_parameters:
-        found |= {key: takes(model, name) for key, name in _TAKES.items()}
+        found |= {key: model.takes(name) for key, name in _TAKES.items()}
     known = _known_keys()
     return {key: value for key, value in found.items() if value is not None and key in known}
 

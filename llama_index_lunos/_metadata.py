@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lunos_core.catalog.models import ModelInfo, takes
-from lunos_core.catalog.preflight import KnowsModels
+from lunos_core.catalog.models import KnowsModels, ModelInfo
 
 # Of a model nobody knows anything about. LlamaIndex sizes prompts and chat memory by this number:
 # its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
@@ -49,8 +48,8 @@ def _facts(known: ModelInfo) -> ModelFacts:
         context_window=known.context_window,
         # only a list that speaks of completions and of nothing newer says "no chats"
         is_chat_model=False if abilities and abilities <= _COMPLETIONS else None,
-        tools=takes(known, "tools") if listed else None,
-        json_schema=takes(known, "response_format") if listed else None,
+        tools=known.takes("tools") if listed else None,
+        json_schema=known.takes("response_format") if listed else None,
     )
 
 

@@ -27,7 +27,7 @@ from lunos_core import (
     models_request,
 )
 from lunos_core.accounting.report import plot, read_file, to_table
-from lunos_core.catalog.search import completed, is_lean, matching, named, wanted
+from lunos_core.catalog.search import ModelFilter, completed, is_lean, matching
 
 _PER = Decimal(1_000_000)
 
@@ -72,7 +72,7 @@ def models(
     client = _client()
     with client:
         try:
-            asked_for = wanted(**given)
+            asked_for = ModelFilter.of(**given)
             listed = _all_models(client)
         except (LunosError, ValueError) as error:  # ValueError: a price that is no number
             raise click.ClickException(_line(error, client)) from None
@@ -193,7 +193,7 @@ def _all_models(client: Lunos) -> list[ModelInfo]:
         detailed = client.client.send(models_request(public=False))
     except LunosNotFoundError:
         return listed  # a deployment of the reference alone has no /v1/models
-    return [completed(model, named(detailed, model.id)) for model in listed]
+    return completed(listed, detailed)
 
 
 def _line(error: Exception, client: Lunos) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lunos_core.arguments import unknown_argument
 from lunos_core.config import Config
-from lunos_core.errors import ErrorMap
+from lunos_core.errors import ErrorMap, LunosError
 
 if TYPE_CHECKING:
     from lunos_core.transport.client import AsyncClient, Client
@@ -157,13 +157,13 @@ def refuse_impossible(
     Raises:
         LunosError: the model cannot do what is asked.
     """
-    if catalog is None:
+    check = getattr(catalog, "check", None)  # anything with `cached` may stand in for a catalog
+    if check is None:
         return
-    from lunos_core.catalog.preflight import check_request  # for those with a catalog
-
-    error = check_request(catalog, content, model=model, params=params)
-    if error is not None:
-        raise errors.apply(error)
+    try:
+        check(content, model=model, params=params)
+    except LunosError as error:
+        raise errors.apply(error) from None
 
 
 def to_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:

@@ -1,7 +1,7 @@
-"""What each call used and cost, per app id, model and endpoint.
+"""What calls used and cost, by app id, model and endpoint.
 
-Observers hang on one hook in the clients, never in the adapters: whatever goes through Lunos is
-counted, in either framework, streamed or not.
+A ledger is an observer of the clients, not of the adapters: whatever goes through Lunos is counted,
+in either framework, streamed or not.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lunos_core.accounting.observers import (
 )
 from lunos_core.accounting.totals import KEYS, History, Row, Sum
 from lunos_core.errors import LunosBudgetError
+from lunos_core.forks import reset_after_fork
 
 
 class UsageLedger:
@@ -29,8 +30,8 @@ class UsageLedger:
     In a `with` block it counts the calls made inside, and in the tasks that begin there. A thread
     counts where it runs in a copy of the block's context: `asyncio.to_thread` and both frameworks'
     executors see to that, a bare `threading.Thread` does not. `start()` counts everywhere in the
-    process, until `stop()`. A client takes one as `observers=[ledger.record]`. However many of the
-    three it is, a call is counted once.
+    process, until `stop()`. A client takes one as `observers=[ledger]`. However many of the three
+    it is, a call is counted once.
 
     What is not asked of a model, such as the catalog, is not counted.
 
@@ -51,40 +52,50 @@ class UsageLedger:
         self.budget = None if budget is None else Decimal(str(budget))
         if self.budget is not None and not self.budget >= 0:
             raise ValueError(f"budget must be 0 or more, not {budget!r}")
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
-        self._lock = threading.RLock()
+        self.reset_after_fork()
+        reset_after_fork(self)
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._history: dict[str, History] = {}
         self._spent = Sum()
 
+    def reset_after_fork(self) -> None:
+        """Begin with a lock that no thread of the parent holds."""
+        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        self._lock = threading.RLock()
+
     def __enter__(self) -> Self:
         """Begin to count."""
-        begin_here(self.record)
+        begin_here(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop counting; the rows stay."""
-        end_here(self.record)
+        end_here(self)
 
     def start(self) -> Self:
         """Count the calls of the whole process from now on, in any thread."""
-        begin_everywhere(self.record)
+        begin_everywhere(self)
         return self
 
     def stop(self) -> None:
         """End what `start` began."""
-        end_everywhere(self.record)
+        end_everywhere(self)
 
-    def record(self, call: CallRecord) -> None:
-        """Count one call: the clients' hook."""
+    @property
+    def record(self) -> Self:
+        """The ledger itself, as an observer of clients: `observers=[ledger.record]`."""
+        return self
+
+    def __call__(self, call: CallRecord) -> None:
+        """Count one call that is over: the clients' hook."""
         if call.model is None:
             return
         key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
-        used = call.usage
+        usage = call.usage
         with self._lock:
             (self._rows.get(key) or self._row(key)).add(call)
-            if used is not None and used.cost is not None:
-                self._spent.add(used.cost)
+            if usage is not None and usage.cost is not None:
+                self._spent.add(usage.cost)
 
     def _row(self, key: tuple[str, str, str]) -> Row:
         history = self._history.setdefault(key[0], History())
@@ -96,8 +107,12 @@ class UsageLedger:
         with self._lock:
             return self._spent.value()
 
+    def before_call(self, *, app_id: str | None = None, model: str | None = None) -> None:
+        """Refuse a call that the budget has no money for: the clients' hook before they send."""
+        self.check_budget(app_id=app_id, model=model)
+
     def check_budget(self, *, app_id: str | None = None, model: str | None = None) -> None:
-        """Refuse the next call once the budget is spent: the clients ask before they send.
+        """Raise once the budget is spent.
 
         Raises:
             LunosBudgetError: it is spent.
@@ -136,14 +151,16 @@ class UsageLedger:
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, as it is now: another thread may go on counting."""
         with self._lock:
-            state = {name: one for name, one in vars(self).items() if name != "_lock"}
+            state = {name: value for name, value in vars(self).items() if name != "_lock"}
             for name in ("_rows", "_history"):
-                state[name] = dict(state[name])  # one that a re-entrant record does not change
+                state[name] = dict(state[name])  # a re-entrant record would change it
             return copy.deepcopy(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """With a lock of its own."""
-        vars(self).update(state, _lock=threading.RLock())
+        vars(self).update(state)
+        self.reset_after_fork()
+        reset_after_fork(self)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict for each app id, model and endpoint, in the order of their first calls.
@@ -160,7 +177,7 @@ class UsageLedger:
     def history(self) -> dict[str, list[tuple[float, float, int]]]:
         """By app id: (Unix time, USD so far, tokens so far) after each call; thinned when long."""
         with self._lock:
-            return {app_id: list(one.points) for app_id, one in list(self._history.items())}
+            return {app_id: list(item.points) for app_id, item in list(self._history.items())}
 
     def table(self) -> str:
         """The rows as text to print: by rich where it is installed, else plain columns."""

@@ -1,18 +1,19 @@
-"""Who hears of each call when it is over: one hook in the clients, never in the adapters."""
+"""Who hears of each call: one hook in the clients, never in the adapters."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosError
+from lunos_core.forks import reset_after_fork
 
 
 class CallRecord(NamedTuple):
-    """One call, when it is over: answered, failed, or closed early.
+    """One call that is over: answered, failed, or closed early.
 
     Attributes:
         app_id: the app id that it carried, or `None`.
@@ -36,64 +37,79 @@ class CallRecord(NamedTuple):
 
 
 Observer = Callable[[CallRecord], None]
+"""Called with each call that is over. It may have the method of `BeforeCall`, too."""
 
 
-_active: ContextVar[tuple[Observer, ...]] = ContextVar("lunos_ledgers", default=())
+class BeforeCall(Protocol):
+    """What an observer that may refuse a call has besides `__call__`."""
+
+    def before_call(self, *, app_id: str | None, model: str | None) -> object:
+        """Hear of a call that is about to begin, and raise a `LunosBudgetError` to refuse it."""
 
 
-_everywhere: tuple[Observer, ...] = ()
+class _Everywhere:
+    """The observers of the whole process."""
+
+    def __init__(self) -> None:
+        self.observers: tuple[Observer, ...] = ()
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin with a lock that no thread of the parent holds."""
+        self.lock = threading.Lock()
 
 
-_changing = threading.Lock()
+_here: ContextVar[tuple[Observer, ...]] = ContextVar("lunos_observers", default=())
+_everywhere = _Everywhere()
 
 
 def active_observers() -> tuple[Observer, ...]:
-    """The ledgers that are open around the caller, and those of the whole process."""
-    return (*_everywhere, *_active.get())
+    """Return the observers around the caller, and those of the whole process."""
+    return (*_everywhere.observers, *_here.get())
 
 
 def gathered(own: Iterable[Observer]) -> tuple[Observer, ...]:
-    """A client's observers and the active ones, each once: nothing is counted twice."""
-    several = (*own, *_everywhere, *_active.get())
-    return several if len(several) < 2 else tuple(dict.fromkeys(several))
+    """Return a client's observers and the active ones, each once: nothing is counted twice."""
+    observers = (*own, *active_observers())
+    return observers if len(observers) < 2 else tuple(dict.fromkeys(observers))
 
 
 def ask_before(observers: Iterable[Observer], *, app_id: str | None, model: str | None) -> None:
-    """Let the ledgers among the observers refuse a call that is about to begin.
+    """Let the observers refuse a call that is about to begin.
 
     Raises:
-        LunosBudgetError: the budget of one of them is spent.
+        LunosBudgetError: a ledger's budget is spent.
     """
     for observer in observers:
-        ledger = getattr(observer, "__self__", None)
-        check = getattr(ledger, "check_budget", None)
-        if check is not None:
-            check(app_id=app_id, model=model)
+        before_call = getattr(observer, "before_call", None)
+        if before_call is not None:
+            before_call(app_id=app_id, model=model)
 
 
 def begin_here(observer: Observer) -> None:
     """Let an observer hear of the calls of this context, and of tasks that begin in it."""
-    _active.set((*_active.get(), observer))
+    _here.set((*_here.get(), observer))
 
 
 def end_here(observer: Observer) -> None:
     """End what `begin_here` began."""
-    # the last one of ours, not a token: a generator may be closed in another context
-    found = list(_active.get())
-    if observer in found:
-        del found[len(found) - 1 - found[::-1].index(observer)]
-    _active.set(tuple(found))
+    # the last of its kind, not a token: a generator may be closed in another context
+    observers = list(_here.get())
+    if observer in observers:
+        del observers[len(observers) - 1 - observers[::-1].index(observer)]
+    _here.set(tuple(observers))
 
 
 def begin_everywhere(observer: Observer) -> None:
     """Let an observer hear of the calls of the whole process, in any thread."""
-    global _everywhere
-    with _changing:
-        _everywhere = tuple(dict.fromkeys((*_everywhere, observer)))
+    with _everywhere.lock:
+        _everywhere.observers = tuple(dict.fromkeys((*_everywhere.observers, observer)))
 
 
 def end_everywhere(observer: Observer) -> None:
     """End what `begin_everywhere` began."""
-    global _everywhere
-    with _changing:
-        _everywhere = tuple(item for item in _everywhere if item != observer)
+    with _everywhere.lock:
+        _everywhere.observers = tuple(
+            item for item in _everywhere.observers if item is not observer
+        )

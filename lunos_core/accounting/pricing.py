@@ -1,19 +1,20 @@
-"""What an answer cost, where the gateway does not say: tokens at the catalog's prices."""
+"""What an answer costs where the gateway does not say: its tokens at the catalog's prices."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Context, Decimal
 from typing import Any, Protocol
 
-from lunos_core.accounting.usage import Usage, set_cost
+from lunos_core.accounting.usage import Usage
 
 Prices = Callable[[str], "Priced | None"]
 """Finds a model by its id without asking anyone: `Catalog.cached`."""
 
 
 class Priced(Protocol):
-    """What pricing reads of a model: USD for one token, or `None` where that is unknown."""
+    """What pricing reads of a model: USD for one token, `None` where that is unknown."""
 
     @property
     def input_price(self) -> Decimal | None:
@@ -31,10 +32,10 @@ EXACT = Context(prec=60)
 
 
 def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
-    """What the catalog's prices make of the tokens: USD, or `None` where that is unknown.
+    """Return what the tokens cost at a model's prices, in USD; `None` where that is unknown.
 
-    Cached tokens are priced as input and reasoning as output: the catalog has no prices of their
-    own for them. `usage.cost`, where the gateway sent it, is the better word, and is not read here.
+    Cached tokens are priced as input and reasoning as output, as the catalog has no prices of
+    their own for them. `usage.cost`, where the gateway sent it, is more exact; it isn't read here.
 
     Example:
         >>> model = ModelInfo("m", input_price=Decimal("0.00003"), output_price=Decimal("0.00006"))
@@ -55,21 +56,8 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     return total
 
 
-def cost_of(usage: Usage, model: Priced) -> float | None:
-    """`price_of` as the nearest float.
-
-    Example:
-        >>> from decimal import Decimal
-        >>> model = ModelInfo("m", input_price=Decimal("0.00003"), output_price=Decimal("0.00006"))
-        >>> cost_of(Usage(input_tokens=1000, output_tokens=500), model)
-        0.06
-    """
-    price = price_of(usage, model)
-    return None if price is None else float(price)
-
-
 def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices | None) -> None:
-    """Put the cost into an answer that has none. The gateway's own word wins.
+    """Give an answer that names no cost a usage that does; the gateway's own word wins.
 
     Args:
         answer: a result with `usage` and `model` that nobody has seen yet.
@@ -85,9 +73,9 @@ def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Pric
     # is the better key, unless another model may have answered
     for name in (served, asked) if fallback else (asked, served):
         known = prices(name) if isinstance(name, str) else None
-        cost = None if known is None else cost_of(usage, known)
-        if cost is not None:
-            set_cost(usage, cost, "catalog")
-            if getattr(type(answer), "cost", None) is not None:  # it says the cost twice
-                answer.cost = cost
+        price = None if known is None else price_of(usage, known)
+        if price is not None:
+            answer.usage = replace(usage, cost=float(price), cost_source="catalog")
+            if hasattr(answer, "cost"):  # images say it twice
+                answer.cost = answer.usage.cost
             return

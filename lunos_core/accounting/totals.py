@@ -1,4 +1,4 @@
-"""Sums of calls: what a ledger keeps for each application, model and endpoint."""
+"""Sums of calls, as a ledger keeps them for each app id, model and endpoint."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.usage import Usage
 
 KEYS = ("app_id", "model", "endpoint")
-
-
 COUNTED = (
     "calls",
     "errors",
@@ -22,17 +20,9 @@ COUNTED = (
     "cached_tokens",
     "reasoning_tokens",
 )
-
-
 COLUMNS = (*KEYS, *COUNTED, "cost", "seconds", "first_token_seconds")
-
-
 _MOST_POINTS = 4000
-
-
 _MOST_PARTS = 100
-
-
 _NOTHING = Usage()
 
 
@@ -126,26 +116,26 @@ class Row:
 
     def add(self, call: CallRecord) -> None:
         """Count one call."""
-        used = call.usage or _NOTHING
-        cost = used.cost
+        usage = call.usage or _NOTHING
+        cost = usage.cost
         self.calls += 1
         if call.error is not None:
             self.errors += 1
         if call.attempts > 1:
             self.retries += call.attempts - 1
-        self.input_tokens += used.input_tokens
-        self.output_tokens += used.output_tokens
-        if used.cached_tokens:
-            self.cached_tokens += used.cached_tokens
-        if used.reasoning_tokens:
-            self.reasoning_tokens += used.reasoning_tokens
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        if usage.cached_tokens:
+            self.cached_tokens += usage.cached_tokens
+        if usage.reasoning_tokens:
+            self.reasoning_tokens += usage.reasoning_tokens
         if cost is not None:
             self.cost.add(cost)
         self.seconds += call.seconds
         if call.first_token_seconds is not None:
             self.streams += 1
             self.waited += call.first_token_seconds
-        self.history.add(time.time(), cost or 0.0, used.input_tokens + used.output_tokens)
+        self.history.add(time.time(), cost or 0.0, usage.input_tokens + usage.output_tokens)
 
     def add_row(self, other: Row) -> None:
         """Count the calls of another row, whose history is added by itself."""

@@ -1,10 +1,14 @@
-"""What a call used: tokens and cost, as the wire's `usage` object gives them."""
+"""Tokens and cost of a call, as the wire's `usage` object gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+# beyond these a number of the server is a mistake: counted as unknown, so that no sum is ruined
+MOST_TOKENS = 10**12
+MOST_COST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +64,8 @@ class Usage:
         if not isinstance(other, Usage):
             return NotImplemented
         counts = {name: _plus(getattr(self, name), getattr(other, name)) for name in _COUNTS}
-        sources = {one.cost_source for one in (self, other) if one.cost is not None}
+        sources = {item.cost_source for item in (self, other) if item.cost is not None}
         return Usage(**counts, cost_source=sources.pop() if len(sources) == 1 else None)
-
-
-def set_cost(usage: Usage, cost: float, source: str) -> None:
-    """Complete a usage that was read a moment ago and that nobody has seen yet.
-
-    In its place: a copy of so many fields is a hundredth of what a call takes.
-    """
-    object.__setattr__(usage, "cost", cost)
-    object.__setattr__(usage, "cost_source", source)
 
 
 _COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name not in ("raw", "cost_source"))
@@ -86,14 +81,15 @@ def parse_usage(value: object) -> Usage | None:
     """Read the wire's `usage`; `None` where there is none, or nothing in it that counts.
 
     Source of the format: OpenAI's usage object with OpenRouter's additions (`cost`,
-    `cache_write_tokens`). Fields of a wrong type are taken as missing, never guessed.
+    `cache_write_tokens`). Fields of a wrong type, and numbers that no call can have, count as
+    missing.
     """
     if not isinstance(value, dict):
         return None
     sent = _count(value, "prompt_tokens", "input_tokens")
     got = _count(value, "completion_tokens", "output_tokens")
     total = _count(value, "total_tokens")
-    cost = _number(value.get("cost"))
+    cost = _number(value.get("cost"), MOST_COST)
     if sent is None and got is None and total is None and cost is None:
         return None
     if sent is None and total is not None:
@@ -122,7 +118,7 @@ def parse_usage(value: object) -> Usage | None:
 
 
 def merge_usage(earlier: object, later: object) -> object:
-    """The usage of a stream that sent it more than once: the later word wins, field by field."""
+    """Merge the usage of a stream that sent it more than once: the later wins, field by field."""
     if not isinstance(later, dict):
         return earlier
     if not isinstance(earlier, dict):
@@ -132,31 +128,28 @@ def merge_usage(earlier: object, later: object) -> object:
 
 def _details(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
-        found = value.get(name)
-        if isinstance(found, dict):
-            return found
+        details = value.get(name)
+        if isinstance(details, dict):
+            return details
     return {}
 
 
 def _count(value: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
-        number = value.get(name)
-        if type(number) is int and number >= 0:  # nearly always
-            return number
-        number = _number(number)
+        number = _number(value.get(name), MOST_TOKENS)
         if number is not None:
             return int(number)
     return None
 
 
-def _number(value: object) -> float | None:
+def _number(value: object, most: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # refuses NaN, infinities and negatives in one comparison
-    return value if 0 <= value < float("inf") else None
+    # refuses NaN, infinities, negatives and what no call can have in one comparison
+    return value if 0 <= value <= most else None
 
 
 def usage_with_cost(value: Mapping[str, Any]) -> Usage | None:
-    """The usage of an answer that may have its `cost` beside `usage` rather than in it."""
+    """Read the usage of an answer that may have its `cost` beside `usage` rather than in it."""
     usage = value.get("usage")
     return parse_usage({"cost": value.get("cost"), **(usage if isinstance(usage, dict) else {})})

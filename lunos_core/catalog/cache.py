@@ -1,4 +1,4 @@
-"""What the catalog keeps in memory, and who may fetch: everything but the sending.
+"""The lists of one catalog, in memory and on disk, and who is fetching which: all but the sending.
 
 `Catalog` and `AsyncCatalog` drive this; they differ from each other in `await` alone.
 """
@@ -9,71 +9,44 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lunos_core.catalog.disk import read_cache, write_cache
-from lunos_core.catalog.models import ModelInfo, read_entries
+from lunos_core.catalog.models import ModelInfo, models_request, read_entries
+from lunos_core.catalog.search import ModelIndex, completed
 from lunos_core.errors import LunosError
+from lunos_core.forks import reset_after_fork
 from lunos_core.logs import log as _log
 from lunos_core.logs import reason_of
 from lunos_core.request import Request
 
 Models = list[ModelInfo]
 
+PUBLIC, DETAILED = models_request(), models_request(public=False)
 # after a failed refresh the old list serves on: ask again after a minute, not with every call
-_PATIENCE = 60.0
+_RETRY_REFRESH_AFTER = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A list, and when it was fetched (Unix time)."""
+class _Entry:
+    """A list, when it was fetched, and until when it is fresh all the same (Unix times)."""
 
     models: Models
     fetched: float
+    fresh_until: float = 0.0
 
 
-class Ticket:
-    """The right to fetch one list: settle it with `done` or `failed`, whatever happens."""
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """A fetch that is under way; its result is `None` where it was cancelled."""
 
-    def __init__(self, shelf: Shelf, request: Request[Models], old: Kept | None) -> None:
-        self.request = request
-        self._shelf = shelf
-        self._old = old
-        self.thread = threading.get_ident()
-        self.outcome: Future[Models | None] = Future()
-        # from here on a waiter that is cancelled cannot cancel it for the others
-        self.outcome.set_running_or_notify_cancel()
-
-    def done(self, models: Models) -> Models:
-        """The list came."""
-        self._shelf.put(self, Kept(models, self._shelf.now()))
-        self.outcome.set_result(models)
-        return models
-
-    def failed(self, error: BaseException) -> Models:
-        """It did not come: the old list, if there is one.
-
-        Raises:
-            BaseException: there is none, or this is no failure of the call (Ctrl-C, a cancelled
-                task): then one of those who wait fetches.
-        """
-        if isinstance(error, LunosError) and self._old is not None:
-            _log.warning(
-                "the model catalog could not be fetched, the old one serves: %s", reason_of(error)
-            )
-            self._shelf.put(self, self._old, patience=_PATIENCE)
-            self.outcome.set_result(self._old.models)
-            return self._old.models
-        self._shelf.put(self, None)
-        if isinstance(error, LunosError):
-            self.outcome.set_exception(error)
-        elif not self.outcome.done():  # Ctrl-C may come in the very moment of `done`
-            self.outcome.set_result(None)
-        raise error
+    old: _Entry | None
+    thread: int = field(default_factory=threading.get_ident)
+    result: Future[Models | None] = field(default_factory=Future)
 
 
-class Shelf:
+class ModelCache:
     """The lists of one catalog, by request.
 
     Args:
@@ -90,91 +63,139 @@ class Shelf:
         ttl: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.now = now
         self._root_url = root_url
         self._file = file
         self._ttl = ttl
+        self._now = now
+        self._entries: dict[str, _Entry] = {}
+        self._index: ModelIndex | None = None
+        self._disk_was_read = file is None
+        self.reset_after_fork()
+        reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin without the threads that may hold the lock or fetch."""
         self._lock = threading.Lock()
-        self._kept: dict[str, Kept] = {}
-        self._quiet_until: dict[str, float] = {}
-        self._fetching: dict[str, Ticket] = {}
-        self._peeked = False
-        self._changes = 0
+        self._fetches: dict[str, _Fetch] = {}
 
-    def look(
+    def claim(
         self, request: Request[Models], *, refresh: bool, blocking: bool
-    ) -> Models | Ticket | Future[Models | None]:
-        """What to do for a list: take it, fetch it (`Ticket`), or wait for another who does.
+    ) -> Models | Future[Models | None] | None:
+        """Return a fresh list, the result of another's fetch, or `None`: then the caller fetches.
 
-        Who has waited and got `None` looks again.
+        Who is given `None` must end with `store` or `failed`. Who waits for another's result and
+        gets `None` claims again.
 
         Args:
             request: what to send for the list.
-            refresh: whether a list that is fresh does not do.
+            refresh: whether to fetch a list that is fresh.
             blocking: whether waiting blocks the thread.
 
         Raises:
-            LunosError: the thread would wait for itself: an observer of the client asks for the
-                list while it is being fetched.
+            LunosError: the thread would wait for itself, as an observer of the client asks for
+                the list while it is being fetched.
         """
         key = _key(request)
         with self._lock:
-            running = self._fetching.get(key)
+            running = self._fetches.get(key)
             if running is not None:
                 if blocking and running.thread == threading.get_ident():
                     raise LunosError("the model catalog was asked for while it was being fetched")
-                return running.outcome
-            kept = self._found(request)
-            if kept is not None and not refresh and self._is_fresh(key, kept):
-                return kept.models
-            ticket = Ticket(self, request, None if refresh else kept)
-            self._fetching[key] = ticket
-            return ticket
+                return running.result
+            if request.public and key not in self._entries:
+                self._read_disk()
+            entry = self._entries.get(key)
+            if entry is not None and not refresh and self._is_fresh(entry):
+                return entry.models
+            fetch = self._fetches[key] = _Fetch(None if refresh else entry)
+            # from here on a waiter that is cancelled cannot cancel it for the others
+            fetch.result.set_running_or_notify_cancel()
+            return None
 
-    def peek(self, request: Request[Models], *, disk: bool = True) -> Models | None:
-        """The list if it is at hand, in memory or on disk, however old.
-
-        The disk is asked once: calls peek, and a file that is not there does not come of itself.
-        """
-        with self._lock:
-            disk = disk and not self._peeked
-            self._peeked = self._peeked or (disk and request.public)
-            kept = self._found(request) if disk else self._kept.get(_key(request))
-        return None if kept is None else kept.models
-
-    def state(self, *, disk: bool) -> int | None:
-        """A number that changes with the lists; `None` where a peek would read the disk."""
-        return self._changes if self._peeked or not disk else None
-
-    def put(self, ticket: Ticket, kept: Kept | None, *, patience: float = 0.0) -> None:
-        """Keep what a ticket's holder got, and let others fetch again."""
-        key = _key(ticket.request)
-        if kept is not None and not patience and ticket.request.public and self._file is not None:
-            entries = [dict(model.raw) for model in kept.models]
-            write_cache(self._file, self._root_url, kept.fetched, entries)
-        with self._lock:
-            self._fetching.pop(key, None)
-            if kept is not None:
-                self._kept[key] = kept
-                self._changes += 1
-                self._quiet_until[key] = self.now() + patience
-
-    def _found(self, request: Request[Models]) -> Kept | None:
-        key = _key(request)
-        kept = self._kept.get(key)
+    def store(self, request: Request[Models], models: Models) -> Models:
+        """Keep a list that was fetched, and hand it to those who wait."""
+        entry = _Entry(models, self._now())
         # what an account sees through its key is not for the disk, which others may share
-        if kept is None and request.public and self._file is not None:
-            stored = read_cache(self._file, self._root_url)
-            if stored is not None:
-                kept = Kept(read_entries(stored[1]), stored[0])
-                self._kept[key] = kept
-                self._changes += 1
-        return kept
+        if request.public and self._file is not None:
+            raw = [dict(model.raw) for model in models]
+            write_cache(self._file, self._root_url, entry.fetched, raw)
+        self._finish(request, entry, models)
+        return models
 
-    def _is_fresh(self, key: str, kept: Kept) -> bool:
-        now = self.now()
-        # a file from the future was written by a clock that has been set since
-        return 0 <= now - kept.fetched < self._ttl or now < self._quiet_until.get(key, 0.0)
+    def failed(self, request: Request[Models], error: BaseException) -> Models:
+        """Return the old list in place of one that could not be fetched.
+
+        Raises:
+            BaseException: `error`, where there is no old list, or where it isn't a failure of the
+                call (Ctrl-C, a cancelled task): then one of those who wait fetches.
+        """
+        fetch = self._fetches.get(_key(request))
+        old = None if fetch is None else fetch.old
+        if not isinstance(error, LunosError):
+            self._finish(request, None, None)
+            raise error
+        if old is None:
+            self._finish(request, None, error)
+            raise error
+        _log.warning(
+            "the model catalog could not be fetched, the old one serves: %s", reason_of(error)
+        )
+        until = self._now() + _RETRY_REFRESH_AFTER
+        self._finish(request, _Entry(old.models, old.fetched, until), old.models)
+        return old.models
+
+    def known(self, *, disk: bool) -> ModelIndex:
+        """All that is known without asking anyone, however old.
+
+        Args:
+            disk: whether the file may be read, which happens once: calls ask here, and a file that
+                is absent does not come of itself.
+        """
+        index = self._index
+        if index is not None and (self._disk_was_read or not disk):
+            return index
+        with self._lock:
+            if disk and not self._disk_was_read and _key(PUBLIC) not in self._entries:
+                self._read_disk()
+            self._disk_was_read = self._disk_was_read or disk
+            public, detailed = (self._models(request) for request in (PUBLIC, DETAILED))
+            listed = ModelIndex(public)
+            more = [model for model in detailed if listed.get(model.id) is None]
+            self._index = index = ModelIndex([*completed(public, detailed), *more])
+            return index
+
+    def _models(self, request: Request[Models]) -> Models:
+        entry = self._entries.get(_key(request))
+        return [] if entry is None else entry.models
+
+    def _finish(
+        self,
+        request: Request[Models],
+        entry: _Entry | None,
+        result: Models | LunosError | None,
+    ) -> None:
+        with self._lock:
+            if entry is not None:
+                self._entries[_key(request)] = entry
+                self._index = None
+            fetch = self._fetches.pop(_key(request), None)
+        if fetch is None:  # Ctrl-C came in the very moment of `store`
+            return
+        if isinstance(result, LunosError):
+            fetch.result.set_exception(result)
+        else:
+            fetch.result.set_result(result)
+
+    def _read_disk(self) -> None:
+        stored = None if self._file is None else read_cache(self._file, self._root_url)
+        models = [] if stored is None else read_entries(stored[1])
+        if stored is not None and models:  # a file of broken entries is no catalog
+            self._entries[_key(PUBLIC)] = _Entry(models, stored[0])
+            self._index = None
+
+    def _is_fresh(self, entry: _Entry) -> bool:
+        now = self._now()
+        return 0 <= now - entry.fetched < self._ttl or now < entry.fresh_until
 
 
 def _key(request: Request[Models]) -> str:

@@ -1,6 +1,6 @@
-"""The model catalog over a client: fetched when asked for, once, and kept.
+"""The model catalog over a client: fetched when it is first asked for, and kept.
 
-In memory and on disk for a time to live (an hour). A `Catalog` fetches nothing when it is made,
+In memory and on disk, for a time to live (an hour). A `Catalog` fetches nothing when it is made,
 and never the same list twice at once, however many threads and tasks ask for it.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Generator
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from decimal import Decimal
 from pathlib import Path
@@ -18,19 +19,20 @@ from urllib.parse import urlsplit
 
 from lunos_core.accounting.pricing import price_of
 from lunos_core.accounting.usage import Usage
-from lunos_core.catalog.cache import Models, Shelf, Ticket
+from lunos_core.catalog.cache import DETAILED, PUBLIC, ModelCache, Models
 from lunos_core.catalog.disk import cache_file, cache_folder
-from lunos_core.catalog.models import ModelInfo, models_request, words_of
+from lunos_core.catalog.models import ModelInfo, models_request
+from lunos_core.catalog.preflight import refusal
 from lunos_core.catalog.search import (
-    Wishes,
+    FilterOptions,
+    ModelFilter,
+    ModelIndex,
     Words,
     completed,
     contradicts,
     is_lean,
     matching,
-    named,
     similar,
-    wanted,
 )
 from lunos_core.errors import LunosError, LunosNotFoundError
 from lunos_core.request import Request
@@ -39,20 +41,14 @@ from lunos_core.transport.client import AsyncClient, Client
 T = TypeVar("T")
 C = TypeVar("C", Client, AsyncClient)
 
-Ids = list[str]
-# Steps of a question: they ask for one list after the other (the flag: afresh), are given each, or
-# its failure, and return the answer.
-Steps = Generator[tuple[Request[Models], bool], Models, T]
+Ids = list[str]  # `list` is a method here
 
 DEFAULT_TTL = 3600.0
-_Known = tuple[int | None, dict[str, ModelInfo | None]]
-_MOST_KNOWN = 1000
-_PUBLIC, _DETAILED = models_request(), models_request(public=False)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class _Catalog(Generic[C]):
-    """The questions, as steps: what `Catalog` and `AsyncCatalog` share."""
+class _Catalog(ABC, Generic[C]):
+    """Every question, as a coroutine that awaits nothing but the two methods below."""
 
     def __init__(
         self,
@@ -66,109 +62,129 @@ class _Catalog(Generic[C]):
         folder = _folder(client, cache_dir)
         root_url = client.config.root_url
         file = None if folder is None else cache_file(folder, root_url)
-        self._shelf = Shelf(root_url, file, ttl)
+        self._cache = ModelCache(root_url, file, ttl)
         self._has_public_list = True
-        # of one state of the lists: what each id was found to be. Every call asks for it
-        self._known: _Known = (None, {})
+
+    @abstractmethod
+    async def _send(self, request: Request[Models]) -> Models:
+        """Send the request."""
+
+    @abstractmethod
+    async def _wait(self, result: Future[Models | None]) -> Models | None:
+        """Wait for what another thread or task fetches."""
 
     def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
-        """What is known of a model without asking anyone: from memory, else from disk.
+        """Return what is known of a model without asking anyone: from memory, else from disk.
 
-        For places that must not wait, such as a framework's `metadata`; however old, and `None`
-        where nothing has been fetched yet.
+        For places that must not wait, such as a framework's `metadata`. It may be old, and is
+        `None` where nothing has been fetched yet.
 
         Args:
             id: bare, or with its provider in front.
             disk: whether the file may be read, which happens once.
         """
-        state, known = self._known
-        if state == self._shelf.state(disk=disk) and id in known:
-            return known[id]
-        # before the lists: should one come meanwhile, what is found here is asked for again
-        now = self._shelf.state(disk=False)
-        public: Models | None = self._shelf.peek(_PUBLIC, disk=disk)
-        detailed: Models | None = self._shelf.peek(_DETAILED)
-        lean, whole = named(public or [], id), named(detailed or [], id)
-        found = whole if lean is None else completed(lean, whole)
-        if now != state or len(known) >= _MOST_KNOWN:  # ids are the user's: they may be without end
-            known = {}
-            self._known = (now, known)
-        known[id] = found
-        return found
+        return self._cache.known(disk=disk).get(id)
 
     def cached_models(self) -> Models:
-        """All models that are known without asking anyone, with all that is known of them."""
-        detailed: Models = self._shelf.peek(_DETAILED) or []
-        public: Models = self._shelf.peek(_PUBLIC) or []
-        if not public:
-            return [*detailed]
-        return [completed(model, named(detailed, model.id)) for model in public]
+        """Return all models that are known without asking anyone."""
+        return [*self._cache.known(disk=True).models]
+
+    def check(self, content: Any, *, model: str, params: Mapping[str, Any]) -> None:
+        """Refuse a request that cannot work, as far as is known without asking anyone.
+
+        Args:
+            content: wire messages, or a prompt.
+            model: the model's id.
+            params: the wire's parameters. With a `fallback_model` nothing is refused: that model
+                may be able to do it.
+
+        Raises:
+            LunosBadRequestError: the model lacks something that the request uses.
+            LunosContextOverflowError: the prompt is too long for the model.
+        """
+        index = self._cache.known(disk=True)
+        error = refusal(index, content, model=model, params=params)
+        if error is not None:
+            raise error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """The same one: copies of a model share what is known of it."""
+        """Copies of a model share what is known of it."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings travel, lists do not."""
         return functools.partial(type(self), **self._settings), (self._client,)
 
-    def _all(self, refresh: bool = False) -> Steps[Models]:
-        """The public list; where a deployment has none, the one behind the key."""
-        has_key = self._client.config.api_key is not None
+    async def _fetch(self, request: Request[Models], refresh: bool = False) -> Models:
+        """Return a list: the fresh one, else what this call or another one fetches."""
+        blocking = isinstance(self._client, Client)
+        while True:
+            claimed = self._cache.claim(request, refresh=refresh, blocking=blocking)
+            if claimed is None:
+                try:
+                    return self._cache.store(request, await self._send(request))
+                except BaseException as error:
+                    return self._cache.failed(request, error)
+            models = await self._wait(claimed) if isinstance(claimed, Future) else claimed
+            if models is not None:
+                return models
+
+    async def _all(self, refresh: bool = False) -> Models:
+        """Return the public list; where a deployment has none, the one behind the key."""
         if self._has_public_list:
             try:
-                return (yield models_request(), refresh)
+                return await self._fetch(PUBLIC, refresh)
             except LunosNotFoundError:
-                if not has_key:
+                if not self._has_key:
                     raise
                 self._has_public_list = False
-        return (yield models_request(public=False), refresh)
+        return await self._fetch(DETAILED, refresh)
 
-    def _listed(self, input: Words | None, output: Words | None, refresh: bool) -> Steps[Models]:
-        reading, writing = words_of(input, "input"), words_of(output, "output")
-        if not reading and not writing:
-            return [*(yield from self._all(refresh))]
-        if self._client.config.api_key is not None:
+    async def _list(self, input: Words | None, output: Words | None, refresh: bool) -> Models:
+        wanted = ModelFilter.of(input=input, output=output, include_disabled=True)
+        if not wanted.input and not wanted.output:
+            return [*await self._all(refresh)]
+        if self._has_key:
+            filtered = models_request(input=wanted.input, output=wanted.output)
             try:
-                models = yield models_request(input=reading, output=writing), refresh
-                return [one for one in models if not contradicts(one, reading, writing)]
+                models = await self._fetch(filtered, refresh)
+                return [model for model in models if not contradicts(model, wanted)]
             except LunosNotFoundError:
-                pass  # a deployment of the reference alone: it has no /v1/models
-        asked = wanted(input=reading, output=writing, include_disabled=True)
-        return [one for one in (yield from self._all(refresh)) if asked.fits(one)]
+                pass  # a deployment of the reference alone has no /v1/models
+        return [model for model in await self._all(refresh) if wanted.fits(model)]
 
-    def _found(self, wishes: Wishes) -> Steps[Models]:
-        asked = wanted(**wishes)
-        models = yield from self._all()
-        if asked.needs_details and all(is_lean(model) for model in models):
-            models = yield from self._with_details(models)
-        return matching(models, asked)
+    async def _find(self, options: FilterOptions) -> Models:
+        wanted = ModelFilter.of(**options)
+        models = await self._all()
+        if wanted.needs_details and all(map(is_lean, models)):
+            models = await self._with_details(models)
+        return matching(models, wanted)
 
-    def _got(self, id: str) -> Steps[ModelInfo | None]:
-        models = yield from self._all()
-        model = named(models, id)
+    async def _get(self, id: str) -> ModelInfo | None:
+        model = ModelIndex(await self._all()).get(id)
         if model is not None and is_lean(model):
-            (model,) = yield from self._with_details([model])
+            (model,) = await self._with_details([model])
         return model
 
-    def _suggested(self, id: str) -> Steps[Ids]:
-        return similar((yield from self._all()), id)
+    async def _suggest(self, id: str) -> Ids:
+        return similar(await self._all(), id)
 
-    def _cost(self, usage: Usage | None, model: str | ModelInfo) -> Steps[Decimal | None]:
-        if isinstance(model, ModelInfo):
-            return price_of(usage, model)
-        found = named((yield from self._all()), model)
-        return None if found is None else price_of(usage, found)
+    async def _cost(self, usage: Usage | None, model: str | ModelInfo) -> Decimal | None:
+        priced = model if isinstance(model, ModelInfo) else ModelIndex(await self._all()).get(model)
+        return None if priced is None else price_of(usage, priced)
 
-    def _with_details(self, models: Models) -> Steps[Models]:
-        """The models with the facts that only `/v1/models` may have, where there is a key."""
-        if self._client.config.api_key is None:
+    async def _with_details(self, models: Models) -> Models:
+        """Add the facts that only `/v1/models` may have, where there is a key."""
+        if not self._has_key:
             return models
         try:
-            detailed = yield models_request(public=False), False
+            return completed(models, await self._fetch(DETAILED))
         except LunosError:
             return models  # what is known already is still an answer
-        return [completed(model, named(detailed, model.id)) for model in models]
+
+    @property
+    def _has_key(self) -> bool:
+        return self._client.config.api_key is not None
 
 
 class Catalog(_Catalog[Client]):
@@ -203,7 +219,7 @@ class Catalog(_Catalog[Client]):
         output: Words | None = None,
         refresh: bool = False,
     ) -> Models:
-        """All models, in the catalog's order.
+        """Return all models, in the catalog's order.
 
         Args:
             input: only those that read these modalities ("text,image" or a list). Asked of
@@ -214,61 +230,43 @@ class Catalog(_Catalog[Client]):
         Raises:
             LunosError: the catalog could not be fetched, and there is no older one.
         """
-        return self._run(self._listed(input, output, refresh))
+        return _run(self._list(input, output, refresh))
 
-    def find(self, **wishes: Unpack[Wishes]) -> Models:
-        """The models that are known to meet all wishes, cheapest first, unknown prices last.
+    def find(self, **options: Unpack[FilterOptions]) -> Models:
+        """Return the models known to meet all options, cheapest first, unknown prices last.
 
         Args:
-            **wishes: `provider`, `input`, `output`, `capability`, `parameter`, `reasoning`,
+            **options: `provider`, `input`, `output`, `capability`, `parameter`, `reasoning`,
                 `max_input_price` and `max_output_price` (USD for one token), `min_context`,
                 `min_output`, `include_disabled`.
 
         Raises:
-            TypeError: a wish that there is not, or one of the wrong type.
+            TypeError: there is no such option, or its value has the wrong type.
+            ValueError: a price isn't a number.
             LunosError: as `list`.
         """
-        return self._run(self._found(wishes))
+        return _run(self._find(options))
 
     def get(self, id: str) -> ModelInfo | None:
-        """The model with this id, bare or with its provider in front; `None` for no such model."""
-        return self._run(self._got(id))
+        """Return the model with this id, bare or with its provider, or `None`."""
+        return _run(self._get(id))
 
     def suggest(self, id: str) -> Ids:
-        """Up to three ids that someone who wrote `id` may have meant, best first."""
-        return self._run(self._suggested(id))
+        """Return up to three ids that someone who wrote `id` may have meant, best first."""
+        return _run(self._suggest(id))
 
     def cost(self, usage: Usage | None, model: str | ModelInfo) -> Decimal | None:
-        """What the catalog's prices make of the tokens, in USD; `None` where it is unknown.
+        """Return what the tokens cost at the catalog's prices, in USD; `None` where unknown.
 
-        `usage.cost`, where the gateway sent one, is the better word: look there first.
+        `usage.cost`, where the gateway sent one, is more exact: look there first.
         """
-        return self._run(self._cost(usage, model))
+        return _run(self._cost(usage, model))
 
-    def _run(self, steps: Steps[T]) -> T:
-        step = functools.partial(next, steps)
-        while True:
-            try:
-                request, refresh = step()
-            except StopIteration as finished:
-                answer: T = finished.value
-                return answer
-            try:
-                step = functools.partial(steps.send, self._fetch(request, refresh))
-            except LunosError as error:
-                step = functools.partial(steps.throw, error)
+    async def _send(self, request: Request[Models]) -> Models:
+        return self._client.send(request)
 
-    def _fetch(self, request: Request[Models], refresh: bool) -> Models:
-        while True:
-            found = self._shelf.look(request, refresh=refresh, blocking=True)
-            if isinstance(found, Ticket):
-                try:
-                    return found.done(self._client.send(request))
-                except BaseException as error:
-                    return found.failed(error)
-            models = found.result() if isinstance(found, Future) else found
-            if models is not None:
-                return models
+    async def _wait(self, result: Future[Models | None]) -> Models | None:
+        return result.result()
 
 
 class AsyncCatalog(_Catalog[AsyncClient]):
@@ -291,49 +289,40 @@ class AsyncCatalog(_Catalog[AsyncClient]):
         output: Words | None = None,
         refresh: bool = False,
     ) -> Models:
-        """All models: see `Catalog`."""
-        return await self._run(self._listed(input, output, refresh))
+        """Return all models: see `Catalog`."""
+        return await self._list(input, output, refresh)
 
-    async def find(self, **wishes: Unpack[Wishes]) -> Models:
-        """The models that meet all wishes: see `Catalog`."""
-        return await self._run(self._found(wishes))
+    async def find(self, **options: Unpack[FilterOptions]) -> Models:
+        """Return the models that meet all options: see `Catalog`."""
+        return await self._find(options)
 
     async def get(self, id: str) -> ModelInfo | None:
-        """The model with this id: see `Catalog`."""
-        return await self._run(self._got(id))
+        """Return the model with this id: see `Catalog`."""
+        return await self._get(id)
 
     async def suggest(self, id: str) -> Ids:
-        """Up to three ids that were perhaps meant: see `Catalog`."""
-        return await self._run(self._suggested(id))
+        """Return up to three ids that were perhaps meant: see `Catalog`."""
+        return await self._suggest(id)
 
     async def cost(self, usage: Usage | None, model: str | ModelInfo) -> Decimal | None:
-        """What the catalog's prices make of the tokens: see `Catalog`."""
-        return await self._run(self._cost(usage, model))
+        """Return what the tokens cost at the catalog's prices: see `Catalog`."""
+        return await self._cost(usage, model)
 
-    async def _run(self, steps: Steps[T]) -> T:
-        step = functools.partial(next, steps)
-        while True:
-            try:
-                request, refresh = step()
-            except StopIteration as finished:
-                answer: T = finished.value
-                return answer
-            try:
-                step = functools.partial(steps.send, await self._fetch(request, refresh))
-            except LunosError as error:
-                step = functools.partial(steps.throw, error)
+    async def _send(self, request: Request[Models]) -> Models:
+        return await self._client.send(request)
 
-    async def _fetch(self, request: Request[Models], refresh: bool) -> Models:
-        while True:
-            found = self._shelf.look(request, refresh=refresh, blocking=False)
-            if isinstance(found, Ticket):
-                try:
-                    return found.done(await self._client.send(request))
-                except BaseException as error:
-                    return found.failed(error)
-            models = await asyncio.wrap_future(found) if isinstance(found, Future) else found
-            if models is not None:
-                return models
+    async def _wait(self, result: Future[Models | None]) -> Models | None:
+        return await asyncio.wrap_future(result)
+
+
+def _run(question: Coroutine[Any, Any, T]) -> T:
+    """Run a question of the sync `Catalog`, which blocks where the async one would wait."""
+    try:
+        question.send(None)
+    except StopIteration as finished:
+        answer: T = finished.value
+        return answer
+    raise AssertionError("a sync catalog awaits nothing")
 
 
 def _folder(

@@ -1,7 +1,7 @@
-"""The public catalog on disk: one small JSON file for each base URL, and no secret in it.
+"""The public catalog on disk: one small JSON file for each base URL, without any secret.
 
-A file that is broken, of another version, or of another base URL is no file; a folder that cannot
-be written is no cache. Nothing here raises.
+A file that is broken, from the future, of another version or of another base URL counts as absent;
+a folder that cannot be written means no cache. Nothing here raises, and nothing here blocks.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from lunos_core.logs import log as _log
 from lunos_core.wire import json
 
 _VERSION = 1
+# other machines may share the folder, and their clocks differ a little
+_CLOCK_SKEW = 60.0
+_LARGEST_FILE = 64 * 1024 * 1024
 
 
 def cache_folder(
@@ -56,24 +61,42 @@ def cache_file(folder: Path, root_url: str) -> Path:
 
 
 def read_cache(file: Path, root_url: str) -> tuple[float, list[Any]] | None:
-    """When the entries were fetched (Unix time), and the entries; `None` for no usable file."""
+    """When the entries were fetched (Unix time), and the entries; `None` without a usable file."""
     try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        value = json.loads(_read_regular_file(file))
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
         return None
     fetched, models = value.get("fetched"), value.get("models")
-    right = value.get("version") == _VERSION and value.get("url") == root_url
-    if not right or not isinstance(models, list) or not models:
+    is_ours = value.get("version") == _VERSION and value.get("url") == root_url
+    if not is_ours or not isinstance(models, list) or not models:
         return None
     if isinstance(fetched, bool) or not isinstance(fetched, int | float):
         return None
-    return float(fetched), models
+    # a file from the future was written by a clock that has been set since
+    return (float(fetched), models) if 0 <= fetched <= time.time() + _CLOCK_SKEW else None
+
+
+def _read_regular_file(file: Path) -> bytes:
+    """The bytes of a file that is nothing else: opening a FIFO would wait for who writes it.
+
+    Raises:
+        OSError: it cannot be read, or isn't a regular file of this time and a sane size.
+    """
+    # O_NONBLOCK, as another may put a FIFO there after any look at it
+    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as opened:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+            raise OSError(f"{file} isn't a regular file")
+        if status.st_mtime > time.time() + _CLOCK_SKEW:
+            raise OSError(f"{file} is from the future")
+        return opened.read()
 
 
 def write_cache(file: Path, root_url: str, fetched: float, entries: list[Any]) -> None:
-    """Write the file in one step: who reads meanwhile sees the old one or the new one."""
+    """Write the file in one step: a reader sees the old file or the new one, never a part."""
     value = {"version": _VERSION, "url": root_url, "fetched": fetched, "models": entries}
     temporary: str | None = None
     try:
@@ -83,8 +106,8 @@ def write_cache(file: Path, root_url: str, fetched: float, entries: list[Any]) -
         with os.fdopen(handle, "wb") as opened:
             opened.write(data)
         os.replace(temporary, file)
-    except (OSError, ValueError, TypeError) as error:
-        _log.info("the model catalog is not kept on disk: %s", error)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        _log.info("the model catalog can't be kept on disk: %s", error)
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)

@@ -1,15 +1,15 @@
 """`GET /public/models` and `GET /v1/models`: what the gateway serves, and at what price.
 
 Source of the format: the Lunos API reference (the public list, priced per token), the vendor's
-later documentation (priced per million tokens), OpenAI's minimum. One `ModelInfo` for all of them.
+later documentation (priced per million tokens) and OpenAI's minimum. One `ModelInfo` serves all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from lunos_core.accounting.pricing import EXACT
@@ -24,10 +24,42 @@ _PER_MILLION = -6
 _LONGEST_PRICE = 40
 _NOBODY = ("system", "")
 
+# catalogs of different ages name the same ability, parameter or modality differently
+_SYNONYMS = (
+    ("chat", "chat-completion", "chat-completions"),
+    ("text-generation", "text-completion", "completion"),
+    ("embeddings", "embedding", "text-embedding"),
+    ("tools", "tool-choice", "tool-use", "function-calling", "functions"),
+    ("max-tokens", "max-completion-tokens"),
+    ("reasoning", "reasoning-effort", "include-reasoning"),
+    ("response-format", "structured-outputs", "json-schema"),
+    ("file", "pdf"),
+)
+_SHARED_NAME = {word: words[0] for words in _SYNONYMS for word in words}
+# what an ability says of a model whose modalities the catalog leaves out
+_READS = {"chat": "text", "text-generation": "text", "embeddings": "text", "vision": "image"}
+_WRITES = {
+    "chat": "text",
+    "text-generation": "text",
+    "embeddings": "embeddings",
+    "image-generation": "image",
+}
+
+
+def shared_name(word: str) -> str:
+    """An ability, parameter or modality under the name that all catalogs share.
+
+    Example:
+        >>> shared_name("Function_Calling"), shared_name("seed")
+        ('tools', 'seed')
+    """
+    word = word.lower().replace("_", "-").replace(" ", "-")
+    return _SHARED_NAME.get(word, word)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model of the catalog. What the catalog does not say is `None`, never a guess.
+    """One model of the catalog. What the catalog leaves open is `None`, never a guess.
 
     Attributes:
         id: as the catalog has it: "gpt-4" or "openai/gpt-4".
@@ -45,6 +77,14 @@ class ModelInfo:
             high is the safer mistake.
         output_price: USD for one token of the answer, exact.
         enabled: whether it can be used now.
+        model_id: the id under which the vendor lists it, where that is another one.
+        permaslug: the id that stays when the model is renamed.
+        description: for people; a `summary` where there is no description.
+        release_date: as the catalog writes it, mostly "2025-08-07".
+        status: in the catalog's own word ("active", …).
+        tokens_per_second: what the catalog measured, on average.
+        free_tokens: tokens a day that cost nothing.
+        free_is_premium: whether these are for premium accounts only.
         raw: the entry as it came.
     """
 
@@ -61,7 +101,56 @@ class ModelInfo:
     input_price: Decimal | None = None
     output_price: Decimal | None = None
     enabled: bool | None = None
+    # told, but no part of what makes two entries the same
+    model_id: str | None = field(default=None, compare=False)
+    permaslug: str | None = field(default=None, compare=False)
+    description: str | None = field(default=None, compare=False)
+    release_date: str | None = field(default=None, compare=False)
+    status: str | None = field(default=None, compare=False)
+    tokens_per_second: float | None = field(default=None, compare=False)
+    free_tokens: int | None = field(default=None, compare=False)
+    free_is_premium: bool | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The modalities that it is known to read, such as "image"."""
+        return self._modalities(self.input_modalities, _READS)
+
+    @property
+    def writes(self) -> frozenset[str]:
+        """The modalities that it is known to write."""
+        return self._modalities(self.output_modalities, _WRITES)
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What it can do, under the names that all catalogs share."""
+        return frozenset(map(shared_name, self.capabilities or ()))
+
+    def takes(self, parameter: str) -> bool:
+        """Whether it is known to take a request field, under any of that field's names.
+
+        Example:
+            >>> ModelInfo("m", supported_parameters=("tools",)).takes("tool_choice")
+            True
+        """
+        name = shared_name(parameter)
+        listed = name in map(shared_name, self.supported_parameters or ())
+        return listed or (name == "tools" and name in self.abilities)
+
+    def _modalities(
+        self, stated: tuple[str, ...] | None, implied: Mapping[str, str]
+    ) -> frozenset[str]:
+        if stated is not None:
+            return frozenset(word.lower() for word in stated)
+        return frozenset(implied[word] for word in self.abilities if word in implied)
+
+
+class KnowsModels(Protocol):
+    """A `Catalog`, an `AsyncCatalog` or a stand-in, as far as code may ask that must not wait."""
+
+    def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
+        """Return what is known of a model."""
 
 
 def models_request(
@@ -79,8 +168,8 @@ def models_request(
             list unless there is a filter.
 
     Raises:
-        TypeError: a modality that is no `str`.
-        ValueError: a filter for the public list, which has none.
+        TypeError: a modality isn't a `str`.
+        ValueError: a filter was given for the public list, which has none.
 
     Example:
         >>> models_request(input=["text", "image"]).query
@@ -108,18 +197,18 @@ def models_request(
 
 
 def words_of(words: str | Iterable[str] | None, name: str) -> tuple[str, ...]:
-    """Words as the catalog writes them: in lower case; commas separate them in one text.
+    """Split words into a tuple in lower case; in a `str`, commas separate them.
 
     Raises:
-        TypeError: something that is no text; it is called by `name`.
+        TypeError: one of them isn't a `str`; the message calls it `name`.
     """
     if words is None:
         return ()
-    several = words.split(",") if isinstance(words, str) else list(words)
-    for word in several:
+    items = words.split(",") if isinstance(words, str) else list(words)
+    for word in items:
         if not isinstance(word, str):
             raise TypeError(f"{name} must be a str or a list of str, not {type(word).__name__}")
-    return tuple(word.strip().lower() for word in several if word.strip())
+    return tuple(word.strip().lower() for word in items if word.strip())
 
 
 def parse_models(reply: Reply) -> list[ModelInfo]:
@@ -129,8 +218,8 @@ def parse_models(reply: Reply) -> list[ModelInfo]:
     "data": […]}`. An entry without an id is left out: it must not hide the others.
 
     Raises:
-        LunosResponseError: no list of models, or one in which nothing can be read.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: it has no list of models, or one without a readable entry.
+        LunosAPIError: it is an error, sent with a successful status.
     """
     value = reply.value()
     for name in ("data", "models"):
@@ -145,13 +234,13 @@ def parse_models(reply: Reply) -> list[ModelInfo]:
 
 
 def read_entries(entries: Iterable[Any]) -> list[ModelInfo]:
-    """The entries that can be read, in their order, each id once."""
-    found: dict[str, ModelInfo] = {}
+    """Read the entries that can be read, in their order, each id once."""
+    models: dict[str, ModelInfo] = {}
     for entry in entries:
         model = _parse_entry(entry) if isinstance(entry, dict) else None
         if model is not None:
-            found.setdefault(model.id, model)
-    return list(found.values())
+            models.setdefault(model.id, model)
+    return list(models.values())
 
 
 def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
@@ -160,11 +249,12 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
         return None
     parameters = _mapping(entry.get("parameters"))
     input_price, output_price = _prices(entry)
-    owner = _text(entry.get("owned_by"))
+    owner, model_id = _text(entry.get("owned_by")), _text(entry.get("modelId"))
+    free = _mapping(entry.get("freeConfig"))
     return ModelInfo(
         id=name,
         provider=_text(entry.get("provider"))
-        or _text(name.partition("/")[0] if "/" in name else None)
+        or next((word.partition("/")[0] for word in (name, model_id or "") if "/" in word), None)
         or (None if owner in _NOBODY else owner),
         name=_text(entry.get("name")),
         context_window=_count(parameters.get("context")),
@@ -178,6 +268,14 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
         input_price=input_price,
         output_price=output_price,
         enabled=_enabled(entry),
+        model_id=model_id,
+        permaslug=_text(entry.get("permaslug")),
+        description=_text(entry.get("description")) or _text(entry.get("summary")),
+        release_date=_text(entry.get("releaseDate")),
+        status=_text(entry.get("status")),
+        tokens_per_second=_positive(entry.get("avgThroughput")),
+        free_tokens=_count(free.get("maxTokens")),
+        free_is_premium=_flag(free.get("isPremium")),
         raw=entry,
     )
 
@@ -190,10 +288,10 @@ def _prices(entry: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
         scale = _PRICED_PER.get(unit.strip().lower()) if isinstance(unit, str) else power
         currency = pricing.get("currency") or "USD"
         if scale is None or not isinstance(currency, str) or currency.upper() != "USD":
-            continue  # a price that we cannot read as USD for a token is unknown
-        found = _price(pricing.get("input"), scale), _price(pricing.get("output"), scale)
-        if found != (None, None):
-            return found
+            continue  # a price that can't be read as USD for a token is unknown
+        prices = _price(pricing.get("input"), scale), _price(pricing.get("output"), scale)
+        if prices != (None, None):
+            return prices
     return None, None
 
 
@@ -252,78 +350,7 @@ def _count(value: Any) -> int | None:
     return int(value) if 1 <= value < 2**63 else None
 
 
-# catalogs of different age call the same ability by different names
-_SAME = {
-    "chat-completion": "chat",
-    "chat-completions": "chat",
-    "text-completion": "text-generation",
-    "completion": "text-generation",
-    "embedding": "embeddings",
-    "tool-use": "tools",
-    "function-calling": "tools",
-}
-
-
-# what an ability says of a model whose modalities the catalog leaves out
-_READS = {"chat": "text", "text-generation": "text", "embeddings": "text", "vision": "image"}
-
-
-_WRITES = {
-    "chat": "text",
-    "text-generation": "text",
-    "embeddings": "embeddings",
-    "image-generation": "image",
-}
-
-
-def reads(model: ModelInfo) -> set[str]:
-    """The modalities that a model is known to read."""
-    if model.input_modalities is not None:
-        return {one.lower() for one in model.input_modalities}
-    return {_READS[one] for one in abilities(model) if one in _READS}
-
-
-def writes(model: ModelInfo) -> set[str]:
-    """The modalities that a model is known to write."""
-    if model.output_modalities is not None:
-        return {one.lower() for one in model.output_modalities}
-    return {_WRITES[one] for one in abilities(model) if one in _WRITES}
-
-
-def abilities(model: ModelInfo) -> set[str]:
-    """What a model can do, by one name each."""
-    return {ability(word) for word in model.capabilities or ()}
-
-
-def ability(word: str) -> str:
-    """A capability under the name that all catalogs share."""
-    word = word.lower().replace("_", "-").replace(" ", "-")
-    return _SAME.get(word, word)
-
-
-# one name of each row in a model's list is enough
-_SAME_PARAMETERS = (
-    {"max_tokens", "max_completion_tokens"},
-    {"reasoning", "reasoning_effort", "include_reasoning"},
-    {"response_format", "structured_outputs", "json_schema"},
-    {"tools", "tool_choice", "functions", "tool-use", "function-calling"},
-    {"file", "pdf"},
-)
-
-
-def takes(model: ModelInfo, parameter: str) -> bool:
-    """Whether a model is known to take a parameter, under any of its names."""
-    return meets(parameter, _taken(model))
-
-
-def _taken(model: ModelInfo) -> frozenset[str]:
-    named = {one.lower() for one in model.supported_parameters or ()}
-    abilities = {one.lower().replace("_", "-") for one in model.capabilities or ()}
-    return frozenset(named | (abilities & {"tools", "tool-use", "function-calling"}))
-
-
-def meets(one: str, names: Collection[str]) -> bool:
-    """Whether a parameter or modality is among the names, under any of its own."""
-    if one in names:
-        return True
-    return not next((same for same in _SAME_PARAMETERS if one in same), {one}).isdisjoint(names)
+def _positive(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value < 10**9 else None

@@ -1,16 +1,16 @@
-"""Requests that cannot work, refused before the network: pure functions over the catalog.
+"""Refuse requests that cannot work before they are sent: pure functions over the catalog.
 
-Only what the catalog says for certain refuses: a list that it leaves out, or leaves empty, says
+Only what the catalog says for certain counts: a list that it leaves out, or leaves empty, says
 nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from lunos_core.catalog.models import ModelInfo, meets, reads, takes, writes
-from lunos_core.catalog.search import Wishes, matching, wanted
+from lunos_core.catalog.models import ModelInfo, shared_name
+from lunos_core.catalog.search import ModelFilter, ModelIndex, matching
 from lunos_core.errors import LunosBadRequestError, LunosContextOverflowError, LunosError
 
 _MODALITIES = {
@@ -20,7 +20,7 @@ _MODALITIES = {
     "file": "file",
 }
 # what a model without the feature must refuse; what it may leave unused is not looked at
-_FEATURE_ORDER = (
+_FEATURES = (
     "tools",
     "response_format",
     "logprobs",
@@ -29,26 +29,14 @@ _FEATURE_ORDER = (
     "reasoning",
     "reasoning_effort",
 )
-_FEATURES = frozenset(_FEATURE_ORDER)
 # about four characters are a token; a long prompt is refused only where two thirds of that
 # would be too many: an estimate must not refuse what would have worked
 _CHARACTERS_PER_TOKEN = 4
 _DOUBT = 1.5
 
 
-class KnowsModels(Protocol):
-    """What is asked of a `Catalog` or an `AsyncCatalog`: nothing that takes time."""
-
-    def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
-        """What is known of a model."""
-
-    def cached_models(self) -> list[ModelInfo]:
-        """All that is known."""
-        ...
-
-
-class Demand(NamedTuple):
-    """What a request asks of a model.
+class Needs(NamedTuple):
+    """What a request needs of a model.
 
     Attributes:
         inputs: modalities of the prompt besides text.
@@ -63,102 +51,99 @@ class Demand(NamedTuple):
     tokens: int = 0
 
 
-def demand_of(content: Any, params: Mapping[str, Any]) -> Demand:
-    """Read a request: wire messages, or a prompt, and the wire's parameters."""
+def needs_of(content: Any, params: Mapping[str, Any]) -> Needs:
+    """Read what a request needs from its wire messages, or prompt, and its parameters."""
     inputs: dict[str, None] = {}
-    longest = together = 0
+    lengths = []
     for message in content if isinstance(content, list) else (content,):
         said = message.get("content") if isinstance(message, dict) else message
-        length = len(said) if isinstance(said, str) else _read_parts(said, inputs)
-        together += length
-        longest = max(longest, length)
+        lengths.append(len(said) if isinstance(said, str) else _read_parts(said, inputs))
     # several prompts of one request are read one by one, messages together
-    several = isinstance(content, list) and bool(content) and isinstance(content[0], str)
+    are_prompts = isinstance(content, list) and bool(content) and isinstance(content[0], str)
+    characters = max(lengths) if are_prompts else sum(lengths)
     modalities = params.get("modalities")
-    return Demand(
+    return Needs(
         tuple(inputs),
-        tuple(one for one in modalities if one != "text") if modalities else (),
-        # most requests use none of them: one look for all
-        ()
-        if _FEATURES.isdisjoint(params)
-        else tuple(name for name in _FEATURE_ORDER if params.get(name)),
-        -(-(longest if several else together) // _CHARACTERS_PER_TOKEN),
+        tuple(kind for kind in modalities if kind != "text") if modalities else (),
+        tuple(name for name in _FEATURES if params.get(name)),
+        -(-characters // _CHARACTERS_PER_TOKEN),
     )
 
 
 def _read_parts(said: Any, inputs: dict[str, None]) -> int:
-    """The characters of a message's parts; their modalities are noted in `inputs`."""
+    """Count the characters of a message's parts, and note their modalities in `inputs`."""
     characters = 0
     for part in said if isinstance(said, list) else ():
         text = part
         if isinstance(part, dict):
             kind, text = part.get("type"), part.get("text")
-            if kind in _MODALITIES:
+            if isinstance(kind, str) and kind in _MODALITIES:
                 inputs[_MODALITIES[kind]] = None
         characters += len(text) if isinstance(text, str) else 0
     return characters
 
 
-def check_request(
-    catalog: KnowsModels | None, content: Any, *, model: str, params: Mapping[str, Any]
+def refusal(
+    index: ModelIndex, content: Any, *, model: str, params: Mapping[str, Any]
 ) -> LunosError | None:
-    """Why a request cannot work, or `None`: for the caller to raise as its framework's error.
-
-    Args:
-        catalog: what is known; without it nothing is refused.
-        content: wire messages, or a prompt.
-        model: the model's id.
-        params: the wire's parameters. With a `fallback_model` nothing is refused but by it: the
-            other model may be the one that can.
-    """
-    known = None if catalog is None else catalog.cached(model)
-    if catalog is None or known is None or params.get("fallback_model"):
+    """Return the error for a request that cannot work, or `None`: see `Catalog.check`."""
+    known = index.get(model)
+    if known is None or params.get("fallback_model"):
         return None
-    demand = demand_of(content, params)
-    inputs, outputs, parameters, _ = demand
-    why = _lack(known, demand) if inputs or outputs or parameters else None
+    needs = needs_of(content, params)
+    lack = _lack(known, needs)
     window = known.context_window
-    too_long = window is not None and demand.tokens > window * _DOUBT
-    if why is None and not too_long:
+    is_too_long = window is not None and needs.tokens > window * _DOUBT
+    if lack is None and not is_too_long:
         return None
-    able = _able(catalog.cached_models(), demand)
+    able = _able(index.models, needs)
     hint = f"; models that could do it: {', '.join(able)}" if able else ""
     facts = {"model": model, "app_id": params.get("app_id")}
     facts = {name: value for name, value in facts.items() if value is not None}
-    if why is not None:
-        text = f"{model} {why}, says the catalog: nothing was sent{hint}"
-        return LunosBadRequestError(f"{text} (preflight=False sends all the same)", **facts)
+    if lack is not None:
+        text = f"{model} {lack}, says the catalog: nothing was sent{hint}"
+        return LunosBadRequestError(f"{text} (preflight=False sends it anyway)", **facts)
     return LunosContextOverflowError(
-        f"the prompt has about {demand.tokens} tokens, the window of {model} holds {window}: "
-        f"nothing was sent{hint} (preflight=False sends all the same)",
+        f"the prompt has about {needs.tokens} tokens, the window of {model} holds {window}: "
+        f"nothing was sent{hint} (preflight=False sends it anyway)",
         **facts,
     )
 
 
-def _lack(model: ModelInfo, demand: Demand) -> str | None:
-    for one in demand.inputs:
-        if model.input_modalities and not meets(one, reads(model)):
-            return f"reads no {one}s" if one != "audio" else "reads no audio"
-    for one in demand.outputs:
-        if model.output_modalities and not meets(one, writes(model)):
-            return f"makes no {one}s" if one != "audio" else "makes no audio"
-    for one in demand.parameters:
-        if model.supported_parameters and not takes(model, one):
-            return "takes no tools" if one == "tools" else f"takes no parameter {one!r}"
+def _lack(model: ModelInfo, needs: Needs) -> str | None:
+    if model.input_modalities:
+        for kind in needs.inputs:
+            if not _includes(model.reads, kind):
+                return f"reads no {_plural(kind)}"
+    if model.output_modalities:
+        for kind in needs.outputs:
+            if not _includes(model.writes, kind):
+                return f"makes no {_plural(kind)}"
+    if model.supported_parameters:
+        for name in needs.parameters:
+            if not model.takes(name):
+                return "takes no tools" if name == "tools" else f"takes no parameter {name!r}"
     return None
 
 
-def _able(models: Sequence[ModelInfo], demand: Demand) -> list[str]:
-    """Up to three models that are known to do it, the cheapest first."""
-    wishes = Wishes(min_context=demand.tokens) if demand.tokens else Wishes()
-    fitting = matching(models, wanted(**wishes)) if wishes else []
+def _includes(modalities: Iterable[str], kind: str) -> bool:
+    return shared_name(kind) in map(shared_name, modalities)
+
+
+def _plural(kind: str) -> str:
+    return kind if kind == "audio" else f"{kind}s"
+
+
+def _able(models: Sequence[ModelInfo], needs: Needs) -> list[str]:
+    """Return up to three models that are known to do it, the cheapest first."""
+    fitting = matching(models, ModelFilter(min_context=needs.tokens or None))
     # a catalog without windows: better a model whose window is unknown than none
-    fitting = fitting or matching(models, wanted())
+    fitting = fitting or matching(models, ModelFilter())
     return [
-        one.id
-        for one in fitting
-        if all(meets(kind, reads(one)) for kind in demand.inputs)
-        and all(meets(kind, writes(one)) for kind in demand.outputs)
-        and all(takes(one, name) for name in demand.parameters)
-        and (one.context_window is None or one.context_window >= demand.tokens)
+        model.id
+        for model in fitting
+        if all(_includes(model.reads, kind) for kind in needs.inputs)
+        and all(_includes(model.writes, kind) for kind in needs.outputs)
+        and all(map(model.takes, needs.parameters))
+        and (model.context_window is None or model.context_window >= needs.tokens)
     ][:3]

@@ -1,4 +1,4 @@
-"""Finding models in a catalog: pure functions over the list."""
+"""Search a list of models: by what they can do, by id, and by an id with a typo."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
-from typing import TypedDict, Unpack
+from typing import Self, TypedDict, Unpack
 
 from lunos_core.accounting.pricing import EXACT
-from lunos_core.catalog.models import ModelInfo, abilities, ability, reads, words_of, writes
+from lunos_core.catalog.models import ModelInfo, shared_name, words_of
 
 Words = str | Iterable[str]
 Price = Decimal | float | str
@@ -22,23 +22,24 @@ _PLAIN: dict[str, type] = {
     "min_output": int,
     "include_disabled": bool,
 }
+_GATEWAY = "lunos/"  # some write the gateway in front of the id
 _LEAST_LIKENESS = 0.6
 _SUGGESTIONS = 3
 
 
-class Wishes(TypedDict, total=False):
+class FilterOptions(TypedDict, total=False):
     """What `find` can be asked for; what is left out, or `None`, does not matter."""
 
     provider: str | None
     """Such as "openai"."""
     input: Words | None
-    """Modalities that it reads: "text,image" or ["text", "image"]; all of them."""
+    """Modalities that it reads, all of them: "text,image" or ["text", "image"]."""
     output: Words | None
     """Modalities that it writes."""
     capability: Words | None
     """Abilities, by any catalog's name: "chat" is also "chat-completion"."""
     parameter: Words | None
-    """Request fields that it takes: "tools", "response_format", …"""
+    """Request fields that it takes, by any catalog's name: "tools", "response_format", …"""
     reasoning: bool | None
     """Whether it thinks before it answers."""
     max_input_price: Price | None
@@ -54,8 +55,8 @@ class Wishes(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a model must be: wishes, checked by `wanted`."""
+class ModelFilter:
+    """What a model must be: the checked `FilterOptions`."""
 
     provider: str | None = None
     input: tuple[str, ...] = ()
@@ -69,21 +70,52 @@ class Wanted:
     min_output: int | None = None
     include_disabled: bool = False
 
+    @classmethod
+    def of(cls, **options: Unpack[FilterOptions]) -> Self:
+        """Check the options.
+
+        Raises:
+            TypeError: there is no such option, or its value has the wrong type.
+            ValueError: a price isn't a number.
+        """
+        unknown = sorted(options.keys() - FilterOptions.__annotations__.keys())
+        if unknown:
+            known = ", ".join(FilterOptions.__annotations__)
+            raise TypeError(f"models cannot be found by {unknown[0]!r}, but by: {known}")
+        for name, kind in _PLAIN.items():
+            value = options.get(name)
+            if value is not None and type(value) is not kind:
+                raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+        provider = options.get("provider")
+        return cls(
+            provider=None if provider is None else provider.lower(),
+            input=words_of(options.get("input"), "input"),
+            output=words_of(options.get("output"), "output"),
+            capability=words_of(options.get("capability"), "capability"),
+            parameter=words_of(options.get("parameter"), "parameter"),
+            reasoning=options.get("reasoning"),
+            max_input_price=_ceiling(options.get("max_input_price"), "max_input_price"),
+            max_output_price=_ceiling(options.get("max_output_price"), "max_output_price"),
+            min_context=options.get("min_context"),
+            min_output=options.get("min_output"),
+            include_disabled=bool(options.get("include_disabled")),
+        )
+
     @property
     def needs_details(self) -> bool:
-        """Whether the reference's public list, which holds prices and abilities, may not do."""
-        asked = (self.input, self.output, self.parameter, self.min_context, self.min_output)
-        return any(asked) or self.reasoning is not None
+        """Whether prices and abilities, all that the reference's public list has, are too few."""
+        options = (self.input, self.output, self.parameter, self.min_context, self.min_output)
+        return any(options) or self.reasoning is not None
 
     def fits(self, model: ModelInfo) -> bool:
         """Whether a model is known to be all that; what is unknown does not count."""
         return (
             (self.include_disabled or model.enabled is not False)
             and (self.provider is None or (model.provider or "").lower() == self.provider)
-            and set(self.input) <= reads(model)
-            and set(self.output) <= writes(model)
-            and {ability(one) for one in self.capability} <= abilities(model)
-            and set(self.parameter) <= {one.lower() for one in model.supported_parameters or ()}
+            and model.reads.issuperset(self.input)
+            and model.writes.issuperset(self.output)
+            and model.abilities.issuperset(map(shared_name, self.capability))
+            and all(map(model.takes, self.parameter))
             and (self.reasoning is None or model.supports_reasoning is self.reasoning)
             and _at_most(model.input_price, self.max_input_price)
             and _at_most(model.output_price, self.max_output_price)
@@ -92,86 +124,77 @@ class Wanted:
         )
 
 
-def wanted(**wishes: Unpack[Wishes]) -> Wanted:
-    """The wishes, checked.
+def matching(models: Iterable[ModelInfo], wanted: ModelFilter) -> list[ModelInfo]:
+    """Return the models that fit, cheapest first, unknown prices last, else in their order."""
+    return sorted((model for model in models if wanted.fits(model)), key=_price_order)
 
-    Raises:
-        TypeError: a wish that there is not, or a value of the wrong type.
-        ValueError: a price that is no number.
-    """
-    unknown = sorted(wishes.keys() - Wishes.__annotations__.keys())
-    if unknown:
-        known = ", ".join(Wishes.__annotations__)
-        raise TypeError(f"models cannot be found by {unknown[0]!r}, but by: {known}")
-    for name, kind in _PLAIN.items():
-        value = wishes.get(name)
-        if value is not None and type(value) is not kind:
-            raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
-    provider = wishes.get("provider")
-    return Wanted(
-        provider=None if provider is None else provider.lower(),
-        input=words_of(wishes.get("input"), "input"),
-        output=words_of(wishes.get("output"), "output"),
-        capability=words_of(wishes.get("capability"), "capability"),
-        parameter=words_of(wishes.get("parameter"), "parameter"),
-        reasoning=wishes.get("reasoning"),
-        max_input_price=_ceiling(wishes.get("max_input_price"), "max_input_price"),
-        max_output_price=_ceiling(wishes.get("max_output_price"), "max_output_price"),
-        min_context=wishes.get("min_context"),
-        min_output=wishes.get("min_output"),
-        include_disabled=bool(wishes.get("include_disabled")),
+
+def contradicts(model: ModelInfo, wanted: ModelFilter) -> bool:
+    """Whether a model is known to lack a modality: the gateway ignored the filter."""
+    return (model.input_modalities is not None and not model.reads.issuperset(wanted.input)) or (
+        model.output_modalities is not None and not model.writes.issuperset(wanted.output)
     )
 
 
-def matching(models: Iterable[ModelInfo], asked: Wanted) -> list[ModelInfo]:
-    """The models that fit, cheapest first, unknown prices last; else in the catalog's order."""
-    return sorted((model for model in models if asked.fits(model)), key=_price_order)
+class ModelIndex:
+    """A list of models, found by any spelling of their ids without a search.
 
-
-def contradicts(model: ModelInfo, input: Sequence[str], output: Sequence[str]) -> bool:
-    """Whether a model is known not to have these modalities: a filter that went unheard."""
-    return (model.input_modalities is not None and not set(input) <= reads(model)) or (
-        model.output_modalities is not None and not set(output) <= writes(model)
-    )
-
-
-def named(models: Sequence[ModelInfo], id: str) -> ModelInfo | None:
-    """The model with this id; "gpt-4" and "openai/gpt-4" are the same, "azure/gpt-4" is another.
-
-    The exact id wins, then letter case is forgotten, then the provider in front; of several, one
-    that can be used, in the catalog's order.
+    "gpt-4", "openai/gpt-4" and "lunos/openai/gpt-4" are the same model, "azure/gpt-4" is another.
+    The exact id wins, then a full name in any letter case, then the name without its provider. Of
+    several models, the first that can be used wins.
     """
-    exact = next((model for model in models if model.id == id), None)
-    if exact is not None:
-        return exact
-    asked = id.strip().lower()
-    for names in (_full_names, _bare_name):
-        found = [model for model in models if asked in names(model)]
-        if found:
-            return min(found, key=lambda model: model.enabled is False)
-    bare = asked.rpartition("/")[2]
-    nobodys = (model for model in models if model.provider is None)
-    return next((model for model in nobodys if model.id.lower() == bare), None)
+
+    def __init__(self, models: Iterable[ModelInfo]) -> None:
+        self.models = list(models)
+        self._exact = {model.id: model for model in reversed(self.models)}
+        self._full: dict[str, ModelInfo] = {}
+        self._bare: dict[str, ModelInfo] = {}
+        self._without_provider: dict[str, ModelInfo] = {}
+        # disabled models come last, and what is there already stays
+        for model in sorted(self.models, key=lambda model: model.enabled is False):
+            for name in _full_names(model):
+                self._full.setdefault(name, model)
+            for name in _ids(model):
+                self._bare.setdefault(_bare(name), model)
+            if model.provider is None:
+                self._without_provider.setdefault(model.id.lower(), model)
+
+    def get(self, id: str) -> ModelInfo | None:
+        """The model with this id, in any of its spellings."""
+        model = self._exact.get(id)
+        if model is not None:
+            return model
+        name = id.strip().lower()
+        if not name:
+            return None
+        model = self._full.get(name)
+        if model is not None:
+            return model
+        name = name.removeprefix(_GATEWAY)
+        model = self._full.get(name) or self._bare.get(name)
+        if model is None and name.count("/") >= 2:  # a router in front: "openrouter/google/gemini"
+            model = self._full.get(name.partition("/")[2])
+        return model or self._without_provider.get(_bare(name))
 
 
 def similar(models: Sequence[ModelInfo], id: str) -> list[str]:
-    """Up to three ids that someone who wrote `id` may have meant, best first."""
+    """Return up to three ids that someone who wrote `id` may have meant, best first."""
     # the names behind the slash are compared: the same provider makes no two models alike
-    asked, whole = _letters(id.rpartition("/")[2]), _letters(id)
+    asked, whole = _letters(_bare(id)), _letters(id)
     scored = []
     for model in models:
-        name, full = _letters(_bare(model)), _letters(model.id)
+        name, full = _letters(_bare(model.id)), _letters(model.id)
         likeness = _likeness(asked, name)
         if "/" not in id:  # "openai gpt-4o"
             likeness = max(likeness, _likeness(asked, full))
         if asked and likeness >= _LEAST_LIKENESS:
             order = (-likeness, -_likeness(whole, full), model.enabled is False, len(model.id))
             scored.append((order, model.id))
-    return [found for _, found in sorted(scored)[:_SUGGESTIONS]]
+    return [suggestion for _, suggestion in sorted(scored)[:_SUGGESTIONS]]
 
 
 def is_lean(model: ModelInfo) -> bool:
-    """Whether the catalog says no more of a model than the reference's public list does."""
+    """Whether no more is known of a model than the reference's public list says."""
     return (
         model.context_window is None
         and model.input_modalities is None
@@ -180,33 +203,45 @@ def is_lean(model: ModelInfo) -> bool:
     )
 
 
-def completed(model: ModelInfo, other: ModelInfo | None) -> ModelInfo:
-    """The model, with what it leaves open taken from the same model in another list."""
+def completed(models: Iterable[ModelInfo], details: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """Fill in what the models leave open from the same models in another list."""
+    index = ModelIndex(details)
+    return [_complete(model, index.get(model.id)) for model in models]
+
+
+def _complete(model: ModelInfo, other: ModelInfo | None) -> ModelInfo:
     if other is None:
         return model
-    names = [one.name for one in fields(model) if getattr(model, one.name) is None]
+    names = [item.name for item in fields(model) if getattr(model, item.name) is None]
     return replace(model, **{name: getattr(other, name) for name in names})
 
 
-def _full_names(model: ModelInfo) -> tuple[str, ...]:
-    own = model.id.lower()
-    return (own,) if model.provider is None else (own, f"{model.provider.lower()}/{own}")
+def _full_names(model: ModelInfo) -> list[str]:
+    """The names that stand for this model and no other one, in lower case."""
+    names = []
+    for name in _ids(model):
+        names += [name, _GATEWAY + name]
+        if model.provider is not None:
+            names.append(f"{model.provider.lower()}/{name}")
+        if name.count("/") >= 2:
+            names.append(name.partition("/")[2])
+    return names
 
 
-def _bare_name(model: ModelInfo) -> tuple[str, ...]:
-    return (_bare(model).lower(),)
+def _ids(model: ModelInfo) -> list[str]:
+    return [name.lower() for name in (model.id, model.model_id, model.permaslug) if name]
 
 
-def _bare(model: ModelInfo) -> str:
-    return model.id.rpartition("/")[2]
+def _bare(id: str) -> str:
+    return id.rpartition("/")[2]
 
 
 def _letters(name: str) -> str:
     return re.sub(r"[^0-9a-z]+", "", name.lower())
 
 
-def _likeness(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
+def _likeness(left: str, right: str) -> float:
+    return difflib.SequenceMatcher(None, left, right, autojunk=False).ratio()
 
 
 def _price_order(model: ModelInfo) -> tuple[int, Decimal]:

@@ -257,6 +257,40 @@ def test_fields_of_another_type_are_unknown() -> None:
     assert one(status="disabled").enabled is False
 
 
+def test_what_newer_catalogs_tell_reaches_the_model() -> None:
+    model = one(
+        modelId="openai/gpt-5",
+        permaslug="openai/gpt-5-2025-08-07",
+        releaseDate="2025-08-07",
+        freeConfig={"maxTokens": 250_000, "isPremium": True},
+        avgThroughput=81.5,
+        summary="short",
+        status="active",
+    )
+    assert (model.model_id, model.permaslug) == ("openai/gpt-5", "openai/gpt-5-2025-08-07")
+    assert (model.release_date, model.description) == ("2025-08-07", "short")
+    assert (model.free_tokens, model.free_is_premium) == (250_000, True)
+    assert (model.tokens_per_second, model.status) == (81.5, "active")
+    assert one(description="long", summary="short").description == "long"
+    odd = one(modelId=1, freeConfig=[1], avgThroughput=1e308, releaseDate=2025)
+    assert (odd.model_id, odd.free_tokens, odd.tokens_per_second, odd.release_date) == (None,) * 4
+
+
+@pytest.mark.parametrize("listed", ["tool_choice", "Functions", "tool-use"])
+def test_a_parameter_is_taken_under_any_of_its_names(listed: str) -> None:
+    assert ModelInfo("m", supported_parameters=(listed,)).takes("tools")
+    assert ModelInfo("m", capabilities=("function-calling",)).takes("tools")
+    assert not ModelInfo("m", supported_parameters=("seed",)).takes("tools")
+    assert not ModelInfo("m", capabilities=("vision",)).takes("vision")
+
+
+def test_a_model_says_what_it_reads_and_writes_or_what_its_abilities_imply() -> None:
+    stated = ModelInfo("m", input_modalities=("Text",), output_modalities=())
+    assert (stated.reads, stated.writes) == ({"text"}, set())
+    implied = ModelInfo("m", capabilities=("vision", "chat-completion", "text-embedding"))
+    assert (implied.reads, implied.writes) == ({"text", "image"}, {"text", "embeddings"})
+
+
 def test_a_model_can_be_a_key_of_a_dict() -> None:
     assert {one(): 1}[one()] == 1
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lunos_core import ModelInfo, Usage
-from lunos_core.catalog.search import named, similar
+from lunos_core.catalog.search import ModelIndex, similar
 from tests.core.wire_samples import Wire
 
 from .test_catalog import LIST, catalog_of, ids
@@ -21,7 +21,7 @@ ADA, LLAMA, OLD = "openai/ada", "meta/llama", "openai/old"
 
 
 @pytest.mark.parametrize(
-    ("wishes", "found"),
+    ("options", "expected"),
     [
         ({}, [MINI, GPT, CLAUDE, ADA, LLAMA]),
         ({"provider": "OpenAI", "input": "text"}, [MINI, GPT, ADA]),
@@ -43,13 +43,13 @@ ADA, LLAMA, OLD = "openai/ada", "meta/llama", "openai/old"
     ],
 )
 async def test_models_are_found_by_what_is_known_of_them_cheapest_first(
-    both: Both, wishes: dict[str, Any], found: list[str]
+    both: Both, options: dict[str, Any], expected: list[str]
 ) -> None:
-    assert ids(await both(catalog_of(both, Wire(LIST)).find(**wishes))) == found
+    assert ids(await both(catalog_of(both, Wire(LIST)).find(**options))) == expected
 
 
 @pytest.mark.parametrize(
-    ("wishes", "error"),
+    ("options", "error"),
     [
         ({"colour": "red"}, TypeError),
         ({"provider": 7}, TypeError),
@@ -62,12 +62,12 @@ async def test_models_are_found_by_what_is_known_of_them_cheapest_first(
         ({"max_input_price": float("nan")}, ValueError),
     ],
 )
-async def test_a_wish_that_makes_no_sense_raises_before_anything_is_fetched(
-    both: Both, wishes: dict[str, Any], error: type[Exception]
+async def test_a_filter_that_makes_no_sense_raises_before_anything_is_fetched(
+    both: Both, options: dict[str, Any], error: type[Exception]
 ) -> None:
     wire = Wire(LIST)
     with pytest.raises(error):
-        await both(catalog_of(both, wire).find(**wishes))
+        await both(catalog_of(both, wire).find(**options))
     assert wire.requests == []
 
 
@@ -75,6 +75,10 @@ BARE = ModelInfo("gpt-4", provider="openai")
 FULL = ModelInfo("openai/gpt-4", provider="openai")
 NESTED = ModelInfo("meta-llama/Llama-3", provider="together")
 NOBODYS = ModelInfo("gpt-4")
+GEMINI = ModelInfo("google/gemini", provider="google")
+ROUTED = ModelInfo("openrouter/google/gemini", provider="openrouter")
+OWN = ModelInfo("lunos/scripted", provider="lunos")
+UUID = ModelInfo("7f3a", provider="google", model_id="google/gemini", permaslug="google/gemini-01")
 
 
 @pytest.mark.parametrize(
@@ -95,14 +99,31 @@ NOBODYS = ModelInfo("gpt-4")
         ([ModelInfo("a/m", enabled=False), ModelInfo("b/m")], "m", ModelInfo("b/m")),
         ([BARE], "gpt-4o", None),
         ([BARE], "", None),
+        ([ModelInfo("odd/")], "", None),
+        ([FULL], "lunos/openai/gpt-4", FULL),
+        ([FULL], "lunos/gpt-4", FULL),
+        ([BARE], "lunos/gpt-4", BARE),
+        ([OWN], "scripted", OWN),
+        ([OWN], "lunos/Scripted", OWN),
+        ([OWN], "openai/scripted", None),
+        ([GEMINI], "openrouter/google/gemini", GEMINI),
+        ([GEMINI], "lunos/openrouter/google/gemini", GEMINI),
+        ([GEMINI], "openrouter/mistral/gemini", None),
+        ([ROUTED], "google/gemini", ROUTED),
+        ([ROUTED], "gemini", ROUTED),
+        ([ROUTED], "lunos/openrouter/google/gemini", ROUTED),
+        ([ROUTED, GEMINI], "google/gemini", GEMINI),
+        ([UUID], "google/gemini", UUID),
+        ([UUID], "gemini", UUID),
+        ([UUID], "Google/Gemini-01", UUID),
+        ([UUID], "openrouter/google/gemini-01", UUID),
+        ([UUID], "7F3A", UUID),
     ],
 )
 def test_bare_and_prefixed_ids_match_each_other_but_not_another_provider(
     models: list[ModelInfo], asked: str, found: ModelInfo | None
 ) -> None:
-    assert named(models, asked) is (found if found in models else None) or (
-        named(models, asked) == found
-    )
+    assert ModelIndex(models).get(asked) == found
 
 
 @pytest.mark.parametrize(

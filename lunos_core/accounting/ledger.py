@@ -19,7 +19,7 @@ from lunos_core.accounting.observers import (
     end_everywhere,
     end_here,
 )
-from lunos_core.accounting.totals import KEYS, History, Row, Sum
+from lunos_core.accounting.totals import KEYS, History, Row, Sum, amount_of
 from lunos_core.errors import LunosBudgetError
 from lunos_core.forks import reset_after_fork
 
@@ -94,8 +94,7 @@ class UsageLedger:
         usage = call.usage
         with self._lock:
             (self._rows.get(key) or self._row(key)).add(call)
-            if usage is not None and usage.cost is not None:
-                self._spent.add(usage.cost)
+            self._spent.add(None if usage is None else amount_of(usage.cost))
 
     def _row(self, key: tuple[str, str, str]) -> Row:
         history = self._history.setdefault(key[0], History())
@@ -119,7 +118,7 @@ class UsageLedger:
         """
         if self.budget is None or model is None:
             return
-        spent = Decimal(repr(self.cost or 0.0))
+        spent = self._spent.total or Decimal(0)
         if spent >= self.budget:
             raise LunosBudgetError(
                 f"the budget of {self.budget:f} USD is spent ({spent:f} USD so far): nothing was "
@@ -146,7 +145,7 @@ class UsageLedger:
                 self._row(key).add_row(row)
             for app_id, history in counted["_history"].items():
                 self._history[app_id].add_history(history)
-            self._spent.add_sum(counted["_spent"])
+            self._spent.add(counted["_spent"].total)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, as it is now: another thread may go on counting."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.usage import Usage
+from lunos_core.accounting.pricing import EXACT
+from lunos_core.accounting.usage import MOST_COST, MOST_TOKENS, Usage
 
 KEYS = ("app_id", "model", "endpoint")
 COUNTED = (
@@ -22,7 +23,6 @@ COUNTED = (
 )
 COLUMNS = (*KEYS, *COUNTED, "cost", "seconds", "first_token_seconds")
 _MOST_POINTS = 4000
-_MOST_PARTS = 100
 _NOTHING = Usage()
 
 
@@ -64,37 +64,44 @@ class History:
         self.points = [*self.points[:-1:2], self.points[-1]]
 
 
-class Sum:
-    """A sum of amounts of money, or `None` where none was added; to fifteen digits, exact."""
+def amount_of(cost: object) -> Decimal | None:
+    """Return a cost as an exact amount; `None` for what no call can cost.
 
-    __slots__ = ("_parts",)
+    Example:
+        >>> amount_of(0.1), amount_of(float("nan")), amount_of(-1), amount_of(1e308)
+        (Decimal('0.1'), None, None, None)
+    """
+    if isinstance(cost, bool) or not isinstance(cost, int | float | Decimal):
+        return None
+    if isinstance(cost, Decimal) and not cost.is_finite():  # a comparison with it may raise
+        return None
+    if not 0 <= cost <= MOST_COST:
+        return None
+    # the shortest text of a float is the number that was meant
+    return cost if isinstance(cost, Decimal) else Decimal(repr(cost))
+
+
+def tokens_of(count: object) -> int:
+    """Return a count of tokens; 0 for what no call can use."""
+    return count if type(count) is int and 0 <= count <= MOST_TOKENS else 0
+
+
+class Sum:
+    """An exact sum of amounts of money; `None` where none was added."""
+
+    __slots__ = ("total",)
 
     def __init__(self) -> None:
-        self._parts: list[float] = []
+        self.total: Decimal | None = None
 
-    def add(self, amount: float) -> None:
-        """One more amount."""
-        # summed up when someone asks, or there are many
-        parts = self._parts
-        parts.append(amount)
-        if len(parts) > _MOST_PARTS:
-            whole = math.fsum(parts)
-            self._parts = [whole, math.fsum([*parts, -whole])]  # with what was rounded off
-
-    def add_sum(self, other: Sum) -> None:
-        """The amounts of another sum."""
-        for amount in other._parts:
-            self.add(amount)
+    def add(self, amount: Decimal | None) -> None:
+        """Add an amount, where it is known."""
+        if amount is not None:
+            self.total = amount if self.total is None else EXACT.add(self.total, amount)
 
     def value(self) -> float | None:
-        """USD, or `None` where nothing was added."""
-        if not self._parts:
-            return None
-        try:
-            # fsum rounds once; fifteen digits of a float are those that were meant
-            return float(f"{math.fsum(self._parts):.15g}")
-        except OverflowError:
-            return math.inf
+        """Return USD as the nearest float."""
+        return None if self.total is None else float(self.total)
 
 
 @dataclass(slots=True)
@@ -117,37 +124,34 @@ class Row:
     def add(self, call: CallRecord) -> None:
         """Count one call."""
         usage = call.usage or _NOTHING
-        cost = usage.cost
+        cost = amount_of(usage.cost)
         self.calls += 1
         if call.error is not None:
             self.errors += 1
         if call.attempts > 1:
             self.retries += call.attempts - 1
-        self.input_tokens += usage.input_tokens
-        self.output_tokens += usage.output_tokens
-        if usage.cached_tokens:
-            self.cached_tokens += usage.cached_tokens
-        if usage.reasoning_tokens:
-            self.reasoning_tokens += usage.reasoning_tokens
-        if cost is not None:
-            self.cost.add(cost)
+        sent, got = tokens_of(usage.input_tokens), tokens_of(usage.output_tokens)
+        self.input_tokens += sent
+        self.output_tokens += got
+        self.cached_tokens += tokens_of(usage.cached_tokens)
+        self.reasoning_tokens += tokens_of(usage.reasoning_tokens)
+        self.cost.add(cost)
         self.seconds += call.seconds
         if call.first_token_seconds is not None:
             self.streams += 1
             self.waited += call.first_token_seconds
-        self.history.add(time.time(), cost or 0.0, usage.input_tokens + usage.output_tokens)
+        self.history.add(time.time(), float(cost or 0), sent + got)
 
     def add_row(self, other: Row) -> None:
         """Count the calls of another row, whose history is added by itself."""
         for name in (*COUNTED, "seconds", "streams", "waited"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.cost.add_sum(other.cost)
+        self.cost.add(other.cost.total)
 
     def to_dict(self) -> dict[str, Any]:
         """The sums, as a ledger shows them."""
-        shown = {name: getattr(self, name) for name in COUNTED}
         return {
-            **shown,
+            **{name: getattr(self, name) for name in COUNTED},
             "cost": self.cost.value(),
             "seconds": self.seconds,
             "first_token_seconds": self.waited / self.streams if self.streams else None,

@@ -30,9 +30,11 @@ from lunos_core import (
     image_request,
     models_request,
 )
+from lunos_core.accounting.observers import _everywhere
 from lunos_core.accounting.report import read_file
 from lunos_core.accounting.totals import COLUMNS
-from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
+from tests.core.forked import passes_in_a_forked_child
+from tests.core.wire_samples import HELLO, Wire, delta, raw, reply, stream
 
 if TYPE_CHECKING:
     from tests.conftest import Both
@@ -133,6 +135,37 @@ def test_calls_from_many_threads_are_all_counted() -> None:
     assert (row["calls"], row["input_tokens"], row["cost"]) == (200, 1800, 20.0)
 
 
+def test_a_child_forked_while_threads_record_counts_on() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(CallRecord):
+        @property
+        def attempts(self) -> int:
+            inside.set()
+            assert go_on.wait(30)
+            return 1
+
+    ledger = UsageLedger(budget=10)
+    record = CallRecord("a", "m", "/c", 1, 0.0, None, Usage(cost=1.0), None)
+    with ThreadPoolExecutor(1) as pool:
+        recording = pool.submit(ledger, Slow(*record))
+        assert inside.wait(10)
+
+        def check() -> None:
+            ledger.check_budget(model="m")
+            ledger(record)
+            assert ledger.rows()
+            with ledger:
+                ledger.start().stop()
+
+        try:
+            with _everywhere.lock:  # as another thread that starts a ledger
+                assert passes_in_a_forked_child(check)
+        finally:
+            go_on.set()
+        recording.result(10)
+
+
 async def test_two_tasks_with_ledgers_of_their_own_do_not_mix() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(Wire(ANSWER))) as http:
         config = Config(api_key="k", base_url="https://lunos.test")
@@ -216,6 +249,43 @@ def test_costs_add_up_as_amounts_of_money_do(costs: list[float], sum_: float) ->
     if sum_:
         with pytest.raises(LunosBudgetError):
             ledger.check_budget(model="m")
+
+
+@pytest.mark.parametrize(
+    "cost", [1e308, 10**400, float("nan"), float("inf"), -1.0, "1", True, 2e9, Decimal("NaN")]
+)
+def test_a_cost_that_no_call_can_have_is_unknown_however_often_it_comes(cost: Any) -> None:
+    ledger = UsageLedger(budget=1)
+    for _ in range(300):
+        ledger.check_budget(model="m")
+        absurd = Usage(input_tokens=10**400, output_tokens=-1, cached_tokens=10**400, cost=cost)
+        ledger(CallRecord("a", "m", "/c", 1, 0.0, None, absurd, None))
+    (row,) = ledger.rows()
+    assert (row["calls"], row["cost"], row["input_tokens"], row["cached_tokens"]) == (
+        300,
+        None,
+        0,
+        0,
+    )
+    assert ledger.history()["a"][-1][1:] == (0.0, 0)
+    assert ledger.table()
+    assert ledger.cost is None
+
+
+@pytest.mark.parametrize("cost", ["1e308", "-1", "1" + "0" * 60, "true", '"0.1"', "null"])
+async def test_an_absurd_cost_of_the_server_is_unknown_and_the_answer_arrives(
+    both: Both, cost: str
+) -> None:
+    body = (
+        '{"choices": [{"message": {"content": "Hi"}}], "usage": {"prompt_tokens": 9, '
+        f'"completion_tokens": 1e300, "cost": {cost}}}}}'
+    ).encode()
+    client = both.client(Wire(*[raw(body)] * 120))
+    with UsageLedger(budget=1) as ledger:
+        for _ in range(120):
+            assert (await both(client.send(ASK))).text == "Hi"
+    (row,) = ledger.rows()
+    assert (row["calls"], row["cost"], row["output_tokens"]) == (120, None, 0)
 
 
 def test_a_budget_must_be_an_amount() -> None:

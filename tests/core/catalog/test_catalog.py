@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from lunos_core import (
     LunosNotFoundError,
     ModelInfo,
 )
+from tests.core.forked import passes_in_a_forked_child
 from tests.core.wire_samples import Wire, raw, reply
 
 from .test_models import LATER, MINIMUM, REFERENCE
@@ -224,6 +226,35 @@ def test_an_observer_that_asks_for_the_list_being_fetched_does_not_wait_for_itse
         catalog = Catalog(Client(config, http_client=http, observers=[observe]))
         catalog.list()
     assert found == ["the model catalog was asked for while it was being fetched"]
+
+
+def test_a_child_forked_while_a_thread_fetches_does_not_wait_for_that_thread() -> None:
+    asked, answer = threading.Event(), threading.Event()
+    parent = os.getpid()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        if os.getpid() == parent:
+            asked.set()
+            assert answer.wait(30)
+        return LIST()
+
+    http = httpx.Client(transport=httpx.MockTransport(slow))
+    config = Config(api_key="k", base_url="https://lunos.test")
+    with Client(config, http_client=http) as client, ThreadPoolExecutor(1) as pool:
+        catalog = Catalog(client)
+        first = pool.submit(catalog.list)
+        assert asked.wait(10)
+
+        def check() -> None:
+            assert catalog.cached("gpt-4o") is None
+            assert len(catalog.list()) == len(MODELS)
+
+        try:
+            with catalog._cache._lock:  # held by a thread that the child lacks
+                assert passes_in_a_forked_child(check)
+        finally:
+            answer.set()
+        assert len(first.result(10)) == len(MODELS)  # the parent's fetch goes on
 
 
 # --- which list ----------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +73,74 @@ async def test_a_corrupt_old_or_foreign_file_is_no_file_and_is_written_anew(
     assert (len(found), len(wire.requests)) == (len(MODELS), 1)
     assert len(json.loads(file.read_bytes())["models"]) == len(MODELS)
     assert files_in(tmp_path) == [file]  # no temporary files
+
+
+@pytest.mark.parametrize(
+    "models", ['[{"name": "no id"}]', "[1, null]", '[{"id": ""}]', '{"id": "x"}', "[[[]]]"]
+)
+async def test_a_file_of_broken_entries_is_asked_again_and_not_an_empty_catalog(
+    both: Both, tmp_path: Path, models: str
+) -> None:
+    head = f'{{"version": 1, "url": "https://lunos.test", "fetched": {time.time()}, "models": '
+    file = cache_file(tmp_path, "https://lunos.test")
+    file.write_text(head + models + "}")
+    wire = Wire(LIST)
+    catalog = catalog_of(both, wire, cache_dir=tmp_path)
+    assert catalog.cached("gpt-4o") is None
+    assert (len(await both(catalog.list())), len(wire.requests)) == (len(MODELS), 1)
+
+
+@pytest.mark.parametrize("future", ["stamp", "mtime"])
+async def test_a_file_from_the_future_is_asked_again(
+    both: Both, tmp_path: Path, future: str
+) -> None:
+    await both(catalog_of(both, Wire(LIST), cache_dir=tmp_path).list())
+    (file,) = files_in(tmp_path)
+    later = time.time() + 1800
+    if future == "stamp":
+        file.write_text(json.dumps({**json.loads(file.read_text()), "fetched": later}))
+    else:
+        os.utime(file, (later, later))
+    wire = Wire(LIST)
+    catalog = catalog_of(both, wire, cache_dir=tmp_path)
+    assert catalog.cached("gpt-4o") is None
+    assert (len(await both(catalog.list())), len(wire.requests)) == (len(MODELS), 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has none of these")
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "to_fifo", "loop", "dangling"])
+async def test_what_is_no_file_in_the_files_place_blocks_nobody(
+    both: Both, tmp_path: Path, kind: str
+) -> None:
+    file = cache_file(tmp_path, "https://lunos.test")
+    if kind == "directory":
+        file.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(file)
+    else:
+        target = {"device": "/dev/zero", "to_fifo": str(tmp_path / "fifo"), "loop": str(file)}
+        os.mkfifo(tmp_path / "fifo")
+        file.symlink_to(target.get(kind, "/nowhere/at/all"))
+    wire = Wire(LIST)
+    catalog = catalog_of(both, wire, cache_dir=tmp_path)
+    assert catalog.cached("gpt-4o") is None
+    assert (len(await both(catalog.list())), len(wire.requests)) == (len(MODELS), 1)
+    assert catalog.cached("gpt-4o") is not None
+    if kind != "directory":  # the rest is replaced, never written through
+        assert file.is_file()
+        assert not file.is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
+async def test_a_folder_that_cannot_be_read_is_no_cache(both: Both, tmp_path: Path) -> None:
+    await both(catalog_of(both, Wire(LIST), cache_dir=tmp_path).list())
+    os.chmod(tmp_path, 0)
+    try:
+        assert len(await both(catalog_of(both, Wire(LIST), cache_dir=tmp_path).list())) == len(
+            MODELS
+        )
+    finally:
+        os.chmod(tmp_path, 0o700)
 
 
 async def test_each_base_url_has_its_own_file(both: Both, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ SHORT := 2>&1 | sed -u \
 # pyenv's Pythons are found by name where this variable lists them
 PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
 
-.PHONY: help demo test canary lint types words docs serve record bench fuzz audit test-matrix test-wheel dist browser clean
+.PHONY: help demo test canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,10 @@ bench: $(VENV)/.dev  ## measure beside plain httpx and the installed peers
 fuzz: $(VENV)/.dev  ## fuzz every parser with atheris, 60 s each (ARGS='--seconds 600 stream'; Python 3.11 on Linux)
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PIP_INSTALL) atheris==3.0.0 $(SHORT)
 	$(PY) -m fuzz $(ARGS)
+
+mutants: $(VENV)/.dev  ## changes of the code that no test notices (ARGS='lunos_core/wire' for some files)
+	@$(PY) -c 'import cosmic_ray' 2>/dev/null || $(PIP_INSTALL) cosmic-ray==8.7.0 $(SHORT)
+	$(PY) scripts/mutants.py $(ARGS)
 
 audit: $(VENV)/.dev  ## check that the installed versions fit together and have no known vulnerability
 	@# only the weights of that package are wanted: see WEIGHTS

@@ -1,4 +1,4 @@
-"""A ledger's rows as table, frame, file and picture. Optional libraries are asked for here only."""
+"""A ledger's rows as table, frame, file and plot: the only module that needs optional libraries."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS
+from lunos_core.accounting.files import write_whole
+from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS, Sum, amount_of
 
 _LEGEND_COLUMNS = 4
 Rows = Sequence[Mapping[str, Any]]
 Histories = Mapping[str, Sequence[Sequence[float]]]
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 # fourteen columns at their full names are wider than most terminals
 _HEADS = {
@@ -28,28 +31,34 @@ _HEADS = {
 }
 
 
-def to_table(rows: Rows) -> str:
-    """The rows, and below them their sum where there are several."""
-    lines = [[_cell(name, row[name]) for name in COLUMNS] for row in rows]
-    if len(rows) > 1:
+def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)) -> str:
+    """Return the rows as text, and below them their sums where there are several rows.
+
+    Args:
+        rows: of a ledger, or a store's summary.
+        columns: the names to show.
+        keys: how many of the first columns name a row; the others are numbers.
+    """
+    lines = [[_cell(name, row[name]) for name in columns] for row in rows]
+    if len(rows) > 1 and keys:
         total = totals(rows)
-        lines.append(["total", *(_cell(name, total.get(name)) for name in COLUMNS[1:])])
-    heads = [_HEADS.get(name, name) for name in COLUMNS]
+        cells = [_cell(name, total.get(name)) for name in columns[keys:]]
+        lines.append(["total", *["-"] * (keys - 1), *cells])
+    heads = [_HEADS.get(name, name) for name in columns]
     try:
-        return _by_rich(heads, lines)
+        return _by_rich(heads, lines, keys)
     except ImportError:
-        return _plain(heads, lines)
+        return _plain(heads, lines, keys)
 
 
 def totals(rows: Rows) -> dict[str, Any]:
-    """The sums of what can be added up."""
-    summed: dict[str, Any] = {name: sum(row[name] for row in rows) for name in COUNTED}
-    costs = [row["cost"] for row in rows if row["cost"] is not None]
-    return {
-        **summed,
-        "cost": sum(costs) if costs else None,
-        "seconds": sum(row["seconds"] for row in rows),
-    }
+    """Return the sums of what can be added up."""
+    sums: dict[str, Any] = {name: sum(row[name] for row in rows) for name in COUNTED}
+    cost = Sum()
+    for row in rows:
+        cost.add(amount_of(row["cost"]))
+    seconds = [row["seconds"] for row in rows if "seconds" in row]
+    return {**sums, "cost": cost.value(), "seconds": sum(seconds) if seconds else None}
 
 
 def to_frame(rows: Rows) -> Any:
@@ -58,18 +67,42 @@ def to_frame(rows: Rows) -> Any:
     return pandas.DataFrame(list(rows), columns=list(COLUMNS))
 
 
-def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
-    """Write the rows with a header."""
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer: csv.DictWriter[str] = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+def write_csv(path: str | os.PathLike[str], rows: Rows, columns: Sequence[str] = COLUMNS) -> None:
+    """Write the rows with a header.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(row[name]) for name in columns] for row in rows)
+    write_whole(path, out.getvalue().encode("utf-8", "replace"))
 
 
 def write_json(path: str | os.PathLike[str], rows: Rows, history: Histories) -> None:
     """Write rows and history."""
     value = {"rows": list(rows), "history": history}
-    Path(path).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def visible(text: str) -> str:
+    r"""Return a text whose control characters are spelled out: a terminal would obey them.
+
+    Example:
+        >>> print(visible("a\x1b[31mb"))
+        a\x1b[31mb
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _csv_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(_FORMULA_STARTS) else visible(value)
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histories]:
@@ -77,21 +110,21 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histo
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no file of a ledger.
+        ValueError: a ledger has not written it.
     """
     data = Path(path).read_bytes()
     try:
         text = data.decode("utf-8")
         if text.lstrip().startswith("{"):
             value = json.loads(text)
-            found = [{name: row[name] for name in COLUMNS} for row in value["rows"]]
-            return found, value.get("history") or {}
+            rows = [{name: row[name] for name in COLUMNS} for row in value["rows"]]
+            return rows, value.get("history") or {}
         table = csv.DictReader(io.StringIO(text))
         if not {*COLUMNS} <= {*(table.fieldnames or ())}:
             raise KeyError("a column")
         return [_from_csv(row) for row in table], {}
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValueError(f"{path} is no file that a UsageLedger has written") from None
+        raise ValueError(f"{path} isn't a file that a UsageLedger has written") from None
 
 
 def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
@@ -149,30 +182,30 @@ def _unit(seconds: float) -> tuple[str, float]:
     return "seconds", 1.0
 
 
-def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> str:
     console_module = importlib.import_module("rich.console")
     table = importlib.import_module("rich.table").Table(
         box=importlib.import_module("rich.box").SIMPLE_HEAD, pad_edge=False
     )
-    for at, head in enumerate(heads):
-        table.add_column(head, justify="left" if at < len(KEYS) else "right", no_wrap=True)
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="left" if i < keys else "right", no_wrap=True)
     text = importlib.import_module("rich.text").Text
     for line in lines:
         table.add_row(*(text(cell) for cell in line))  # Text: an app id may hold "[b]"
     out = io.StringIO()
     # as wide as it needs: a cell that is cut off is worse than a line that wraps
-    width = sum(max(len(line[at]) for line in [heads, *lines]) + 3 for at in range(len(heads)))
+    width = sum(max(len(line[i]) for line in [heads, *lines]) + 3 for i in range(len(heads)))
     console_module.Console(file=out, width=width, color_system=None).print(table)
     return "\n".join(line.strip() for line in out.getvalue().splitlines() if line.strip())
 
 
-def _plain(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _plain(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> str:
     everything = [heads, *lines]
-    widths = [max(len(line[at]) for line in everything) for at in range(len(heads))]
+    widths = [max(len(line[i]) for line in everything) for i in range(len(heads))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if at < len(KEYS) else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if i < keys else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in everything
     )
@@ -181,17 +214,21 @@ def _plain(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
-    if name == "cost":
+    if name.endswith("cost"):
         return f"{value:.6f}"
-    return f"{value:.3f}" if name.endswith("seconds") else str(value)
+    return f"{value:.3f}" if name.endswith("seconds") else visible(str(value))
 
 
-def _from_csv(row: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: row[name] for name in KEYS}
-    found |= {name: int(row[name]) for name in COUNTED}
+def _from_csv(cells: Mapping[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {name: _unquoted(cells[name]) for name in KEYS}
+    row |= {name: int(cells[name]) for name in COUNTED}
     for name in ("cost", "seconds", "first_token_seconds"):
-        found[name] = float(row[name]) if row[name] else None
-    return found
+        row[name] = float(cells[name]) if cells[name] else None
+    return row
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
 def _needed(name: str, what: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import pickle
 import threading
@@ -331,11 +332,85 @@ def test_a_written_file_is_read_back_as_it_was(
     assert history == (json.loads(json.dumps(ledger.history())) if kind == "json" else {})
 
 
+@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1"])
+def test_a_csv_cell_that_a_spreadsheet_would_run_is_made_harmless(
+    start: str, tmp_path: Path
+) -> None:
+    ledger = UsageLedger()
+    ledger(CallRecord(start, start, "/c", 1, 0.5, None, None, None))
+    ledger.write_csv(tmp_path / "usage.csv")
+    with (tmp_path / "usage.csv").open(newline="", encoding="utf-8") as file:
+        _, row = list(csv.reader(file))
+    assert row[0].startswith("'")
+    assert row[1].startswith("'")
+    if start.isprintable():
+        assert read_file(tmp_path / "usage.csv")[0] == ledger.rows()
+
+
+def test_terminal_codes_in_an_app_id_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    ledger = UsageLedger()
+    ledger(CallRecord("a\x1b[31m\x9b[/x]", "m\n", "/c", 1, 0.5, None, None, None))
+    ledger.write_csv(tmp_path / "usage.csv")
+    for text in (ledger.table(), (tmp_path / "usage.csv").read_text(encoding="utf-8")):
+        assert not {"\x1b", "\x9b"} & set(text)
+        assert "a\\x1b[31m\\x9b[/x]" in text
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_file_that_cannot_be_written_leaves_the_old_one_as_it_was(
+    ledger: UsageLedger, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "usage"
+    write = getattr(ledger, f"write_{kind}")
+    write(path)
+    path.chmod(0o640)
+    write(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+    old = path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write(path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]  # no temporary files
+
+
+def test_readers_beside_two_writers_see_whole_files_only(
+    ledger: UsageLedger, tmp_path: Path
+) -> None:
+    path = tmp_path / "usage.json"
+    ledger.write_json(path)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            ledger.write_json(path)
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write) for _ in range(2)]
+        try:
+            assert all(read_file(path)[0] == ledger.rows() for _ in range(100))
+        finally:
+            stop.set()
+        for writer in writers:
+            writer.result()
+
+
+def test_a_symlink_stays_and_its_file_is_written(ledger: UsageLedger, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    ledger.write_json(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert read_file(tmp_path / "real")[0] == ledger.rows()
+
+
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     for text in ('{"a": 1}', '{"rows": 3}', "a,b\n1,2\n"):
         path = tmp_path / "other"
         path.write_text(text)
-        with pytest.raises(ValueError, match="no file that a UsageLedger"):
+        with pytest.raises(ValueError, match="isn't a file that a UsageLedger"):
             read_file(path)
 
 

@@ -1,30 +1,37 @@
-"""The app id that LangChain's config carries: `configurable`, else `metadata`."""
+"""The application that a call is made for: where its id comes from, and what tracers see of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 
 from lunos_core.app_id import current_app_id
+from lunos_core.arguments import check_app_id
+
+Output = TypeVar("Output")
+ChunkT = TypeVar("ChunkT")
 
 
 def config_app_id(config: Any = None) -> str | None:
-    """The app id of a config, or of the one around the caller: chains hand theirs down."""
+    """Return the app id of a config (`configurable`, else `metadata`), or of the one in force."""
     if config is None and var_child_runnable_config.get() is None:
-        return None  # outside a chain: asked several times for each call, so the quick way
-    # metadata of a run holds other people's things: only text counts
-    found: Mapping[str, Any] = ensure_config(config)
+        return None
+    values: Mapping[str, Any] = ensure_config(config)
     for place in ("configurable", "metadata"):
-        app_id = (found.get(place) or {}).get("app_id")
+        # other people's values live there too: only text counts
+        app_id = (values.get(place) or {}).get("app_id")
         if isinstance(app_id, str) and app_id:
             return app_id
     return None
 
 
 def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
-    """A call's arguments, with the config's app id where they name none."""
+    """Return a call's arguments, with the config's app id where they name none."""
     if kwargs.get("app_id") is not None:
         return dict(kwargs)
     app_id = config_app_id(config)
@@ -32,12 +39,89 @@ def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[st
 
 
 def app_id_of_call(kwargs: Mapping[str, Any], own: str | None) -> str | None:
-    """The application of one call.
+    """Return the application of one call.
 
-    The call's or bound, then the config's, then the `app()` block's, then the constructor's, which
-    may be from the environment.
+    The order of precedence: the call's argument (given or bound), the config, the `app()` block,
+    the constructor's (which may be the environment's).
     """
     given: str | None = kwargs.get("app_id")
     if given is not None:
         return given
     return config_app_id() or current_app_id() or own
+
+
+class AppIdFromConfig(Generic[Output, ChunkT]):
+    """A mixin for models: calls take the app id of their config, and runs are tagged with it.
+
+    It stands before LangChain's class, whose methods it calls.
+    """
+
+    def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
+        raise NotImplementedError
+
+    def invoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
+        """As LangChain's, for the app id that the config names."""
+        parent: Any = super()
+        output: Output = parent.invoke(input, config, **with_config_app_id(kwargs, config))
+        return output
+
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Output:
+        """As LangChain's, for the app id that the config names."""
+        parent: Any = super()
+        output: Output = await parent.ainvoke(input, config, **with_config_app_id(kwargs, config))
+        return output
+
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[ChunkT]:
+        """As LangChain's, with the app id among the run's tags."""
+        parent: Any = super()
+        kwargs = with_config_app_id(kwargs, config)
+        tagged = config_with_tag(config, self._app_id(kwargs))
+        chunks: Iterator[ChunkT] = parent.stream(input, tagged, **kwargs)
+        return chunks
+
+    def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[ChunkT]:
+        """As LangChain's, with the app id among the run's tags."""
+        parent: Any = super()
+        kwargs = with_config_app_id(kwargs, config)
+        tagged = config_with_tag(config, self._app_id(kwargs))
+        chunks: AsyncIterator[ChunkT] = parent.astream(input, tagged, **kwargs)
+        return chunks
+
+
+def ls_params(params: Any, *, app_id: str | None, model: str) -> Any:
+    """Return LangSmith's parameters with ours: `app_id` becomes run metadata of that name."""
+    ours = {"ls_provider": "lunos", "ls_model_name": model}
+    if app_id is not None:
+        ours["app_id"] = app_id
+    return {**params, **ours}
+
+
+def with_tag(tags: list[str] | None, app_id: str | None) -> list[str] | None:
+    """Return a run's tags, with the app id among them."""
+    if app_id is None:
+        return tags
+    return [*(tags or []), f"app_id:{check_app_id(app_id)}"]
+
+
+def with_tags(tags: Any, app_id: str | None, *, callbacks: Any, prompts: int) -> Any:
+    """Do as `with_tag` for LLMs, whose batches have a list of tags for each prompt."""
+    first = callbacks[0] if isinstance(callbacks, list) and callbacks else ""
+    if app_id is None or not (first is None or isinstance(first, list | BaseCallbackManager)):
+        return with_tag(tags, app_id)
+    return [with_tag(tags_of_prompt, app_id) for tags_of_prompt in tags or [None] * prompts]
+
+
+def config_with_tag(config: Any, app_id: str | None) -> Any:
+    """Return a run's config, with the app id among its tags; the given one isn't changed."""
+    if app_id is None:
+        return config
+    values: Mapping[str, Any] = config or {}
+    return {**values, "tags": with_tag(values.get("tags"), app_id)}

@@ -1,4 +1,4 @@
-"""Several requests at once, with a bound, in order, and stopped together when one fails."""
+"""Several requests at once: at most so many, in order, and stopped together when one fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ B = TypeVar("B")
 
 
 def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> Iterator[B]:
-    """The results in the order of `items`, at most `limit` at a time.
+    """Yield the results in the order of `items`, working on at most `limit` at a time.
 
     LangChain's executor takes the context along, so that ledgers and callbacks see the calls.
     """
@@ -26,18 +26,18 @@ def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> It
     try:
         yield from executor.map(work, items)
     finally:
-        # after a failure: what has not begun is not begun
+        # after a failure nothing more is started
         executor.shutdown(wait=True, cancel_futures=True)
 
 
 async def map_in_tasks(
     work: Callable[[A], Awaitable[B]], items: Iterable[A], limit: int
 ) -> list[B]:
-    """The results in the order of `items`, at most `limit` at a time; the first failure is raised.
+    """Return the results in the order of `items`, working on at most `limit` at a time.
 
-    The others are cancelled: they would be paid for and thrown away.
+    The first failure is raised and the others are cancelled: they would be paid for in vain.
     """
-    running_loop()  # a clear word where it is not asyncio's
+    running_loop()  # a clear error where the loop isn't asyncio's
     bound = asyncio.Semaphore(limit)
 
     failed = False

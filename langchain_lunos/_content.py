@@ -1,8 +1,8 @@
-"""LangChain's content blocks to the parts of the wire.
+"""LangChain's content blocks to the wire's content parts.
 
-One table for every role, so that an image is the same part in a human message, in an answer that is
-sent back, and in a tool's result. Understood are LangChain's blocks of v1 and v0, OpenAI's and
-Anthropic's. What the wire cannot carry raises and says what it was.
+One table serves every role: an image is the same part in a human message, in an answer that is sent
+back, and in a tool's result. It reads LangChain's blocks of v1 and v0, OpenAI's and Anthropic's. A
+block that the wire cannot carry raises, and the message says what it was.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ Block = Mapping[str, Any]
 
 
 def to_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
-    """A message's content as the wire has it: text stays text, blocks become parts.
+    """Return a message's content as the wire has it: text stays text, blocks become parts.
 
     Args:
         content: text, or a list of texts and blocks.
         where: what to call it in errors, such as "messages[2].content".
 
     Raises:
-        TypeError: something that is neither text nor a block.
+        TypeError: an item is neither text nor a block.
         ValueError: a block that the wire cannot carry.
     """
     if isinstance(content, str):
         return content
-    # a tool that gives back nothing gives back an empty list, which the wire refuses
-    return [to_part(block, f"{where}[{at}]") for at, block in enumerate(content)] or ""
+    # a tool without output returns an empty list, which the wire refuses
+    return [to_part(block, f"{where}[{i}]") for i, block in enumerate(content)] or ""
 
 
 def to_part(block: Any, where: str) -> dict[str, Any]:
-    """One block as a part."""
+    """Return one block as a part."""
     if isinstance(block, str):
         return text_part(block)
     if not isinstance(block, Mapping):
@@ -59,7 +59,7 @@ def to_part(block: Any, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: the block of type {kind!r} has no {error}") from None
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where} (type {kind!r}): {error}") from None
-    mark = _found(block, "cache_control")
+    mark = _field(block, "cache_control")
     if mark is not None:
         part["cache_control"] = mark
     return part
@@ -110,7 +110,7 @@ def _file(block: Block) -> dict[str, Any]:
 def _audio(block: Block) -> dict[str, Any]:
     url = _url_of(block, "audio/wav")
     if not url.startswith("data:"):
-        raise ValueError("audio by URL cannot be sent: the wire carries it as base64 alone")
+        raise ValueError("audio by URL cannot be sent: send it as base64")
     mime, _, data = url.removeprefix("data:").partition(";base64,")
     return audio_part(data, mime)
 
@@ -150,7 +150,7 @@ _BLOCKS: dict[str, Callable[[Block], dict[str, Any]]] = {
 
 
 def _url_of(block: Block, default_mime: str) -> str:
-    """Where a block's data is: an https URL, or a `data:` URL made from its base64."""
+    """Return where a block's data is: an https URL, or a `data:` URL made of its base64."""
     source = block.get("source")
     if isinstance(source, Mapping):  # Anthropic's
         block = source
@@ -182,16 +182,16 @@ def _mime_of(block: Block) -> str | None:
 
 
 def _extra(block: Block, name: str) -> str | None:
-    """A text that belongs to a block."""
-    found = _found(block, name)
-    return found if isinstance(found, str) else None
+    """Return a text field of a block."""
+    value = _field(block, name)
+    return value if isinstance(value, str) else None
 
 
-def _found(block: Block, name: str) -> Any:
-    """A field that LangChain keeps on the block, in `extras` (v1) or in `metadata` (v0).
+def _field(block: Block, name: str) -> Any:
+    """Return a field that LangChain keeps on the block, in `extras` (v1) or in `metadata` (v0).
 
-    It makes v1 blocks of v0 ones and of some of OpenAI's before a model sees them, and puts into
-    `extras` whatever it does not know, `metadata` and `cache_control` among it.
+    Before a model sees them, LangChain makes v1 blocks of v0 blocks and of some of OpenAI's, and
+    puts what it doesn't know into `extras`, such as `metadata` and `cache_control`.
     """
     extras = block.get("extras")
     inner = extras.get("metadata") if isinstance(extras, Mapping) else None

@@ -1,7 +1,7 @@
 """Standard content blocks from our messages: the translator that LangChain looks up by provider.
 
-In a stream each kind of block has an index of its own, as text ("lc_txt_0", "lc_tc_1"). LangChain
-would number them by position, and a tool call (0) that follows text (0) would be joined to it.
+In a stream each block has an index that names its kind ("lc_txt_0", "lc_tc_1"). LangChain would
+number them by position, and join a tool call (0) to the text (0) before it.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ _REFUSAL_IS_STANDARD = hasattr(blocks, "RefusalContentBlock")  # langchain-core 
 
 
 def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
-    """The blocks of a whole message."""
-    found = _common(message, indexed=False)
-    found += [
+    """Return the blocks of a whole message."""
+    result = _common(message, indexed=False)
+    result += [
         {"type": "tool_call", "id": call["id"], "name": call["name"], "args": call["args"]}
         for call in message.tool_calls
     ]
-    return cast("list[blocks.ContentBlock]", found)
+    return cast("list[blocks.ContentBlock]", result)
 
 
 def content_blocks_of_chunk(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
-    """The blocks that a chunk adds, or those of the chunks added up to the last."""
+    """Return the blocks that a chunk adds, or those of all chunks added up."""
     calls = chunk.tool_call_chunks
     last = chunk.chunk_position == "last"
-    if last and any(call.get("name") for call in calls):  # added up: its calls are whole
+    if last and any(call.get("name") for call in calls):  # all chunks added up: its calls are whole
         broken = [
             {"type": "invalid_tool_call", **{name: call.get(name) for name in _INVALID}}
             for call in chunk.invalid_tool_calls
         ]
         return [*content_blocks(chunk), *cast("list[blocks.ContentBlock]", broken)]
     said = chunk.content or chunk.additional_kwargs.keys() - _ON_LAST_CHUNK
-    found = _common(chunk, indexed=not (last and said))
+    result = _common(chunk, indexed=not (last and said))
     for call in calls:
         block = {name: call.get(name) for name in ("id", "name", "args")}
-        found.append({"type": "tool_call_chunk", **block, "index": f"lc_tc_{call.get('index')}"})
-    return cast("list[blocks.ContentBlock]", found)
+        result.append({"type": "tool_call_chunk", **block, "index": f"lc_tc_{call.get('index')}"})
+    return cast("list[blocks.ContentBlock]", result)
 
 
 def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
     if not isinstance(message.content, str):
         raise NotImplementedError  # blocks already: LangChain reads them as they are
     extra = message.additional_kwargs
-    found: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
 
     def add(index: str, block: dict[str, Any]) -> None:
-        found.append({**block, "index": index} if indexed else block)
+        result.append({**block, "index": index} if indexed else block)
 
     if extra.get("reasoning_content"):
         add("lc_rsn_0", {"type": "reasoning", "reasoning": extra["reasoning_content"]})
@@ -63,8 +63,8 @@ def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
     if message.content or citations:
         text: dict[str, Any] = {"type": "text", "text": message.content}
         add("lc_txt_0", text | {"annotations": citations} if citations else text)
-    for at, image in enumerate(extra.get("images") or ()):
-        add(f"lc_img_{image.get('index', at)}", image_block(str(image["image_url"]["url"])))
+    for i, image in enumerate(extra.get("images") or ()):
+        add(f"lc_img_{image.get('index', i)}", image_block(str(image["image_url"]["url"])))
     if extra.get("audio"):
         add("lc_aud_0", audio_block(extra["audio"]))
     if extra.get("refusal"):
@@ -72,11 +72,11 @@ def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
         if not _REFUSAL_IS_STANDARD:
             refusal = {"type": "non_standard", "value": refusal}
         add("lc_rfs_0", refusal)
-    return found
+    return result
 
 
 def image_block(url: str) -> dict[str, Any]:
-    """A generated image, from its https or `data:` URL."""
+    """Return a generated image as a block, from its https or `data:` URL."""
     if url.startswith("data:"):
         mime, _, data = url.removeprefix("data:").partition(";base64,")
         return {"type": "image", "base64": data, "mime_type": mime}
@@ -84,7 +84,7 @@ def image_block(url: str) -> dict[str, Any]:
 
 
 def audio_block(audio: dict[str, Any]) -> dict[str, Any]:
-    """What the model said, from the wire's `audio`; the wire does not name its format."""
+    """Return what the model said as a block; the wire's `audio` doesn't name its format."""
     block: dict[str, Any] = {"type": "audio"}
     if audio.get("data"):
         block["base64"] = audio["data"]
@@ -93,12 +93,12 @@ def audio_block(audio: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_annotations(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The wire's annotations as those of a text block."""
+    """Return the wire's annotations as those of a text block."""
     return [_citation(annotation) for annotation in annotations]
 
 
 def _citation(annotation: dict[str, Any]) -> dict[str, Any]:
-    """A `url_citation` as LangChain's citation; others as they came."""
+    """Return a `url_citation` as LangChain's citation; others as they came."""
     sent = annotation.get("url_citation")
     if not isinstance(sent, dict):
         return {"type": "non_standard_annotation", "value": annotation}

@@ -1,4 +1,4 @@
-"""LangChain's messages to the messages of the wire."""
+"""LangChain's messages to the wire's messages."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Wire = dict[str, Any]
 
 
 def to_wire(messages: Sequence[BaseMessage]) -> list[Wire]:
-    """The messages as they are sent. The given ones are left as they are.
+    """Return the messages as they are sent. The given ones aren't changed.
 
     Raises:
-        TypeError: a message or block of a kind that cannot be sent.
-        ValueError: a block, role or call that the wire cannot carry; the text says which.
+        TypeError: a message or block has a type that cannot be sent.
+        ValueError: the wire cannot carry a block, role or call; the message says which.
     """
     if not messages:
         raise ValueError("no messages: give at least one")
     answered = _answered_calls(messages)
     return [
         wire
-        for at, message in enumerate(messages)
-        for wire in _one(message, f"messages[{at}]", answered)
+        for i, message in enumerate(messages)
+        for wire in _convert(message, f"messages[{i}]", answered)
     ]
 
 
 def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
-    """The ids of the tool calls that some later message holds the result of."""
+    """Return the ids of the tool calls whose results are among the messages."""
     results = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     for message in messages:
         if isinstance(message, HumanMessage) and not isinstance(message.content, str):
@@ -52,7 +52,7 @@ def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
     return frozenset(results)
 
 
-def _one(message: BaseMessage, where: str, answered: frozenset[str]) -> Iterator[Wire]:
+def _convert(message: BaseMessage, where: str, answered: frozenset[str]) -> Iterator[Wire]:
     if isinstance(message, AIMessage):
         yield _ai(message, where, answered)
         return
@@ -67,7 +67,7 @@ def _one(message: BaseMessage, where: str, answered: frozenset[str]) -> Iterator
 
 
 def _system(message: SystemMessage, where: str) -> Iterator[Wire]:
-    # langchain_openai's mark for OpenAI's newer role
+    # how langchain_openai marks OpenAI's newer role
     developer = message.additional_kwargs.get("__openai_role__") == "developer"
     content = to_parts(message.content, f"{where}.content")
     yield _named(message, {"role": "developer" if developer else "system", "content": content})
@@ -80,8 +80,8 @@ def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
     else:
         # Anthropic's histories hold a tool's results in human messages
         others = []
-        for at, block in enumerate(message.content):
-            place = f"{where}.content[{at}]"
+        for i, block in enumerate(message.content):
+            place = f"{where}.content[{i}]"
             if _type_of(block) == "tool_result":
                 yield _tool_result(block, place)
             else:
@@ -126,8 +126,8 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str]) -> Wire:
     spoken = audio.get("id") if isinstance(audio, Mapping) else None
     elsewhere = _SAID_ELSEWHERE | {"audio"} if spoken else _SAID_ELSEWHERE
     said = [
-        (block, f"{where}.content[{at}]")
-        for at, block in enumerate(blocks)
+        (block, f"{where}.content[{i}]")
+        for i, block in enumerate(blocks)
         if block and _type_of(block) not in elsewhere
     ]
     wire: Wire = {"role": "assistant", "content": None}
@@ -150,15 +150,15 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str]) -> Wire:
     if spoken:
         wire["audio"] = {"id": spoken}
     if wire["content"] is None and "tool_calls" not in wire:
-        wire["content"] = ""  # null stands for "a call instead", and for nothing else
+        wire["content"] = ""  # null means "a call instead"
     return _named(message, wire)
 
 
 def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[str]) -> list[Wire]:
     calls = [_call(call["id"], call["name"], call["args"]) for call in message.tool_calls]
     calls += [
-        # strict servers refuse arguments that are no JSON object, and every call without a result:
-        # one broken call would make the whole conversation impossible to go on with
+        # strict servers refuse arguments that aren't a JSON object, and calls without a result:
+        # one broken call would end the whole conversation
         _call(call["id"], call["name"], _repaired(call["args"]))
         for call in message.invalid_tool_calls
         if call["id"] in answered
@@ -168,7 +168,7 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
     raw = message.additional_kwargs.get("tool_calls")
     if raw:
         return [dict(call) for call in raw]
-    return [  # LangChain's and Anthropic's, in a message made by hand
+    return [  # LangChain's and Anthropic's blocks, in a message made by hand
         _call(block.get("id"), block.get("name"), block.get("args") or block.get("input") or {})
         for block in blocks
         if _type_of(block) in ("tool_call", "tool_use")
@@ -176,12 +176,12 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
 
 
 def _repaired(arguments: str | None) -> dict[str, Any]:
-    """Broken arguments as an object: the model can see what it wrote."""
+    """Return broken arguments as an object: the model can see what it wrote."""
     try:
-        found = json.loads(arguments or "{}")
+        values = json.loads(arguments or "{}")
     except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {"invalid_arguments": arguments}
+        values = None
+    return values if isinstance(values, dict) else {"invalid_arguments": arguments}
 
 
 def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
@@ -191,7 +191,7 @@ def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
 
 
 def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
-    """What the model thought, as it came: details with their signatures, else the text."""
+    """Return what the model thought, as it came: details with their signatures, else the text."""
     if extra.get("reasoning_details"):
         return {"reasoning_details": extra["reasoning_details"]}
     signed = [
@@ -205,8 +205,8 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
     if signed:  # Anthropic's, which that provider wants back before the results of a tool
         return {
             "reasoning_details": [
-                {**detail, "format": "anthropic-claude-v1", "index": at}
-                for at, detail in enumerate(signed)
+                {**detail, "format": "anthropic-claude-v1", "index": i}
+                for i, detail in enumerate(signed)
             ]
         }
     text = (
@@ -217,7 +217,7 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
     return {"reasoning": text} if text else {}
 
 
-# Blocks of an answer that travel in other fields of the message than `content`.
+# blocks of an answer that travel in other fields of the message than `content`
 _SAID_ELSEWHERE = frozenset(
     {
         "tool_call",
@@ -243,12 +243,12 @@ def _type_of(block: Any) -> Any:
 
 
 def _joined(blocks: Sequence[Any], kind: str, field: str) -> str:
-    found = [
+    values = [
         block.get("value", block).get(field) if kind == "refusal" else block.get(field)
         for block in blocks
         if _type_of(block) == kind
     ]
-    return "\n".join(text for text in found if isinstance(text, str) and text)
+    return "\n".join(text for text in values if isinstance(text, str) and text)
 
 
 def _named(message: BaseMessage, wire: Wire) -> Wire:

@@ -1,4 +1,4 @@
-"""What the chat model and the LLM have in common: the parameters, and one call's share of them."""
+"""What the chat model and the LLM share: their parameters, and those of one call."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ class LunosModel(LunosConnection):
     def _default_params(self) -> dict[str, Any]:
         """The wire's parameters that are set."""
         values = self.__dict__
-        found = {name: values[name] for name in self._wire_fields if values.get(name) is not None}
-        return {**self.model_kwargs, **found}
+        params = {name: values[name] for name in self._wire_fields if values.get(name) is not None}
+        return {**self.model_kwargs, **params}
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -140,19 +140,19 @@ class LunosModel(LunosConnection):
         """One call's parameters: what the call says wins over the constructor."""
         check_call(kwargs)
         more = kwargs.get("model_kwargs") or {}
-        found = {"model": self.model, **self._default_params, **more, **kwargs}
-        if found["model"] is None:
-            found["model"] = self.model
+        params = {"model": self.model, **self._default_params, **more, **kwargs}
+        if params["model"] is None:
+            params["model"] = self.model
         if stop is not None:
-            found["stop"] = stop
-        found["app_id"] = self._app_id(kwargs)
+            params["stop"] = stop
+        params["app_id"] = self._app_id(kwargs)
         if self.extra_body:
-            found["extra_body"] = {**self.extra_body, **(kwargs.get("extra_body") or {})}
+            params["extra_body"] = {**self.extra_body, **(kwargs.get("extra_body") or {})}
         for name in _NOT_ON_THE_WIRE:
-            found.pop(name, None)
-        if not found.get("stop"):
-            found.pop("stop", None)
-        return found
+            params.pop(name, None)
+        if not params.get("stop"):
+            params.pop("stop", None)
+        return params
 
     def _stream_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The same for a stream.
@@ -160,12 +160,12 @@ class LunosModel(LunosConnection):
         Raises:
             ValueError: several answers were asked for.
         """
-        found = self._call_params(stop, kwargs)
-        if (found.get("n") or 1) > 1:
+        params = self._call_params(stop, kwargs)
+        if (params.get("n") or 1) > 1:
             raise ValueError(_ONE_STREAM)
         if not kwargs.get("stream_usage", self.stream_usage):
-            found.setdefault("stream_options", {})
-        return found
+            params.setdefault("stream_options", {})
+        return params
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
         """The application of one call; the order is told in examples/docs/app-ids.md."""

@@ -28,26 +28,32 @@ _TAKES = {
 
 
 def to_profile(model: ModelInfo) -> dict[str, Any]:
-    """What the catalog says of a model, by LangChain's keys; what it leaves open is left out."""
-    found: dict[str, Any] = {
+    """Return what the catalog says of a model, by LangChain's keys; unknown facts are left out."""
+    profile: dict[str, Any] = {
         "name": model.name,
         "max_input_tokens": model.context_window,
         "max_output_tokens": model.max_output_tokens,
         "reasoning_output": model.supports_reasoning,
     }
     if model.input_modalities:
-        found |= {key: kind in model.reads for key, kind in _READS.items()}
-        found["pdf_inputs"] = not model.reads.isdisjoint({"file", "pdf"})
+        profile |= {key: kind in model.reads for key, kind in _READS.items()}
+        profile["pdf_inputs"] = not model.reads.isdisjoint({"file", "pdf"})
     if model.output_modalities:
-        found |= {key: kind in model.writes for key, kind in _WRITES.items()}
+        profile |= {key: kind in model.writes for key, kind in _WRITES.items()}
     if model.supported_parameters:
-        found |= {key: model.takes(name) for key, name in _TAKES.items()}
+        profile |= {key: model.takes(name) for key, name in _TAKES.items()}
     known = _known_keys()
-    return {key: value for key, value in found.items() if value is not None and key in known}
+    return {key: value for key, value in profile.items() if value is not None and key in known}
+
+
+def profile_from(catalog: Any, model: str) -> dict[str, Any] | None:
+    """Return a model's profile from what the catalog has in memory, or `None`: no I/O."""
+    known = None if catalog is None else catalog.cached(model, disk=False)
+    return None if known is None else to_profile(known)
 
 
 def _known_keys() -> set[str]:
-    """The keys of the installed LangChain: it warns of others."""
+    """Return the keys of the installed LangChain: it warns of others."""
     try:
         from langchain_core.language_models.model_profile import ModelProfile
     except ImportError:

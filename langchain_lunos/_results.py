@@ -1,7 +1,7 @@
 """The core's answers to LangChain's messages, chunks and results.
 
-In a stream everything is said once: LangChain adds up string metadata ("stopstop") and fails on two
-different floats. So the chunks carry what they add, and the last one carries the metadata.
+A stream says everything once: LangChain concatenates repeated text ("stopstop") and fails on two
+different floats. So each chunk carries what it adds, and the last one the metadata.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from langchain_core.messages.tool import (
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.utils.json import parse_partial_json
 
-from langchain_lunos._logs import log as _log
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Delta, Message, ToolCallDelta
 from lunos_core.endpoints.chat.types import ToolCall as CoreCall
+from lunos_core.logs import quiet_logger
 
 PROVIDER = "lunos"
 
+log = quiet_logger("langchain_lunos")
+
 
 def to_result(completion: Completion) -> ChatResult:
-    """A whole answer, with one generation for each choice."""
+    """Return a whole answer, with a generation for each choice."""
     generations = []
     for choice in completion.choices:
         message = to_message(completion, choice)
@@ -44,7 +46,7 @@ def to_result(completion: Completion) -> ChatResult:
 
 
 def to_llm_output(completion: Completion) -> dict[str, Any]:
-    """What LangChain's older callbacks read."""
+    """Return what LangChain's callbacks read as `llm_output`."""
     usage = completion.usage
     return {
         "token_usage": {} if usage is None else to_token_usage(usage),
@@ -53,7 +55,7 @@ def to_llm_output(completion: Completion) -> dict[str, Any]:
 
 
 def to_token_usage(usage: Usage) -> dict[str, int]:
-    """Token counts under OpenAI's names."""
+    """Return token counts under OpenAI's names."""
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -62,14 +64,14 @@ def to_token_usage(usage: Usage) -> dict[str, int]:
 
 
 def to_message(completion: Completion, choice: Choice) -> AIMessage:
-    """One choice of a whole (or partial) answer."""
+    """Return one choice of a whole (or partial) answer."""
     said = choice.message
     valid, invalid = to_tool_calls(said.tool_calls, choice.finish_reason)
     extra = _additional_kwargs(said)
     if said.reasoning:
         extra["reasoning_content"] = said.reasoning
     if said.images:
-        extra["images"] = [_image(url, at) for at, url in enumerate(said.images)]
+        extra["images"] = [_image(url, i) for i, url in enumerate(said.images)]
     if said.annotations:
         extra["annotations"] = said.annotations
     if said.audio:
@@ -77,7 +79,7 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
     metadata = {"model_provider": PROVIDER, **_metadata(completion, choice)}
     if choice.logprobs is not None:
         metadata["logprobs"] = choice.logprobs
-    fields: dict[str, Any] = {}  # only those that are there: each costs its share of validation
+    fields: dict[str, Any] = {}
     if extra:
         fields["additional_kwargs"] = extra
     if valid or invalid:
@@ -91,11 +93,11 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
 
 
 def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
-    """One event of a stream; `None` where it adds nothing that LangChain shows.
+    """Return one event of a stream; `None` where it adds nothing that LangChain shows.
 
     Args:
         chunk: the event.
-        images: the images that the stream has shown; those of the event are added.
+        images: the images that have come before; those of the event are added.
     """
     if chunk.last is not None:
         return _last_chunk(chunk.last)
@@ -103,8 +105,6 @@ def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
         return None
     choice = chunk.choices[0]
     delta = choice.delta
-    # only the fields that are there: each costs its share of validation, and an empty list of
-    # tool_call_chunks 22 µs
     fields: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
     if choice.logprobs is not None:
         fields["response_metadata"]["logprobs"] = choice.logprobs
@@ -114,17 +114,7 @@ def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
     if not delta.tool_calls:
         return ChatGenerationChunk(message=AIMessageChunk(content=delta.content, **fields))
     calls = [_call_chunk(call) for call in delta.tool_calls]
-    if not all(map(_cannot_be_an_object, calls)):
-        return ChatGenerationChunk(
-            message=AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
-        )
-    message = AIMessageChunk(content=delta.content, **fields)
-    # what AIMessageChunk makes of such fragments itself, after six tries at parsing each: 50 µs
-    message.tool_calls = []
-    message.tool_call_chunks = calls
-    message.invalid_tool_calls = [
-        invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
-    ]
+    message = AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
     return ChatGenerationChunk(message=message)
 
 
@@ -154,9 +144,9 @@ def _last_chunk(completion: Completion) -> ChatGenerationChunk:
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
-    """Token counts as LangChain has them: integers alone, for it adds them up.
+    """Return token counts as LangChain has them: only integers, because it adds them up.
 
-    `None` where the server said nothing: nothing is invented.
+    `None` where the server said nothing: no number is made up.
     """
     if usage is None:
         return None
@@ -187,15 +177,15 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 def to_tool_calls(
     calls: list[CoreCall], finish_reason: str | None
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """The calls whose arguments are a JSON object, and the others, with the reason."""
+    """Return the calls whose arguments are a JSON object, and the others with the reason."""
     valid: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for call in calls:
         arguments = _arguments(call, finish_reason)
         if arguments is None:
-            error = "the arguments are no JSON object: cut off, or written wrongly by the model"
-            _log.warning(
-                "the model's arguments for %s are no JSON; the call is in invalid_tool_calls",
+            error = "the arguments aren't a JSON object: cut off, or written wrongly by the model"
+            log.warning(
+                "the model's arguments for %s aren't valid JSON; the call is in invalid_tool_calls",
                 call.name,
             )
             invalid.append(
@@ -219,11 +209,11 @@ def _arguments(call: CoreCall, finish_reason: str | None) -> dict[str, Any] | No
 
 
 def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
-    """What to add to broken arguments so that LangChain sees that they are broken.
+    """Return what to append to broken arguments so that LangChain sees that they are broken.
 
     When it adds up chunks, LangChain completes JSON that was cut ('{"path": "/ho') and would run
-    the tool with half an argument. A bracket that closes nothing cannot be completed: of the two
-    kinds one always does, after the quotes that end a string, should the cut be inside one.
+    the tool with half an argument. It cannot complete a bracket that closes nothing. One of the two
+    kinds always works, after quotes that end a string, in case the cut is inside one.
     """
     if _arguments(call, finish_reason) is not None:
         return ""
@@ -240,18 +230,12 @@ def _call_chunk(call: ToolCallDelta) -> ToolCallChunk:
     return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
 
 
-def _cannot_be_an_object(call: ToolCallChunk) -> bool:
-    """Whether a fragment is none that LangChain could read as (part of) a JSON object."""
-    arguments = (call["args"] or "").lstrip()
-    return arguments != "" and arguments[0] != "{"
-
-
 def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if delta.reasoning:
         extra["reasoning_content"] = delta.reasoning
     if delta.images:
-        extra["images"] = [_image(url, images_before + at) for at, url in enumerate(delta.images)]
+        extra["images"] = [_image(url, images_before + i) for i, url in enumerate(delta.images)]
     if delta.annotations:
         extra["annotations"] = list(delta.annotations)
     if delta.audio:
@@ -261,7 +245,7 @@ def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:
 
 
 def _additional_kwargs(said: Message) -> dict[str, Any]:
-    """What only makes sense whole: in a stream it is on the last chunk."""
+    """Return what only makes sense whole: in a stream it is on the last chunk."""
     extra: dict[str, Any] = {}
     if said.reasoning_details:
         extra["reasoning_details"] = said.reasoning_details
@@ -295,4 +279,4 @@ def _image(url: str, index: int) -> dict[str, Any]:
 
 
 def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: one for name, one in value.items() if name not in names}
+    return {name: item for name, item in value.items() if name not in names}

@@ -1,8 +1,7 @@
 """Content-block events for `stream_events(version="v3")`, straight from the wire's chunks.
 
-LangChain can derive the events from message chunks by itself. Made here they say more: a block of
-text is finished when the next block begins and not at the end of the stream, sound comes as data
-deltas, and a refusal is whole.
+LangChain can derive the events from message chunks. Made here they say more: a block of text is
+finished when the next block begins and not at the end of the stream, and sound comes as deltas.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ Event = dict[str, Any]
 
 
 class EventBuilder:
-    """Makes the events of one stream. The order of blocks is the order in which they began.
+    """Makes the events of one stream; blocks are in the order in which they began.
 
     Args:
-        message_id: the id of the message that comes of it.
+        message_id: the id of the message that the stream makes.
     """
 
     def __init__(self, message_id: str) -> None:
@@ -33,7 +32,7 @@ class EventBuilder:
         self._audio: int | None = None
 
     def feed(self, chunk: Chunk) -> list[Event]:
-        """The events that a chunk stands for."""
+        """Return the events of a chunk."""
         events: list[Event] = []
         if not self._started:
             self._started = True
@@ -48,10 +47,10 @@ class EventBuilder:
     def _delta(self, delta: Delta) -> list[Event]:
         events: list[Event] = []
         if delta.reasoning:
-            events += self._say("reasoning", delta.reasoning)
+            events += self._text("reasoning", delta.reasoning)
         self._citations += text_annotations(delta.annotations)
         if delta.content:
-            events += self._say("text", delta.content)
+            events += self._text("text", delta.content)
         for url in delta.images:
             events += self._whole(image_block(url))
         for call in delta.tool_calls:
@@ -60,7 +59,7 @@ class EventBuilder:
             events += self._sound(delta.audio["data"])
         return events
 
-    def _say(self, kind: str, text: str) -> list[Event]:
+    def _text(self, kind: str, text: str) -> list[Event]:
         events: list[Event] = []
         if self._open is None or self._open[0] != kind:
             events += self._close()
@@ -102,7 +101,7 @@ class EventBuilder:
         return [*events, _delta_event(self._audio, delta)]
 
     def _whole(self, block: dict[str, Any]) -> list[Event]:
-        """A block that comes at once; its data is on the finish alone, not twice."""
+        """Return the events of a block that comes at once; its data is only on the finish."""
         events = self._close()
         index = self._take()
         skeleton = {name: value for name, value in block.items() if name not in ("base64", "value")}
@@ -118,8 +117,8 @@ class EventBuilder:
             if self._citations:  # they came without any text
                 annotated = {"type": "text", "text": "", "annotations": self._citations}
                 events += self._whole(annotated)
-            for at, index in self._calls.items():
-                call = choice.message.tool_calls[at]
+            for i, index in self._calls.items():
+                call = choice.message.tool_calls[i]
                 valid, invalid = to_tool_calls([call], choice.finish_reason)
                 block = dict(valid[0] if valid else invalid[0])
                 events.append(_finish(index, {**block, "type": _CALL_TYPES[bool(valid)]}))

@@ -1,4 +1,4 @@
-"""Tools and their choice, from LangChain's many spellings to the wire's one."""
+"""LangChain's tools to the wire's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # four modules that a model without tools does not need
 
 
 def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """The tools as they are sent.
+    """Return the tools as they are sent.
 
     Args:
         tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and tools

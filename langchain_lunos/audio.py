@@ -18,11 +18,11 @@ __all__ = ["LunosAudioTranscriber"]
 
 
 class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
-    """Writes down what is said in audio blobs, with a model behind Lunos.
+    """Transcribes audio blobs with a model behind Lunos.
 
-    One document for each blob, or for each segment (`by_segment=True`), with times in the metadata
-    where the server gives them (`response_format="verbose_json"`). It goes into any loader that
-    takes a blob parser.
+    It makes one document for each blob, or for each segment (`by_segment=True`), with times in the
+    metadata where the server gives them (`response_format="verbose_json"`). Any loader that takes
+    a blob parser takes it.
 
     Example:
         >>> from langchain_lunos import LunosAudioTranscriber
@@ -44,7 +44,7 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
     model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/whisper-1"."""
     language: str | None = None
-    """Such as "en"; the model finds out where it is left out."""
+    """Such as "en"; when not given, the model finds out."""
     prompt: str | None = None
     """Words that are likely to be said."""
     temperature: float | None = None
@@ -58,10 +58,10 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
     fallback_model: str | None = None
     """The model to ask once when `model` fails for good."""
     extra_body: dict[str, Any] | None = None
-    """Fields for the form that this class does not know."""
+    """Fields of the form that this class doesn't know."""
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
-        """The documents of one recording.
+        """Yield the documents of one recording.
 
         Raises:
             OSError: the blob cannot be read.

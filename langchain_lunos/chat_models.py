@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
+from pydantic import PrivateAttr
 
 from langchain_lunos import (
     _content_blocks as _content_blocks,  # registers the translator of content blocks
 )
-from langchain_lunos._chat_base import LunosChatBase
+from langchain_lunos._app_id import (
+    AppIdFromConfig,
+    config_with_tag,
+    ls_params,
+    with_config_app_id,
+    with_tag,
+)
+from langchain_lunos._bindings import ModelMethods
 from langchain_lunos._messages import to_wire
-from langchain_lunos._parameters import RunManager
+from langchain_lunos._parameters import LunosModel, RunManager
 from langchain_lunos._results import to_chunk, to_result
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._stream_events import Event, EventBuilder
 from langchain_lunos._tools import to_wire_tools
-from langchain_lunos._tracing import ls_params
-from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints import params
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.request import Request, StreamRequest
 
 if TYPE_CHECKING:
-    from langchain_core.tools import BaseTool
+    from lunos_core.catalog.models import ModelInfo
 
 __all__ = ["ChatLunos"]
 
 
-class ChatLunos(LunosChatBase):
+class ChatLunos(
+    LunosModel, AppIdFromConfig[AIMessage, AIMessageChunk], ModelMethods, BaseChatModel
+):
     """A chat model behind Lunos.
 
     Every parameter of the wire is a field, and each may be given anew for one call
@@ -87,6 +95,8 @@ class ChatLunos(LunosChatBase):
     parallel_tool_calls: bool | None = None
     """Whether the model may ask for several tool calls at once; sent with tools alone."""
 
+    _catalog_profile: dict[str, Any] | None = PrivateAttr(default=None)  # `profile`, if it is ours
+
     # -- what LangChain asks about the model ------------------------------------------------------
 
     @property
@@ -99,9 +109,9 @@ class ChatLunos(LunosChatBase):
         return ["langchain_lunos", "chat_models"]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        found = super()._get_ls_params(stop=stop or _as_list(self.stop), **kwargs)
+        params = super()._get_ls_params(stop=stop or _as_list(self.stop), **kwargs)
         model = kwargs.get("model") or self.model
-        tagged: LangSmithParams = ls_params(found, app_id=self._app_id(kwargs), model=model)
+        tagged: LangSmithParams = ls_params(params, app_id=self._app_id(kwargs), model=model)
         return tagged
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
@@ -120,7 +130,117 @@ class ChatLunos(LunosChatBase):
         given: Any = [*to_wire_tools(tools)] if tools else None
         return count_tokens_approximately(messages, tools=given)
 
+    # -- the profile: what the catalog says of the model ------------------------------------------
+
+    def load_profile(self) -> Self:
+        """Ask the catalog what the model is, and fill `profile`; what you set there wins.
+
+        Without a `catalog` one is made, which then also prices answers and refuses what cannot
+        work. A model that the catalog doesn't know leaves the profile as it is.
+
+        Raises:
+            LunosError: the catalog could not be fetched.
+            TypeError: `catalog` is an `AsyncCatalog`: await `aload_profile()`.
+        """
+        from lunos_core.catalog.catalog import AsyncCatalog, Catalog
+
+        if self.catalog is None:
+            self.catalog = Catalog(self.client)
+        if isinstance(self.catalog, AsyncCatalog):
+            raise TypeError("the catalog is an AsyncCatalog: await aload_profile()")
+        return self._set_profile(self.catalog.get(self.model))
+
+    async def aload_profile(self) -> Self:
+        """`load_profile`, awaited."""
+        from lunos_core.catalog.catalog import AsyncCatalog
+
+        if self.catalog is None:
+            self.catalog = AsyncCatalog(self.async_client)
+        if isinstance(self.catalog, AsyncCatalog):
+            return self._set_profile(await self.catalog.get(self.model))
+        return self._set_profile(await asyncio.to_thread(self.catalog.get, self.model))
+
+    def _set_profile(self, model: ModelInfo | None) -> Self:
+        if model is not None:
+            from langchain_lunos._profile import to_profile
+
+            profile = to_profile(model)
+            own = None if self._profile_is_ours() else self.profile
+            self._catalog_profile = None if own else profile
+            merged: Any = {**profile, **(own or {})}
+            self.profile = merged
+        return self
+
+    def _profile_is_ours(self) -> bool:
+        profile = getattr(self, "profile", None)
+        return profile is None or profile == self._catalog_profile
+
+    def _resolve_model_profile(self) -> Any:
+        self._catalog_profile = self._profile_of(self.model)
+        return self._catalog_profile
+
+    def _profile_of(self, model: str) -> dict[str, Any] | None:
+        if self.catalog is None:
+            return None
+        from langchain_lunos._profile import profile_from  # for those with a catalog
+
+        return profile_from(self.catalog, model)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field; another model has another profile, unless it was set by hand."""
+        super().__setattr__(name, value)
+        if name in ("model", "catalog") and self.catalog is not None and self._profile_is_ours():
+            self.profile = self._resolve_model_profile()
+
+    def bind(self, **kwargs: Any) -> Any:
+        """As LangChain's; with another `model` the profile is that one's."""
+        model = kwargs.get("model")
+        if isinstance(model, str) and self.catalog is not None and self._profile_is_ours():
+            profile = self._profile_of(model)
+            copied = self.model_copy(update={"profile": profile})
+            copied._catalog_profile = profile
+            return super(ChatLunos, copied).bind(**kwargs)
+        return super().bind(**kwargs)
+
     # -- generation -------------------------------------------------------------------------------
+
+    def _convert_cached_generations(self, cache_val: list[Any]) -> list[Any]:
+        """LangChain says of a cache hit that it cost nothing; so do we, in our place."""
+        generations = super()._convert_cached_generations(cache_val)
+        for generation in generations:
+            metadata = generation.message.response_metadata
+            if "cost" in metadata:
+                free = {**metadata, "cost": 0.0, "cost_source": "cache"}
+                generation.message = generation.message.model_copy(
+                    update={"response_metadata": free}
+                )
+        return generations
+
+    def generate(self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any) -> LLMResult:
+        """As LangChain's, with the app id among the run's tags."""
+        tags = with_tag(tags, self._app_id(kwargs))
+        return super().generate(messages, *args, tags=tags, **kwargs)
+
+    async def agenerate(
+        self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """As LangChain's, with the app id among the run's tags."""
+        tags = with_tag(tags, self._app_id(kwargs))
+        return await super().agenerate(messages, *args, tags=tags, **kwargs)
+
+    def stream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's, with the app id among the run's tags."""
+        if kwargs.get("version") == "v3":  # the older versions go through `astream`
+            kwargs = with_config_app_id(kwargs, config)
+            config = config_with_tag(config, self._app_id(kwargs))
+        return super().stream_events(input, config, **kwargs)
+
+    def astream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's, with the app id among the run's tags."""
+        if kwargs.get("version") == "v3":
+            kwargs = with_config_app_id(kwargs, config)
+            config = config_with_tag(config, self._app_id(kwargs))
+        return super().astream_events(input, config, **kwargs)
 
     def _generate(
         self,
@@ -234,116 +354,6 @@ class ChatLunos(LunosChatBase):
         self._refuse_impossible(wire, found)
         return chat_stream_request(wire, **found)
 
-    # -- tools and structured output --------------------------------------------------------------
-
-    def bind_tools(
-        self,
-        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: Mapping[str, Any] | str | bool | None = None,
-        strict: bool | None = None,
-        parallel_tool_calls: bool | None = None,
-        response_format: Any = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools to the model.
-
-        Args:
-            tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and
-                Lunos' own `{"type": "web_search"}`.
-            tool_choice: "auto", "none", "any" or True (some tool), a tool's name, or a dict.
-            strict: ask for arguments that keep to the schema exactly.
-            parallel_tool_calls: whether the model may ask for several calls at once.
-            response_format: a schema, or a `response_format` as the wire has it.
-            **kwargs: bound as well.
-
-        Raises:
-            ValueError: a `tool_choice` that is none of the tools.
-
-        Example:
-            >>> from langchain_lunos import ChatLunos
-            >>> def weather(city: str) -> str:
-            ...     '''The weather in a city.'''
-            ...     return "sunny"
-            >>> llm = ChatLunos(
-            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
-            ... )
-            >>> llm.bind_tools([weather]).invoke("Weather in 'Rome'?").tool_calls[0]["args"]
-            {'city': 'Rome'}
-        """
-        wire = to_wire_tools(tools, strict=strict)
-        if wire:
-            kwargs["tools"] = wire
-        choice = to_tool_choice(tool_choice, wire)
-        if choice is not None:
-            kwargs["tool_choice"] = choice
-        if parallel_tool_calls is not None:
-            kwargs["parallel_tool_calls"] = parallel_tool_calls
-        if response_format is not None:
-            from langchain_lunos import _structured_output  # eight modules that few calls need
-
-            kwargs["response_format"] = _structured_output.to_response_format(
-                response_format, strict
-            )
-        bound: Runnable[LanguageModelInput, AIMessage] = super().bind(**kwargs)
-        return bound
-
-    def with_structured_output(
-        self,
-        schema: Any = None,
-        *,
-        method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
-        include_raw: bool = False,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """Answers in the form of a schema.
-
-        Args:
-            schema: a pydantic class, TypedDict, JSON schema, or function schema; may be `None` with
-                `method="json_mode"`.
-            method: "json_schema" (the server keeps the model to the schema), "function_calling" (a
-                forced tool call), "json_mode" (any JSON; say in the prompt which). When not given:
-                "json_schema" where the model's profile says that it can, else "function_calling".
-            include_raw: give `{"raw", "parsed", "parsing_error"}` and do not raise on bad answers.
-            strict: ask for exactly the schema.
-            **kwargs: bound to the model.
-
-        Returns:
-            A runnable that gives pydantic objects for a pydantic class, else dicts.
-
-        Raises:
-            ValueError: an unknown method, or one that lacks its schema. When run:
-            LunosRefusalError: the model refused.
-            LunosTruncatedError: the answer was cut at `max_tokens`.
-
-        Example:
-            >>> from pydantic import BaseModel
-            >>> from langchain_lunos import ChatLunos
-            >>> class City(BaseModel):
-            ...     name: str
-            >>> llm = ChatLunos(
-            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
-            ... )
-            >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
-            City(name='Rome')
-        """
-        from langchain_lunos import _structured_output  # eight modules that few applications need
-
-        chosen = method or self._structured_method()
-        _structured_output.check_arguments(schema, chosen, strict)
-        bound = {**_structured_output.to_bind(schema, chosen, strict), **kwargs}
-        if chosen == "function_calling":
-            llm = self.bind_tools([schema], strict=strict, **bound)
-        else:
-            llm = self.bind(**bound)
-        parser = _structured_output.to_parser(schema, chosen)
-        return _structured_output.with_raw(llm, parser) if include_raw else llm | parser
-
-    def _structured_method(self) -> str:
-        profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer
-        return "json_schema" if profile.get("structured_output") else "function_calling"
-
 
 make_loadable(ChatLunos)
 
@@ -362,9 +372,3 @@ def _message_id(run_manager: RunManager) -> str:
 
 def _as_list(stop: list[str] | str | None) -> list[str] | None:
     return [stop] if isinstance(stop, str) else stop
-
-
-# LangChain asks for the signatures of these two in every call, which takes 20 µs unless it is there
-for _name in ("_generate", "_agenerate"):
-    _method: Any = getattr(ChatLunos, _name)
-    _method.__signature__ = inspect.signature(_method)

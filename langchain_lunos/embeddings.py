@@ -49,17 +49,17 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/text-embedding-3-small"."""
     dimensions: int | None = Field(default=None, ge=1)
-    """How long the vectors shall be, where the model can choose."""
+    """The length of the vectors, where the model can choose."""
     chunk_size: int = Field(default=256, ge=1)
     """How many texts go into one request."""
     max_concurrency: int = Field(default=4, ge=1)
-    """How many requests are under way at once."""
+    """How many requests are sent at once."""
     encoding_format: Literal["base64", "float"] | None = None
-    """How vectors travel; base64 when not given, a quarter of the bytes. Either is read."""
+    """How vectors travel: base64 when not given, which is a quarter of the bytes."""
     user: str | None = None
     """Your end user's id, for the provider's abuse checks."""
     extra_body: dict[str, Any] | None = None
-    """Fields for the body that this class does not know."""
+    """Fields of the request body that this class doesn't know."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same; kept apart because LangChain's users know both names."""
     show_progress_bar: bool = False
@@ -67,18 +67,18 @@ class LunosEmbeddings(LunosConnection, Embeddings):
 
     @property
     def model_name(self) -> str:
-        """`model`, under the name that LlamaIndex' users know."""
+        """`model`, under the name that LlamaIndex's users know."""
         return self.model
 
     def embed_documents(self, texts: list[str], **kwargs: Any) -> list[list[float]]:
-        """The vectors of texts, in their order.
+        """Return the vectors of texts, in their order.
 
         Args:
             texts: any number; none gives none, without a request.
             **kwargs: `chunk_size` and the wire's parameters, for this call; `app_id` too.
 
         Raises:
-            TypeError: a text that is no `str`.
+            TypeError: a text isn't a `str`.
             LunosError: the call failed, or the answer has too few vectors.
         """
         answers = self._send(self._batches(texts, kwargs, embedding_request))
@@ -92,7 +92,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     def embed_documents_array(self, texts: list[str], **kwargs: Any) -> NDArray[np.float32]:
         """`embed_documents`, as one numpy array of float32: a row for each text.
 
-        For indexes that take one: no Python float is made for each number.
+        For vector stores that take arrays: no Python float is made for each number.
 
         Raises:
             ImportError: numpy is not installed.
@@ -106,7 +106,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         return join_arrays(answers, self.dimensions)
 
     def embed_query(self, text: str, **kwargs: Any) -> list[float]:
-        """The vector of one text."""
+        """Return the vector of one text."""
         return self.embed_documents([text], **kwargs)[0]
 
     async def aembed_query(self, text: str, **kwargs: Any) -> list[float]:
@@ -132,11 +132,11 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     def _batches(
         self, texts: Iterable[str], kwargs: dict[str, Any], make: Callable[..., Request[T]]
     ) -> list[Request[T]]:
-        """The requests, all made before any is sent: bad input costs nothing."""
+        """Return the requests, all made before any is sent: bad input costs nothing."""
         if isinstance(texts, str):
             raise TypeError("texts must be a list of str: for one text there is embed_query")
         check_call(kwargs)
-        found: dict[str, Any] = {
+        params: dict[str, Any] = {
             "model": self.model,
             "dimensions": self.dimensions,
             "encoding_format": self.encoding_format,
@@ -145,13 +145,13 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             **(kwargs.get("model_kwargs") or {}),
             **kwargs,
         }
-        found.pop("model_kwargs", None)
-        if found.get("app_id") is None:
+        params.pop("model_kwargs", None)
+        if params.get("app_id") is None:
             # a retriever in a chain: the config that the chain was called with
-            found["app_id"] = config_app_id()
-        if self.extra_body or found.get("extra_body"):
-            found["extra_body"] = {**(self.extra_body or {}), **(found.get("extra_body") or {})}
-        size = found.pop("chunk_size", None)
+            params["app_id"] = config_app_id()
+        if self.extra_body or params.get("extra_body"):
+            params["extra_body"] = {**(self.extra_body or {}), **(params.get("extra_body") or {})}
+        size = params.pop("chunk_size", None)
         size = self.chunk_size if size is None else size
         if isinstance(size, bool) or not isinstance(size, int):
             raise TypeError(f"chunk_size must be an int, not {type(size).__name__}")
@@ -159,7 +159,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             raise ValueError(f"chunk_size must be 1 or more, not {size}")
         several = list(texts)
         return [
-            make(several[start : start + size], **found) for start in range(0, len(several), size)
+            make(several[start : start + size], **params) for start in range(0, len(several), size)
         ]
 
     def _progress(self, steps: Iterable[T], total: int) -> Iterable[T]:

@@ -1,4 +1,4 @@
-"""`LunosImageGeneration`: pictures from a prompt, as a LangChain tool."""
+"""`LunosImageGeneration`: images from a prompt, as a LangChain tool."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["LunosImageGeneration"]
 
 
 class ImagePrompt(BaseModel):
-    """What a model is asked to fill in."""
+    """The arguments that a model fills in."""
 
     prompt: str = Field(description="What to draw, in full sentences.")
 
 
 class LunosImageGeneration(LunosConnection, BaseTool):
-    """Draws pictures with a model behind Lunos.
+    """Generates images with a model behind Lunos.
 
-    The model that calls the tool reads a short text (where the pictures are); the pictures
+    The model that calls the tool reads a short text, which says where the images are. The images
     themselves are the artifact of the `ToolMessage`: standard image blocks.
 
     Example:
@@ -60,7 +60,7 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/dall-e-3"."""
     n: int | None = None
-    """How many pictures."""
+    """How many images."""
     size: str | None = None
     """Such as "1024x1024"."""
     quality: str | None = None
@@ -68,7 +68,7 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     style: str | None = None
     """"vivid" or "natural"."""
     seed: int | None = None
-    """For pictures that repeat, as far as the provider can."""
+    """For images that repeat, as far as the provider can."""
     user: str | None = None
     """Your end user's id, for the provider's abuse checks."""
     image_format: Literal["url", "b64_json"] | None = None
@@ -76,10 +76,10 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     fallback_model: str | None = None
     """The model to ask once when `model` fails for good."""
     extra_body: dict[str, Any] | None = None
-    """Fields for the body that this class does not know."""
+    """Fields of the request body that this class doesn't know."""
     folder: Path | None = None
-    """Save the pictures here; the text then names the files. Pictures that came as a web address
-    are not fetched, and so not saved."""
+    """Save the images here; the text then names the files. Images that came as a web address aren't
+    fetched, and so not saved."""
 
     _path: ImagePath = PrivateAttr(default_factory=ImagePath)
 
@@ -108,16 +108,16 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     def _result(self, images: Images) -> tuple[str, list[dict[str, Any]]]:
         files = [] if self.folder is None else save_images(images, self.folder)
         saved = [str(file) for file in files if file is not None]
-        seen = [one.url for one in images.images if one.data is None and one.url]
+        links = [image.url for image in images.images if image.data is None and image.url]
         count = len(images.images)
         text = f"{count} picture{'s were' if count > 1 else ' was'} drawn."
-        if saved or seen:
-            text += f" See {', '.join([*saved, *seen])}"
+        if saved or links:
+            text += f" See {', '.join([*saved, *links])}"
         return text, [to_block(image) for image in images.images]
 
 
 def to_block(image: GeneratedImage) -> dict[str, Any]:
-    """A picture as LangChain's standard image block."""
+    """Return an image as LangChain's standard image block."""
     data = image.b64_json
     if data is None and image.url is not None and image.url.startswith("data:"):
         data = image.url.partition(",")[2]

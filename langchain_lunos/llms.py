@@ -7,18 +7,23 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
-from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 from pydantic import Field
 
-from langchain_lunos._app_id import config_app_id, with_config_app_id
+from langchain_lunos._app_id import (
+    AppIdFromConfig,
+    config_app_id,
+    ls_params,
+    with_config_app_id,
+    with_tags,
+)
 from langchain_lunos._parameters import LunosModel
 from langchain_lunos._results import to_token_usage
 from langchain_lunos._serialization import make_loadable
-from langchain_lunos._tracing import config_with_tag, ls_params, with_tags
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints import params
 from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
@@ -28,7 +33,7 @@ from lunos_core.request import Request
 __all__ = ["LunosLLM"]
 
 
-class LunosLLM(LunosModel, BaseLLM):
+class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
     """A text completion model behind Lunos, on `/completions`.
 
     What is not set is not sent; the server's own default for `max_tokens` is 16.
@@ -51,9 +56,9 @@ class LunosLLM(LunosModel, BaseLLM):
     best_of: int | None = None
     """How many the server generates to choose from."""
     logprobs: int | None = None
-    """Give the log probabilities of this many tokens, in `generation_info`."""
+    """Return the log probabilities of this many tokens, in `generation_info`."""
     echo: bool | None = None
-    """Give the prompt back in front of the answer."""
+    """Return the prompt in front of the answer."""
     suffix: str | None = None
     """What comes after the inserted text."""
     batch_size: int = Field(default=20, ge=1)
@@ -71,9 +76,9 @@ class LunosLLM(LunosModel, BaseLLM):
         return ["langchain_lunos", "llms"]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        found = super()._get_ls_params(stop=stop, **kwargs)
+        params = super()._get_ls_params(stop=stop, **kwargs)
         model = kwargs.get("model") or self.model
-        tagged: LangSmithParams = ls_params(found, app_id=self._app_id(kwargs), model=model)
+        tagged: LangSmithParams = ls_params(params, app_id=self._app_id(kwargs), model=model)
         return tagged
 
     def generate(
@@ -92,18 +97,6 @@ class LunosLLM(LunosModel, BaseLLM):
         llm, others = self._for_cache(kwargs)
         return await super(LunosLLM, llm).agenerate(prompts, stop, callbacks, **others)
 
-    def invoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> str:
-        """As LangChain's, for the app id that the config names."""
-        return super().invoke(input, config, **with_config_app_id(kwargs, config))
-
-    async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> str:
-        """As LangChain's, for the app id that the config names."""
-        return await super().ainvoke(input, config, **with_config_app_id(kwargs, config))
-
     def batch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
         """As LangChain's; inputs for different applications go in requests of their own."""
         if _for_several(config, kwargs):
@@ -116,25 +109,11 @@ class LunosLLM(LunosModel, BaseLLM):
             return await Runnable.abatch(self, inputs, config, **kwargs)
         return await super().abatch(inputs, config, **with_config_app_id(kwargs, _first(config)))
 
-    def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> Iterator[str]:
-        """As LangChain's, with the app id among the run's tags."""
-        kwargs = with_config_app_id(kwargs, config)
-        return super().stream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
-
-    def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[str]:
-        """As LangChain's, with the app id among the run's tags."""
-        kwargs = with_config_app_id(kwargs, config)
-        return super().astream(input, config_with_tag(config, self._app_id(kwargs)), **kwargs)
-
     def _for_cache(self, kwargs: dict[str, Any]) -> tuple[LunosLLM, dict[str, Any]]:
-        """The LLM that a call is really made with, and the arguments that are left.
+        """Return the LLM that makes a call, and the arguments that are left.
 
-        LangChain's cache knows an LLM by its fields alone: with a parameter given for one call it
-        would find another call's answer.
+        LangChain's cache knows an LLM by its fields alone: with a parameter of a single call it
+        would return another call's answer.
         """
         own = {name: value for name, value in kwargs.items() if name not in _NO_PARAMETERS}
         if not own or not (self.cache if self.cache is not None else get_llm_cache()):
@@ -197,9 +176,9 @@ class LunosLLM(LunosModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        found = self._stream_params(stop, kwargs)
-        self._refuse_impossible(prompt, found)
-        request = completion_stream_request(prompt, **found)
+        params = self._stream_params(stop, kwargs)
+        self._refuse_impossible(prompt, params)
+        request = completion_stream_request(prompt, **params)
         if self.rate_limiter:
             self.rate_limiter.acquire(blocking=True)
         with self.client.stream(request) as stream:
@@ -218,9 +197,9 @@ class LunosLLM(LunosModel, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        found = self._stream_params(stop, kwargs)
-        self._refuse_impossible(prompt, found)
-        request = completion_stream_request(prompt, **found)
+        params = self._stream_params(stop, kwargs)
+        self._refuse_impossible(prompt, params)
+        request = completion_stream_request(prompt, **params)
         if self.rate_limiter:
             await self.rate_limiter.aacquire(blocking=True)
         async with await self.async_client.stream(request) as stream:
@@ -235,19 +214,20 @@ class LunosLLM(LunosModel, BaseLLM):
     def _requests(
         self, prompts: list[str], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> list[Request[Completion]]:
-        """As many prompts in one request as `batch_size` allows."""
-        found = self._call_params(stop, kwargs)
-        self._refuse_impossible(prompts, found)
+        """Put as many prompts into one request as `batch_size` allows."""
+        params = self._call_params(stop, kwargs)
+        self._refuse_impossible(prompts, params)
         size = self.batch_size
         batches = [prompts[start : start + size] for start in range(0, len(prompts), size)]
         return [
-            completion_request(batch[0] if len(batch) == 1 else batch, **found) for batch in batches
+            completion_request(batch[0] if len(batch) == 1 else batch, **params)
+            for batch in batches
         ]
 
 
 make_loadable(LunosLLM)
 
-# what `generate` is given that does not change the answer
+# arguments of `generate` that don't change the answer
 _NO_PARAMETERS = frozenset(
     {"tags", "metadata", "run_name", "run_id", "app_id", "timeout", "extra_headers"}
 )
@@ -257,7 +237,7 @@ def _for_several(config: Any, kwargs: dict[str, Any]) -> bool:
     """Whether the inputs of a batch are for different applications."""
     if kwargs.get("app_id") is not None or not isinstance(config, list):
         return False
-    return len({config_app_id(one) for one in config}) > 1
+    return len({config_app_id(each) for each in config}) > 1
 
 
 def _first(config: Any) -> Any:
@@ -265,7 +245,7 @@ def _first(config: Any) -> Any:
 
 
 def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMResult:
-    """The answers of each prompt: `n` of them, in the order of the prompts."""
+    """Return the answers of each prompt: `n` of them, in the order of the prompts."""
     generations: list[list[Generation]] = []
     usage: Usage | None = None
     for answer in answers:

@@ -1,0 +1,309 @@
+"""What is bound to a model stays bound, whatever is bound after it, in any order.
+
+LangChain's `RunnableBinding` passes `bind_tools` and `with_structured_output` on to the bare model:
+after `llm.bind(app_id="billing").bind_tools([…])` the app id would be gone. `RunnableRetry` lacks
+these methods, and configurable fields forget that they are configurable. The classes here are
+LangChain's, with the methods of `ModelMethods` on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, cast
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableWithFallbacks,
+)
+from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables.configurable import (
+    RunnableConfigurableAlternatives,
+    RunnableConfigurableFields,
+)
+from langchain_core.runnables.retry import RunnableRetry
+from langchain_core.tools import BaseTool
+
+from langchain_lunos._tools import to_wire_tools
+from lunos_core.adapters import to_tool_choice
+
+
+class ModelMethods:
+    """A mixin: the methods that make a new runnable of a chat model, or of one made before.
+
+    It stands before LangChain's class, whose methods it calls.
+    """
+
+    def bind_tools(
+        self,
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: Mapping[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools to the model.
+
+        Args:
+            tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and
+                Lunos' own `{"type": "web_search"}`.
+            tool_choice: "auto", "none", "any" or True (some tool), a tool's name, or a dict.
+            strict: ask for arguments that keep to the schema exactly.
+            parallel_tool_calls: whether the model may ask for several calls at once.
+            response_format: a schema, or a `response_format` as the wire has it.
+            **kwargs: bound as well.
+
+        Raises:
+            ValueError: `tool_choice` is none of the tools.
+
+        Example:
+            >>> from langchain_lunos import ChatLunos
+            >>> def weather(city: str) -> str:
+            ...     '''The weather in a city.'''
+            ...     return "sunny"
+            >>> llm = ChatLunos(
+            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
+            ... )
+            >>> llm.bind_tools([weather]).invoke("Weather in 'Rome'?").tool_calls[0]["args"]
+            {'city': 'Rome'}
+        """
+        wire = to_wire_tools(tools, strict=strict)
+        if wire:
+            kwargs["tools"] = wire
+        choice = to_tool_choice(tool_choice, wire)
+        if choice is not None:
+            kwargs["tool_choice"] = choice
+        if parallel_tool_calls is not None:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if response_format is not None:
+            from langchain_lunos import _structured_output  # eight modules that few calls need
+
+            kwargs["response_format"] = _structured_output.to_response_format(
+                response_format, strict
+            )
+        bound: Runnable[LanguageModelInput, AIMessage] = self.bind(**kwargs)
+        return bound
+
+    def with_structured_output(
+        self,
+        schema: Any = None,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answer in the form of a schema.
+
+        Args:
+            schema: a pydantic class, TypedDict, JSON schema, or function schema; may be `None` with
+                `method="json_mode"`.
+            method: "json_schema" (the server keeps the model to the schema), "function_calling" (a
+                forced tool call), "json_mode" (any JSON; say in the prompt which). When not given:
+                "json_schema" where the model's profile says that it can, else "function_calling".
+            include_raw: return `{"raw", "parsed", "parsing_error"}` and don't raise on bad answers.
+            strict: ask for exactly the schema.
+            **kwargs: bound to the model.
+
+        Returns:
+            A runnable that returns pydantic objects for a pydantic class, else dicts.
+
+        Raises:
+            ValueError: an unknown method, or one that lacks its schema. When run:
+            LunosRefusalError: the model refused.
+            LunosTruncatedError: the answer was cut off at `max_tokens`.
+
+        Example:
+            >>> from pydantic import BaseModel
+            >>> from langchain_lunos import ChatLunos
+            >>> class City(BaseModel):
+            ...     name: str
+            >>> llm = ChatLunos(
+            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
+            ... )
+            >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
+            City(name='Rome')
+        """
+        from langchain_lunos import _structured_output  # eight modules that few applications need
+
+        if method is None:
+            profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer
+            method = "json_schema" if profile.get("structured_output") else "function_calling"
+        _structured_output.check_arguments(schema, method, strict)
+        bound = {**_structured_output.to_bind(schema, method, strict), **kwargs}
+        if method == "function_calling":
+            llm = self.bind_tools([schema], strict=strict, **bound)
+        else:
+            llm = self.bind(**bound)
+        parser = _structured_output.to_parser(schema, method)
+        return _structured_output.with_raw(llm, parser) if include_raw else llm | parser
+
+    def bind(self, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added."""
+        return self._made("bind", **kwargs)
+
+    def with_config(self, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added."""
+        return self._made("with_config", config, **kwargs)
+
+    def with_retry(self, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added."""
+        return self._made("with_retry", **kwargs)
+
+    def with_listeners(self, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added."""
+        return self._made("with_listeners", **kwargs)
+
+    def with_alisteners(self, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added."""
+        return self._made("with_alisteners", **kwargs)
+
+    def with_types(self, *args: Any, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added."""
+        return self._made("with_types", *args, **kwargs)
+
+    def with_fallbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is bound to each of the models."""
+        return self._made("with_fallbacks", *args, **kwargs)
+
+    def configurable_fields(self, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is added. `model_name` is `model`, as a field."""
+        if "model_name" in kwargs:
+            kwargs = {"model": kwargs.pop("model_name"), **kwargs}
+        return self._made("configurable_fields", **kwargs)
+
+    def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
+        """As LangChain's; what is bound after it is bound to each alternative."""
+        return self._made("configurable_alternatives", *args, **kwargs)
+
+    def _made(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call LangChain's method, and return its runnable as one of the classes below."""
+        return keep_methods(getattr(super(), method)(*args, **kwargs))
+
+
+# without type arguments: with them pydantic makes classes that LangChain's runnables don't match
+
+
+class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # see above
+    """A model with arguments or a config bound to it."""
+
+    def bind(self, **kwargs: Any) -> Any:
+        """Add arguments: the model's own `bind` knows what they change in the model."""
+        return self._around(self.bound.bind(**kwargs))
+
+    def with_config(self, config: Any = None, **kwargs: Any) -> Any:
+        """Add to the config; what it names already is merged, not replaced."""
+        merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
+        return type(self)(**{**self.__dict__, "config": merged})
+
+    def configurable_fields(self, **kwargs: Any) -> Any:
+        """Make fields of the model configurable, and keep what is bound."""
+        return self._around(cast("Any", self.bound).configurable_fields(**kwargs))
+
+    def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
+        """Make the model one of several, and keep what is bound to it."""
+        return keep_methods(super(ModelMethods, self).configurable_alternatives(*args, **kwargs))
+
+    def _around(self, inner: Any) -> Any:
+        """Return what was made of the bound runnable, with what is bound here."""
+        if not isinstance(inner, RunnableBinding):
+            return type(self)(**{**self.__dict__, "bound": inner})
+        own = {
+            "bound": inner.bound,
+            "kwargs": {**self.kwargs, **inner.kwargs},
+            "config": merge_configs(self.config, inner.config),
+            "config_factories": [*self.config_factories, *inner.config_factories],
+        }
+        return type(self)(**{**self.__dict__, **own})
+
+
+class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see above
+    """A model with a retry policy of LangChain's around it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the model has, as `RunnableBinding` does."""
+        return getattr(self.bound, name)
+
+
+class LunosConfigurableFields(ModelMethods, RunnableConfigurableFields):  # type: ignore[type-arg]  # see above
+    """A model whose fields the config may set."""
+
+    def with_config(self, config: Any = None, **kwargs: Any) -> Any:
+        """Add to the config; what it names already is merged, not replaced."""
+        merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
+        return type(self)(**{**self.__dict__, "config": merged})
+
+
+class LunosFallbacks(RunnableWithFallbacks):  # type: ignore[type-arg]  # see above
+    """A model with others behind it; what is bound is bound to each of them."""
+
+    def bind(self, **kwargs: Any) -> Any:
+        """Bind arguments to each of the models."""
+        return self._each("bind", **kwargs)
+
+    def with_config(self, config: Any = None, **kwargs: Any) -> Any:
+        """Bind a config to each of the models."""
+        return self._each("with_config", config, **kwargs)
+
+    def with_retry(self, **kwargs: Any) -> Any:
+        """Retry each of the models before the next is asked."""
+        return self._each("with_retry", **kwargs)
+
+    def _each(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        changed: dict[str, Any] = {
+            "runnable": getattr(self.runnable, method)(*args, **kwargs),
+            "fallbacks": [getattr(model, method)(*args, **kwargs) for model in self.fallbacks],
+        }
+        return type(self)(**{**self.__dict__, **changed})
+
+
+class LunosAlternatives(RunnableConfigurableAlternatives):  # type: ignore[type-arg]  # see above
+    """Models of which the config chooses one; what is bound is bound to each of them."""
+
+    def bind(self, **kwargs: Any) -> Any:
+        """Bind arguments to each of the models."""
+        return self._each("bind", **kwargs)
+
+    def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
+        """Offer tools to each of the models."""
+        return self._each("bind_tools", *args, **kwargs)
+
+    def with_structured_output(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer in the form of a schema, whichever model is chosen."""
+        return self._each("with_structured_output", *args, **kwargs)
+
+    def with_retry(self, **kwargs: Any) -> Any:
+        """Retry each of the models."""
+        return self._each("with_retry", **kwargs)
+
+    def _each(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        def change(model: Any) -> Any:
+            if not isinstance(model, Runnable):  # a function that makes the model
+                return lambda: change(model())
+            return getattr(model, method)(*args, **kwargs)
+
+        changed: dict[str, Any] = {
+            "default": change(self.default),
+            "alternatives": {key: change(model) for key, model in self.alternatives.items()},
+        }
+        return type(self)(**{**self.__dict__, **changed})
+
+
+_CLASSES: dict[str, type[Any]] = {
+    "RunnableBinding": LunosBinding,
+    "RunnableRetry": LunosRetry,
+    "RunnableConfigurableFields": LunosConfigurableFields,
+    "RunnableWithFallbacks": LunosFallbacks,
+    "RunnableConfigurableAlternatives": LunosAlternatives,
+}
+
+
+def keep_methods(runnable: Any) -> Any:
+    """Return LangChain's runnable as the class of ours that keeps what is bound."""
+    kind = _CLASSES.get(type(runnable).__name__)
+    return runnable if kind is None else kind(**runnable.__dict__)

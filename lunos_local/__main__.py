@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,19 +19,40 @@ except ImportError as error:
 DEFAULT_PORT = 8484
 
 
+class _RefusedKey(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(
+            "--api-key shows the key in the process list; set LUNOS_API_KEY or use --api-key-file"
+        )
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m lunos_local",
         description="A stand-in for the Lunos gateway on this machine: no key, no network.",
     )
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free one")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free port")
     parser.add_argument("--host", default=HOST)
-    parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key that requests must carry")
+    parser.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="holds the key that requests must carry; by default LUNOS_API_KEY has it, else it is "
+        f"{DEFAULT_KEY}",
+    )
+    parser.add_argument("--api-key", action=_RefusedKey, help=argparse.SUPPRESS)
     parser.add_argument("--gguf", type=Path, help="serve this model file as local/<file stem>")
     parser.add_argument(
         "--no-real-models",
         action="store_true",
         help="serve only the scripted and extractive models",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name beside addresses and localhost that clients may reach the gateway by",
     )
     parser.add_argument(
         "--alias",
@@ -61,6 +83,16 @@ def _alias_lines(models: list[Model]) -> Iterator[str]:
         head = ""
 
 
+def _key(file: Path | None) -> str:
+    """Return the key from a file, from the environment, or the default one."""
+    if file is None:
+        return os.environ.get("LUNOS_API_KEY", "").strip() or DEFAULT_KEY
+    key = file.read_text("utf-8").strip()
+    if not key:
+        raise ValueError(f"{file} is empty; it must hold the key")
+    return key
+
+
 def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
     models = gateway.models.catalog.models
     own = [model for model in models if not model.served_by]
@@ -68,7 +100,10 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
     faults = [model.id for model in own if model.fault]
     lines = [
         f"Lunos stand-in gateway: {base_url}",
-        f"  key:     {api_key}   (LUNOS_API_KEY={api_key} LUNOS_BASE_URL={base_url})",
+        # a key of the user's own is not printed
+        f"  key:     {api_key}   (LUNOS_API_KEY={api_key} LUNOS_BASE_URL={base_url})"
+        if api_key == DEFAULT_KEY
+        else f"  key:     your own   (LUNOS_BASE_URL={base_url})",
         f"  models:  {', '.join(well_behaved)}",
         *_alias_lines(models),
         f"  faults:  {len(faults)} models that fail on demand, such as {faults[0]}",
@@ -88,21 +123,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cannot listen on {args.host}:{args.port}: {reason}", file=sys.stderr)
         return 1
     try:
+        api_key = _key(args.api_key_file)
         app = create_app(
-            api_key=args.api_key,
+            api_key=api_key,
             real_models=not args.no_real_models,
             gguf=args.gguf,
             aliases=dict(alias.split("=", 1) for alias in args.alias),
             strict=args.strict,
+            hosts=[args.host, *args.allow_host],
         )
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         listener.close()
-        print(error, file=sys.stderr)
+        print(f"lunos local: {error}", file=sys.stderr)
         return 1
     gateway: Gateway = app.state.gateway
     host = f"[{args.host}]" if ":" in args.host else args.host
     base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
-    print(_greeting(gateway, base_url, args.api_key), flush=True)
+    print(_greeting(gateway, base_url, api_key), flush=True)
     try:
         uvicorn_server(app, signals=True).run(sockets=[listener])
     except KeyboardInterrupt:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
-import json
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,10 +21,12 @@ from lunos_local.backends.base import Body
 from lunos_local.backends.scripted_images import Files
 from lunos_local.backends.transcription import read_recording, to_response
 from lunos_local.catalog import Model
+from lunos_local.checks import json_text
 from lunos_local.checks.bodies import check_chat, check_completion, check_embedding, check_image
+from lunos_local.door import BODY, TAKEN, Door
 from lunos_local.errors import WireError
 from lunos_local.faults import FaultState
-from lunos_local.log import LogMiddleware, RequestLog, log_form
+from lunos_local.log import LogMiddleware, RequestLog, note, note_form
 from lunos_local.models import Models, load_models
 
 DEFAULT_KEY = "lunos-local"
@@ -58,11 +60,13 @@ class Gateway:
         if catalog_shape is not None and catalog_shape not in SHAPES:
             raise ValueError(f"catalog_shape must be one of {SHAPES}, not {catalog_shape!r}")
         self.models = models
-        self.log = RequestLog()
+        self.log = RequestLog(api_key)
         self._shape = catalog_shape
         self._files = Files()
-        self._key = api_key
         self._faults = FaultState()
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
 
     def forget(self) -> None:
         """Clear the log and what the models remember."""
@@ -70,12 +74,8 @@ class Gateway:
         self.models.forget()
         self._faults.forget()
 
-    def _check_key(self, request: Request) -> None:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        # compare_digest takes only ASCII text, so compare bytes
-        matches = hmac.compare_digest(key.strip().encode(), self._key.encode())
-        if scheme.lower() != "bearer" or not matches:
-            raise _WrongKeyError
+    def _one_at_a_time(self) -> asyncio.Lock:
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def public_models(self, request: Request) -> Response:
         """GET /public/models."""
@@ -83,7 +83,6 @@ class Gateway:
 
     async def list_models(self, request: Request) -> Response:
         """GET /v1/models."""
-        self._check_key(request)
         query = request.query_params
         shape = self._shape_of(request, 3)
         filters = query.get("input", ""), query.get("output", "")
@@ -98,7 +97,7 @@ class Gateway:
         return int(shape)
 
     async def requests(self, request: Request) -> Response:
-        """GET and DELETE /requests."""
+        """GET and DELETE /requests: with the key, or from a program on this machine."""
         if request.method == "DELETE":
             self.forget()
         return JSONResponse({"requests": self.log.entries()})
@@ -135,14 +134,17 @@ class Gateway:
             return await model.fault(self._faults.call("embedding", body, request))
         if model.dimensions and not body.get("dimensions"):
             body = {**body, "dimensions": model.dimensions}
-        return _answered(model, model.billed(await model.embedding.embed(body)))
+        async with self._one_at_a_time():  # vectors take ten times their text while they are made
+            response = _answered(model, model.billed(await model.embedding.embed(body)))
+        request.scope[TAKEN].take(len(response.body))
+        return response
 
     async def image(self, request: Request) -> Response:
         """POST /v1/images/generations, or the singular path instead."""
         model, body = await self._open(request, "image")
         if model.images is None:
             raise _wrong_endpoint(model, "image generation")
-        answer = await model.images.draw(body, self._files, f"{request.base_url}files/")
+        answer = await model.images.draw(body, self._files, f"{_own_address(request)}/files/")
         answer["cost"] = round(model.unit_price * len(answer["data"]), 10)
         return _answered(model, answer)
 
@@ -155,9 +157,8 @@ class Gateway:
 
     async def transcription(self, request: Request) -> Response:
         """POST /v1/audio/transcriptions."""
-        self._check_key(request)
         recording, logged = await read_recording(request)
-        log_form(request.scope, logged)
+        note_form(request.scope, logged)
         model = self.models.catalog.find(recording.model)
         if model.transcription is None:
             raise _wrong_endpoint(model, "transcription")
@@ -167,26 +168,24 @@ class Gateway:
 
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance."""
-        self._check_key(request)
         return JSONResponse({"success": True, "message": "Balance retrieved", "data": _BALANCE})
 
     async def _open(self, request: Request, kind: str) -> tuple[Model, Body]:
-        self._check_key(request)
-        try:
-            body = await request.json()
-            # half a surrogate pair is valid JSON, but a response could not quote it
-            json.dumps(body, ensure_ascii=False).encode()
-        except ValueError:
-            raise WireError(
-                "The request body isn't valid JSON in UTF-8.", code="invalid_json"
-            ) from None
-        body = _CHECKS[kind](body)
+        raw = request.scope[BODY]
+        self.log.keep_body(request.scope, raw)
+        given = json_text.parse(raw)
+        if isinstance(given, dict):
+            note(request.scope, model=given.get("model"), stream=bool(given.get("stream")))
+        body = _CHECKS[kind](given)
         model = self.models.catalog.find(body["model"])
         return model, {**body, "model": model.own_id}
 
 
-class _WrongKeyError(Exception):
-    """The key is missing or wrong."""
+def _own_address(request: Request) -> str:
+    """Return the gateway's own address; the Host header is the client's claim."""
+    host, port = request.scope.get("server") or ("127.0.0.1", None)
+    name = f"[{host}]" if ":" in host else host
+    return f"{request.scope['scheme']}://{name}" + (f":{port}" if port else "")
 
 
 def _wrong_endpoint(model: Model, what: str) -> WireError:
@@ -221,10 +220,6 @@ async def _streamed(model: Model, chunks: AsyncIterator[Body]) -> Response:
     return _named(model, sse.response(sse.events(all_chunks())))
 
 
-async def _answer_wrong_key(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "Invalid secret key"}, status_code=401)
-
-
 async def _answer_wire_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, WireError)
     return error.response()
@@ -249,6 +244,7 @@ def create_app(
     image_path: str = IMAGE_PATHS[0],
     aliases: Mapping[str, str] | None = None,
     strict: bool = False,
+    hosts: Collection[str] = (),
 ) -> Starlette:
     """Return the gateway as an ASGI application; `app.state.gateway` holds its state.
 
@@ -263,6 +259,8 @@ def create_app(
         aliases: further names for the gateway's models, such as `{"acme/large": "lunos/scripted"}`.
             Well-known names such as `openai/gpt-4o` need no alias: `lunos_local.aliases`.
         strict: serve no well-known names, only the gateway's own ids and `aliases`.
+        hosts: names that a request's Host header may have beside addresses and `localhost`, such
+            as a container's name; any other name is refused, as it may have been rebound.
 
     Returns:
         The application, for any ASGI server or for `httpx.ASGITransport`.
@@ -298,24 +296,33 @@ def create_app(
     gateway = Gateway(models, api_key, catalog_shape)
     handlers: dict[Any, Any] = {
         WireError: _answer_wire_error,
-        _WrongKeyError: _answer_wrong_key,
         HTTPException: _answer_http_error,
     }
+    routes = [
+        Route("/public/models", gateway.public_models, methods=["GET"]),
+        Route("/files/{name}", gateway.file, methods=["GET"]),
+        Route("/requests", gateway.requests, methods=["GET", "DELETE"]),
+        Route("/v1/models", gateway.list_models, methods=["GET"]),
+        Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
+        Route("/v1/completions", gateway.completion, methods=["POST"]),
+        Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
+        Route(f"/v1{image_path}", gateway.image, methods=["POST"]),
+        Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
+        Route("/v1/balance", gateway.balance, methods=["GET"]),
+    ]
     app = Starlette(
-        routes=[
-            Route("/public/models", gateway.public_models, methods=["GET"]),
-            Route("/files/{name}", gateway.file, methods=["GET"]),
-            Route("/requests", gateway.requests, methods=["GET", "DELETE"]),
-            Route("/v1/models", gateway.list_models, methods=["GET"]),
-            Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
-            Route("/v1/completions", gateway.completion, methods=["POST"]),
-            Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
-            Route(f"/v1{image_path}", gateway.image, methods=["POST"]),
-            Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
-            Route("/v1/balance", gateway.balance, methods=["GET"]),
+        routes=routes,
+        middleware=[
+            Middleware(LogMiddleware, log=gateway.log),
+            Middleware(
+                Door,
+                key=api_key,
+                paths=[route.path for route in routes if route.path.startswith("/v1/")],
+                hosts=hosts,
+            ),
         ],
-        middleware=[Middleware(LogMiddleware, log=gateway.log)],
         exception_handlers=handlers,
     )
+    app.router.redirect_slashes = False  # a redirect would repeat the Host header
     app.state.gateway = gateway
     return app

@@ -16,10 +16,13 @@ from starlette.applications import Starlette
 
 from lunos_local.app import DEFAULT_KEY, IMAGE_PATHS, Gateway, create_app
 from lunos_local.errors import CutConnectionError
+from lunos_local.protocol import MAX_HEAD, Protocol
 
 HOST = "127.0.0.1"
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
+_KEEP_ALIVE_SECONDS = 5
+_MOST_CONNECTIONS = 2000
 
 
 class _QuietAboutCuts(logging.Filter):
@@ -39,7 +42,11 @@ def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
     """Return a uvicorn server for `app`; it handles the process's signals only with `signals`."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Protocol,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        limit_concurrency=_MOST_CONNECTIONS,
+        proxy_headers=False,  # a claim about the client's address would open `/requests`
         ws="none",
         lifespan="off",
         log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import math
@@ -11,8 +12,10 @@ from collections.abc import Sequence
 
 from lunos_local.backends import tokens
 from lunos_local.backends.base import Body
+from lunos_local.errors import WireError
 
 DEFAULT_DIMENSIONS = 256
+_MAX_NUMBERS = 4_000_000
 
 
 def inputs_of(body: Body) -> list[str]:
@@ -60,7 +63,7 @@ def hashed_vector(text: str, dimensions: int) -> list[float]:
     length = math.sqrt(sum(value * value for value in vector))
     if length == 0.0:  # two features may cancel each other out
         vector[0] = length = 1.0
-    return [value / length for value in vector]
+    return [round(value / length, 9) if value else 0.0 for value in vector]
 
 
 def _add(vector: list[float], feature: str, weight: float) -> None:
@@ -74,8 +77,17 @@ class HashedEmbeddings:
 
     async def embed(self, body: Body) -> Body:
         """Answer an embedding request."""
+        return await asyncio.to_thread(self._answer, body)
+
+    def _answer(self, body: Body) -> Body:
         texts = inputs_of(body)
         dimensions = body.get("dimensions") or DEFAULT_DIMENSIONS
+        if len(texts) * dimensions > _MAX_NUMBERS:
+            raise WireError(
+                f"{len(texts):,} texts of {dimensions:,} dimensions are too many; send fewer.",
+                param="input",
+                code="array_too_long",
+            )
         vectors = [hashed_vector(text, dimensions) for text in texts]
         counted = sum(tokens.count(text) for text in texts)
         return to_wire(body, vectors, counted, reverse=True)

@@ -25,7 +25,11 @@ _INSTRUCTION = re.compile(
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"\W*[\w /-]{1,40}:\W*")
+_ANSWER_LABEL = re.compile(r"\n\W{0,9}answer\W{0,9}$", re.IGNORECASE)
 _FEWEST_WORDS = 3
+# longer prompts are read from the end: the work grows with the text
+_MAX_TEXT = 400_000
+_MAX_CANDIDATES = 5_000
 
 
 def _cut_block(block: str) -> list[str]:
@@ -56,6 +60,7 @@ def split_sentences(text: str) -> list[str]:
 
 def find_question(text: str) -> tuple[str, str]:
     """Return (the question in `text`, the text without it)."""
+    text = text[-_MAX_TEXT:]
     marked = list(_MARKED.finditer(text))
     if marked:
         last = marked[-1]
@@ -94,13 +99,13 @@ def read_chat(body: Body) -> tuple[str, list[str]]:
 
 def read_prompt(prompt: str) -> tuple[str, list[str]]:
     """Return (question, candidate sentences) of a completion prompt."""
-    question, rest = find_question(re.sub(r"\n\W*answer\W*:?\s*$", "", prompt, flags=re.IGNORECASE))
+    question, rest = find_question(_ANSWER_LABEL.sub("", prompt))
     return question, candidates(rest, question)
 
 
 def candidates(text: str, question: str, *, keep_all: bool = False) -> list[str]:
     """Return the sentences of `text` that may answer something, each once, in order."""
-    sentences = split_sentences(text)
+    sentences = split_sentences(text[-_MAX_TEXT:])[-_MAX_CANDIDATES:]
     if not keep_all:
         sentences = [sentence for sentence in sentences if _is_statement(sentence, question)]
     return list(dict.fromkeys(map(_plain, sentences)))

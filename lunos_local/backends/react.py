@@ -14,10 +14,11 @@ from typing import Any
 from lunos_local.backends import conversation
 from lunos_local.backends.schema_args import generate
 from lunos_local.backends.tool_rules import named_in, overlap
+from lunos_local.checks.schemas import check_schema
 
 _MARKS = ("Action:", "Action Input:", "Observation:")
 _NAME = re.compile(r"Tool Name:\s*(\S+)")
-_DESCRIPTION = re.compile(r"Tool Description:\s*(.*?)(?=\n\W*Tool Args:|\Z)", re.DOTALL)
+_DESCRIPTION = re.compile(r"Tool Description:\s*(.*?)(?=\n\W{0,20}Tool Args:|\Z)", re.DOTALL)
 _ARGS = re.compile(r"Tool Args:\s*(\{.*\})\s*$", re.MULTILINE)
 
 
@@ -65,6 +66,9 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
 def _parameters(text: str) -> dict[str, Any]:
     try:
         schema = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return schema if isinstance(schema, dict) else {}
+    if not isinstance(schema, dict):
+        return {}
+    check_schema(schema, "Tool Args")
+    return schema

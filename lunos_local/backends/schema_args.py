@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lunos_local.errors import WireError
+
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
 # an apostrophe inside a word doesn't open a quote
 _QUOTED = re.compile(
-    r"(?<!\w)(?:'([^'\n]+?)'|\"([^\"\n]+?)\"|`([^`\n]+?)`)(?!\w)|[“«「]([^”»」]+)[”»」]"
+    r"(?<!\w)(?:'([^'\n]+?)'|\"([^\"\n]+?)\"|`([^`\n]+?)`)(?!\w)|[“«「]([^“«「”»」]+)[”»」]"
 )
 _NAME = re.compile(
     r"(?<=[a-z,] )[A-Z][\w'-]*(?:,? (?:[A-Z][\w'-]*|of|de|the)(?=[ ,.?!]|$))*", re.MULTILINE
@@ -44,8 +46,13 @@ _ASKING = frozenset(
     ("query", "question", "q", "search_query", "search_term", "prompt", "input", "text")
 )
 _DEFAULT_NUMBER = 3
+_MAX_DEPTH = 60
 # a schema may contain itself; optional parts below this depth are left out
 _DEEPEST = 6
+# a small schema can ask for a value without end; beyond these bounds it is refused
+_MAX_STEPS = 20_000
+_MAX_CHARACTERS = 1_000_000
+_MAX_TEXT = 50_000
 
 
 def quoted(text: str) -> list[str]:
@@ -64,6 +71,9 @@ class Generator:
     def __init__(self, text: str, root: dict[str, Any]) -> None:
         """Read `text`; `root` is the whole schema."""
         self._root = root
+        self._steps = 0
+        self._characters = 0
+        text = text[-_MAX_TEXT:]
         self._text = text
         self._numbers = [float(match) for match in _NUMBER.findall(text)]
         self._phrases = quoted(text)
@@ -73,6 +83,8 @@ class Generator:
     def value(self, schema: Any = None, key: str = "", depth: int = 0) -> Any:
         """Return a value that fits `schema`, by default the root."""
         schema = self._plain(self._root if schema is None else schema)
+        if depth > _MAX_DEPTH:
+            raise _too_large()
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
@@ -103,6 +115,9 @@ class Generator:
     def _plain(self, schema: Any) -> dict[str, Any]:
         """Resolve references, unions and intersections to one plain schema."""
         for _ in range(32):  # a reference may point at itself
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                raise _too_large()
             if not isinstance(schema, dict):
                 return {}
             if "$ref" in schema:
@@ -203,7 +218,11 @@ class Generator:
         if least and len(value) < least:
             value = (value + "-") * (least // (len(value) + 1) + 1)
             value = value[:least]
-        return value if most is None else value[:most]
+        value = value if most is None else value[:most]
+        self._characters += len(value)
+        if self._characters > _MAX_CHARACTERS:
+            raise _too_large()
+        return value
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -241,5 +260,16 @@ def _bounds(schema: dict[str, Any], step: float) -> tuple[float | None, float | 
 
 
 def generate(schema: dict[str, Any], text: str) -> Any:
-    """Return a value that fits `schema`, made from `text`."""
-    return Generator(text, schema).value()
+    """Return a value that fits `schema`, made from `text`.
+
+    Raises:
+        WireError: a 400, if the value would be too large.
+    """
+    try:
+        return Generator(text, schema).value()
+    except RecursionError:
+        raise _too_large() from None
+
+
+def _too_large() -> WireError:
+    return WireError("A value for this JSON schema would be too large.", code="schema_too_large")

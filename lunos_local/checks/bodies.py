@@ -7,6 +7,7 @@ from typing import Any
 
 from lunos_local.checks import values
 from lunos_local.checks.messages import check_messages
+from lunos_local.checks.schemas import check_schema
 from lunos_local.checks.values import Check, fail
 from lunos_local.errors import WireError
 
@@ -23,6 +24,7 @@ def _parameters(value: Any, path: str) -> None:
     values.an_object(value, path)
     if value and value.get("type", "object") != "object":
         raise fail(f"{path}.type", "the parameters of a function are an object", "invalid_value")
+    check_schema(value, path)
 
 
 _FUNCTION = values.fields(
@@ -71,11 +73,16 @@ def _tool_choice(value: Any, path: str) -> None:
     )(value, path)
 
 
+def _schema(value: Any, path: str) -> None:
+    values.an_object(value, path)
+    check_schema(value, path)
+
+
 _JSON_SCHEMA = values.fields(
     {
         "name": _function_name,
         "description": values.string,
-        "schema": values.an_object,
+        "schema": _schema,
         "strict": values.boolean,
     },
     required=["name", "schema"],
@@ -163,10 +170,19 @@ EMBEDDING: dict[str, Check] = {
     "observability": values.boolean,
 }
 
+
+def _size(value: Any, path: str) -> None:
+    values.matching(re.compile(r"[1-9]\d{0,3}x[1-9]\d{0,3}"), "a size such as 1024x1024")(
+        value, path
+    )
+    if max(map(int, value.split("x"))) > _MAX_SIDE:
+        raise fail(path, f"a side has at most {_MAX_SIDE} pixels", "out_of_range")
+
+
 IMAGE: dict[str, Check] = {
     "prompt": values.filled_string,
     "n": values.integer(1, 8),
-    "size": values.matching(re.compile(r"[1-9]\d{0,3}x[1-9]\d{0,3}"), "a size such as 1024x1024"),
+    "size": _size,
     "quality": values.one_of(["standard", "hd"]),
     "style": values.one_of(["vivid", "natural"]),
     "response_format": values.one_of(["url", "b64_json"]),
@@ -174,6 +190,8 @@ IMAGE: dict[str, Check] = {
     "user": values.string,
     "fallback_model": values.filled_string,
 }
+
+_MAX_SIDE = 2048
 
 # an explicit null doesn't mean "left out" here: OpenAI's API takes no null for these
 _NOT_NULL = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "modalities")

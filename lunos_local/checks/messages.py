@@ -174,7 +174,7 @@ def _check_tool_call(call: Any, path: str) -> None:
     path = f"{path}.function.arguments"
     try:
         arguments = json.loads(call["function"]["arguments"])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise fail(path, "isn't valid JSON", "invalid_json") from None
     if not isinstance(arguments, dict):
         raise fail(path, "isn't a JSON object", "invalid_json")

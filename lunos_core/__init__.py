@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lunos_core._secret import Secret as Secret
     from lunos_core.accounting.ledger import UsageLedger as UsageLedger
     from lunos_core.accounting.observers import CallRecord as CallRecord
+    from lunos_core.accounting.store import UsageStore as UsageStore
     from lunos_core.accounting.usage import Usage as Usage
     from lunos_core.catalog.catalog import AsyncCatalog as AsyncCatalog
     from lunos_core.catalog.catalog import Catalog as Catalog
@@ -107,6 +108,7 @@ HOMES = {
     ),
     "endpoints.images": ("GeneratedImage", "Images", "image_request"),
     "accounting.ledger": ("CallRecord", "UsageLedger"),
+    "accounting.store": ("UsageStore",),
     "catalog.models": ("ModelInfo", "models_request"),
     "request": ("Request", "StreamRequest"),
     "sdk": ("AsyncLunos", "Lunos"),

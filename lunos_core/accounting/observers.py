@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosError
 from lunos_core.forks import reset_after_fork
+
+NO_TAGS: Mapping[str, Any] = MappingProxyType({})
 
 
 class CallRecord(NamedTuple):
@@ -23,7 +26,14 @@ class CallRecord(NamedTuple):
         seconds: from the call's start to its end.
         first_token_seconds: to the first event of a stream; `None` where there was none.
         usage: what the server said; `None` where it said nothing (a stream closed early).
-        error: why it failed, or `None`.
+        error: why it failed, or `None`; a `LunosBudgetError` after no attempt was refused.
+        user: the request's own `user`, or `None`.
+        tags: of the `tags()` around the caller.
+        metadata: of the framework's call; a store keeps what its `tag_keys` name.
+        served: the model that answered, as the server names it.
+        request_id: the server's id of the request.
+        framework: "langchain", "llama_index", or `None`.
+        time: Unix time of its end, where it isn't now.
     """
 
     app_id: str | None
@@ -34,6 +44,13 @@ class CallRecord(NamedTuple):
     first_token_seconds: float | None
     usage: Usage | None
     error: LunosError | None
+    user: str | None = None
+    tags: Mapping[str, str] = NO_TAGS
+    metadata: Mapping[str, Any] = NO_TAGS
+    served: str | None = None
+    request_id: str | None = None
+    framework: str | None = None
+    time: float | None = None
 
 
 Observer = Callable[[CallRecord], None]

@@ -1,0 +1,173 @@
+"""The tables of a usage store, and how calls become their rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from lunos_core.accounting.observers import CallRecord
+from lunos_core.accounting.totals import amount_of, tokens_of
+from lunos_core.accounting.usage import Usage
+from lunos_core.errors import LunosBudgetError, LunosConfigError
+
+VERSION = 1
+# of SQLite's header: tells our files from other people's
+APPLICATION_ID = 0x4C554E4F  # "LUNO"
+# money is kept as whole picodollars, so that sums in SQL are exact
+PICO = Decimal(10**12)
+UNKNOWN_APP = "Unknown"  # the server's own word for calls without an app id
+REFUSED = "refused"
+
+COLUMNS = (
+    *("at", "app", "user", "model", "served", "endpoint", "status", "http_status", "retries"),
+    *("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"),
+    *("audio_tokens", "cost", "cost_source", "seconds", "first_token_seconds", "request_id"),
+    *("framework", "tags"),
+)
+INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our own names
+
+_SCHEMA = f"""
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL, app TEXT NOT NULL, user TEXT, model TEXT NOT NULL, served TEXT,
+    endpoint TEXT NOT NULL, status TEXT NOT NULL, http_status INTEGER,
+    retries INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER, cache_write_tokens INTEGER, reasoning_tokens INTEGER,
+    audio_tokens INTEGER, cost INTEGER, cost_source TEXT,
+    seconds REAL NOT NULL, first_token_seconds REAL, request_id TEXT, framework TEXT, tags TEXT
+);
+CREATE INDEX calls_at ON calls (at);
+CREATE TABLE reservations (
+    id TEXT PRIMARY KEY, at REAL NOT NULL, expires REAL NOT NULL,
+    app TEXT NOT NULL, user TEXT, tags TEXT, model TEXT NOT NULL,
+    cost INTEGER, tokens INTEGER NOT NULL
+);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+
+
+def open_database(path: str) -> sqlite3.Connection:
+    """Open the file, and make its tables where it is new.
+
+    Raises:
+        LunosConfigError: it can't be opened or written, isn't a usage store, or is newer than this
+            package.
+    """
+    try:
+        # autocommit, so that transactions begin and end where the code says so
+        connection = sqlite3.connect(
+            path, timeout=0.25, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise _unusable(path, str(error)) from None
+    try:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unusable(path, str(error)) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("PRAGMA busy_timeout = 5000")  # while it is opened; later less
+    connection.execute("PRAGMA journal_mode = WAL")
+    # a killed process loses nothing that was committed; a power cut may lose the last second
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")  # one of several processes makes the tables
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise _unusable(path, "it is the database of another program")
+        if version > VERSION:
+            raise _unusable(
+                path, f"version {version} was written by a newer lunos-integrations: upgrade it"
+            )
+        if not tables:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("PRAGMA busy_timeout = 250")
+
+
+def _unusable(path: str, reason: str) -> LunosConfigError:
+    return LunosConfigError(f"path={path!r} can't be used as a usage store: {reason}")
+
+
+def row_of(call: CallRecord, now: float, tag_keys: Collection[str]) -> tuple[Any, ...]:
+    """Return a call as a row of `calls`. It holds no prompt, no answer and no error message."""
+    usage = call.usage or Usage()
+    error = call.error
+    audio = (usage.input_audio_tokens or 0) + (usage.output_audio_tokens or 0)
+    tags = tags_of(call.tags, call.metadata, tag_keys)
+    return (
+        now if call.time is None else call.time,
+        _text(call.app_id or UNKNOWN_APP),
+        _text(user_of(call.tags, call.user)),
+        _text(call.model or ""),
+        _text(call.served),
+        _text(call.endpoint),
+        "ok" if error is None else REFUSED if is_refused(call) else type(error).__name__,
+        None if error is None else error.status,
+        max(call.attempts - 1, 0),
+        tokens_of(usage.input_tokens),
+        tokens_of(usage.output_tokens),
+        _known(usage.cached_tokens),
+        _known(usage.cache_write_tokens),
+        _known(usage.reasoning_tokens),
+        _known(audio or None),
+        picodollars(amount_of(usage.cost)),
+        usage.cost_source,
+        _seconds(call.seconds) or 0.0,
+        _seconds(call.first_token_seconds),
+        _text(call.request_id),
+        call.framework,
+        json.dumps(tags, sort_keys=True) if tags else None,
+    )
+
+
+def is_refused(call: CallRecord) -> bool:
+    """Whether a budget or limit refused the call, so that nothing was sent."""
+    return isinstance(call.error, LunosBudgetError) and not call.attempts
+
+
+def user_of(tags: Mapping[str, str], user: str | None) -> str | None:
+    """Return who a call is for: as tagged, else as the request says."""
+    return tags.get("user", user)
+
+
+def tags_of(
+    tags: Mapping[str, str], metadata: Mapping[str, Any], keys: Iterable[str]
+) -> dict[str, str]:
+    """Return the tags of a call, with those keys of its framework's metadata that are wanted."""
+    chosen = {key: str(metadata[key]) for key in keys if metadata.get(key) is not None}
+    return {_text(k): _text(v) for k, v in {**chosen, **tags}.items() if k != "user"}
+
+
+def picodollars(amount: Decimal | None) -> int | None:
+    """Return an amount of USD as whole picodollars."""
+    return None if amount is None else int((amount * PICO).to_integral_value())
+
+
+def _known(count: int | None) -> int | None:
+    return None if count is None else tokens_of(count)
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None or not 0 <= seconds < 10**9 else float(seconds)
+
+
+def _text(text: Any) -> Any:
+    # half of a surrogate pair, which some server sent, can't be written
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text

@@ -1,0 +1,358 @@
+"""A file of all calls: SQLite, written in batches by a thread of its own."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sqlite3
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from lunos_core.accounting.observers import CallRecord
+from lunos_core.accounting.schema import INSERT, open_database, row_of
+from lunos_core.errors import LunosConfigError
+from lunos_core.forks import reset_after_fork
+from lunos_core.logs import log as _log
+
+Moment = str | float | datetime | None
+
+# at kill -9 a row is lost only if it is younger than the delay, or among the last of a batch
+_DELAY = 0.5
+_BATCH = 100
+_MOST_PENDING = 100_000
+# connections of a parent process: closing one in a child would drop the parent's locks
+_left_open: list[sqlite3.Connection | None] = []
+
+
+class UsageStore:
+    """The calls of any number of processes, in one SQLite file. No prompt or answer is kept.
+
+    A `UsageLedger(store=…)` writes into it, or the environment variable `LUNOS_USAGE_DB` without
+    any code. Rows are written by a thread within half a second, or when there are 100. After
+    construction no trouble of the file (locked, full disk) fails or slows a call: rows wait in
+    memory, 100,000 at most.
+
+    Args:
+        path: the file; it is made where there is none.
+        tag_keys: keys of the frameworks' metadata to keep as tags.
+        clock: the time of rows, as Unix time; for tests.
+
+    Raises:
+        LunosConfigError: the file can't be used.
+
+    Example:
+        >>> from lunos_core import UsageLedger, UsageStore
+        >>> with UsageStore(tmp_path / "usage.db") as store:
+        ...     with UsageLedger(store=store):
+        ...         pass  # chain.invoke(…)
+        ...     store.summary(by=("app", "day"), since="7d")
+        []
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tag_keys: Iterable[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if isinstance(tag_keys, str):
+            raise TypeError("tag_keys must be several str, not a str")
+        self.path = os.path.realpath(_checked_path(path))
+        self.tag_keys = tuple(tag_keys)
+        self.clock = clock
+        self._closed = True
+        self._forget()
+        self._connection: sqlite3.Connection | None = open_database(self.path)
+        self._closed = False
+        reset_after_fork(self)
+
+    def _forget(self) -> None:
+        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        self._lock = threading.RLock()
+        self._pending: deque[tuple[CallRecord, float, str | None]] = deque()
+        self._recent: deque[CallRecord] = deque(maxlen=32)
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._writer: threading.Thread | None = None
+        self._trouble: str | None = None
+        self._lost = 0
+
+    def reset_after_fork(self) -> None:
+        """Begin with nothing to write: what is pending is the parent's."""
+        _left_open.append(self._connection)
+        self._connection = None
+        self._forget()
+
+    def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
+        """Take a call that is over; it is written soon. Never raises.
+
+        Args:
+            call: one that was added a moment ago isn't added again.
+            reservation: of a budget, which ends when the call is written: as soon as can be.
+        """
+        if call.model is None or self._closed or any(call is item for item in self._recent):
+            return
+        if len(self._pending) >= _MOST_PENDING:
+            self._lost += 1
+            return
+        self._recent.append(call)
+        self._pending.append((call, self.clock(), reservation))
+        if self._writer is None:
+            self._start_writer()
+        if not self._wake.is_set():
+            self._wake.set()
+        if reservation is not None or len(self._pending) >= _BATCH:
+            self._hurry.set()
+
+    def add_many(self, records: Iterable[CallRecord]) -> int:
+        """Write many calls at once, and return how many; for imports.
+
+        Raises:
+            LunosConfigError: the file can't be written, or the store is closed.
+        """
+        rows = [row_of(call, self.clock(), self.tag_keys) for call in records]
+        with self.transaction(wait=30.0) as connection:
+            connection.executemany(INSERT, rows)
+        return len(rows)
+
+    def flush(self) -> bool:
+        """Write what is pending, and return whether nothing is pending any more."""
+        try:
+            with self._lock:
+                while self._pending:
+                    batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
+                    rows = [row_of(call, now, self.tag_keys) for call, now, _ in batch]
+                    done = [(reservation,) for *_, reservation in batch if reservation]
+                    with self.transaction() as connection:
+                        connection.executemany(INSERT, rows)
+                        if done:
+                            connection.executemany("DELETE FROM reservations WHERE id = ?", done)
+                    for _ in batch:
+                        self._pending.popleft()
+        except (LunosConfigError, sqlite3.Error, IndexError) as error:
+            self._warn(str(error))
+            return False
+        self._trouble = None
+        return True
+
+    def close(self) -> None:
+        """Write what is pending and close the file; later calls are not recorded."""
+        if self._closed:
+            return
+        self.flush()
+        with self._lock:
+            self._closed = True
+            self._wake.set()
+            self._hurry.set()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def prune(self, older_than: Moment = "90d") -> int:
+        """Delete the calls before a moment, and return how many.
+
+        Args:
+            older_than: "90d", "12h", an ISO date, a `datetime` or a Unix time.
+
+        Raises:
+            ValueError: `older_than` is none of these.
+            LunosConfigError: the file can't be written, or the store is closed.
+        """
+        from lunos_core.accounting.questions import moment
+
+        before = moment(older_than, "older_than", self.clock())
+        with self.transaction(wait=30.0) as connection:
+            return connection.execute("DELETE FROM calls WHERE at < ?", (before,)).rowcount
+
+    def summary(
+        self,
+        by: str | Sequence[str] = ("app",),
+        *,
+        since: Moment = None,
+        until: Moment = None,
+        app: str | None = None,
+        model: str | None = None,
+        user: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Add up the calls in groups. What this process has pending is written first.
+
+        Args:
+            by: "app", "user", "model", "endpoint", "day", "hour" (both in UTC), "tag:NAME"; a
+                `str` may hold several, separated by commas.
+            since: "7d", "12h", an ISO date, a `datetime` or a Unix time.
+            until: the same; the calls before it.
+            app: only this app id.
+            model: only this model, as it was asked for.
+            user: only this user.
+
+        Returns:
+            For each group its names, `calls`, `errors`, `retries`, tokens, `cost` in USD (`None`
+            where nothing is known), `estimated_cost` (the part of it that is an estimate),
+            `p50_seconds`, `p95_seconds`, `p99_seconds` and `first_token_p50_seconds`. In the order
+            of time where that is asked for, else the most expensive first. Refused calls don't
+            count.
+
+        Raises:
+            ValueError: an argument isn't one of these.
+            LunosConfigError: the file can't be read, or the store is closed.
+        """
+        from lunos_core.accounting.questions import Question
+
+        question = Question.of(
+            by, since=since, until=until, app=app, model=model, user=user, now=self.clock()
+        )
+        self.flush()
+        with self.reading() as connection:
+            return question.ask(connection)
+
+    @contextlib.contextmanager
+    def transaction(self, *, wait: float = 0.25) -> Iterator[sqlite3.Connection]:
+        """A short write transaction.
+
+        Args:
+            wait: seconds, at most, for other threads and processes.
+
+        Raises:
+            LunosConfigError: the file stays locked, can't be written, or the store is closed.
+        """
+        with self._connected(wait) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own for questions, which may take long.
+
+        Raises:
+            LunosConfigError: the file can't be read, or the store is closed.
+        """
+        if self._closed:
+            raise LunosConfigError(f"the usage store {self.path!r} is closed")
+        try:
+            connection = sqlite3.connect(self.path, timeout=5.0)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
+
+    @contextlib.contextmanager
+    def _connected(self, wait: float) -> Iterator[sqlite3.Connection]:
+        if not self._lock.acquire(timeout=wait):
+            raise LunosConfigError(f"the usage store {self.path!r} is busy")
+        try:
+            if self._closed:
+                raise LunosConfigError(f"the usage store {self.path!r} is closed")
+            if self._connection is None:  # in a forked child
+                self._connection = open_database(self.path)
+            if wait != 0.25:
+                self._connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+            try:
+                yield self._connection
+            finally:
+                if wait != 0.25:
+                    self._connection.execute("PRAGMA busy_timeout = 250")
+        except sqlite3.Error as error:
+            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
+        finally:
+            self._lock.release()
+
+    def _start_writer(self) -> None:
+        with self._lock:
+            if self._writer is not None or self._closed:
+                return
+            # the thread does not keep a store alive that nobody else knows
+            mine = weakref.ref(self)
+            self._writer = threading.Thread(
+                target=_write,
+                args=(mine, self._wake, self._hurry),
+                name="lunos-usage-store",
+                daemon=True,
+            )
+            try:
+                self._writer.start()
+            except RuntimeError:  # the interpreter is ending
+                self.flush()
+            atexit.register(_flush, mine)
+            # the children of multiprocessing end without atexit
+            util = sys.modules.get("multiprocessing.util")
+            if util is not None:
+                util.Finalize(None, _flush, args=(mine,), exitpriority=10)
+
+    def _warn(self, reason: str) -> None:
+        if self._trouble is None:
+            self._trouble = reason
+            _log.warning("calls can't be recorded for now, they wait in memory: %s", reason)
+
+    def __del__(self) -> None:
+        """What is pending is written."""
+        if hasattr(self, "_connection"):
+            self.close()
+
+    def __enter__(self) -> Self:
+        """The file is open since construction."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copies of a ledger share their store."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The path travels, the connection does not."""
+        return _store, (type(self), self.path, self.tag_keys)
+
+
+def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageStore:
+    return kind(path, tag_keys=tag_keys)
+
+
+def _checked_path(path: str | os.PathLike[str]) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a str or a path, not {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise LunosConfigError(f"path={text!r} can't be used as a usage store: name a file")
+    return os.path.expanduser(text)
+
+
+def _write(
+    store_of: weakref.ref[UsageStore], wake: threading.Event, hurry: threading.Event
+) -> None:
+    """Write what is pending, until the store is closed or gone: the writer thread."""
+    while True:
+        wake.wait()
+        hurry.wait(_DELAY)
+        store = store_of()
+        if store is None or store._closed:
+            return
+        wake.clear()
+        hurry.clear()
+        if not store.flush() and not store._closed:
+            time.sleep(_DELAY)  # locked or full: not at once again
+            wake.set()
+        del store
+
+
+def _flush(store_of: weakref.ref[UsageStore]) -> None:
+    store = store_of()
+    if store is not None and not store._closed:
+        store.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.catalog.models import ModelInfo, shared_name
 from lunos_core.catalog.search import ModelFilter, ModelIndex, matching
 from lunos_core.errors import LunosBadRequestError, LunosContextOverflowError, LunosError
@@ -29,9 +30,8 @@ _FEATURES = (
     "reasoning",
     "reasoning_effort",
 )
-# about four characters are a token; a long prompt is refused only where two thirds of that
-# would be too many: an estimate must not refuse what would have worked
-_CHARACTERS_PER_TOKEN = 4
+# a long prompt is refused only where two thirds of the estimate would be too many: an estimate
+# must not refuse what would have worked
 _DOUBT = 1.5
 
 
@@ -57,30 +57,25 @@ def needs_of(content: Any, params: Mapping[str, Any]) -> Needs:
     lengths = []
     for message in content if isinstance(content, list) else (content,):
         said = message.get("content") if isinstance(message, dict) else message
-        lengths.append(len(said) if isinstance(said, str) else _read_parts(said, inputs))
+        lengths.append(estimate_tokens(said))
+        _note_modalities(said, inputs)
     # several prompts of one request are read one by one, messages together
     are_prompts = isinstance(content, list) and bool(content) and isinstance(content[0], str)
-    characters = max(lengths) if are_prompts else sum(lengths)
+    tokens = max(lengths) if are_prompts else sum(lengths)
     modalities = params.get("modalities")
     return Needs(
         tuple(inputs),
         tuple(kind for kind in modalities if kind != "text") if modalities else (),
         tuple(name for name in _FEATURES if params.get(name)),
-        -(-characters // _CHARACTERS_PER_TOKEN),
+        tokens,
     )
 
 
-def _read_parts(said: Any, inputs: dict[str, None]) -> int:
-    """Count the characters of a message's parts, and note their modalities in `inputs`."""
-    characters = 0
+def _note_modalities(said: Any, inputs: dict[str, None]) -> None:
     for part in said if isinstance(said, list) else ():
-        text = part
-        if isinstance(part, dict):
-            kind, text = part.get("type"), part.get("text")
-            if isinstance(kind, str) and kind in _MODALITIES:
-                inputs[_MODALITIES[kind]] = None
-        characters += len(text) if isinstance(text, str) else 0
-    return characters
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind in _MODALITIES:
+            inputs[_MODALITIES[kind]] = None
 
 
 def refusal(

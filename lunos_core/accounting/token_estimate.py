@@ -1,0 +1,77 @@
+"""Estimate how many tokens a text or a message's content takes, without a tokenizer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+CHARACTERS_PER_TOKEN = 4
+"""Of scripts that are written with spaces between words."""
+
+# Scripts without spaces between words, and Hangul: about one token a character.
+_DENSE = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff"
+    "\uf900-\ufaff\uff00-\uffef\U0001f000-\U0003ffff]"
+)
+# What vision models count for an image of usual size. Nothing in the wire says how large it is.
+_IMAGE = 1000
+_VIDEO = 10_000
+_AUDIO_BYTES_PER_TOKEN = 3000  # about 10 tokens for a second of 16-bit speech
+_DOCUMENT_BYTES_PER_TOKEN = 200  # a PDF page of 100 KB is about 500 words
+_MOST_MEDIA = 10_000
+"""The most that one file counts: media must not push the conversation out of a memory."""
+
+
+def estimate_tokens(content: Any) -> int:
+    """Estimate the tokens of a text, or of the wire's content parts.
+
+    Text counts a token for every four characters, and one for each character of a script without
+    spaces. Media count by their kind, never by the length of their base64.
+
+    Args:
+        content: a `str`, a list of content parts, or `None`.
+
+    Example:
+        >>> estimate_tokens("The quick brown fox"), estimate_tokens("日本語")
+        (5, 3)
+        >>> estimate_tokens([{"type": "image_url", "image_url": {"url": "data:…"}}])
+        1000
+    """
+    if isinstance(content, str):
+        dense = sum(1 for _ in _DENSE.finditer(content)) if not content.isascii() else 0
+        return dense + -(-(len(content) - dense) // CHARACTERS_PER_TOKEN)
+    if not isinstance(content, list | tuple):
+        return 0
+    return sum(map(_part_tokens, content))
+
+
+def _part_tokens(part: Any) -> int:
+    if isinstance(part, str):
+        return estimate_tokens(part)
+    if not isinstance(part, Mapping):
+        return 0
+    kind = str(part.get("type"))
+    text = part.get("text")
+    if isinstance(text, str):
+        return estimate_tokens(text)
+    if "image" in kind:
+        return _IMAGE
+    if "video" in kind:
+        return _VIDEO
+    size = _size_of(part) * 3 // 4  # base64
+    per_token = _AUDIO_BYTES_PER_TOKEN if "audio" in kind else _DOCUMENT_BYTES_PER_TOKEN
+    if size or kind in ("file", "input_audio", "audio", "document"):
+        return min(max(size // per_token, _IMAGE), _MOST_MEDIA)
+    return 0
+
+
+def _size_of(part: Mapping[str, Any]) -> int:
+    """The length of the longest text inside a part: its data, where it carries some."""
+    longest = 0
+    for value in part.values():
+        if isinstance(value, Mapping):
+            longest = max(longest, _size_of(value))
+        elif isinstance(value, str | bytes):
+            longest = max(longest, len(value))
+    return longest if longest > 200 else 0  # shorter ones are names and addresses

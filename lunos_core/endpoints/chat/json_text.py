@@ -1,0 +1,67 @@
+"""Find the JSON object in a model's text, whatever the model wrote around it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+_DECODER = json.JSONDecoder(strict=False)  # models write line breaks into strings
+_THINKING = re.compile(r"\s*<(think|thinking|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+# A text of braces alone would be tried at each of them: after so many nothing is found any more.
+_MOST_CANDIDATES = 1000
+
+
+def strip_thinking(text: str) -> str:
+    """Remove the `<think>…</think>` blocks at the beginning of a text.
+
+    Example:
+        >>> strip_thinking("<think>Hm.</think>Oslo")
+        'Oslo'
+    """
+    while (block := _THINKING.match(text)) is not None:
+        text = text[block.end() :]
+    return text
+
+
+def json_objects(text: str) -> Iterator[str]:
+    """Yield the JSON text of each object in `text`, in order; objects inside objects don't count.
+
+    A brace that begins no object is passed over, and so are leading `<think>` blocks, unless
+    there is no object behind them.
+
+    Example:
+        >>> list(json_objects('See [1]: {"a": 1}, or {x}, or {"b": "}"}.'))
+        ['{"a": 1}', '{"b": "}"}']
+    """
+    answer = strip_thinking(text)
+    is_empty = True
+    for item in _objects(answer):
+        is_empty = False
+        yield item
+    if is_empty and answer != text:
+        yield from _objects(text)
+
+
+def find_json_object(text: str) -> str | None:
+    """Return the JSON text of the first object in `text`, or `None` if there is none.
+
+    Example:
+        >>> find_json_object('Here you are: {"city": "Oslo"} (as asked)')
+        '{"city": "Oslo"}'
+    """
+    return next(json_objects(text), None)
+
+
+def _objects(text: str) -> Iterator[str]:
+    start = text.find("{")
+    for _ in range(_MOST_CANDIDATES):
+        if start < 0:
+            return
+        try:
+            _, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield text[start:end]
+        start = text.find("{", end)

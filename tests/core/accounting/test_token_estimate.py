@@ -1,0 +1,48 @@
+"""Estimates are fair to every script, and media count by kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lunos_core.accounting.token_estimate import estimate_tokens
+
+LONG = "A" * 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("the quick brown fox jumps " * 10, 50, 80),
+        ("日本語の文章です。" * 10, 60, 120),
+        ("한국어 문장입니다 " * 10, 50, 110),
+        ("ภาษาไทยไม่มีช่องว่าง" * 10, 100, 210),
+        ("", 0, 0),
+        ("🙂" * 10, 5, 20),
+    ],
+)
+def test_text_is_estimated_by_its_script(text: str, low: int, high: int) -> None:
+    assert low <= estimate_tokens(text) <= high
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": LONG}},
+        {"type": "file", "base64": LONG, "mime_type": "application/pdf"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{LONG}"}},
+        {"type": "input_audio", "input_audio": {"data": LONG, "format": "wav"}},
+        {"type": "video_url", "video_url": {"url": LONG}},
+        {"type": "file", "file": {"url": "https://x.test/a.pdf"}},
+    ],
+)
+def test_media_count_by_kind_not_by_length(part: dict[str, Any]) -> None:
+    assert 100 <= estimate_tokens([part]) <= 10_000
+
+
+def test_parts_add_up() -> None:
+    text = {"type": "text", "text": "abcdefgh"}
+    image = {"type": "image", "base64": LONG}
+    assert estimate_tokens([text, image, "abcd", None]) == 2 + 1000 + 1
+    assert estimate_tokens(None) == 0

@@ -27,8 +27,11 @@ from langchain_core.runnables.configurable import (
 from langchain_core.runnables.retry import RunnableRetry
 from langchain_core.tools import BaseTool
 
+from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_tools
 from lunos_core.adapters import to_tool_choice
+
+NAMESPACE = ["langchain_lunos", "_bindings"]
 
 
 class ModelMethods:
@@ -181,7 +184,12 @@ class ModelMethods:
         """As LangChain's; what is bound after it is bound to each alternative."""
         return self._made("configurable_alternatives", *args, **kwargs)
 
-    def _made(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where `load` finds the class."""
+        return NAMESPACE
+
+    def _made(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call LangChain's method, and return its runnable as one of the classes below."""
         return keep_methods(getattr(super(), method)(*args, **kwargs))
 
@@ -225,6 +233,11 @@ class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # 
 class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see above
     """A model with a retry policy of LangChain's around it."""
 
+    def configurable_fields(self, **kwargs: Any) -> Any:
+        """Make fields of the model configurable, and keep the retries."""
+        inner = cast("Any", self.bound).configurable_fields(**kwargs)
+        return type(self)(**{**self.__dict__, "bound": inner})
+
     def __getattr__(self, name: str) -> Any:
         """Return what the model has, as `RunnableBinding` does."""
         return getattr(self.bound, name)
@@ -254,7 +267,12 @@ class LunosFallbacks(RunnableWithFallbacks):  # type: ignore[type-arg]  # see ab
         """Retry each of the models before the next is asked."""
         return self._each("with_retry", **kwargs)
 
-    def _each(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where `load` finds the class."""
+        return NAMESPACE
+
+    def _each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         changed: dict[str, Any] = {
             "runnable": getattr(self.runnable, method)(*args, **kwargs),
             "fallbacks": [getattr(model, method)(*args, **kwargs) for model in self.fallbacks],
@@ -281,7 +299,12 @@ class LunosAlternatives(RunnableConfigurableAlternatives):  # type: ignore[type-
         """Retry each of the models."""
         return self._each("with_retry", **kwargs)
 
-    def _each(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where `load` finds the class."""
+        return NAMESPACE
+
+    def _each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         def change(model: Any) -> Any:
             if not isinstance(model, Runnable):  # a function that makes the model
                 return lambda: change(model())
@@ -294,16 +317,21 @@ class LunosAlternatives(RunnableConfigurableAlternatives):  # type: ignore[type-
         return type(self)(**{**self.__dict__, **changed})
 
 
-_CLASSES: dict[str, type[Any]] = {
-    "RunnableBinding": LunosBinding,
-    "RunnableRetry": LunosRetry,
-    "RunnableConfigurableFields": LunosConfigurableFields,
-    "RunnableWithFallbacks": LunosFallbacks,
-    "RunnableConfigurableAlternatives": LunosAlternatives,
+_CLASSES: dict[type[Any], type[Any]] = {
+    RunnableBinding: LunosBinding,
+    RunnableRetry: LunosRetry,
+    RunnableConfigurableFields: LunosConfigurableFields,
+    RunnableWithFallbacks: LunosFallbacks,
+    RunnableConfigurableAlternatives: LunosAlternatives,
 }
+
+for _kind in _CLASSES.values():
+    make_loadable(_kind)
 
 
 def keep_methods(runnable: Any) -> Any:
     """Return LangChain's runnable as the class of ours that keeps what is bound."""
-    kind = _CLASSES.get(type(runnable).__name__)
-    return runnable if kind is None else kind(**runnable.__dict__)
+    for framework, kind in _CLASSES.items():
+        if isinstance(runnable, framework) and not isinstance(runnable, kind):
+            return kind(**runnable.__dict__)
+    return runnable

@@ -17,7 +17,7 @@ from langchain_lunos._results import PROVIDER
 
 _INVALID = ("id", "name", "args", "error")
 _ON_LAST_CHUNK = {"audio", "reasoning_details", "refusal"}  # of a stream, besides metadata
-_REFUSAL_IS_STANDARD = hasattr(blocks, "RefusalContentBlock")  # langchain-core 1.7.5 and newer
+REFUSAL_IS_STANDARD = hasattr(blocks, "RefusalContentBlock")  # langchain-core 1.7.5 and newer
 
 
 def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
@@ -69,7 +69,7 @@ def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
         add("lc_aud_0", audio_block(extra["audio"]))
     if extra.get("refusal"):
         refusal = {"type": "refusal", "refusal": extra["refusal"]}
-        if not _REFUSAL_IS_STANDARD:
+        if not REFUSAL_IS_STANDARD:
             refusal = {"type": "non_standard", "value": refusal}
         add("lc_rfs_0", refusal)
     return result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.language_models.model_profile import ModelProfile
+
 from lunos_core.catalog.models import ModelInfo
 
 # profile key to modality of the catalog
@@ -34,15 +36,25 @@ def to_profile(model: ModelInfo) -> dict[str, Any]:
         "max_input_tokens": model.context_window,
         "max_output_tokens": model.max_output_tokens,
         "reasoning_output": model.supports_reasoning,
+        "release_date": _date(model.raw.get("releaseDate")),
+        "last_updated": _date(model.raw.get("updatedAt")),
+        "status": _text(model.raw.get("status")),
+        "reasoning_effort_levels": _texts(model.raw.get("reasoningEfforts")),
     }
     if model.input_modalities:
+        # system messages are sent where they stand
+        profile["mid_conversation_system_messages"] = "text" in model.reads
         profile |= {key: kind in model.reads for key, kind in _READS.items()}
         profile["pdf_inputs"] = not model.reads.isdisjoint({"file", "pdf"})
+        profile["attachment"] = not model.reads.isdisjoint({"file", "pdf", "image"})
     if model.output_modalities:
         profile |= {key: kind in model.writes for key, kind in _WRITES.items()}
     if model.supported_parameters:
         profile |= {key: model.takes(name) for key, name in _TAKES.items()}
-    known = _known_keys()
+        # a list that names the tools and not their choice leaves the choice open
+        named = "tool_choice" in model.supported_parameters
+        profile["tool_choice"] = True if named else None if profile["tool_calling"] else False
+    known = ModelProfile.__annotations__  # LangChain warns of keys that it doesn't know
     return {key: value for key, value in profile.items() if value is not None and key in known}
 
 
@@ -52,10 +64,16 @@ def profile_from(catalog: Any, model: str) -> dict[str, Any] | None:
     return None if known is None else to_profile(known)
 
 
-def _known_keys() -> set[str]:
-    """Return the keys of the installed LangChain: it warns of others."""
-    try:
-        from langchain_core.language_models.model_profile import ModelProfile
-    except ImportError:
-        return set()
-    return set(ModelProfile.__annotations__)
+def _text(value: Any) -> str | None:
+    return value or None if isinstance(value, str) else None
+
+
+def _date(value: Any) -> str | None:
+    """Return the day of an ISO date or time."""
+    text = _text(value)
+    return text if text is None or len(text) < 10 else text[:10]
+
+
+def _texts(value: Any) -> list[str] | None:
+    texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+    return texts or None

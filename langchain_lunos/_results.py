@@ -259,6 +259,7 @@ def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
     facts = {
         "model_name": completion.model,
         "finish_reason": choice.finish_reason,
+        "normalized_finish_reason": normalize_finish_reason(choice),
         "id": completion.id,
         "created": completion.created,
         "provider": completion.provider,
@@ -271,6 +272,27 @@ def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
         "fallback": completion.fallback or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def normalize_finish_reason(choice: Choice) -> str | None:
+    """Return the finish reason in OpenAI's words, whichever provider's came; `None` if unknown."""
+    if choice.message.refusal:
+        return "refusal"
+    return _FINISH_REASONS.get((choice.finish_reason or "").lower())
+
+
+_FINISH_REASONS = {
+    reason: normalized
+    for normalized, reasons in {
+        "stop": ("stop", "end_turn", "stop_sequence", "completed", "eos", "complete"),
+        "length": ("length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"),
+        "tool_calls": ("tool_calls", "tool_use", "function_call"),
+        "content_filter": ("content_filter", "safety", "recitation", "prohibited_content"),
+        "refusal": ("refusal",),
+        "error": ("error",),
+    }.items()
+    for reason in reasons
+}
 
 
 def _image(url: str, index: int) -> dict[str, Any]:

@@ -6,9 +6,15 @@ finished when the next block begins and not at the end of the stream, and sound 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from langchain_lunos._content_blocks import audio_block, image_block, text_annotations
+from langchain_lunos._content_blocks import (
+    REFUSAL_IS_STANDARD,
+    audio_block,
+    image_block,
+    text_annotations,
+)
 from langchain_lunos._results import PROVIDER, to_message, to_tool_calls
 from lunos_core.endpoints.chat.types import Chunk, Completion, Delta, ToolCallDelta
 
@@ -125,7 +131,6 @@ class EventBuilder:
             if self._audio is not None and choice.message.audio:
                 events.append(_finish(self._audio, audio_block(choice.message.audio)))
             if choice.message.refusal:
-                # LangChain's own refusal block is dropped from v3 messages (as of 1.8.2)
                 refusal = {"type": "refusal", "refusal": choice.message.refusal}
                 events += self._whole({"type": "non_standard", "value": refusal})
             message = to_message(answer, choice)
@@ -142,6 +147,21 @@ class EventBuilder:
 
 
 _CALL_TYPES = {True: "tool_call", False: "invalid_tool_call"}
+
+
+def one_by_one(events: list[Event]) -> Iterator[Event]:
+    """Yield the last events, and make a refusal LangChain's standard block once it has been taken.
+
+    As of langchain-core 1.8.3 the v3 message leaves out blocks of type "refusal", which the refusal
+    middleware looks for in it. It keeps those of type "non_standard", as the same dict.
+    """
+    for event in events:
+        yield event
+        block = event.get("content") or {}
+        value = block.get("value") or {}
+        if REFUSAL_IS_STANDARD and value.get("type") == "refusal":
+            del block["value"]
+            block.update(value)
 
 
 def _start(index: int, block: dict[str, Any]) -> Event:

@@ -130,7 +130,6 @@ class _Watch:
         self._chunks: list[AIMessageChunk] = []
         self._calls = False
         self._texts: list[str] = []  # joined once, at the end
-        self._refusal = ""
 
     def see(self, message: Any) -> None:
         if not isinstance(message, AIMessage):
@@ -139,12 +138,20 @@ class _Watch:
         self._calls = self._calls or bool(message.tool_calls or message.invalid_tool_calls)
         if isinstance(message, AIMessageChunk):
             self._chunks.append(message)
-        self._refusal += message.additional_kwargs.get("refusal") or ""
+        # before the message goes on: LangChain's parsers would raise an error of their own
+        refusal = _refusal_of(message)
+        if refusal:
+            raise LunosRefusalError(
+                f"the model refused: {refusal}",
+                llm_output=refusal,
+                raw_message=self._added_up(message),
+            )
         reason = message.response_metadata.get("finish_reason")
         if reason == "content_filter":
             raise LunosRefusalError(
                 "the provider's content filter stopped the answer (finish_reason 'content_filter')",
-                llm_output=message.text,
+                llm_output="".join(self._texts),
+                raw_message=self._added_up(message),
             )
         if reason == "length":
             raise LunosTruncatedError(
@@ -162,8 +169,6 @@ class _Watch:
 
     def end(self) -> None:
         text = "".join(self._texts)
-        if self._refusal:
-            raise LunosRefusalError(f"the model refused: {self._refusal}", llm_output=self._refusal)
         if self._as_text and not _holds_json(text):
             # LangChain's parsers would complete it, or give nothing
             raise OutputParserException(
@@ -174,10 +179,28 @@ class _Watch:
                 f"the model called no tool, and said {text[:200]!r}", llm_output=text
             )
         if self._chunks:
-            # in a stream LangChain's parsers leave out what does not fit the schema: once more,
-            # whole, where they say what is wrong with it
-            first, *others = self._chunks
-            self._parser.invoke(add_ai_message_chunks(first, *others))
+            # in a stream LangChain's parsers leave out what doesn't fit the schema: parse once
+            # more, whole, where they say what is wrong with it
+            self._parser.invoke(self._added_up(None))
+
+    def _added_up(self, message: Any) -> Any:
+        """Return the message, or the chunks of it that have come."""
+        if not self._chunks:
+            return message
+        first, *others = self._chunks
+        return add_ai_message_chunks(first, *others)
+
+
+def _refusal_of(message: AIMessage) -> str:
+    refusal = message.additional_kwargs.get("refusal")
+    if refusal:
+        return str(refusal)
+    blocks = [] if isinstance(message.content, str) else message.content
+    return "".join(
+        str(block.get("refusal") or "it gave no reason")
+        for block in blocks
+        if isinstance(block, dict) and block.get("type") == "refusal"
+    )
 
 
 def _holds_json(text: str) -> bool:

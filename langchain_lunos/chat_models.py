@@ -31,7 +31,7 @@ from langchain_lunos._messages import to_wire
 from langchain_lunos._parameters import LunosModel, RunManager
 from langchain_lunos._results import to_chunk, to_result
 from langchain_lunos._serialization import make_loadable
-from langchain_lunos._stream_events import Event, EventBuilder
+from langchain_lunos._stream_events import Event, EventBuilder, one_by_one
 from langchain_lunos._tools import to_wire_tools
 from lunos_core.endpoints import params
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
@@ -314,7 +314,7 @@ class ChatLunos(
                 else:
                     yield from events.feed(chunk)
         # only now: LangChain asks for nothing more after it, and the call would not be over
-        yield from end
+        yield from one_by_one(end)
 
     async def _astream_chat_model_events(
         self,
@@ -335,7 +335,7 @@ class ChatLunos(
                     continue
                 for event in events.feed(chunk):
                     yield event
-        for event in end:
+        for event in one_by_one(end):
             yield event
 
     def _request(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Array = NDArray[np.float32]
+else:  # so that type hints can be read at run time without numpy, which is optional
+    Array = Any
+
 __all__ = ["LunosEmbeddings"]
 
 T = TypeVar("T")
@@ -89,7 +93,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         answers = await self._asend(self._batches(texts, kwargs, embedding_request))
         return [vector for answer in answers for vector in answer.vectors]
 
-    def embed_documents_array(self, texts: list[str], **kwargs: Any) -> NDArray[np.float32]:
+    def embed_documents_array(self, texts: list[str], **kwargs: Any) -> Array:
         """`embed_documents`, as one numpy array of float32: a row for each text.
 
         For vector stores that take arrays: no Python float is made for each number.
@@ -100,7 +104,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         answers = self._send(self._batches(texts, kwargs, embedding_array_request))
         return join_arrays(answers, self.dimensions)
 
-    async def aembed_documents_array(self, texts: list[str], **kwargs: Any) -> NDArray[np.float32]:
+    async def aembed_documents_array(self, texts: list[str], **kwargs: Any) -> Array:
         """`embed_documents_array`, awaited."""
         answers = await self._asend(self._batches(texts, kwargs, embedding_array_request))
         return join_arrays(answers, self.dimensions)

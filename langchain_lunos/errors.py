@@ -1,8 +1,7 @@
-"""Errors that are both: the core's, and the one that LangChain's own machinery knows.
+"""Errors with two parents: the core's error, and LangChain's.
 
 `with_retry`, `with_fallbacks` and the agents' middleware look for LangChain's `ModelError` tree;
-code that knows Lunos looks for the core's. Each class here has a parent in either, and each call of
-the adapters raises these.
+code that knows Lunos looks for the core's. Every call of this adapter raises the classes here.
 
 ```
 lunos_core                     LangChain                     here
@@ -21,6 +20,8 @@ LunosNotFoundError             ModelNotFoundError            LunosNotFoundError
 LunosConflictError             ModelAPIError                 LunosConflictError
 LunosRateLimitError            ModelRateLimitError           LunosRateLimitError
 LunosServerError               ModelAPIError                 LunosServerError
+(structured output)            ModelRefusalError             LunosRefusalError
+(structured output)            OutputParserException         LunosTruncatedError
 ```
 """
 
@@ -53,12 +54,13 @@ if TYPE_CHECKING:
         ModelNotFoundError,
         ModelPermissionDeniedError,
         ModelRateLimitError,
+        ModelRefusalError,
         ModelTimeoutError,
     )
 else:
 
     def _known(name: str) -> type[Exception]:
-        """LangChain's class; their ancestor where the installed core is older than the tree."""
+        """Return LangChain's class, or its ancestor where the installed core is older."""
         return getattr(framework, name, LangChainException)
 
     ContextOverflowError = _known("ContextOverflowError")
@@ -70,6 +72,7 @@ else:
     ModelNotFoundError = _known("ModelNotFoundError")
     ModelPermissionDeniedError = _known("ModelPermissionDeniedError")
     ModelRateLimitError = _known("ModelRateLimitError")
+    ModelRefusalError = _known("ModelRefusalError")  # langchain-core 1.7.5
     ModelTimeoutError = _known("ModelTimeoutError")
 
 
@@ -82,7 +85,7 @@ class LunosTimeoutError(core.LunosTimeoutError, LunosConnectionError, ModelTimeo
 
 
 class LunosResponseError(core.LunosResponseError, ModelAPIError):
-    """A successful status, but an answer that makes no sense."""
+    """The status was successful, but the answer makes no sense."""
 
 
 class LunosStreamInterruptedError(
@@ -145,8 +148,19 @@ class LunosServerError(core.LunosServerError, LunosAPIError, ModelAPIError):
     is_retryable = True
 
 
-class LunosRefusalError(OutputParserException):
-    """The model refused, where a structured answer was asked for."""
+class LunosRefusalError(OutputParserException, ModelRefusalError):
+    """The model refused, where a structured answer was asked for.
+
+    Attributes:
+        raw_message: the model's message, as far as it came.
+        llm_output: why it refused, in its own words, or what it had written.
+    """
+
+    def __init__(
+        self, message: str, *, llm_output: str | None = None, raw_message: Any = None
+    ) -> None:
+        OutputParserException.__init__(self, message, llm_output=llm_output)
+        self.raw_message = raw_message
 
 
 class LunosTruncatedError(OutputParserException):

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from langchain_core import exceptions
 from langchain_core.caches import InMemoryCache
+from langchain_core.language_models.model_profile import ModelProfile
 
 from langchain_lunos import (
     ChatLunos,
@@ -19,7 +20,9 @@ from langchain_lunos import (
     LunosContextOverflowError,
     LunosEmbeddings,
 )
+from langchain_lunos._profile import to_profile
 from lunos_core import AsyncCatalog, AsyncClient, Catalog, Client, Config, UsageLedger
+from lunos_core.catalog.models import read_entries
 from tests.langchain_adapter.wire import (
     SETTINGS,
     WAYS,
@@ -93,11 +96,50 @@ def catalog(*, filled: bool = True) -> Catalog:
 # --- the profile ---------------------------------------------------------------------------------
 
 
+# as far as the installed LangChain has a key for them
+NEWER_FACTS = {
+    key: value
+    for key, value in {
+        "attachment": False,
+        "mid_conversation_system_messages": True,
+        "tool_choice": False,
+    }.items()
+    if key in ModelProfile.__annotations__
+}
+
+
+def test_the_newer_facts_of_a_profile_are_filled_where_they_are_known() -> None:
+    entry = {
+        "id": "new",
+        "status": "active",
+        "releaseDate": "2026-03-01T10:00:00Z",
+        "updatedAt": "2026-04-01",
+        "reasoningEfforts": ["low", "high"],
+        "inputModalities": ["text", "image"],
+        "supportedParameters": ["tools", "tool_choice"],
+    }
+    (model,) = read_entries([entry])
+    profile = to_profile(model)
+    expected = {
+        "release_date": "2026-03-01",
+        "last_updated": "2026-04-01",
+        "status": "active",
+        "reasoning_effort_levels": ["low", "high"],
+        "attachment": True,
+        "tool_choice": True,
+    }
+    known = expected.keys() & ModelProfile.__annotations__.keys()
+    assert {key: profile[key] for key in known} == {key: expected[key] for key in known}
+    (silent,) = read_entries([{**entry, "supportedParameters": ["tools"]}])
+    assert "tool_choice" not in to_profile(silent)
+
+
 def test_the_profile_says_what_the_catalog_says_and_nothing_else() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # LangChain warns of keys that it does not know
         model = chat(both_kinds(), catalog=catalog())
     assert model.profile == {
+        **NEWER_FACTS,
         "name": "M",
         "max_input_tokens": 100,
         "max_output_tokens": 50,

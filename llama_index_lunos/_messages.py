@@ -1,10 +1,11 @@
-"""LlamaIndex' messages as the wire's. Pure; the caller's messages are never changed."""
+"""LlamaIndex's messages as the wire's. Pure; the caller's messages are never changed."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -15,10 +16,15 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     ToolCallBlock,
 )
+from llama_index.core.bridge.pydantic import BaseModel
+from pydantic_core import from_json
 
 from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
-from llama_index_lunos._results import DETAILS, SPELLING
+from llama_index_lunos._results import DETAILS, SPELLING, log
 from lunos_core.endpoints.chat.content_parts import text_part
+
+INVALID_JSON = "INVALID_JSON"
+"""The key under which arguments that aren't a JSON object travel, as they came."""
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -36,96 +42,210 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """The messages of a request.
 
     Images, audio and files in tool results go into a user message right after the results: most
-    providers take nothing but text in a tool message.
+    providers take nothing but text in a tool message. Every tool call gets a result, since
+    providers refuse a history in which one is missing.
 
     Raises:
-        TypeError: something that is no `ChatMessage`, or a block that the wire does not know.
-        ValueError: no message at all, or content that the wire cannot carry.
+        TypeError: an item isn't a `ChatMessage`, or the wire doesn't know a kind of block.
+        ValueError: there are no messages, or the wire can't carry some content.
     """
     if isinstance(messages, str | ChatMessage) or not isinstance(messages, Sequence):
         raise TypeError(f"messages must be a list of ChatMessage, not {type(messages).__name__}")
     if not messages:
         raise ValueError("messages is empty: give at least one")
-    wire: list[dict[str, Any]] = []
-    from_tools: list[Part] = []
-    for at, message in enumerate(messages):
+    history = _History()
+    for i, message in enumerate(messages):
         if not isinstance(message, ChatMessage):
-            raise TypeError(f"messages[{at}] must be a ChatMessage, not {type(message).__name__}")
+            raise TypeError(f"messages[{i}] must be a ChatMessage, not {type(message).__name__}")
+        history.add(message, f"messages[{i}]")
+    history.flush()
+    return history.wire
+
+
+class SentCall(NamedTuple):
+    """A tool call of a message; `arguments` is what was stored: text or an object, maybe broken."""
+
+    id: str
+    name: str
+    arguments: Any
+
+
+def sent_tool_call(call: Any) -> SentCall:
+    """A tool call of a message that another integration made: a plain dict, or an SDK's object."""
+    function = _get(call, "function")
+    name = str(_get(function, "name") or "")
+    # integrations of providers without ids use the name in its place
+    return SentCall(str(_get(call, "id") or name), name, _get(function, "arguments"))
+
+
+def read_arguments(arguments: Any) -> dict[str, Any] | None:
+    """The arguments of a whole tool call, or `None` where they aren't an object.
+
+    Nothing, null and an empty list are no arguments. Bare newlines, NaN and JSON within a JSON
+    string are read, since models write them.
+    """
+    if isinstance(arguments, Mapping):
+        return dict(arguments)
+    if arguments is None or arguments == []:
+        return {}
+    if not isinstance(arguments, str):
+        return None
+    if not arguments.strip():
+        return {}
+    try:
+        value = json.loads(arguments, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    # one string within a string is common; more of them are text
+    if isinstance(value, str) and not value.lstrip().startswith('"'):
+        return read_arguments(value)
+    return read_arguments(value) if value is None or isinstance(value, Mapping | list) else None
+
+
+def wire_arguments(arguments: Any) -> str:
+    """The arguments of a call in a history: always the text of a JSON object.
+
+    Text that is one already goes back as it came, which keeps the provider's prompt cache valid.
+    Anything else would make strict servers refuse the conversation for good.
+    """
+    if isinstance(arguments, str):
+        try:
+            if isinstance(from_json(arguments, allow_inf_nan=False), dict):
+                return arguments
+        except ValueError:
+            pass
+    kwargs = read_arguments(arguments)
+    return json.dumps(_plain({INVALID_JSON: arguments} if kwargs is None else kwargs))
+
+
+def _plain(value: Any) -> Any:
+    """The value with nothing in it that JSON can't carry; NaN becomes null, as in JavaScript."""
+    if isinstance(value, Mapping):
+        return {_plain(str(name)): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):
+        return value
+    # half a surrogate pair can't be sent; two halves that meet are one character
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class _History:
+    """The wire's messages so far, and what the tool results that follow must be matched with."""
+
+    def __init__(self) -> None:
+        self.wire: list[dict[str, Any]] = []
+        self._from_tools: list[Part] = []
+        # calls without a result yet: the id as it was stored, and the one on the wire
+        self._open: list[tuple[str, str]] = []
+
+    def add(self, message: ChatMessage, where: str) -> None:
         role = _ROLES[message.role]
-        where = f"messages[{at}]"
         if role == "tool":
-            wire.append(_tool_result(message, where, from_tools))
-            continue
-        _flush(from_tools, wire)
+            self.wire.append(self._tool_result(message, where))
+            return
+        self._answer_open_calls()
+        self.flush()
         if role == "assistant":
-            wire.append(_assistant(message, where))
+            self.wire.append(self._assistant(message, where))
         else:
-            wire.append({"role": role, "content": joined(_parts(message, where))})
-    _flush(from_tools, wire)
-    return wire
+            self.wire.append({"role": role, "content": joined(_parts(message, where))})
+
+    def flush(self) -> None:
+        """Put what isn't text in the results behind them."""
+        if self._from_tools:
+            self.wire.append({"role": "user", "content": self._from_tools})
+            self._from_tools = []
+
+    def _assistant(self, message: ChatMessage, where: str) -> dict[str, Any]:
+        """An answer, as it came: reasoning with its signatures, text, images, tool calls."""
+        wire: dict[str, Any] = {"role": "assistant", "content": ""}
+        parts: list[Part] = []
+        calls: list[SentCall] = []
+        spoken = message.additional_kwargs.get("audio")
+        spoken_id = spoken.get("id") if isinstance(spoken, Mapping) else None
+        for i, block in enumerate(message.blocks):
+            if isinstance(block, ThinkingBlock):
+                _add_thinking(wire, block)
+            elif isinstance(block, ToolCallBlock):
+                name = block.tool_name
+                calls.append(SentCall(block.tool_call_id or name, name, block.tool_kwargs))
+            elif isinstance(block, AudioBlock) and spoken_id:
+                wire["audio"] = {"id": spoken_id}  # the model's own words are sent back by their id
+            elif not isinstance(block, CitationBlock):  # a remark on text that is there already
+                _add_answered(parts, block, f"{where}.blocks[{i}]")
+        stored = message.additional_kwargs.get("tool_calls")
+        if not calls and isinstance(stored, Sequence) and not isinstance(stored, str):
+            calls = [sent_tool_call(call) for call in stored]
+        wire["content"] = joined(parts)
+        if calls:
+            wire["content"] = wire["content"] or None
+            wire["tool_calls"] = [self._call(call) for call in calls]
+        return wire
+
+    def _call(self, call: SentCall) -> dict[str, Any]:
+        taken = {wire_id for _, wire_id in self._open}
+        wire_id, n = call.id, 1
+        while wire_id in taken:  # two calls of one tool, by a provider without ids
+            n += 1
+            wire_id = f"{call.id}_{n}"
+        self._open.append((call.id, wire_id))
+        function = {"name": call.name, "arguments": wire_arguments(call.arguments)}
+        return {"id": wire_id, "type": "function", "function": function}
+
+    def _tool_result(self, message: ChatMessage, where: str) -> dict[str, Any]:
+        known = message.additional_kwargs
+        stored = known.get("tool_call_id") or known.get("name")
+        call = next((call for call in self._open if stored in (None, call[0])), None)
+        if call is not None:
+            self._open.remove(call)
+            identifier = call[1]
+        elif isinstance(stored, str):
+            identifier = stored
+        else:
+            raise ValueError(
+                f"{where}: a tool result needs the id of its call: "
+                "ChatMessage(role='tool', …, additional_kwargs={'tool_call_id': call.tool_id})"
+            )
+        parts = _parts(message, where)
+        texts = [part for part in parts if part["type"] == "text"]
+        others = [part for part in parts if part["type"] != "text"]
+        if others:
+            self._from_tools += [text_part(f"What the tool call {identifier} returned:"), *others]
+            texts = texts or [text_part("The result follows in the next user message.")]
+        return {"role": "tool", "tool_call_id": identifier, "content": joined(texts)}
+
+    def _answer_open_calls(self) -> None:
+        """Say that a call has no result: an agent was stopped, or returned another one directly."""
+        for _, wire_id in self._open:
+            said = {"role": "tool", "tool_call_id": wire_id, "content": "The tool wasn't run."}
+            self.wire.append(said)
+        self._open = []
 
 
 def _parts(message: ChatMessage, where: str) -> list[Part]:
     parts: list[Part] = []
-    for at, block in enumerate(message.blocks):
+    for i, block in enumerate(message.blocks):
         if isinstance(block, CachePoint):
-            mark_for_cache(parts, block, f"{where}.blocks[{at}]")
+            mark_for_cache(parts, block, f"{where}.blocks[{i}]")
         else:
-            parts += to_parts(block, f"{where}.blocks[{at}]")
+            parts += to_parts(block, f"{where}.blocks[{i}]")
     return parts
 
 
-def _assistant(message: ChatMessage, where: str) -> dict[str, Any]:
-    """An answer, as it came: reasoning with its signatures, text, images, tool calls."""
-    wire: dict[str, Any] = {"role": "assistant", "content": ""}
-    parts: list[Part] = []
-    calls: list[dict[str, Any]] = []
-    spoken = message.additional_kwargs.get("audio")
-    spoken_id = spoken.get("id") if isinstance(spoken, Mapping) else None
-    for at, block in enumerate(message.blocks):
-        place = f"{where}.blocks[{at}]"
-        if isinstance(block, ThinkingBlock):
-            _add_thinking(wire, block)
-        elif isinstance(block, ToolCallBlock):
-            calls.append(_tool_call(block))
-        elif isinstance(block, CachePoint):
-            mark_for_cache(parts, block, place)
-        elif isinstance(block, AudioBlock) and spoken_id:
-            wire["audio"] = {"id": spoken_id}  # the model's own words are sent back by their id
-        elif not isinstance(block, CitationBlock):  # a remark on text that is there already
-            parts += to_parts(block, place)
-    calls = calls or [
-        sent_tool_call(one) for one in message.additional_kwargs.get("tool_calls", ())
-    ]
-    wire["content"] = joined(parts)
-    if calls:
-        wire["content"] = wire["content"] or None
-        wire["tool_calls"] = calls
-    return wire
-
-
-def _tool_result(message: ChatMessage, where: str, from_tools: list[Part]) -> dict[str, Any]:
-    """A tool's result; what is no text is put behind `from_tools`."""
-    known = message.additional_kwargs
-    identifier = known.get("tool_call_id") or known.get("name")
-    if not isinstance(identifier, str):
-        raise ValueError(
-            f"{where}: a tool result needs the id of its call: "
-            "ChatMessage(role='tool', …, additional_kwargs={'tool_call_id': call.tool_id})"
-        )
-    parts = _parts(message, where)
-    texts = [part for part in parts if part["type"] == "text"]
-    others = [part for part in parts if part["type"] != "text"]
-    if others:
-        from_tools += [text_part(f"What the tool call {identifier} returned:"), *others]
-        texts = texts or [text_part("The result follows in the next user message.")]
-    return {"role": "tool", "tool_call_id": identifier, "content": joined(texts)}
-
-
-def _flush(from_tools: list[Part], wire: list[dict[str, Any]]) -> None:
-    if from_tools:
-        wire.append({"role": "user", "content": list(from_tools)})
-        from_tools.clear()
+def _add_answered(parts: list[Part], block: Any, where: str) -> None:
+    """Add a block of an answer; what the wire can't carry is left out: it is another's answer."""
+    try:
+        if isinstance(block, CachePoint):
+            mark_for_cache(parts, block, where)
+        else:
+            parts += to_parts(block, where)
+    except (TypeError, ValueError) as error:
+        log.warning("left out of the conversation: %s", error)
 
 
 def _add_thinking(wire: dict[str, Any], block: ThinkingBlock) -> None:
@@ -138,25 +258,8 @@ def _add_thinking(wire: dict[str, Any], block: ThinkingBlock) -> None:
         wire[DETAILS] = [*wire.get(DETAILS, ()), *details]
     elif block.content:
         field = known.get(SPELLING, "reasoning")
-        wire[field] = wire.get(field, "") + block.content
-
-
-def _tool_call(block: ToolCallBlock) -> dict[str, Any]:
-    # integrations of providers without ids use the name in its place
-    return _wire_call(block.tool_call_id or block.tool_name, block.tool_name, block.tool_kwargs)
-
-
-def sent_tool_call(call: Any) -> dict[str, Any]:
-    """A tool call of a message that another integration made: a plain dict, or an SDK's object."""
-    function = _get(call, "function")
-    name = _get(function, "name") or ""
-    return _wire_call(_get(call, "id") or name, name, _get(function, "arguments"))
-
-
-def _wire_call(identifier: str, name: str, arguments: Any) -> dict[str, Any]:
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
-    function = {"name": name, "arguments": text or "{}"}
-    return {"id": identifier, "type": "function", "function": function}
+        before = wire.get(field)
+        wire[field] = f"{before}\n{block.content}" if before else block.content
 
 
 def _get(source: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Lunos' answers in LlamaIndex' types: whole ones, and streams made cumulative."""
+"""Lunos's answers in LlamaIndex's types: whole ones, and streams made cumulative."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llama_index_lunos._logs import log as _log
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Message, ToolCall
+from lunos_core.logs import quiet_logger
+
+log = quiet_logger("llama_index_lunos")
+"""The log of this adapter; what happens to requests is in the log of `lunos_core`."""
 
 DETAILS = "reasoning_details"
 """Where a ThinkingBlock keeps the reasoning as it came, with its signatures."""
@@ -30,6 +33,19 @@ SPELLING = "field"
 """Where it keeps the name of the wire's field, for reasoning that is plain text."""
 
 _USAGE_EXTRAS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "cost", "cost_source")
+# where the wire, and tracers of OpenAI's shape, have the details of the token counts
+_USAGE_DETAILS = {
+    "prompt_tokens_details": {
+        "cached_tokens": "cached_tokens",
+        "cache_write_tokens": "cache_write_tokens",
+        "audio_tokens": "input_audio_tokens",
+    },
+    "completion_tokens_details": {
+        "reasoning_tokens": "reasoning_tokens",
+        "audio_tokens": "output_audio_tokens",
+        "image_tokens": "image_tokens",
+    },
+}
 
 
 def to_response(completion: Completion) -> ChatResponse:
@@ -40,7 +56,7 @@ def to_response(completion: Completion) -> ChatResponse:
         message=to_message(choice.message, usage=completion.usage, spelling=spelling),
         raw=_raw(completion.raw, completion.usage),
         logprobs=to_logprobs(choice.logprobs),
-        additional_kwargs=_facts(completion, choice),
+        additional_kwargs=_facts(completion, choice, completion.raw),
     )
 
 
@@ -71,7 +87,7 @@ def to_message(
     images: list[ContentBlock] = [*to_images(message.images)]
     if text or not (calls or images or message.audio):
         blocks.append(TextBlock(text=text))
-    blocks += [block for one in message.annotations for block in _citation(one)]
+    blocks += [block for item in message.annotations for block in _citation(item)]
     blocks += images
     if message.audio and message.audio.get("data"):
         blocks.append(AudioBlock(audio=str(message.audio["data"]).encode()))
@@ -97,28 +113,22 @@ class ChatAccumulator:
         self._spelling: str | None = None
         self._calls: list[ToolCall] = []
         self._others: list[ContentBlock] = []
+        self._kept: dict[str, Any] = {}
 
     def add(self, chunk: Chunk) -> ChatResponse | None:
-        """The response after this chunk; `None` where it adds nothing to see."""
+        """The response after this chunk; `None` if it adds nothing to see."""
         if chunk.last is not None:
             return self._end(chunk.last)
-        for choice in chunk.choices:
-            if choice.index == 0:
-                delta = choice.delta
-                break
-        else:
+        for name in _KEPT:
+            if chunk.raw.get(name):
+                self._kept[name] = chunk.raw[name]
+        choice = next((item for item in chunk.choices if item.index == 0), None)
+        if choice is None:
+            return None
+        delta = choice.delta
+        if not (delta.content or delta.reasoning or delta.tool_calls or delta.images):
             return None
         self._text += delta.content
-        if not (delta.reasoning or delta.tool_calls or delta.images):
-            if not delta.content:
-                return None
-            # text alone, as most chunks: only the fields that are there, each costs its validation
-            if self._reasoning or self._others or self._calls:
-                message = self._message()
-            else:
-                blocks: list[ContentBlock] = [TextBlock(text=self._text)]
-                message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
-            return ChatResponse(message=message, delta=delta.content, raw=chunk.raw)
         extras: dict[str, Any] = {}
         if delta.reasoning:
             self._reasoning += delta.reasoning
@@ -131,8 +141,7 @@ class ChatAccumulator:
             call.id = call.id or piece.id or ""
             call.name = call.name or piece.name or ""
             call.arguments += piece.arguments
-        if delta.images:
-            self._others += to_images(delta.images)
+        self._others += to_images(delta.images)
         return ChatResponse(
             message=self._message(),
             delta=delta.content,
@@ -154,18 +163,24 @@ class ChatAccumulator:
         )
 
     def _end(self, completion: Completion) -> ChatResponse:
-        """The last response: the message as a whole answer would have it, and what it used."""
+        """The last response: the message as a whole answer would have it, and its usage."""
         choice = completion.choices[0] if completion.choices else Choice(0, Message())
         message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
         shown, whole = self._text, message.content or ""
+        # the last event often has the usage alone; tracers look for the choices beside it
+        raw = {**completion.raw, **self._kept}
         return ChatResponse(
             message=message,
             # a refusal or a transcript comes as text at the end only
             delta=whole[len(shown) :] if whole.startswith(shown) else "",
-            raw=_raw(completion.raw, completion.usage),
+            raw=_raw(raw, completion.usage),
             logprobs=to_logprobs(choice.logprobs),
-            additional_kwargs=_facts(completion, choice),
+            additional_kwargs=_facts(completion, choice, raw),
         )
+
+
+# of a stream, what its last event may not repeat
+_KEPT = ("choices", "service_tier")
 
 
 def to_logprobs(value: Any) -> list[list[LogProb]] | None:
@@ -178,7 +193,7 @@ def to_logprobs(value: Any) -> list[list[LogProb]] | None:
     content = value.get("content")
     if isinstance(content, list):
         return [
-            [_logprob(one) for one in _candidates(token)]
+            [_logprob(item) for item in _candidates(token)]
             for token in content
             if isinstance(token, Mapping)
         ]
@@ -192,21 +207,25 @@ def to_logprobs(value: Any) -> list[list[LogProb]] | None:
 
 
 def to_images(urls: Sequence[str]) -> list[ImageBlock]:
-    """Generated images: the bytes where the answer holds them, else the address.
+    """Generated images: the bytes if the answer holds them, else the address.
 
-    What is no address at all can be no block, and must not lose the rest: `raw` still has it.
+    An address that can't be read is left out, and doesn't lose the rest: `raw` still has it.
     """
-    found = []
+    images = []
     for url in urls:
         try:
-            found.append(to_image(url))
+            images.append(to_image(url))
         except ValueError:  # pydantic's, and half a surrogate pair
-            _log.warning("a picture in the answer has no address that can be read: left out")
-    return found
+            log.warning("an image in the answer has no valid address: left out")
+    return images
 
 
 def to_image(url: str) -> ImageBlock:
-    """A generated image; `ValueError` where its address is none."""
+    """A generated image.
+
+    Raises:
+        ValueError: its address isn't valid.
+    """
     head, comma, data = url.partition(",")
     if url.startswith("data:") and comma and head.endswith(";base64"):
         mimetype = head.removeprefix("data:").split(";")[0]
@@ -229,12 +248,16 @@ def _thinking(message: Message, usage: Usage | None, spelling: str | None) -> Th
 
 def _reasoning_field(raw: Mapping[str, Any], holder: str) -> str | None:
     """The field in which reasoning came as plain text: it goes back in the same one."""
-    choices = raw.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get(holder) if isinstance(first, Mapping) else None
+    message = _first_choice(raw).get(holder)
     if not isinstance(message, Mapping):
         return None
     return next((name for name in ("reasoning_content", "reasoning") if message.get(name)), None)
+
+
+def _first_choice(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = raw.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, Mapping) else {}
 
 
 def _tool_call_block(call: ToolCall) -> ToolCallBlock:
@@ -243,18 +266,18 @@ def _tool_call_block(call: ToolCall) -> ToolCallBlock:
 
 def _citation(annotation: Mapping[str, Any]) -> list[ContentBlock]:
     """A web citation as a block; annotations of another kind are in `additional_kwargs` only."""
-    found = annotation.get("url_citation")
-    if not isinstance(found, Mapping) or not isinstance(found.get("url"), str):
+    cited = annotation.get("url_citation")
+    if not isinstance(cited, Mapping) or not isinstance(cited.get("url"), str):
         return []
-    title = str(found.get("title") or found["url"])
+    title = str(cited.get("title") or cited["url"])
     places = ("start_index", "end_index")
     return [
         CitationBlock(
-            cited_content=TextBlock(text=str(found.get("content") or title)),
-            source=found["url"],
+            cited_content=TextBlock(text=str(cited.get("content") or title)),
+            source=cited["url"],
             title=title,
             additional_location_info={
-                name: found[name] for name in places if isinstance(found.get(name), int)
+                name: cited[name] for name in places if isinstance(cited.get(name), int)
             },
         )
     ]
@@ -273,16 +296,25 @@ def _message_extras(message: Message) -> dict[str, Any]:
     if message.annotations:
         extras["annotations"] = message.annotations
     if message.audio:
-        extras["audio"] = {name: it for name, it in message.audio.items() if name != "data"}
+        audio = message.audio.items()
+        extras["audio"] = {name: value for name, value in audio if name != "data"}
     return extras
 
 
 def _raw(raw: Mapping[str, Any], usage: Usage | None) -> dict[str, Any]:
-    """The answer as it came; `usage` is always there, since LlamaIndex counts tokens by it."""
+    """The answer as it came, with its usage under the names that LlamaIndex and tracers read."""
     if usage is None:
         return {**raw, "usage": None}
-    cost = {} if usage.cost is None else {"cost": usage.cost}
-    return {**raw, "usage": {**usage.raw, **_counts(usage), **cost}}
+    counts: dict[str, Any] = {**usage.raw, **_counts(usage)}
+    if usage.cost is not None:
+        counts["cost"] = usage.cost
+    for holder, names in _USAGE_DETAILS.items():
+        known = {name: getattr(usage, field) for name, field in names.items()}
+        details = {name: count for name, count in known.items() if count is not None}
+        if details:
+            sent = counts.get(holder)
+            counts[holder] = {**details, **(sent if isinstance(sent, Mapping) else {})}
+    return {**raw, "usage": counts}
 
 
 def _counts(usage: Usage) -> dict[str, int]:
@@ -293,14 +325,18 @@ def _counts(usage: Usage) -> dict[str, int]:
     }
 
 
-def _facts(completion: Completion, choice: Choice) -> dict[str, Any]:
+def _facts(completion: Completion, choice: Choice, raw: Mapping[str, Any]) -> dict[str, Any]:
     """What belongs to the answer and not to the message."""
+    usage = completion.usage
     facts: dict[str, Any] = {}
-    if completion.usage is not None:
-        facts |= _counts(completion.usage)
-        facts |= {name: getattr(completion.usage, name) for name in _USAGE_EXTRAS}
+    if usage is not None:
+        facts |= _counts(usage)
+        facts |= {name: getattr(usage, name) for name in _USAGE_EXTRAS}
+        facts |= {"total_cost": usage.cost, "cost_details": usage.raw.get("cost_details")}
     facts |= {
         "finish_reason": choice.finish_reason,
+        "native_finish_reason": _first_choice(raw).get("native_finish_reason"),
+        "service_tier": raw.get("service_tier"),
         "model": completion.model,
         "request_id": completion.request_id,
         "fallback": completion.fallback or None,
@@ -312,8 +348,8 @@ def _candidates(token: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     top = token.get("top_logprobs")
     if not isinstance(top, list):
         return [token]
-    others = [one for one in top if isinstance(one, Mapping)]
-    return [token, *(one for one in others if one.get("token") != token.get("token"))]
+    others = [item for item in top if isinstance(item, Mapping)]
+    return [token, *(item for item in others if item.get("token") != token.get("token"))]
 
 
 def _logprob(value: Mapping[str, Any]) -> LogProb:

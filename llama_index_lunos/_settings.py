@@ -17,7 +17,7 @@ from llama_index.core.bridge.pydantic import (
 from llama_index.core.schema import BaseComponent
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
-from llama_index_lunos._logs import log as _log
+from llama_index_lunos._results import log
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core import Secret
 from lunos_core.adapters import ClientPair, check_names
@@ -56,7 +56,7 @@ class GivenClients:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.sync is not None or self.asynchronous is not None:
-            _log.warning(
+            log.warning(
                 "http_client and async_http_client do not travel in a pickle: "
                 "the copy makes clients of its own"
             )

@@ -1,9 +1,11 @@
-"""Objects of a class out of answers, whole or as far as they came. Pure."""
+"""Objects instead of text: how a class is asked for, and how an answer is read as one. Pure."""
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,14 +21,15 @@ from llama_index.core.output_parsers.pydantic import PydanticOutputParser
 from llama_index.core.types import Model
 from pydantic_core import from_json
 
-from llama_index_lunos._schema import to_response_format, to_tool
 from llama_index_lunos.errors import LunosStructuredOutputError
 from lunos_core.errors import LunosBadRequestError
 
 StructuredOutput = Literal["json_schema", "function_calling", "prompt"]
 
-# arguments of LlamaIndex' programs: how the object is asked for is decided here
-_OF_PROGRAMS = ("tool_choice", "tool_required", "allow_parallel_tool_calls")
+# arguments of LlamaIndex's programs: how the object is asked for is decided here
+_PROGRAM_SETTINGS = ("tool_choice", "tool_required", "allow_parallel_tool_calls")
+_THOUGHT = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.DOTALL)
+_DECODER = json.JSONDecoder(strict=False)  # small models write bare newlines
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +47,26 @@ def attempt(
     messages: Sequence[ChatMessage],
     llm_kwargs: Mapping[str, Any] | None,
 ) -> Attempt:
-    """Ask for an object in one of the three ways; nothing that is given is changed."""
-    params = {name: it for name, it in (llm_kwargs or {}).items() if name not in _OF_PROGRAMS}
+    """Ask for an object in one of the three ways. The arguments are left unchanged."""
+    given = llm_kwargs or {}
+    params = {name: value for name, value in given.items() if name not in _PROGRAM_SETTINGS}
     if way == "json_schema":
         return Attempt(way, messages, {"response_format": to_response_format(output_cls), **params})
     if way == "function_calling":
         tool = to_tool(output_cls)
-        choice = {"type": "function", "function": {"name": tool["function"]["name"]}}
-        return Attempt(way, messages, {"tools": [tool], "tool_choice": choice, **params})
-    return Attempt(way, _with_schema_in_words(output_cls, messages), params)
+        forced = {
+            "tools": [tool],
+            "tool_choice": {"type": "function", "function": {"name": tool["function"]["name"]}},
+            "parallel_tool_calls": False,
+        }
+        return Attempt(way, messages, {**forced, **params})
+    return Attempt(way, _with_schema_in_prompt(output_cls, messages), params)
 
 
-def way_after(
+def next_way(
     error: LunosBadRequestError, way: StructuredOutput, *, tools: bool
 ) -> StructuredOutput | None:
-    """The next way to try where a model refused this one; `None` where that was not the reason."""
+    """The way to try after a model refused this one; `None` if it refused for another reason."""
     words = f"{error.param} {error.message}".lower()
     if way == "json_schema" and any(word in words for word in ("response_format", "json_schema")):
         return "function_calling" if tools else "prompt"
@@ -67,30 +75,107 @@ def way_after(
     return None
 
 
+def to_response_format(output_cls: type[BaseModel]) -> dict[str, Any]:
+    """The wire's `response_format` for a class.
+
+    It is strict where the schema allows it: then the provider guarantees the shape. A class with
+    free-form parts (`dict[str, int]`, `Any`) can't be strict, and is sent as pydantic describes it.
+    """
+    schema = output_cls.model_json_schema()
+    strict = strict_schema(schema)
+    wanted: dict[str, Any] = {
+        "name": wire_name(output_cls),
+        "schema": schema if strict is None else strict,
+    }
+    description = schema.get("description")
+    if description:
+        wanted["description"] = description
+    if strict is not None:
+        wanted["strict"] = True
+    return {"type": "json_schema", "json_schema": wanted}
+
+
+def strict_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema under OpenAI's rules for strict mode; `None` where it can't follow them.
+
+    Every object lists its properties, requires all of them and allows no others. There are no
+    defaults, and a `$ref` stands alone.
+    """
+    strict = copy.deepcopy(schema)
+    return strict if _make_strict(strict, strict.get("$defs", {})) else None
+
+
+def _make_strict(node: Any, definitions: dict[str, Any]) -> bool:
+    if not isinstance(node, dict):
+        return False  # `true`, which allows anything
+    if "$ref" in node and len(node) > 1:
+        reference = node.pop("$ref")
+        target = definitions.get(str(reference).rpartition("/")[2])
+        if not isinstance(target, dict):
+            return False
+        node.update({**copy.deepcopy(target), **node})
+    node.pop("default", None)
+    if not node.keys() & {"type", "$ref", "anyOf", "allOf", "enum", "const"}:
+        return False  # `Any`
+    if node.get("type") == "object":
+        if "properties" not in node or node.get("additionalProperties"):
+            return False
+        node["additionalProperties"] = False
+        node["required"] = list(node["properties"])
+    if node.get("type") == "array" and "items" not in node:
+        return False
+    inner = [*node.get("properties", {}).values(), *node.get("$defs", {}).values()]
+    inner += [schema for name in ("anyOf", "allOf") for schema in node.get(name, ())]
+    if "items" in node:
+        inner.append(node["items"])
+    if "oneOf" in node or "prefixItems" in node:
+        return False
+    return all(_make_strict(schema, definitions) for schema in inner)
+
+
+def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
+    """A tool whose arguments are the fields of the class."""
+    schema = output_cls.model_json_schema()
+    description = schema.pop("description", None) or f"Give a {output_cls.__name__}."
+    function = {"name": wire_name(output_cls), "description": description, "parameters": schema}
+    return {"type": "function", "function": function}
+
+
+def wire_name(output_cls: type[BaseModel]) -> str:
+    """The class's name in the characters that the wire allows (`Box[int]` has others)."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", output_cls.__name__)[:64]
+
+
 def read_object(output_cls: type[Model], response: ChatResponse) -> Model:
-    """The object in a whole answer.
+    """Read the object in a whole answer: the first JSON value that fits the class.
 
     Raises:
-        LunosStructuredOutputError: there is none; the text says why.
+        LunosStructuredOutputError: there is none; the message says why.
     """
     message = response.message
-    reason = response.additional_kwargs.get("finish_reason")
     name = output_cls.__name__
     refusal = message.additional_kwargs.get("refusal")
     if refusal:
         raise _no_object(f"the model refused to give a {name}: {refusal}", response)
-    try:
-        return output_cls.model_validate(json.loads(_json_text(message), strict=False))
-    except ValueError as error:  # no JSON, or pydantic's ValidationError
-        if reason == "length":
-            why = f"the {name} was cut off at max_tokens: allow more, or ask for less"
-        elif reason == "content_filter":
-            why = f"a content filter of the provider cut the {name} off"
-        elif isinstance(error, ValidationError):
-            why = f"the answer is no {name}: {_what_is_wrong(error)}"
-        else:
-            why = f"the answer holds no JSON for a {name}: {_start(message)}"
-        raise _no_object(why, response) from error
+    misfit: ValidationError | None = None
+    for text in _json_texts(message):
+        for candidate in _json_values(text):
+            try:
+                return _validate(output_cls, candidate.value)
+            except ValidationError as error:
+                # the last object is reported: models think first and answer last
+                if misfit is None or isinstance(candidate.value, dict):
+                    misfit = error
+    reason = response.additional_kwargs.get("finish_reason")
+    if reason == "length":
+        why = f"the {name} was cut off at max_tokens: allow more, or ask for less"
+    elif reason == "content_filter":
+        why = f"a content filter of the provider cut the {name} off"
+    elif misfit is not None:
+        why = f"the answer isn't a valid {name}: {_describe(misfit)}"
+    else:
+        why = f"the answer has no JSON for a {name}: {(message.content or '')[:200]!r}"
+    raise _no_object(why, response) from misfit
 
 
 class PartialObjects:
@@ -99,49 +184,109 @@ class PartialObjects:
     def __init__(self, output_cls: type[BaseModel]) -> None:
         from llama_index.core.program.utils import create_flexible_model
 
-        self._whole = output_cls
-        self._flexible = create_flexible_model(output_cls)
+        self._output_cls = output_cls
+        self._flexible_cls = create_flexible_model(output_cls)
         self._shown: BaseModel | None = None
         self._last: ChatResponse | None = None
+        self._complete = False
 
     def add(self, response: ChatResponse) -> Any:
-        """The object so far, of the class or a flexible form of it; `None` where nothing is new."""
+        """The object so far, of the class or a flexible form of it; `None` if nothing is new."""
         self._last = response
-        text = _json_text(response.message, partial=True)
-        if not text:
+        if self._complete:  # text after the object changes nothing
             return None
-        try:
-            value = from_json(text, allow_partial="trailing-strings")
-        except ValueError:
-            return None
-        return self._show(self._fit(value))
-
-    def end(self) -> Any:
-        """The object, where it was not shown whole yet.
-
-        Raises:
-            LunosStructuredOutputError: what came is none.
-        """
-        if self._last is None:
-            raise LunosStructuredOutputError(f"no {self._whole.__name__} came: an empty stream")
-        return self._show(read_object(self._whole, self._last))
-
-    def _fit(self, value: Any) -> BaseModel | None:
-        for kind in (self._whole, self._flexible):
-            try:
-                return kind.model_validate(value)
-            except ValidationError:
-                continue
+        for text in _json_texts(response.message):
+            for candidate in _json_values(text, partial=True):
+                try:
+                    value = _validate(self._output_cls, candidate.value)
+                except ValidationError:
+                    if candidate.complete:
+                        continue  # another value may follow
+                    return self._show(self._flexible(candidate.value))
+                self._complete = candidate.complete
+                return self._show(value)
         return None
 
-    def _show(self, found: BaseModel | None) -> Any:
-        if found is None or found == self._shown:
+    def end(self) -> Any:
+        """The whole object, unless it has been shown already.
+
+        Raises:
+            LunosStructuredOutputError: the answer has none.
+        """
+        if self._last is None:
+            name = self._output_cls.__name__
+            raise LunosStructuredOutputError(f"the stream was empty: it has no {name}")
+        return self._show(read_object(self._output_cls, self._last))
+
+    def _flexible(self, value: Any) -> BaseModel | None:
+        try:
+            return self._flexible_cls.model_validate(value)
+        except ValidationError:
             return None
-        self._shown = found
-        return found
+
+    def _show(self, value: BaseModel | None) -> Any:
+        if value is None or value == self._shown:
+            return None
+        self._shown = value
+        return value
 
 
-def _with_schema_in_words(
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A JSON value in a text; `complete` unless the text ends before the value does."""
+
+    value: Any
+    complete: bool
+
+
+def _json_values(text: str, *, partial: bool = False) -> Iterator[_Candidate]:
+    """The objects and arrays in a text, one after the other, and with `partial` a last, cut one.
+
+    Brackets that begin no JSON are passed over ("See {this}"). What is inside a value isn't a
+    candidate of its own, cut values included: a part isn't the whole.
+    """
+    start = _next_bracket(text, 0)
+    while start >= 0:
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            try:
+                value = from_json(text[start:], allow_partial="trailing-strings")
+            except ValueError:
+                start = _next_bracket(text, start + 1)
+                continue
+            if partial:
+                yield _Candidate(value, complete=False)
+            return
+        yield _Candidate(value, complete=True)
+        start = _next_bracket(text, end)
+
+
+def _next_bracket(text: str, start: int) -> int:
+    """Where the next `{` or `[` is, or -1."""
+    return min((i for i in (text.find("{", start), text.find("[", start)) if i >= 0), default=-1)
+
+
+def _json_texts(message: ChatMessage) -> list[str]:
+    """Where the JSON may be: in the arguments of tool calls, else in the text."""
+    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if calls:
+        arguments = [call.tool_kwargs for call in calls]
+        return [item if isinstance(item, str) else json.dumps(item) for item in arguments]
+    return [_THOUGHT.sub("", message.content or "", count=1)]
+
+
+def _validate(output_cls: type[Model], value: Any) -> Model:
+    try:
+        return output_cls.model_validate(value)
+    except ValidationError as error:
+        try:  # strict classes take dates and enums from JSON only
+            return output_cls.model_validate_json(json.dumps(value))
+        except ValidationError:
+            raise error from None
+
+
+def _with_schema_in_prompt(
     output_cls: type[BaseModel], messages: Sequence[ChatMessage]
 ) -> list[ChatMessage]:
     words = TextBlock(text=PydanticOutputParser(output_cls).get_format_string(escape_json=False))
@@ -149,21 +294,6 @@ def _with_schema_in_words(
     if last is None or last.role != MessageRole.USER:
         return [*messages, ChatMessage(role=MessageRole.USER, blocks=[words])]
     return [*messages[:-1], last.model_copy(update={"blocks": [*last.blocks, words]})]
-
-
-def _json_text(message: ChatMessage, *, partial: bool = False) -> str:
-    """Where the JSON is: a tool call's arguments, else the text, without what is around it."""
-    for block in message.blocks:
-        if isinstance(block, ToolCallBlock):
-            arguments = block.tool_kwargs
-            return arguments if isinstance(arguments, str) else json.dumps(arguments)
-    text = message.content or ""
-    starts = [at for at in (text.find("{"), text.find("[")) if at >= 0]
-    if not starts:
-        return ""
-    start = min(starts)
-    end = text.rfind("}" if text[start] == "{" else "]")
-    return text[start:] if partial or end < start else text[start : end + 1]
 
 
 def _no_object(why: str, response: ChatResponse) -> LunosStructuredOutputError:
@@ -176,10 +306,8 @@ def _no_object(why: str, response: ChatResponse) -> LunosStructuredOutputError:
     )
 
 
-def _what_is_wrong(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[:3]
-    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in first)
-
-
-def _start(message: ChatMessage) -> str:
-    return repr((message.content or "")[:200])
+def _describe(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_input=False)[:3]
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}" for item in details
+    )

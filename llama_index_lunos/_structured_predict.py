@@ -1,15 +1,16 @@
-"""The part of LlamaIndex' contract that is about objects instead of text."""
+"""The part of LlamaIndex's contract that is about objects instead of text."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
 )
+from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
 
@@ -18,14 +19,11 @@ from llama_index_lunos._structured_output import (
     PartialObjects,
     StructuredOutput,
     attempt,
+    next_way,
     read_object,
-    way_after,
 )
 from llama_index_lunos._tool_calling import ToolCalling
 from lunos_core.errors import LunosBadRequestError
-
-if TYPE_CHECKING:
-    from llama_index.core.prompts import BasePromptTemplate
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -37,17 +35,17 @@ _BY_PROGRAM_MODE: dict[PydanticProgramMode, StructuredOutput] = {
 
 
 class StructuredPrediction(ToolCalling):
-    """Objects from any model: by its schema where it can, by a forced tool or the prompt else.
+    """Objects from any model: by JSON schema, else by a forced tool, else by the prompt.
 
-    LlamaIndex' own programs are not used: they drop the system prompt when awaited and do not force
+    LlamaIndex's own programs aren't used: they drop the system prompt when awaited and don't force
     the tool in streams.
     """
 
     structured_output: StructuredOutput | None = Field(
         default=None,
         description=(
-            "How objects are asked for. Left open: by JSON schema, and by the next way where the "
-            "model refuses that."
+            '"json_schema", "function_calling" or "prompt". Not set: by JSON schema, and by the '
+            "next of them if the model refuses."
         ),
     )
 
@@ -61,18 +59,18 @@ class StructuredPrediction(ToolCalling):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """An object of a class.
+        """Answer a prompt with an object of a class.
 
         Args:
             output_cls: the pydantic class.
             prompt: the prompt's template.
             llm_kwargs: parameters of `chat`.
-            **prompt_args: what the template's variables stand for.
+            **prompt_args: values of the template's variables.
 
         Raises:
-            LunosStructuredOutputError: the model gave none; the text says why.
+            LunosStructuredOutputError: the model gave no such object; the message says why.
         """
-        _tell_start(output_cls, prompt, prompt_args)
+        _report_start(output_cls, prompt, prompt_args)
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
         asked = ask(self._way())
         while True:
@@ -80,8 +78,8 @@ class StructuredPrediction(ToolCalling):
                 response = self.chat(asked.messages, **asked.params)
                 break
             except LunosBadRequestError as error:
-                asked = ask(self._way_after(error, asked.way))
-        return _tell_end(read_object(output_cls, response))
+                asked = ask(self._next_way(error, asked.way))
+        return _report_end(read_object(output_cls, response))
 
     async def astructured_predict(
         self,
@@ -91,7 +89,7 @@ class StructuredPrediction(ToolCalling):
         **prompt_args: Any,
     ) -> Model:
         """`structured_predict`, awaited."""
-        _tell_start(output_cls, prompt, prompt_args)
+        _report_start(output_cls, prompt, prompt_args)
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
         asked = ask(self._way())
         while True:
@@ -99,8 +97,8 @@ class StructuredPrediction(ToolCalling):
                 response = await self.achat(asked.messages, **asked.params)
                 break
             except LunosBadRequestError as error:
-                asked = ask(self._way_after(error, asked.way))
-        return _tell_end(read_object(output_cls, response))
+                asked = ask(self._next_way(error, asked.way))
+        return _report_end(read_object(output_cls, response))
 
     def _structured_stream_call(
         self,
@@ -109,7 +107,7 @@ class StructuredPrediction(ToolCalling):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        """The object as it grows; the last one is whole, or an error says why it is not."""
+        """Stream the object as it grows; the last one is whole, or an error says why it isn't."""
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
         asked = ask(self._way())
         while True:
@@ -117,14 +115,14 @@ class StructuredPrediction(ToolCalling):
                 responses = self.stream_chat(asked.messages, **asked.params)
                 break
             except LunosBadRequestError as error:
-                asked = ask(self._way_after(error, asked.way))
+                asked = ask(self._next_way(error, asked.way))
         growing = PartialObjects(output_cls)
 
         def objects() -> Generator[Any, None, None]:
             for response in responses:
-                found = growing.add(response)
-                if found is not None:
-                    yield found
+                value = growing.add(response)
+                if value is not None:
+                    yield value
             whole = growing.end()
             if whole is not None:
                 yield whole
@@ -146,14 +144,14 @@ class StructuredPrediction(ToolCalling):
                 responses = await self.astream_chat(asked.messages, **asked.params)
                 break
             except LunosBadRequestError as error:
-                asked = ask(self._way_after(error, asked.way))
+                asked = ask(self._next_way(error, asked.way))
         growing = PartialObjects(output_cls)
 
         async def objects() -> AsyncGenerator[Any, None]:
             async for response in responses:
-                found = growing.add(response)
-                if found is not None:
-                    yield found
+                value = growing.add(response)
+                if value is not None:
+                    yield value
             whole = growing.end()
             if whole is not None:
                 yield whole
@@ -161,7 +159,7 @@ class StructuredPrediction(ToolCalling):
         return objects()
 
     def _knows_json_schema(self) -> bool:
-        """Whether the model keeps to a JSON schema, as far as is known."""
+        """Whether the model takes a JSON schema, as far as is known."""
         return self.metadata.is_chat_model
 
     def _asking(
@@ -171,14 +169,14 @@ class StructuredPrediction(ToolCalling):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> Callable[[StructuredOutput], Attempt]:
-        """What makes the question, for a way of asking."""
+        """A function that makes the attempt for a way of asking."""
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         return lambda way: attempt(way, output_cls, messages, llm_kwargs)
 
-    def _way_after(self, error: LunosBadRequestError, way: StructuredOutput) -> StructuredOutput:
-        """The next way to ask; raises the error where there is none, or where one way was set."""
+    def _next_way(self, error: LunosBadRequestError, way: StructuredOutput) -> StructuredOutput:
+        """The way to try next; raises the error if there is none, or if the user set one way."""
         metadata = self.metadata
-        following = way_after(error, way, tools=metadata.is_function_calling_model)
+        following = next_way(error, way, tools=metadata.is_function_calling_model)
         if following is None or self.structured_output is not None:
             raise error
         self._learned[metadata.model_name] = following
@@ -198,7 +196,7 @@ class StructuredPrediction(ToolCalling):
         return "function_calling" if metadata.is_function_calling_model else "prompt"
 
 
-def _tell_start(output_cls: Any, prompt: Any, prompt_args: dict[str, Any]) -> None:
+def _report_start(output_cls: Any, prompt: Any, prompt_args: dict[str, Any]) -> None:
     _dispatcher.event(
         LLMStructuredPredictStartEvent(
             output_cls=output_cls, template=prompt, template_args=prompt_args
@@ -206,6 +204,6 @@ def _tell_start(output_cls: Any, prompt: Any, prompt_args: dict[str, Any]) -> No
     )
 
 
-def _tell_end(found: Model) -> Model:
-    _dispatcher.event(LLMStructuredPredictEndEvent(output=found))
-    return found
+def _report_end(value: Model) -> Model:
+    _dispatcher.event(LLMStructuredPredictEndEvent(output=value))
+    return value

@@ -1,4 +1,4 @@
-"""The part of LlamaIndex' contract that is about tools."""
+"""The part of LlamaIndex's contract that is about tools."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
-from llama_index_lunos._react import react_messages, read_react_step, with_user_message
 from llama_index_lunos._tools import (
     by_own_names,
     keep_first_call,
+    react_messages,
+    read_react_step,
     to_agent_response,
     to_tool_choice,
     to_wire_tool,
     tool_selections,
+    with_user_message,
 )
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
-# these are for LlamaIndex' ReAct fallback and no parameters of the wire
+# these are for LlamaIndex's ReAct fallback, not parameters of the wire
 _REACT_SETTINGS = ("react_chat_formatter", "output_parser", "tool_retriever", "memory")
 
 

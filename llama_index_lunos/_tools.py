@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.base.llms.types import ChatResponse, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    MessageRole,
+    ToolCallBlock,
+)
 from llama_index.core.llms.llm import ToolSelection
 from pydantic_core import from_json
 
-from llama_index_lunos._logs import log as _log
-from llama_index_lunos._messages import sent_tool_call
+from llama_index_lunos._messages import INVALID_JSON, read_arguments, sent_tool_call
+from llama_index_lunos._results import log
 from lunos_core import adapters
 
 if TYPE_CHECKING:
@@ -48,7 +52,9 @@ def tool_selections(response: ChatResponse) -> list[ToolSelection]:
     """The calls in a response, from its blocks, else from `additional_kwargs["tool_calls"]`.
 
     Arguments that are still on their way are read as far as they came. In a finished answer they
-    must be whole: a tool is never called with arguments that were cut in the middle.
+    must be whole: what isn't a JSON object is handed over under `INVALID_JSON`, an argument that
+    no tool has. So the tool isn't run with half of its arguments, or with its defaults, and its
+    error tells the model what was wrong.
     """
     message = response.message
     calls = [
@@ -57,17 +63,35 @@ def tool_selections(response: ChatResponse) -> list[ToolSelection]:
         if isinstance(block, ToolCallBlock)
     ]
     if not calls:
-        sent = [sent_tool_call(one) for one in message.additional_kwargs.get("tool_calls") or ()]
-        calls = [(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in sent]
+        sent = [sent_tool_call(call) for call in message.additional_kwargs.get("tool_calls") or ()]
+        calls = [(call.id, call.name, call.arguments) for call in sent]
     finished = "finish_reason" in response.additional_kwargs
     return [
         ToolSelection(
             tool_id=identifier,
             tool_name=name,
-            tool_kwargs=_arguments(name, arguments, finished=finished),
+            tool_kwargs=_finished(name, arguments) if finished else _so_far(arguments),
         )
         for identifier, name, arguments in calls
     ]
+
+
+def _finished(name: str, arguments: Any) -> dict[str, Any]:
+    kwargs = read_arguments(arguments)
+    if kwargs is None:
+        log.warning("the model's arguments for %s aren't a JSON object: not called with them", name)
+        return {INVALID_JSON: arguments}
+    return kwargs
+
+
+def _so_far(arguments: Any) -> dict[str, Any]:
+    if not isinstance(arguments, str):
+        return read_arguments(arguments) or {}
+    try:
+        value = from_json(arguments or "{}", allow_partial="trailing-strings")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:
@@ -88,26 +112,11 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
     )
 
 
-def _arguments(name: str, arguments: dict[str, Any] | str, *, finished: bool) -> dict[str, Any]:
-    if isinstance(arguments, dict):
-        return arguments
-    try:
-        if finished:
-            value = json.loads(arguments or "{}", strict=False)  # small models write bare newlines
-        else:
-            value = from_json(arguments or "{}", allow_partial="trailing-strings")
-    except ValueError:
-        if finished:
-            _log.warning("the model's arguments for %s are no JSON; the call has none", name)
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def by_own_names(calls: Sequence[ToolSelection], tools: Sequence[BaseTool]) -> list[ToolSelection]:
     """The calls under the names that the tools have here: the wire allows fewer characters.
 
     Raises:
-        ValueError: a call of a tool that does not exist.
+        ValueError: a call of a tool that doesn't exist.
     """
     names = {to_wire_tool(tool)["function"]["name"]: tool.metadata.get_name() for tool in tools}
     names |= {name: name for name in names.values()}
@@ -123,10 +132,10 @@ def by_own_names(calls: Sequence[ToolSelection], tools: Sequence[BaseTool]) -> l
 def to_agent_response(
     text: str, outputs: Sequence[ToolOutput], *, error_on_tool_error: bool
 ) -> AgentChatResponse:
-    """What the tools returned; the model's own words where none was called.
+    """What the tools returned; the model's own words if none was called.
 
     Raises:
-        ValueError: a tool failed, and that was to be raised.
+        ValueError: a tool failed, and `error_on_tool_error` is set.
     """
     from llama_index.core.chat_engine.types import AgentChatResponse
 
@@ -134,3 +143,47 @@ def to_agent_response(
     if error_on_tool_error and any(output.is_error for output in outputs):
         raise ValueError(said)
     return AgentChatResponse(response=said, sources=list(outputs))
+
+
+# For a model that calls no tools: the tools in the prompt, the call in the text (ReAct).
+# LlamaIndex's own fallback doesn't work (it needs a formatter and a parser and is given neither)
+# and drops a direct answer. The parts used here are its own.
+
+
+def react_messages(
+    tools: Sequence[BaseTool], messages: list[ChatMessage], formatter: Any = None
+) -> list[ChatMessage]:
+    """The messages with the tools explained in front of them."""
+    from llama_index.core.agent.react.formatter import ReActChatFormatter
+
+    formatted: list[ChatMessage] = (formatter or ReActChatFormatter()).format(tools, messages)
+    return formatted
+
+
+def read_react_step(text: str, parser: Any = None) -> ToolSelection | str:
+    """The call that the text asks for, or the answer that it gives.
+
+    Text in no format at all is an answer: a model that needs no tool just says what it knows.
+    """
+    from llama_index.core.agent.react.output_parser import ReActOutputParser
+    from llama_index.core.agent.react.types import ActionReasoningStep, ResponseReasoningStep
+
+    try:
+        step = (parser or ReActOutputParser()).parse(text)
+    except ValueError:
+        return text
+    if isinstance(step, ActionReasoningStep):
+        return ToolSelection(
+            tool_id="react_1", tool_name=step.action, tool_kwargs=step.action_input
+        )
+    return str(step.response) if isinstance(step, ResponseReasoningStep) else text
+
+
+def with_user_message(
+    history: Sequence[ChatMessage] | None, user_msg: str | ChatMessage | None
+) -> list[ChatMessage]:
+    """The history and the new message, in a new list."""
+    messages = list(history or ())
+    if isinstance(user_msg, str):
+        user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
+    return messages if user_msg is None else [*messages, user_msg]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -284,12 +283,6 @@ async def _aresponses(stream: AsyncStream[Chunk]) -> ChatResponseAsyncGen:
 def _first(*values: bool | None) -> bool:
     """The first that is not `None`."""
     return next((value for value in values if value is not None), False)
-
-
-# LlamaIndex asks for a method's signature in every call, which takes 20 µs unless it is there
-for _name in ("chat", "achat", "stream_chat", "astream_chat"):
-    _method: Any = inspect.unwrap(getattr(Lunos, _name))
-    _method.__signature__ = inspect.signature(_method)
 
 
 def _register() -> None:

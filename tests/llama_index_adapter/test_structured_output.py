@@ -16,7 +16,7 @@ from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel, Field
 
 from llama_index_lunos import Lunos, LunosStructuredOutputError
-from llama_index_lunos._schema import strict_schema, to_response_format
+from llama_index_lunos._structured_output import strict_schema, to_response_format
 from lunos_core import LunosBadRequestError, LunosResponseError, LunosStreamInterruptedError
 from tests.llama_index_adapter.wire import (
     Way,
@@ -200,8 +200,8 @@ async def test_a_stream_grows_and_ends_whole(way: Way) -> None:
     [
         ({"content": None, "refusal": "I sing no songs."}, "stop", "refused.*I sing no songs"),
         ({"content": JSON[:30]}, "length", "cut off at max_tokens"),
-        ({"content": "la la la"}, "stop", "holds no JSON.*la la la"),
-        ({"content": '{"name": "Sea"}'}, "stop", "is no Album: songs: Field required"),
+        ({"content": "la la la"}, "stop", "has no JSON.*la la la"),
+        ({"content": '{"name": "Sea"}'}, "stop", "isn.t a valid Album: songs: Field required"),
         ({"content": None}, "content_filter", "content filter"),
     ],
 )

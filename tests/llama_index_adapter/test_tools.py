@@ -161,11 +161,16 @@ def test_calls_are_read_from_either_representation() -> None:
 @pytest.mark.parametrize(
     ("arguments", "on_the_way", "at_the_end"),
     [
-        ('{"path": "/ho', {"path": "/ho"}, {}),  # never called with half a path
+        # never called with half a path: no tool has this argument, so its error says what is wrong
+        ('{"path": "/ho', {"path": "/ho"}, {"INVALID_JSON": '{"path": "/ho'}),
         ("", {}, {}),
+        (" \n", {}, {}),
         ("null", {}, {}),
+        ('""', {}, {}),
+        ("[]", {}, {}),  # PHP's empty object
+        ('"{\\"a\\": 1}"', {}, {"a": 1}),  # JSON within a JSON string
         ('{"a": "x\ny"}', {}, {"a": "x\ny"}),  # a bare newline, as small models write it
-        ("[1]", {}, {}),
+        ("[1]", {}, {"INVALID_JSON": "[1]"}),
         ('{"a": 1}', {"a": 1}, {"a": 1}),
     ],
 )

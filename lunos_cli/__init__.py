@@ -1,3 +1,3 @@
-"""The command line: `lunos models`, `lunos usage`, `lunos check`, `lunos local`."""
+"""The command line `lunos`."""
 
 from lunos_cli.entry import main as main

@@ -88,6 +88,8 @@ class Model:
             names.append("image-generation")
         if self.transcription:
             names.append("transcription")
+        if self.fault:
+            names.append("fault")
         if "image" in self.inputs:
             names.append("vision")
         return names

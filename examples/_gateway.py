@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lunos_core import LunosConfigError, LunosConnectionError, LunosError
+from lunos_core import LunosConfigError, LunosConnectionError, LunosError, UsageLedger
 from lunos_core.config import Config
 
 
@@ -66,9 +66,26 @@ def connect() -> Iterator[Connection]:
         )
 
 
+def table_by_app(ledger: UsageLedger) -> str:
+    """Return calls, tokens and cost of each app, as text that fits 80 columns."""
+    sums: dict[str, list[float]] = {}
+    for row in ledger.rows():
+        numbers = (row["calls"], row["input_tokens"] + row["output_tokens"], row["cost"] or 0)
+        for name in (row["app_id"], "total"):
+            sums[name] = [x + y for x, y in zip(sums.get(name, [0, 0, 0]), numbers, strict=True)]
+    total = sums.pop("total", [0, 0, 0])
+    lines = [f"{'app':<24}{'calls':>8}{'tokens':>10}{'cost in USD':>14}"]
+    for name, (calls, tokens, cost) in [*sums.items(), ("total", total)]:
+        lines.append(f"{name:<24}{calls:>8}{tokens:>10}{cost:>14.6f}")
+    return "\n".join(lines)
+
+
 def run(main: Callable[[], object]) -> None:
     """Run an example; an error is one line on stderr and the exit code 1."""
     try:
         main()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
     except (LunosError, ValueError) as error:
         sys.exit(f"{Path(sys.argv[0]).stem}: {' '.join(str(error).split())}")

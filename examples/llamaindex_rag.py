@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from _gateway import connect, run
+from _gateway import connect, run, table_by_app
 from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter
 
@@ -28,7 +28,7 @@ QUESTIONS = (
 def main(questions: tuple[str, ...]) -> None:
     """Embed the folder, stream the answers and print their sources."""
     with connect() as connection, UsageLedger() as ledger:
-        embedder, answerer = connection.models_for_passages()
+        embedder, answerer = "openai/text-embedding-3-small", "openai/gpt-4o-mini"
         print(f"{embedder} embeds and {answerer} answers, at {connection.base_url}")
         service = {"api_base": connection.base_url, "api_key": connection.api_key}
         embedding = LunosEmbedding(embedder, app_id="rag-embed", **service)
@@ -48,7 +48,7 @@ def main(questions: tuple[str, ...]) -> None:
                 words = " ".join(source.text.split())[:60]
                 print(f"\n   [{number}] {source.metadata['file_name']}: {words}…", end="")
             print()
-        print(f"\n{ledger.table()}")
+        print(f"\n{table_by_app(ledger)}")
         embedding.close()
         llm.close()
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from _gateway import Connection, connect
+from _gateway import Connection, connect, table_by_app
 from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
@@ -25,6 +26,8 @@ from langchain_lunos import ChatLunos, LunosEmbeddings
 from lunos_core import Catalog, Lunos, LunosError, UsageLedger
 
 FOLDER = Path(__file__).parent / "docs"
+MODEL = "openai/gpt-4o-mini"
+EMBEDDING = "openai/text-embedding-3-small"
 QUESTIONS = (
     "Which HTTP header carries the app id?",
     "How often is a failed request retried by default?",
@@ -81,32 +84,21 @@ def run_agent(task: str, model: ChatLunos) -> None:
             print(f"  {'the tool' if message.type == 'tool' else 'the model'}: {message.text}")
 
 
-def choose_models(args: argparse.Namespace, connection: Connection) -> tuple[str, str, str]:
-    """Return the models that embed, answer and act, and print where they run."""
+def choose_models(args: argparse.Namespace, connection: Connection) -> tuple[str, str]:
+    """Return the models that embed and that answer, and print where they run."""
+    embedder, answerer = args.embedding_model or EMBEDDING, args.model or MODEL
     if connection.live:
         print(f"Using {connection.base_url} with LUNOS_API_KEY.")
-        model = args.model or "openai/gpt-4o-mini"
-        return args.embedding_model or "openai/text-embedding-3-small", model, model
+        return embedder, answerer
     print(f"No LUNOS_API_KEY: a local gateway answers, on this machine ({connection.base_url}).")
-    embedder = args.embedding_model or connection.first_of(
-        "local/e5-small", "lunos/scripted-embedding"
-    )
-    answerer = args.model or connection.first_of("local/extractive", "lunos/scripted")
-    actor = args.model or connection.first_of("local/smollm2-135m", "lunos/scripted")
-    for task, name in (("embeddings", embedder), ("answers", answerer), ("agent", actor)):
-        print(f"  {task:<12}{name:<26}{WHAT_IT_IS.get(name, '')}")
-    for line in connection.missing:
-        if line.startswith(tuple(WHAT_IT_IS)):  # what else is not here, nobody asks for
-            print(f"  not here: {line}")
-    return embedder, answerer, actor
+    for task, name in (("embeddings", embedder), ("answers", answerer), ("agent", answerer)):
+        print(f"  {task:<12}{SERVED_BY.get(name, name + ' itself')}")
+    return embedder, answerer
 
 
-WHAT_IT_IS = {
-    "local/e5-small": "multilingual-e5-small, a real embedding model",
-    "local/extractive": "quotes the sentences that answer best; generates nothing",
-    "local/smollm2-135m": "SmolLM2-135M on llama.cpp, a real and very small language model",
-    "lunos/scripted": "scripted responses; no language model",
-    "lunos/scripted-embedding": "hashed words; no language model",
+SERVED_BY = {
+    MODEL: f"{MODEL}: local/stand-in quotes the passages and calls tools",
+    EMBEDDING: f"{EMBEDDING}: lunos/scripted-embedding hashes words",
 }
 
 
@@ -123,7 +115,9 @@ def prices(connection: Connection) -> Catalog | None:
 
 def run(args: argparse.Namespace, connection: Connection) -> None:
     """Embed the folder, ask the questions and run the agent."""
-    embedder, answerer, actor = choose_models(args, connection)
+    if args.plot and find_spec("matplotlib") is None:
+        raise ImportError("--plot needs matplotlib: pip install matplotlib")
+    embedder, answerer = choose_models(args, connection)
     service = {
         "base_url": connection.base_url,
         "api_key": connection.api_key,
@@ -141,10 +135,10 @@ def run(args: argparse.Namespace, connection: Connection) -> None:
         if not args.question:
             # temperature 0: the same steps every time
             actor_model = ChatLunos(
-                model=actor, app_id="quickstart-agent", temperature=0, max_tokens=200, **service
+                model=answerer, app_id="quickstart-agent", temperature=0, max_tokens=200, **service
             )
             run_agent("Multiply 128 and 46.", actor_model)
-    print(f"\n{ledger.table()}")
+    print(f"\n{ledger.table() if args.wide else table_by_app(ledger)}")
     if args.plot:
         ledger.plot(args.plot)
         print(f"drawn: {args.plot}")
@@ -156,11 +150,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("question", nargs="?", help="ask this instead of the three questions")
     parser.add_argument("--model", help="the chat model")
     parser.add_argument("--embedding-model")
+    parser.add_argument("--wide", action="store_true", help="all columns of the table")
     parser.add_argument("--plot", help="draw cost and tokens into this file (needs matplotlib)")
     args = parser.parse_args(argv)
     try:
         with connect() as connection:
             run(args, connection)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     except (LunosError, ValueError, ImportError) as error:
         print(f"quickstart: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

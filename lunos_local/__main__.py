@@ -108,7 +108,11 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
         *_alias_lines(models),
         f"  faults:  {len(faults)} models that fail on demand, such as {faults[0]}",
     ]
-    lines += [f"  missing: {line}" for line in gateway.models.missing]
+    if gateway.models.missing:
+        names = ", ".join(line.split(":")[0] for line in gateway.models.missing)
+        lines.append(
+            f"  without: {names} (optional; docs/local-gateway.md says how to install them)"
+        )
     return "\n".join(lines)
 
 

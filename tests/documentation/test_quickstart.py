@@ -27,7 +27,7 @@ ANSWERS = {
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}
     return subprocess.run(
-        [sys.executable, "examples/quickstart.py", *arguments],
+        [sys.executable, "examples/quickstart.py", "--wide", *arguments],
         cwd=ROOT,
         env=clean | environment,
         capture_output=True,
@@ -131,6 +131,17 @@ def test_with_a_key_it_uses_that_service(gateway: Any) -> None:
     asked = [request for request in gateway.requests() if request["model"]]  # no catalog
     seen = {(request["app_id"], request["model"]) for request in asked}
     assert seen == set(table_of(done.stdout))
+
+
+def test_its_table_fits_80_columns_and_its_costs_are_not_zero() -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/quickstart.py", "What is an app id?"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    head, *rows = done.stdout.splitlines()[-4:]
+    assert head.split() == ["app", "calls", "tokens", "cost", "in", "USD"]
+    assert [row.split()[0] for row in rows] == ["quickstart-embed", "quickstart-rag", "total"]
+    assert all(float(row.split()[-1]) > 0 and len(row) <= 80 for row in rows)
 
 
 def failure_of(done: subprocess.CompletedProcess[str]) -> str:

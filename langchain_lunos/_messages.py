@@ -15,15 +15,22 @@ from langchain_core.messages import (
 )
 
 from langchain_lunos._content import to_part, to_parts
+from langchain_lunos._results import log
 from lunos_core.endpoints.chat.content_parts import text_part
+from lunos_core.endpoints.chat.history import arguments_text, clean_text
 from lunos_core.endpoints.messages_in import ROLES
-from lunos_core.wire import json
 
 Wire = dict[str, Any]
 
 
-def to_wire(messages: Sequence[BaseMessage]) -> list[Wire]:
+def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[Wire]:
     """Return the messages as they are sent. The given ones aren't changed.
+
+    Other providers' answers are data, not mistakes: what doesn't travel of them is left out.
+
+    Args:
+        messages: the conversation.
+        model: who is asked: models of other makers don't get Anthropic's signed thoughts.
 
     Raises:
         TypeError: a message or block has a type that cannot be sent.
@@ -32,10 +39,12 @@ def to_wire(messages: Sequence[BaseMessage]) -> list[Wire]:
     if not messages:
         raise ValueError("no messages: give at least one")
     answered = _answered_calls(messages)
+    name = (model or "").lower()
+    is_claude = "/" not in name or "claude" in name or "anthropic/" in name
     return [
         wire
         for i, message in enumerate(messages)
-        for wire in _convert(message, f"messages[{i}]", answered)
+        for wire in _convert(message, f"messages[{i}]", answered, is_claude)
     ]
 
 
@@ -52,9 +61,11 @@ def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
     return frozenset(results)
 
 
-def _convert(message: BaseMessage, where: str, answered: frozenset[str]) -> Iterator[Wire]:
+def _convert(
+    message: BaseMessage, where: str, answered: frozenset[str], is_claude: bool
+) -> Iterator[Wire]:
     if isinstance(message, AIMessage):
-        yield _ai(message, where, answered)
+        yield _ai(message, where, answered, is_claude)
         return
     for kind, convert in _KINDS:
         if isinstance(message, kind):
@@ -119,33 +130,34 @@ def _chat(message: ChatMessage, where: str) -> Iterator[Wire]:
     yield _named(message, {"role": message.role, "content": content})
 
 
-def _ai(message: AIMessage, where: str, answered: frozenset[str]) -> Wire:
+def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: bool) -> Wire:
     extra = message.additional_kwargs
     blocks = [message.content] if isinstance(message.content, str) else message.content
     audio = extra.get("audio")
     spoken = audio.get("id") if isinstance(audio, Mapping) else None
     elsewhere = _SAID_ELSEWHERE | {"audio"} if spoken else _SAID_ELSEWHERE
     said = [
-        (block, f"{where}.content[{i}]")
+        part
         for i, block in enumerate(blocks)
         if block and _type_of(block) not in elsewhere
+        for part in _answer_part(block, f"{where}.content[{i}]")
     ]
     wire: Wire = {"role": "assistant", "content": None}
-    if len(said) == 1 and isinstance(said[0][0], str):
-        wire["content"] = said[0][0]
+    if len(said) == 1 and isinstance(said[0], str):
+        wire["content"] = said[0]
     elif said:
-        wire["content"] = [to_part(block, place) for block, place in said]
+        wire["content"] = [text_part(part) if isinstance(part, str) else part for part in said]
     calls = _tool_calls(message, blocks, answered)
     if calls:
         wire["tool_calls"] = calls
-    wire |= _reasoning(extra, blocks)
-    refusal = extra.get("refusal") or _joined(blocks, "refusal", "refusal")
+    wire |= _reasoning(extra, blocks, is_claude)
+    refusal = _text(extra.get("refusal")) or _joined(blocks, "refusal", "refusal")
     if refusal:
         wire["refusal"] = refusal
-    if extra.get("images") and "image" not in map(_type_of, blocks):
+    images = [image for image in _list(extra.get("images")) if isinstance(image, Mapping)]
+    if images and "image" not in map(_type_of, blocks):
         wire["images"] = [
-            {name: value for name, value in image.items() if name != "index"}
-            for image in extra["images"]
+            {name: value for name, value in image.items() if name != "index"} for image in images
         ]
     if spoken:
         wire["audio"] = {"id": spoken}
@@ -154,47 +166,63 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str]) -> Wire:
     return _named(message, wire)
 
 
+def _answer_part(block: Any, where: str) -> list[str | Wire]:
+    """Return a block of an answer as a part; nothing where the wire cannot carry it."""
+    if isinstance(block, str):
+        return [clean_text(block)]
+    try:
+        part = to_part(block, where)
+    except (TypeError, ValueError) as error:
+        log.debug("left out of an answer that is sent back: %s", error)
+        return []
+    if part["type"] == "text":
+        part["text"] = clean_text(part["text"])
+    return [part]
+
+
 def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[str]) -> list[Wire]:
     calls = [_call(call["id"], call["name"], call["args"]) for call in message.tool_calls]
     calls += [
         # strict servers refuse arguments that aren't a JSON object, and calls without a result:
         # one broken call would end the whole conversation
-        _call(call["id"], call["name"], _repaired(call["args"]))
+        _call(call["id"], call["name"], call["args"])
         for call in message.invalid_tool_calls
         if call["id"] in answered
     ]
     if calls or message.invalid_tool_calls:
         return calls
-    raw = message.additional_kwargs.get("tool_calls")
+    raw = [
+        call
+        for call in _list(message.additional_kwargs.get("tool_calls"))
+        if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping)
+    ]
     if raw:
-        return [dict(call) for call in raw]
-    return [  # LangChain's and Anthropic's blocks, in a message made by hand
-        _call(block.get("id"), block.get("name"), block.get("args") or block.get("input") or {})
+        return [
+            _call(call.get("id"), call["function"].get("name"), call["function"].get("arguments"))
+            for call in raw
+        ]
+    return [  # LangChain's, Anthropic's and OpenAI's blocks, in a message made by hand
+        _call(
+            block.get("call_id") or block.get("id"),
+            block.get("name"),
+            block.get("args") or block.get("input") or block.get("arguments"),
+        )
         for block in blocks
-        if _type_of(block) in ("tool_call", "tool_use")
+        if _type_of(block) in ("tool_call", "tool_use", "function_call")
     ]
 
 
-def _repaired(arguments: str | None) -> dict[str, Any]:
-    """Return broken arguments as an object: the model can see what it wrote."""
-    try:
-        values = json.loads(arguments or "{}")
-    except ValueError:
-        values = None
-    return values if isinstance(values, dict) else {"invalid_arguments": arguments}
-
-
 def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}).decode()
-    function = {"name": name or "", "arguments": text}
+    function = {"name": name or "", "arguments": arguments_text(arguments)}
     return {"id": identifier or "", "type": "function", "function": function}
 
 
-def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
+def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool) -> Wire:
     """Return what the model thought, as it came: details with their signatures, else the text."""
-    if extra.get("reasoning_details"):
-        return {"reasoning_details": extra["reasoning_details"]}
-    signed = [
+    details = _list(extra.get("reasoning_details"))
+    if details:
+        return {"reasoning_details": details}
+    signed = is_claude and [
         {"type": "reasoning.text", "text": block.get("thinking"), "signature": block["signature"]}
         if block.get("signature")
         else {"type": "reasoning.encrypted", "data": block["data"]}
@@ -210,11 +238,19 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any]) -> Wire:
             ]
         }
     text = (
-        extra.get("reasoning_content")
+        _text(extra.get("reasoning_content"))
         or _joined(blocks, "reasoning", "reasoning")
         or _joined(blocks, "thinking", "thinking")
     )
-    return {"reasoning": text} if text else {}
+    return {"reasoning": clean_text(text)} if text else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 # blocks of an answer that travel in other fields of the message than `content`
@@ -224,6 +260,7 @@ _SAID_ELSEWHERE = frozenset(
         "tool_call_chunk",
         "invalid_tool_call",
         "tool_use",
+        "function_call",
         "input_json_delta",
         "reasoning",
         "thinking",

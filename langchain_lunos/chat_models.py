@@ -341,29 +341,29 @@ class ChatLunos(
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> Request[Completion]:
-        found = _without_empty_tools(self._call_params(stop, kwargs))
-        wire = to_wire(messages)
-        self._refuse_impossible(wire, found)
-        return chat_request(wire, **found)
+        params = _without_empty_tools(self._call_params(stop, kwargs))
+        wire = to_wire(messages, params["model"])
+        self._refuse_impossible(wire, params)
+        return chat_request(wire, **params)
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> StreamRequest[Chunk]:
-        found = _without_empty_tools(self._stream_params(stop, kwargs))
-        wire = to_wire(messages)
-        self._refuse_impossible(wire, found)
-        return chat_stream_request(wire, **found)
+        params = _without_empty_tools(self._stream_params(stop, kwargs))
+        wire = to_wire(messages, params["model"])
+        self._refuse_impossible(wire, params)
+        return chat_stream_request(wire, **params)
 
 
 make_loadable(ChatLunos)
 
 
-def _without_empty_tools(found: dict[str, Any]) -> dict[str, Any]:
+def _without_empty_tools(params: dict[str, Any]) -> dict[str, Any]:
     """create_agent binds an empty list, which strict servers refuse."""
-    if not found.get("tools"):
+    if not params.get("tools"):
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
-            found.pop(name, None)
-    return found
+            params.pop(name, None)
+    return params
 
 
 def _message_id(run_manager: RunManager) -> str:

@@ -1,0 +1,224 @@
+"""Other providers' answers and saved conversations: what travels is sent, the rest is left out."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import pytest
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import Runnable
+from langchain_core.tools import tool
+
+from tests.langchain_adapter.wire import (
+    STREAMED,
+    WHOLE,
+    Wire,
+    answer,
+    ask,
+    both_kinds,
+    call,
+    chat,
+    reply,
+    sent_messages,
+)
+
+CALLS: Any = [{"name": "weather", "args": {"city": "Rome"}, "id": "c1", "type": "tool_call"}]
+SENT_CALL = call("weather", '{"city":"Rome"}')
+
+FOREIGN: dict[str, tuple[list[Any], str]] = {
+    "OpenAI's Responses API": (
+        [
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+            {"type": "text", "text": "Let me see.", "annotations": [], "id": "msg_1"},
+            {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}},
+            {
+                "type": "function_call",
+                "name": "weather",
+                "arguments": '{"city":"Rome"}',
+                "call_id": "c1",
+                "id": "fc_1",
+                "status": "completed",
+            },
+        ],
+        "openai",
+    ),
+    "Anthropic's": (
+        [
+            {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}},
+            {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"a": 1}]},
+            {"type": "text", "text": "Let me see.", "citations": [{"type": "x"}]},
+            {"type": "container_upload", "file_id": "f"},
+            {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Rome"}},
+        ],
+        "anthropic",
+    ),
+    "Gemini's": (
+        [
+            {"type": "executable_code", "executable_code": "1", "language": "PYTHON"},
+            {"type": "code_execution_result", "outcome": 1, "code_execution_result": "1"},
+            {"type": "text", "text": "Let me see.", "extras": {"signature": "abc"}},
+            {"type": "function_call_signature", "signature": "abc", "index": 1},
+        ],
+        "google_genai",
+    ),
+    "LangChain's own of v1": (
+        [
+            {"type": "server_tool_call", "id": "s", "name": "web_search", "args": {}},
+            {"type": "server_tool_result", "tool_call_id": "s", "status": "success"},
+            {"type": "text", "text": "Let me see."},
+            {"type": "non_standard", "value": {"type": "mystery"}},
+            {"type": "tool_call", "id": "c1", "name": "weather", "args": {"city": "Rome"}},
+        ],
+        "somebody",
+    ),
+    "Bedrock's": ([{"guard_content": {}}, {"type": "text", "text": "Let me see."}], "bedrock"),
+}
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+@pytest.mark.parametrize("version", [None, "v0", "v1", "responses/v1"])
+@pytest.mark.parametrize("name", FOREIGN)
+async def test_another_providers_answer_goes_on_here(
+    name: str, version: str | None, way: str
+) -> None:
+    content, provider = FOREIGN[name]
+    metadata = {"model_provider": provider} | ({"output_version": version} if version else {})
+    history = [
+        HumanMessage("Weather?"),
+        AIMessage(content=content, tool_calls=CALLS, response_metadata=metadata),
+        ToolMessage("sunny", tool_call_id="c1"),
+    ]
+    wire = both_kinds()
+    await ask(chat(wire), way, history)
+    sent = sent_messages(wire)[1]
+    assert sent["content"] == [{"type": "text", "text": "Let me see."}]
+    assert sent["tool_calls"] == [SENT_CALL]
+    assert sent.keys() <= {"role", "content", "tool_calls"}
+
+
+async def test_calls_in_blocks_alone_are_sent_as_calls() -> None:
+    content, _ = FOREIGN["OpenAI's Responses API"]
+    wire = both_kinds()
+    await ask(chat(wire), "invoke", [HumanMessage("Weather?"), AIMessage(content=content)])
+    assert sent_messages(wire)[1]["tool_calls"] == [SENT_CALL]
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        ("anthropic/claude-sonnet-4", "reasoning_details"),
+        ("claude-sonnet-4", "reasoning_details"),
+        ("openai/gpt-4o", "reasoning"),
+        ("google/gemini-2.5-pro", "reasoning"),
+    ],
+)
+async def test_signed_thoughts_go_to_the_models_that_signed_them(model: str, field: str) -> None:
+    wire = both_kinds()
+    thought: Any = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    history = [HumanMessage("a"), AIMessage([thought, {"type": "text", "text": "b"}])]
+    await ask(chat(wire, model=model), "invoke", [*history, HumanMessage("c")])
+    sent = sent_messages(wire)[1]
+    assert field in sent
+    assert len(sent.keys() & {"reasoning", "reasoning_details"}) == 1
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"reasoning_content": {"type": "reasoning_text", "text": "x"}},
+        {"reasoning_details": "x"},
+        {"images": ["x"], "audio": "x", "refusal": None},
+        {"tool_calls": ["x", {"id": "a"}], "function_call": {"name": "x", "arguments": ""}},
+    ],
+)
+async def test_odd_fields_of_other_packages_are_left_out(extra: dict[str, Any]) -> None:
+    wire = both_kinds()
+    message = AIMessage("b", additional_kwargs=extra)
+    await ask(chat(wire), "ainvoke", [HumanMessage("a"), message, HumanMessage("c")])
+    assert sent_messages(wire)[1] == {"role": "assistant", "content": "b"}
+
+
+@tool
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"sunny in {city}"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_fallback_takes_over_in_the_middle_of_a_conversation(is_async: bool) -> None:
+    agents = pytest.importorskip("langchain.agents")
+    content, provider = FOREIGN["OpenAI's Responses API"]
+
+    class Foreign(GenericFakeChatModel):
+        def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, AIMessage]:
+            return self
+
+    def answers() -> Any:
+        metadata = {"model_provider": provider, "output_version": "responses/v1"}
+        yield AIMessage(content=content, tool_calls=CALLS, response_metadata=metadata)
+        raise ValueError("the other provider is down")
+
+    wire = Wire(reply(answer("Sunny.")))
+    llm = Foreign(messages=answers()).with_fallbacks([chat(wire)])
+    agent = agents.create_agent(llm, [weather])
+    turn: Any = {"messages": [("user", "Weather in Rome?")]}
+    result = await agent.ainvoke(turn) if is_async else agent.invoke(turn)
+    assert result["messages"][-1].text == "Sunny."
+    assert [message["role"] for message in sent_messages(wire)] == ["user", "assistant", "tool"]
+
+
+ARGUMENTS: dict[str, tuple[Any, Any]] = {
+    "NaN": ({"a": float("nan"), "b": [float("inf")]}, {"a": None, "b": [None]}),
+    "half a character": ({"a\ud83d": "x\ud83d"}, {"a\ufffd": "x\ufffd"}),
+    "two halves": ({"a": "\ud83d\ude00"}, {"a": "😀"}),
+    "a date": ({"a": datetime.date(2026, 1, 2)}, {"a": "2026-01-02"}),
+    "a set": ({"a": {1}}, {"a": [1]}),
+    "keys that aren't text": ({1: {2: 3}}, {"1": {"2": 3}}),
+    "a large number": ({"a": 10**30}, {"a": 10**30}),
+    "nothing": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.parametrize("name", ARGUMENTS)
+async def test_odd_arguments_can_be_sent_back(name: str, way: str) -> None:
+    arguments, expected = ARGUMENTS[name]
+    message = AIMessage("x\ud83d")
+    message.tool_calls = [{"name": "f", "args": arguments, "id": "c1", "type": "tool_call"}]
+    wire = both_kinds()
+    history = [HumanMessage("a"), message, ToolMessage("r", tool_call_id="c1")]
+    await ask(chat(wire), way, history)
+    sent = sent_messages(wire)[1]
+    assert json.loads(sent["tool_calls"][0]["function"]["arguments"]) == expected
+    assert sent["content"] == "x\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('{"a": 1, "b": ', {"invalid_arguments": '{"a": 1, "b": '}),
+        ('{"a": NaN}', {"a": None}),
+        ('{"a": "x\ny"}', {"a": "x\ny"}),
+        ("[1]", {"invalid_arguments": "[1]"}),
+        ('"x\ud83d"', {"invalid_arguments": '"x\ufffd"'}),
+        ("[" * 100_000, {"invalid_arguments": "[" * 100_000}),
+        ("null", {}),
+        (" \n", {}),
+        (None, {}),
+    ],
+)
+async def test_broken_arguments_do_not_end_the_conversation(written: Any, expected: Any) -> None:
+    broken: Any = {"name": "f", "args": written, "id": "c1", "error": None}
+    by_hand = AIMessage("")
+    by_hand.additional_kwargs["tool_calls"] = [
+        {"id": "c1", "type": "function", "function": {"name": "f", "arguments": written}}
+    ]
+    for message in (AIMessage("", invalid_tool_calls=[broken]), by_hand):
+        wire = both_kinds()
+        history = [HumanMessage("a"), message, ToolMessage("r", tool_call_id="c1")]
+        await ask(chat(wire), "ainvoke", history)
+        (sent,) = sent_messages(wire)[1]["tool_calls"]
+        assert json.loads(sent["function"]["arguments"]) == expected

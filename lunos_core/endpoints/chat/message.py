@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lunos_core.accounting.usage import parse_usage
 from lunos_core.endpoints.chat.reasoning import parse_reasoning
 from lunos_core.endpoints.chat.tool_calls import parse_tool_calls
 from lunos_core.endpoints.chat.types import Choice, Completion, Message
 from lunos_core.request import Reply
+from lunos_core.wire.text import join_surrogates
 
 
-def parse_message(sent: dict[str, Any]) -> Message:
-    """A whole message."""
-    text, images = parse_content(sent.get("content"))
+class Content(NamedTuple):
+    """What a `content` holds, by kind."""
+
+    text: str = ""
+    images: Sequence[str] = ()
+    reasoning: str = ""
+    refusal: str = ""
+
+
+def parse_message(sent: dict[str, Any], names: Mapping[str, str] | None = None) -> Message:
+    """Read a whole message.
+
+    Args:
+        sent: the message, as the wire has it.
+        names: of the request's tools: see `ToolCallAssembler`.
+    """
+    text, images, thoughts, refusal = parse_content(sent.get("content"))
     reasoning, details = parse_reasoning(sent)
     audio = sent.get("audio")
     return Message(
-        content=text,
-        tool_calls=parse_tool_calls(tool_call_fragments(sent)),
-        reasoning=reasoning,
+        content=join_surrogates(text),
+        tool_calls=parse_tool_calls(tool_call_fragments(sent), names),
+        reasoning=join_surrogates(reasoning or thoughts),
         reasoning_details=details,
-        refusal=text_of(sent.get("refusal")),
+        refusal=text_of(sent.get("refusal")) or refusal,
         images=list(dict.fromkeys([*images, *parse_images(sent.get("images"))])),
         annotations=objects_of(sent.get("annotations")),
         audio=audio if isinstance(audio, dict) else None,
@@ -30,20 +45,51 @@ def parse_message(sent: dict[str, Any]) -> Message:
     )
 
 
-def parse_content(content: object) -> tuple[str, list[str]]:
-    """Text and image URLs of a `content`: a string, null, or (some providers) a list of parts."""
+def parse_content(content: object) -> Content:
+    """Read a `content`: a string, null, or (some providers) a list of parts.
+
+    Mistral sends its reasoning as `{"type": "thinking", "thinking": [{"type": "text", …}]}`,
+    others as a part of type "reasoning". Of an unknown part its text is kept.
+    """
     if isinstance(content, str):
-        return content, []
-    parts = objects_of(content)
-    text = "".join(text_of(part.get("text")) for part in parts if part.get("type") != "image_url")
-    return text, parse_images(parts)
+        return Content(content)
+    parts = [content] if isinstance(content, dict) else content
+    said: dict[str, list[str]] = {"text": [], "reasoning": [], "refusal": []}
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, str):
+            said["text"].append(part)
+        elif isinstance(part, dict) and "image" not in str(part.get("type")):
+            kind = str(part.get("type"))
+            if "thinking" in kind or "reasoning" in kind:
+                said["reasoning"].append(_text_inside(part, "thinking", "reasoning", "summary"))
+            elif kind == "refusal":
+                said["refusal"].append(_text_inside(part, "refusal"))
+            else:
+                said["text"].append(_text_inside(part))
+    text, reasoning, refusal = ("".join(pieces) for pieces in said.values())
+    return Content(text, parse_images(parts), reasoning, refusal)
+
+
+def _text_inside(part: object, *names: str) -> str:
+    """The text of a part, in the first of its fields that has some, however deep it lies."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list):
+        return "".join(_text_inside(item, *names) for item in part)
+    if isinstance(part, dict):
+        texts = (_text_inside(part.get(name), *names) for name in (*names, "text", "value"))
+        return next((text for text in texts if text), "")
+    return ""
 
 
 def parse_images(value: object) -> list[str]:
-    """The URLs of `{"type": "image_url", "image_url": {"url": …}}` parts, each once."""
+    """Return the URLs of `{"type": "image_url", "image_url": {"url": …}}` parts, each once.
+
+    Images have been seen without their wrapper too: `{"url": …}`.
+    """
     urls: dict[str, None] = {}
     for part in objects_of(value):
-        image = part.get("image_url")
+        image = part.get("image_url", part if "type" not in part else None)
         url = image.get("url") if isinstance(image, dict) else image
         if isinstance(url, str) and url:
             urls[url] = None
@@ -69,6 +115,7 @@ def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Repl
         created=created if isinstance(created, int) else None,
         provider=text_of(value.get("provider")) or None,
         system_fingerprint=text_of(value.get("system_fingerprint")) or None,
+        service_tier=text_of(value.get("service_tier")) or None,
         request_id=reply.request_id,
         attempts=reply.attempts,
         fallback=reply.fallback,

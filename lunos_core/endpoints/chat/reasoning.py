@@ -24,13 +24,18 @@ class ReasoningMerger:
         self._offsets: dict[str, int] = {}  # how much of the thought each spelling has said
         self._details: list[dict[str, Any]] = []
 
-    def feed(self, delta: dict[str, Any]) -> str:
-        """Take a delta; give the reasoning text that it adds."""
-        shown = ""
+    def add(self, delta: dict[str, Any], from_parts: str = "") -> str:
+        """Take a delta, and return the reasoning text that it adds.
+
+        Args:
+            delta: the delta.
+            from_parts: the reasoning that lay among the parts of its content.
+        """
+        shown = self._say("content", from_parts, already=False) if from_parts else ""
         for spelling in _PLAIN:
             piece = delta.get(spelling)
             if isinstance(piece, str) and piece:
-                shown += self._say(spelling, piece, bool(shown))
+                shown += self._say(spelling, piece, already=bool(shown))
         details = delta.get("reasoning_details")
         if isinstance(details, list) and details:
             kept = [detail for detail in details if isinstance(detail, dict)]
@@ -38,7 +43,7 @@ class ReasoningMerger:
                 self._keep(detail)
             piece = "".join(map(_readable, kept))
             if piece:
-                shown += self._say("reasoning_details", piece, bool(shown))
+                shown += self._say("reasoning_details", piece, already=bool(shown))
         return shown
 
     def text(self) -> str:
@@ -52,7 +57,7 @@ class ReasoningMerger:
             for detail in self._details
         ]
 
-    def _say(self, spelling: str, piece: str, already: bool) -> str:
+    def _say(self, spelling: str, piece: str, *, already: bool) -> str:
         start = self._offsets.get(spelling, 0)
         self._offsets[spelling] = start + len(piece)
         if already:  # another spelling said it in this very delta

@@ -6,12 +6,15 @@ OpenAI's chat dialect with OpenRouter's additions for the rest.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lunos_core.endpoints.build import fallback_of, json_call
 from lunos_core.endpoints.chat.message import completion_from, parse_message, text_of
 from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
+from lunos_core.endpoints.chat.tool_names import rename
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
 from lunos_core.endpoints.params import CHAT
 from lunos_core.errors import LunosServerError
@@ -41,9 +44,10 @@ def chat_request(
         >>> request.body
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"temperature":0}'
     """
+    sent, named, names = rename(messages, params)
     return Request(
-        **json_call(PATH, {"model": model, "messages": messages}, params, CHAT),
-        parse=parse_chat,
+        **json_call(PATH, {"model": model, "messages": sent}, named, CHAT),
+        parse=functools.partial(parse_chat, names=names) if names else parse_chat,
         fallback=fallback_of(chat_request, messages, params),
     )
 
@@ -70,10 +74,11 @@ def chat_stream_request(
         >>> chat_stream_request(hello, model="m", stream_options={}).body
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true}'
     """
-    fields = {"model": model, "messages": messages, "stream": True}
+    sent, named, names = rename(messages, params)
+    fields = {"model": model, "messages": sent, "stream": True}
     return StreamRequest(
-        **json_call(PATH, fields, with_usage(params), CHAT),
-        reader=ChatStreamReader,
+        **json_call(PATH, fields, with_usage(named), CHAT),
+        reader=functools.partial(ChatStreamReader, names=names) if names else ChatStreamReader,
         fallback=fallback_of(chat_stream_request, messages, params),
     )
 
@@ -86,8 +91,12 @@ def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, "stream_options": options or None}
 
 
-def parse_chat(reply: Reply) -> Completion:
+def parse_chat(reply: Reply, names: Mapping[str, str] | None = None) -> Completion:
     """Read a whole answer, flat or in its envelope.
+
+    Args:
+        reply: the answer.
+        names: of the request's tools as they were sent, each with the user's own name for it.
 
     Raises:
         LunosResponseError: the answer makes no sense.
@@ -97,12 +106,18 @@ def parse_chat(reply: Reply) -> Completion:
     sent = value.get("choices")
     if not isinstance(sent, list) or not sent:
         raise reply.malformed("has no choices")
-    choices = [_parse_choice(reply, value, choice, at) for at, choice in enumerate(sent)]
+    choices = [_parse_choice(reply, value, choice, i, names) for i, choice in enumerate(sent)]
     choices.sort(key=lambda choice: choice.index)
     return completion_from(value, choices, reply)
 
 
-def _parse_choice(reply: Reply, value: dict[str, Any], choice: Any, position: int) -> Choice:
+def _parse_choice(
+    reply: Reply,
+    value: dict[str, Any],
+    choice: Any,
+    position: int,
+    names: Mapping[str, str] | None,
+) -> Choice:
     if not isinstance(choice, dict):
         raise reply.malformed(f"has a choices[{position}] that is no object")
     message = choice.get("message")
@@ -115,10 +130,12 @@ def _parse_choice(reply: Reply, value: dict[str, Any], choice: Any, position: in
     index = choice.get("index")
     parsed = Choice(
         index=index if isinstance(index, int) else position,
-        message=parse_message(message),
+        message=parse_message(message, names),
         finish_reason=reason,
         logprobs=choice.get("logprobs"),
+        native_finish_reason=text_of(choice.get("native_finish_reason")) or None,
     )
+    fill_empty_arguments(parsed.message.tool_calls, reason)
     if reason == "error":
         error = error_in_answer(choice, status=reply.status, secret=reply.secret)
         error = error or LunosServerError(

@@ -7,10 +7,12 @@ last chunk with usage, id and model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lunos_core.accounting.usage import merge_usage
 from lunos_core.endpoints.chat.message import (
+    Content,
     completion_from,
     objects_of,
     parse_content,
@@ -19,23 +21,30 @@ from lunos_core.endpoints.chat.message import (
     tool_call_fragments,
 )
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger
-from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler
+from lunos_core.endpoints.chat.text_pieces import TextPieces
+from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler, fill_empty_arguments
 from lunos_core.endpoints.chat.types import Choice, Chunk, ChunkChoice, Completion, Delta, Message
 from lunos_core.errors import LunosResponseError, LunosServerError, LunosStreamInterruptedError
 from lunos_core.request import Reply, unwrap
 from lunos_core.wire import json
 from lunos_core.wire.error_bodies import error_in_answer, scrub
 
-_FACTS = ("id", "model", "created", "provider", "system_fingerprint")
+_FACTS = ("id", "model", "created", "provider", "system_fingerprint", "service_tier")
 
 
 class ChatStreamReader:
-    """Reads one stream; see `lunos_core.request.StreamReader`."""
+    """Read one stream: see `lunos_core.request.StreamReader`.
 
-    __slots__ = ("_choices", "_facts", "_latest", "_reply", "_usage", "done")
+    Args:
+        reply: the facts of the answer; its body is empty.
+        names: of the request's tools as they were sent, each with the user's own name for it.
+    """
 
-    def __init__(self, reply: Reply) -> None:
+    __slots__ = ("_choices", "_facts", "_latest", "_names", "_reply", "_usage", "done")
+
+    def __init__(self, reply: Reply, names: Mapping[str, str] | None = None) -> None:
         self._reply = reply
+        self._names = names or {}
         self._choices: dict[int, _ChoiceReader] = {}
         self._facts: dict[str, Any] = {}
         self._latest: dict[str, Any] = {}
@@ -54,7 +63,7 @@ class ChatStreamReader:
         if self.done:
             return None
         try:
-            value = json.loads(event)
+            value = json.loads(event, keep_halves=True)
         except ValueError:
             return self._read_no_json(event.strip())
         # the calls that most events do not need are left out here: 1 µs for each event
@@ -70,11 +79,8 @@ class ChatStreamReader:
         if not sent:
             return None
         if not isinstance(sent, list):
-            raise self._nonsense(event)
-        if len(sent) == 1:
-            choice = _text_alone(sent[0], self._choices) or self._read_choice(sent[0], 0)
-            return Chunk([] if choice is None else [choice], value)
-        choices = [self._read_choice(choice, at) for at, choice in enumerate(sent)]
+            raise self._malformed(event)
+        choices = [self._read_choice(choice, i) for i, choice in enumerate(sent)]
         return Chunk([choice for choice in choices if choice is not None], value)
 
     def end(self) -> Chunk | None:
@@ -103,7 +109,7 @@ class ChatStreamReader:
         if error is not None:
             raise error
         if not isinstance(value, dict):
-            raise self._nonsense(event)
+            raise self._malformed(event)
         return unwrap(value)
 
     def _read_no_json(self, event: bytes) -> Chunk | None:
@@ -111,7 +117,7 @@ class ChatStreamReader:
             return None
         if event == b"[DONE]":
             return self._last()
-        raise self._nonsense(event)
+        raise self._malformed(event)
 
     def _read_choice(self, choice: Any, position: int) -> ChunkChoice | None:
         if not isinstance(choice, dict):
@@ -121,7 +127,7 @@ class ChatStreamReader:
             index = position
         reader = self._choices.get(index)
         if reader is None:
-            reader = self._choices[index] = _ChoiceReader()
+            reader = self._choices[index] = _ChoiceReader(self._names)
         delta = reader.read(choice)
         reason = choice.get("finish_reason")
         if not reason or reader.finish_reason or not isinstance(reason, str):
@@ -133,7 +139,7 @@ class ChatStreamReader:
                 "the model stopped with an error that the server does not explain",
                 status=reply.status,
             )
-        reader.finish_reason = reason
+        reader.finish(reason, choice.get("native_finish_reason"), delta)
         return ChunkChoice(index, delta, reason, choice.get("logprobs"))
 
     def _last(self) -> Chunk:
@@ -145,28 +151,11 @@ class ChatStreamReader:
         value = {**self._latest, **self._facts, "usage": self._usage}
         return completion_from(value, choices, self._reply)
 
-    def _nonsense(self, event: bytes) -> LunosResponseError:
+    def _malformed(self, event: bytes) -> LunosResponseError:
         start = scrub(event[:200].decode("utf-8", "replace"), self._reply.secret)
         return LunosResponseError(
             f"an event of the stream makes no sense: {start!r}", status=self._reply.status
         )
-
-
-def _text_alone(choice: Any, readers: dict[int, _ChoiceReader]) -> ChunkChoice | None:
-    """A choice with more text and nothing else, as most are; `None` for any other."""
-    try:
-        index, delta = choice["index"], choice["delta"]
-        text = delta.get("content")
-        if len(delta) > 1 or choice.get("finish_reason") or choice.get("logprobs"):
-            return None
-        if type(index) is not int or type(text) is not str:
-            return None
-        reader = readers[index]
-    except (KeyError, TypeError, AttributeError):
-        return None
-    if text:  # what shows nothing is no text: a whole message may follow
-        reader.text.append(text)
-    return ChunkChoice(index, Delta(text))
 
 
 class _ChoiceReader:
@@ -177,40 +166,37 @@ class _ChoiceReader:
         "_audio",
         "_images",
         "_logprobs",
+        "_native_reason",
         "_reasoning",
         "_refusal",
+        "_text",
+        "_thoughts",
         "_tools",
         "finish_reason",
-        "text",
     )
 
-    def __init__(self) -> None:
-        self.text: list[str] = []
-        self._refusal: list[str] = []
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._text = TextPieces()
+        self._refusal = TextPieces()
+        self._thoughts = TextPieces()
         self._reasoning = ReasoningMerger()
-        self._tools = ToolCallAssembler()
+        self._tools = ToolCallAssembler(names)
         self._images: dict[str, None] = {}
         self._annotations: list[dict[str, Any]] = []
         self._audio: dict[str, list[Any]] = {}
         self._logprobs: list[dict[str, Any]] = []
+        self._native_reason: str | None = None
         self.finish_reason: str | None = None
 
     def read(self, choice: dict[str, Any]) -> Delta:
         sent = choice.get("delta")
         if not isinstance(sent, dict):
             sent = self._without_delta(choice)
-        if len(sent) == 1 and "tool_calls" in sent and choice.get("logprobs") is None:
-            # a fragment of a call and nothing else, as thousands are: 3 µs less than the way below
-            return Delta(tool_calls=self._tools.feed(sent["tool_calls"]))
-        content = sent.get("content")
-        images: list[str] = []
-        if content is not None and not isinstance(content, str):
-            content, images = parse_content(content)
-        delta = Delta(content or "")
-        if content:
-            self.text.append(content)
-        if len(sent) > 1 or "content" not in sent:  # most deltas hold content alone
-            self._read_rarer(sent, delta)
+        content = parse_content(sent.get("content"))
+        delta = Delta(self._text.add(content.text))
+        images = [*content.images]
+        if len(sent) > 1 or not content.text:  # most deltas hold text alone
+            self._read_rarer(sent, delta, content)
             if sent.get("images"):
                 images += parse_images(sent["images"])
         if images:  # the last chunk may repeat them
@@ -224,35 +210,46 @@ class _ChoiceReader:
     def choice(self, index: int) -> Choice:
         """The choice as far as it came."""
         message = Message(
-            content="".join(self.text),
+            content=self._text.whole,
             tool_calls=self._tools.calls(),
-            reasoning=self._reasoning.text(),
+            reasoning=self._thoughts.whole,
             reasoning_details=self._reasoning.details(),
-            refusal="".join(self._refusal),
+            refusal=self._refusal.whole,
             images=list(self._images),
             annotations=self._annotations,
             audio=_join(self._audio) or None,
         )
-        return Choice(index, message, self.finish_reason, _join_logprobs(self._logprobs))
+        fill_empty_arguments(message.tool_calls, self.finish_reason)
+        logprobs = _join_logprobs(self._logprobs)
+        return Choice(index, message, self.finish_reason, logprobs, self._native_reason)
 
     def _without_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
         """A whole message where a delta belongs, or `/completions`' text."""
         message = choice.get("message")
         if isinstance(message, dict):
             # an answer that did not stream, or one that repeats itself at the end
-            return {} if self.text or self._tools.calls() else message
+            return {} if self._text.whole or self._tools.calls() else message
         return {"content": text_of(choice.get("text"))}
 
-    def _read_rarer(self, sent: dict[str, Any], delta: Delta) -> None:
-        delta.reasoning = self._reasoning.feed(sent)
+    def finish(self, reason: str, native: Any, delta: Delta) -> None:
+        """Note why the answer ended, and show what was held back."""
+        self.finish_reason = reason
+        self._native_reason = text_of(native) or None
+        delta.content += self._text.end()
+        held = self._tools.finish(reason)
+        if held:
+            delta.tool_calls = [*delta.tool_calls, *held]
+
+    def _read_rarer(self, sent: dict[str, Any], delta: Delta, content: Content) -> None:
+        delta.reasoning = self._thoughts.add(self._reasoning.add(sent, content.reasoning))
         calls = tool_call_fragments(sent)
         if calls:
-            delta.tool_calls = self._tools.feed(calls)
-        if sent.get("refusal"):
-            delta.refusal = text_of(sent["refusal"])
-            self._refusal.append(delta.refusal)
+            delta.tool_calls = self._tools.add(calls)
+        delta.refusal = self._refusal.add(text_of(sent.get("refusal")) or content.refusal)
         if sent.get("annotations"):
-            new = [one for one in objects_of(sent["annotations"]) if one not in self._annotations]
+            new = [
+                item for item in objects_of(sent["annotations"]) if item not in self._annotations
+            ]
             delta.annotations = new
             self._annotations += new
         audio = sent.get("audio")

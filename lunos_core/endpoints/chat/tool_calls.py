@@ -3,90 +3,115 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
 
+_NO_ARGUMENTS = "null"
 
-class _Slot:
-    """One call on its way."""
 
-    __slots__ = ("id", "index", "made_here", "name", "pieces")
+class _Call:
+    """One call while its fragments arrive."""
+
+    __slots__ = ("id", "index", "is_announced", "name", "pieces", "shown", "wants_id")
 
     def __init__(self, index: int, identifier: str) -> None:
         self.index = index
-        self.id = identifier or f"call_{uuid.uuid4().hex[:24]}"
-        # an id that was made here stays, should the provider's come late: it was already shown
-        self.made_here = not identifier
+        # an id that is made here stays, should the provider's come late: it may have been shown
+        self.wants_id = not identifier
+        self.id = identifier or _new_id()
         self.name = ""
         self.pieces: list[str] = []
+        self.shown = 0  # pieces
+        self.is_announced = False
 
+    @property
     def arguments(self) -> str:
-        return "".join(self.pieces)
+        """The arguments so far; "" for what says that there are none."""
+        arguments = "".join(self.pieces)
+        return "" if arguments.strip() in ("", _NO_ARGUMENTS) else arguments
 
-    def arguments_if_whole(self) -> str | None:
-        """The arguments, if they are a JSON object by now; looked at only where it can be so."""
+    def whole_object(self) -> str | None:
+        """The arguments, if they are a JSON object by now; parsed only where that can be."""
         if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
             return None
-        arguments = self.arguments()
+        arguments = self.arguments
         try:
             return arguments if isinstance(json.loads(arguments), dict) else None
         except ValueError:
             return None
 
+    def show(self) -> ToolCallDelta | None:
+        """Return what has come and wasn't shown yet; `None` for nothing."""
+        arguments = "".join(self.pieces[self.shown :])
+        # held back until it is clear that it isn't just white space or `null`
+        if not self.shown and _NO_ARGUMENTS.startswith(arguments.strip()):
+            arguments = ""
+        else:
+            self.shown = len(self.pieces)
+        if not self.is_announced:
+            self.is_announced = True
+            return ToolCallDelta(self.index, self.id, self.name, arguments)
+        return ToolCallDelta(self.index, None, None, arguments) if arguments else None
+
 
 class ToolCallAssembler:
-    """Sorts the fragments of one answer's tool calls.
+    """Sort the fragments of one answer's tool calls.
 
-    Fragments are joined by `index`. But some providers send a whole call in one delta, leave out
-    `index`, say 0 for every call, repeat id and name on each fragment, or the whole call once more
-    at the end. So: another id is another call, id and name are set and never appended, and without
-    either a fragment continues the call before it.
+    Fragments are joined by `index`; without one, a fragment continues the call that has its id, or
+    the last call. But some providers send each call whole, say index 0 for all of them, give every
+    fragment an id of its own, give two calls the same id, split a name, or send the whole call once
+    more at the end. So a fragment without a name begins no call, an id decides nothing where there
+    is an index, and a second name at the same place begins a call, unless it goes on with the
+    first.
+
+    Args:
+        names: of the request's tools as they were sent, each with the user's own name for it. They
+            tell half a name from a whole one.
     """
 
-    __slots__ = ("_by_id", "_by_index", "_slots")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_names")
 
-    def __init__(self) -> None:
-        self._slots: list[_Slot] = []
-        self._by_index: dict[int, _Slot] = {}
-        self._by_id: dict[str, _Slot] = {}
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = names or {}
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
 
-    def feed(self, fragments: object) -> list[ToolCallDelta]:
-        """Take a delta's `tool_calls`; give what they add. Whatever is no fragment is passed by."""
+    def add(self, fragments: object) -> list[ToolCallDelta]:
+        """Take a delta's `tool_calls`, and return what they add. Anything else is passed over."""
         if not isinstance(fragments, list):
             return []
-        if len(fragments) == 1:
-            delta = self._more(fragments[0])
+        deltas = [self._add(item) for item in fragments if isinstance(item, dict)]
+        return [delta for delta in deltas if delta is not None]
+
+    def finish(self, reason: str) -> list[ToolCallDelta]:
+        """Return what is missing at the end of the answer.
+
+        Names that were held back, since they could have grown, and `{}` for calls without
+        arguments, unless the answer was cut before they came.
+        """
+        missing: list[ToolCallDelta] = []
+        for call in self._calls:
+            delta = None if call.is_announced or not call.name else self._show(call)
+            if call.is_announced and not call.arguments and reason != "length":
+                call.pieces, call.shown = ["{}"], 1
+                delta = delta or ToolCallDelta(call.index)
+                delta.arguments = "{}"
             if delta is not None:
-                return [delta]
-        return [
-            delta
-            for fragment in fragments
-            if isinstance(fragment, dict)
-            for delta in self._take(fragment)
-        ]
+                missing.append(delta)
+        return missing
 
     def calls(self) -> list[ToolCall]:
-        """The calls as far as they came."""
-        return [ToolCall(slot.id, slot.name, slot.arguments()) for slot in self._slots]
+        """The calls as far as they have come; one whose name never came has the name ""."""
+        own = self._names
+        return [
+            ToolCall(call.id, own.get(call.name, call.name), call.arguments) for call in self._calls
+        ]
 
-    def _more(self, fragment: Any) -> ToolCallDelta | None:
-        """More arguments of a call that has begun, as most fragments are; `None` for any other."""
-        try:
-            index, function = fragment["index"], fragment["function"]
-            arguments = function["arguments"]
-            if fragment.get("id") or function.get("name") or not arguments:
-                return None
-            if type(index) is not int or type(arguments) is not str:
-                return None
-            slot = self._by_index[index]
-        except (KeyError, TypeError, AttributeError):
-            return None
-        slot.pieces.append(arguments)
-        return ToolCallDelta(slot.index, None, None, arguments)
-
-    def _take(self, fragment: dict[str, Any]) -> list[ToolCallDelta]:
+    def _add(self, fragment: dict[str, Any]) -> ToolCallDelta | None:
         function = fragment.get("function")
         if not isinstance(function, dict):
             function = {}
@@ -94,72 +119,110 @@ class ToolCallAssembler:
         name = _text(function.get("name"))
         arguments = _arguments(function.get("arguments"))
         index = fragment.get("index")
-        slot = self._find(index if isinstance(index, int) else None, identifier, name, arguments)
-        if slot is None:
+        index = index if isinstance(index, int) else None
+        call = self._continued(index, identifier, name, arguments)
+        if call is None:
             if not (identifier or name or arguments):
-                return []
-            slot = self._open(index if isinstance(index, int) else None, identifier)
-            delta = ToolCallDelta(slot.index, slot.id)
-        else:
-            if (
-                (identifier or name)
-                and len(arguments) > 1
-                and arguments == slot.arguments_if_whole()
-            ):
-                return []  # the whole call once more, at the end
-            delta = ToolCallDelta(slot.index)
-        if name and not slot.name:
-            slot.name = delta.name = name
+                return None
+            call = self._begin(index, identifier)
+        elif (identifier or name) and len(arguments) > 1 and arguments == call.whole_object():
+            return None  # the whole call once more, at the end
+        if identifier and call.wants_id:
+            call.wants_id = False
+            self._by_id.setdefault(identifier, call)
+        half = name if call.is_announced and name != call.name and not call.pieces else None
+        if name and name != call.name and not call.pieces:
+            call.name += name
+        elif name and not call.name:
+            call.name = name
         if arguments:
-            slot.pieces.append(arguments)
-            delta.arguments = arguments
-        return [delta] if delta.id or delta.name or delta.arguments else []
+            call.pieces.append(arguments)
+        if not call.name or not (call.pieces or call.is_announced or self._is_whole(call.name)):
+            return None  # nobody can use a call without its name
+        delta = self._show(call)
+        if half:
+            delta = delta or ToolCallDelta(call.index)
+            delta.name = half
+        return delta
 
-    def _find(self, index: int | None, identifier: str, name: str, arguments: str) -> _Slot | None:
+    def _show(self, call: _Call) -> ToolCallDelta | None:
+        delta = call.show()
+        if delta is not None and delta.name:
+            delta.name = self._names.get(delta.name, delta.name)
+        return delta
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether no longer name of a tool begins with this one."""
+        return not any(tool != name and tool.startswith(name) for tool in self._names)
+
+    def _continued(
+        self, index: int | None, identifier: str, name: str, arguments: str
+    ) -> _Call | None:
         """The call that a fragment continues, or `None` where it begins one."""
-        if identifier and identifier in self._by_id:
-            return self._by_id[identifier]
-        slot = self._by_index.get(index) if index is not None else None
-        if slot is None and index is None and self._slots:
-            slot = self._slots[-1]
-        if slot is None:
+        if index is not None and index in self._by_index:
+            call = self._by_index[index]
+        elif index is not None and name:
             return None
-        if identifier:
-            # an id that came late names the call that has none of the provider's yet
-            if not slot.made_here or (name and slot.name and name != slot.name):
-                return None
-            whole = slot.arguments_if_whole()
-            if whole is not None and arguments != whole and (name or arguments):
-                return None
-            slot.made_here = False  # the next new id is another call's
-            self._by_id[identifier] = slot
-            return slot
-        if name and slot.name:
-            whole = slot.arguments_if_whole()
-            again = index is not None and arguments == whole  # the whole call, at the end
-            if name != slot.name or (arguments and whole is not None and not again):
-                return None  # a second call of a provider that numbers and names none
-        return slot
+        elif identifier in self._by_id:
+            call = self._by_id[identifier]
+        elif index is None and self._calls:
+            call = self._calls[-1]
+        else:
+            return None
+        return None if self._begins_another(call, identifier, name, arguments) else call
 
-    def _open(self, index: int | None, identifier: str) -> _Slot:
-        slot = _Slot(len(self._slots), identifier)
-        self._slots.append(slot)
+    def _begins_another(self, call: _Call, identifier: str, name: str, arguments: str) -> bool:
+        """Whether a fragment at a call's place is a second call there."""
+        if not name or not call.name:
+            return False
+        is_new_id = (
+            bool(identifier) and not call.wants_id and self._by_id.get(identifier) is not call
+        )
+        if name != call.name:
+            if call.pieces:
+                return True
+            if self._names:
+                joined = call.name + name
+                return not any(tool.startswith(joined) for tool in self._names)
+            return is_new_id
+        whole = call.whole_object()
+        if whole is None:  # the name repeated, or two calls without arguments
+            return is_new_id and not call.arguments and not arguments
+        return arguments != whole and (is_new_id or bool(arguments))
+
+    def _begin(self, index: int | None, identifier: str) -> _Call:
+        # a second call with the same id gets one of its own: answers to the calls go by it
+        call = _Call(len(self._calls), "" if identifier in self._by_id else identifier)
+        self._calls.append(call)
         if index is not None:
-            self._by_index[index] = slot
+            self._by_index[index] = call
         if identifier:
-            self._by_id[identifier] = slot
-        return slot
+            self._by_id.setdefault(identifier, call)
+        return call
 
 
-def parse_tool_calls(value: object) -> list[ToolCall]:
-    """The `tool_calls` of a whole message. Each entry is one call; nothing is joined."""
+def parse_tool_calls(value: object, names: Mapping[str, str] | None = None) -> list[ToolCall]:
+    """Read the `tool_calls` of a whole message. Each entry is one call; nothing is joined."""
     calls: list[ToolCall] = []
-    if isinstance(value, list):
-        for entry in value:
-            assembler = ToolCallAssembler()
-            assembler.feed([entry])
-            calls.extend(assembler.calls())
+    for entry in value if isinstance(value, list) else ():
+        assembler = ToolCallAssembler(names)
+        assembler.add([entry])
+        for call in assembler.calls():
+            if any(call.id == other.id for other in calls):
+                call.id = _new_id()
+            calls.append(call)
     return calls
+
+
+def fill_empty_arguments(calls: Iterable[ToolCall], finish_reason: str | None) -> None:
+    """Give calls without arguments the object `{}`, unless the answer was cut before they came."""
+    if finish_reason != "length":
+        for call in calls:
+            call.arguments = call.arguments or "{}"
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _text(value: object) -> str:

@@ -82,6 +82,8 @@ class Choice:
     message: Message
     finish_reason: str | None = None
     logprobs: Any = None
+    native_finish_reason: str | None = None
+    """The provider's own word for it, where a gateway says both."""
 
     @property
     def text(self) -> str:
@@ -101,6 +103,7 @@ class Completion:
         created: Unix time in seconds.
         provider: who served the model, where the server says.
         system_fingerprint: the provider's configuration id.
+        service_tier: the tier that the provider served the answer at ("default", "flex", …).
         request_id: the server's id of the request.
         attempts: requests made until the answer came.
         fallback: whether `fallback_model` answered.
@@ -114,6 +117,7 @@ class Completion:
     created: int | None = None
     provider: str | None = None
     system_fingerprint: str | None = None
+    service_tier: str | None = None
     request_id: str | None = None
     attempts: int = 1
     fallback: bool = False

@@ -115,7 +115,6 @@ async def test_vectors_of_another_length_than_asked_for_are_refused(both: Both) 
         ("a", {"user": 5}, TypeError),
         ("a", {"model": ""}, ValueError),
         ("a", {"model": None}, TypeError),
-        ("a\ud800", {}, ValueError),
     ],
 )
 def test_texts_and_options_that_the_wire_cannot_carry_are_refused(

@@ -1,0 +1,70 @@
+"""Bytes to text in whatever encoding they came, and halves of characters made whole."""
+
+from __future__ import annotations
+
+import re
+from json import detect_encoding
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_HIGH = re.compile("[\ud800-\udbff]\\Z")
+BOM = b"\xef\xbb\xbf"
+
+
+def decode(data: bytes | bytearray) -> str:
+    """The text of an answer, without a byte order mark; what cannot be read becomes U+FFFD.
+
+    UTF-8, else UTF-16 or UTF-32 as the byte order mark or the zero bytes say (RFC 4627, 3).
+    """
+    if b"\0" in data[:4] or data[:2] in _MARKS:
+        try:
+            return data.decode(detect_encoding(data))
+        except UnicodeDecodeError:
+            pass
+    return data.decode("utf-8-sig", "replace")
+
+
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def join_surrogates(text: str) -> str:
+    r"""`text` with two halves of a character joined, and U+FFFD for a half without its other.
+
+    JSON can carry a half (`"\ud83d"`), UTF-8 cannot.
+
+    Example:
+        >>> join_surrogates("\ud83d\ude00 and \ud83d") == "\U0001f600 and \ufffd"
+        True
+    """
+    if not _SURROGATES.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class SurrogateJoiner:
+    r"""Joins the halves of a character that a stream split over two of its pieces.
+
+    Example:
+        >>> joiner = SurrogateJoiner()
+        >>> joiner.feed("a\ud83d"), joiner.feed("\ude00b") == "\U0001f600b", joiner.end()
+        ('a', True, '')
+    """
+
+    __slots__ = ("_half",)
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def feed(self, text: str) -> str:
+        """The next piece of text, without a first half at its end, which is kept for later."""
+        if self._half:
+            text, self._half = self._half + text, ""
+        elif text.isascii():
+            return text
+        if _HIGH.search(text):
+            text, self._half = text[:-1], text[-1]
+        return join_surrogates(text)
+
+    def end(self) -> str:
+        """What is still kept: U+FFFD for a first half that got no second one, else nothing."""
+        half, self._half = self._half, ""
+        return join_surrogates(half)

@@ -1,6 +1,6 @@
 """Lunos for LlamaIndex: `Lunos` and `LunosEmbedding`.
 
-Names are loaded when they are first used, so that an application pays for what it asks for.
+Names are loaded on first use, so that an application only imports what it needs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lunos_core.lazy import is_installed, lazy_names
 
-# the namespace alone may be there without LlamaIndex: this distribution has a part in it
+# the namespace may exist without LlamaIndex: this distribution has a part in it
 if not is_installed("llama_index.core"):
     raise ImportError(
         "llama_index_lunos needs LlamaIndex, which is not installed: "

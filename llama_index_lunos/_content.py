@@ -1,7 +1,7 @@
-"""LlamaIndex' content blocks as the wire's content parts.
+"""LlamaIndex's content blocks as the wire's content parts.
 
-Addresses travel as they are, nothing is downloaded here. What the wire cannot carry raises and says
-what it was.
+URLs are sent as they are; nothing is downloaded here. Content that the wire can't carry raises an
+error that names it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def to_parts(block: BaseContentBlock, where: str) -> list[Part]:
         where: the block's place, for errors ("messages[2].blocks[0]").
 
     Raises:
-        TypeError: a kind of block that the wire does not know.
-        ValueError: a block that holds nothing, or something that the wire cannot carry.
+        TypeError: the wire doesn't know this kind of block.
+        ValueError: the block is empty, or the wire can't carry what it holds.
     """
     convert = _CONVERTERS.get(type(block)) or next(
-        (one for kind, one in _CONVERTERS.items() if isinstance(block, kind)), None
+        (function for kind, function in _CONVERTERS.items() if isinstance(block, kind)), None
     )
     if convert is None:
         raise TypeError(f"{where}: the Lunos API has no place for a {type(block).__name__} here")
@@ -66,12 +66,12 @@ def mark_for_cache(parts: list[Part], point: CachePoint, where: str) -> None:
         raise ValueError(f"{where}: a CachePoint needs a block before it in the same message")
     control = point.cache_control
     parts[-1]["cache_control"] = {"type": control.type}
-    if control.ttl != "5m":  # what a provider does when nothing is said
+    if control.ttl != "5m":  # the default of providers
         parts[-1]["cache_control"]["ttl"] = control.ttl
 
 
 def joined(parts: list[Part]) -> str | list[Part]:
-    """The shortest form of `content`: a string where the parts are nothing but text."""
+    """The shortest form of `content`: a string if all parts are plain text."""
     if all(part.keys() == {"type", "text"} for part in parts):
         return "\n".join(part["text"] for part in parts)  # as `ChatMessage.content` joins them
     return parts
@@ -114,7 +114,7 @@ def _video(block: VideoBlock) -> list[Part]:
 
 
 def _document(block: DocumentBlock) -> list[Part]:
-    """A file part; of a text file the text itself, which every model can read."""
+    """A file part; for a text file the text itself, which every model can read."""
     name = block.title or "document"
     if block.url is not None and block.data is None:
         return [file_part(str(block.url), name)]
@@ -133,7 +133,7 @@ def _document(block: DocumentBlock) -> list[Part]:
 def _citable(block: CitableBlock) -> list[Part]:
     return [
         _source(block),
-        *(part for one in block.content for part in _CONVERTERS[type(one)](one)),
+        *(part for inner in block.content for part in _CONVERTERS[type(inner)](inner)),
     ]
 
 

@@ -1,6 +1,6 @@
-"""What is known of a model without asking anyone.
+"""What is known about a model without I/O: what the catalog has in memory.
 
-The catalog answers with what it has in memory. Whatever it says, a setting made by hand wins.
+What the user has set always takes precedence over the catalog.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lunos_core.catalog.models import KnowsModels, ModelInfo
 
-# Of a model nobody knows anything about. LlamaIndex sizes prompts and chat memory by this number:
+# For unknown models. LlamaIndex sizes prompts and chat memory by this number:
 # its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
 # 128,000 and more. A smaller model answers with `LunosContextOverflowError`, which says what to do.
 DEFAULT_CONTEXT_WINDOW = 128_000
@@ -17,13 +17,13 @@ DEFAULT_CONTEXT_WINDOW = 128_000
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a catalog says of a model; `None` where it says nothing.
+    """What a catalog says about a model; `None` if it says nothing.
 
     Attributes:
         context_window: tokens of prompt and answer together.
         is_chat_model: whether it answers `/chat/completions` (else `/completions`).
         tools: whether it calls tools.
-        json_schema: whether it keeps to a JSON schema (`response_format`).
+        json_schema: whether it takes a JSON schema (`response_format`).
     """
 
     context_window: int | None = None
@@ -43,10 +43,10 @@ def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
 
 def _facts(known: ModelInfo) -> ModelFacts:
     listed = bool(known.supported_parameters)
-    abilities = {one.lower() for one in known.capabilities or ()}
+    abilities = {name.lower() for name in known.capabilities or ()}
     return ModelFacts(
         context_window=known.context_window,
-        # only a list that speaks of completions and of nothing newer says "no chats"
+        # only a list of nothing but completions means that it can't chat
         is_chat_model=False if abilities and abilities <= _COMPLETIONS else None,
         tools=known.takes("tools") if listed else None,
         json_schema=known.takes("response_format") if listed else None,

@@ -26,6 +26,8 @@ from lunos_core.errors import LunosConfigError
 
 if TYPE_CHECKING:
     from lunos_core.transport.client import AsyncClient, Client
+else:  # so that type hints can be read at run time without loading httpx
+    AsyncClient = Client = Any
 
 
 def resolve_app_id(given: str | None) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -12,31 +12,29 @@ from llama_index.core.base.llms.types import (
     ChatResponseAsyncGen,
     ChatResponseGen,
 )
+from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
 
 from llama_index_lunos._tools import (
-    by_own_names,
+    ToolNames,
+    check_calls,
     keep_first_call,
     react_messages,
     read_react_step,
     to_agent_response,
     to_tool_choice,
-    to_wire_tool,
     tool_selections,
     with_user_message,
 )
-
-if TYPE_CHECKING:
-    from llama_index.core.chat_engine.types import AgentChatResponse
-    from llama_index.core.tools.types import BaseTool
 
 # these are for LlamaIndex's ReAct fallback, not parameters of the wire
 _REACT_SETTINGS = ("react_chat_formatter", "output_parser", "tool_retriever", "memory")
 
 
 class ToolCalling(FunctionCallingLLM):
-    """Tools for any model: through the wire where the model knows them, else through the prompt."""
+    """Tools for any model: through the wire if the model supports them, else through the prompt."""
 
     def _prepare_chat_with_tools(
         self,
@@ -49,20 +47,23 @@ class ToolCalling(FunctionCallingLLM):
         tool_choice: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The arguments of `chat` for a chat with tools; the history stays as it is.
+        """The arguments of `chat` for a chat with tools; the history isn't changed.
 
         `parallel_tool_calls` is sent only to forbid them: allowing them is the server's default,
         and some models refuse the parameter.
         """
-        messages = with_user_message(chat_history, user_msg)
-        wire_tools = [to_wire_tool(tool) for tool in tools or ()]
-        wire_tools += [to_wire_tool(tool) for tool in self._standing_tools()]
+        every = [*(tools or ()), *self._standing_tools()]
+        names = ToolNames(every)
+        messages = names.in_history(with_user_message(chat_history, user_msg))
+        wire_tools = [names.to_wire_tool(tool) for tool in every]
         arguments: dict[str, Any] = {}
         if wire_tools:
             arguments = {
                 "tools": wire_tools,
                 "tool_choice": to_tool_choice(
-                    tool_choice, required=tool_required and bool(tools), tools=wire_tools
+                    names.to_wire(tool_choice) if isinstance(tool_choice, str) else tool_choice,
+                    required=tool_required and bool(tools),
+                    tools=wire_tools,
                 ),
                 "parallel_tool_calls": None if allow_parallel_tool_calls or not tools else False,
             }
@@ -83,8 +84,20 @@ class ToolCalling(FunctionCallingLLM):
         allow_parallel_tool_calls: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        """No more than one call where no more were allowed."""
-        return response if allow_parallel_tool_calls else keep_first_call(response)
+        """Name the calls as the tools here, and keep one unless several are allowed."""
+        return self._reading(tools, allow_parallel_tool_calls)(response)
+
+    def _reading(
+        self, tools: Sequence[BaseTool], parallel: bool
+    ) -> Callable[[ChatResponse], ChatResponse]:
+        """A function that does to each response of a stream what is done to a whole one."""
+        names = ToolNames(tools or ())
+
+        def read(response: ChatResponse) -> ChatResponse:
+            response = names.in_response(response)
+            return response if parallel else keep_first_call(response)
+
+        return read
 
     def stream_chat_with_tools(
         self,
@@ -96,7 +109,7 @@ class ToolCalling(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        """Stream a chat with tools; no more than one call where no more were allowed."""
+        """Stream a chat with tools; with one call at most, unless several are allowed."""
         responses = super().stream_chat_with_tools(
             tools,
             user_msg=user_msg,
@@ -106,9 +119,8 @@ class ToolCalling(FunctionCallingLLM):
             tool_required=tool_required,
             **kwargs,
         )
-        if allow_parallel_tool_calls:
-            return responses
-        return (keep_first_call(response) for response in responses)
+        read = self._reading(tools, allow_parallel_tool_calls)
+        return (read(response) for response in responses)
 
     async def astream_chat_with_tools(
         self,
@@ -130,9 +142,8 @@ class ToolCalling(FunctionCallingLLM):
             tool_required=tool_required,
             **kwargs,
         )
-        if allow_parallel_tool_calls:
-            return responses
-        return (keep_first_call(response) async for response in responses)
+        read = self._reading(tools, allow_parallel_tool_calls)
+        return (read(response) async for response in responses)
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
@@ -140,12 +151,12 @@ class ToolCalling(FunctionCallingLLM):
         """The tool calls in a response.
 
         Args:
-            response: a whole one, or one of a stream.
-            error_on_no_tool_call: whether to raise where there is none.
+            response: a whole response, or an item of a stream.
+            error_on_no_tool_call: whether to raise if there is no call.
             **kwargs: not used.
 
         Raises:
-            ValueError: there is no call, and there should be one.
+            ValueError: there is no call, and `error_on_no_tool_call` is set.
         """
         calls = tool_selections(response)
         if not calls and error_on_no_tool_call:
@@ -167,20 +178,20 @@ class ToolCalling(FunctionCallingLLM):
     ) -> AgentChatResponse:
         """Let the model choose a tool, and call it.
 
-        A model that calls no tools is given them in the prompt (ReAct), and may answer directly.
+        A model without tool support gets the tools in the prompt (ReAct) and may answer directly.
 
         Args:
-            tools: what it may choose from.
+            tools: the tools to choose from.
             user_msg: the question.
-            chat_history: what came before it.
+            chat_history: the messages before it.
             verbose: print the calls.
-            allow_parallel_tool_calls: call as many as the model asks for.
-            error_on_no_tool_call: raise where a model that knows tools calls none.
-            error_on_tool_error: raise where a tool fails.
+            allow_parallel_tool_calls: make all the calls that the model asks for.
+            error_on_no_tool_call: raise if a model that supports tools calls none.
+            error_on_tool_error: raise if a tool fails.
             **kwargs: parameters of `chat`.
 
         Raises:
-            ValueError: no call, an unknown tool, or a tool that failed, as asked for.
+            ValueError: no call, an unknown tool, or a failed tool, as set above.
         """
         from llama_index.core.tools.calling import call_tool_with_selection
 
@@ -198,10 +209,8 @@ class ToolCalling(FunctionCallingLLM):
         else:
             messages, parser, more = _react_call(tools, user_msg, chat_history, kwargs)
             text, calls = _read_step(self.chat(messages, **more), parser)
-        outputs = [
-            call_tool_with_selection(call, tools, verbose=verbose)
-            for call in by_own_names(calls, tools)
-        ]
+        check_calls(calls, tools)
+        outputs = [call_tool_with_selection(call, tools, verbose=verbose) for call in calls]
         return to_agent_response(text, outputs, error_on_tool_error=error_on_tool_error)
 
     async def apredict_and_call(
@@ -232,11 +241,9 @@ class ToolCalling(FunctionCallingLLM):
         else:
             messages, parser, more = _react_call(tools, user_msg, chat_history, kwargs)
             text, calls = _read_step(await self.achat(messages, **more), parser)
+        check_calls(calls, tools)
         outputs = await asyncio.gather(
-            *(
-                acall_tool_with_selection(call, tools, verbose=verbose)
-                for call in by_own_names(calls, tools)
-            )
+            *(acall_tool_with_selection(call, tools, verbose=verbose) for call in calls)
         )
         return to_agent_response(text, outputs, error_on_tool_error=error_on_tool_error)
 

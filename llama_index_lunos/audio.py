@@ -16,17 +16,17 @@ from lunos_core.request import Request
 
 
 class LunosAudioReader(Connection, BasePydanticReader):
-    """Writes down what is said in audio files, with a model behind the Lunos gateway.
+    """Transcribes audio files with a model behind the Lunos gateway.
 
-    One document for each file, or for each segment (`by_segment=True`), with times in the metadata
-    where the server gives them (`response_format="verbose_json"`).
+    It makes one document for each file, or for each segment (`by_segment=True`), with times in the
+    metadata if the server gives them (`response_format="verbose_json"`).
 
     Args:
         model: the model's id, such as "openai/whisper-1".
         **settings: the fields below and the connection's, as `Lunos` has them.
 
     Raises:
-        LunosConfigError: no key, or settings that cannot work.
+        LunosConfigError: there is no key, or a setting is invalid.
 
     Example:
         >>> from llama_index_lunos import LunosAudioReader
@@ -41,7 +41,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
     model: str = Field(description="The model's id.")
     is_remote: bool = Field(default=True, description="The text comes from a service.")
     language: str | None = Field(default=None, description='Such as "en".')
-    prompt: str | None = Field(default=None, description="Words that are likely to be said.")
+    prompt: str | None = Field(default=None, description="Words that are likely to occur.")
     temperature: float | None = Field(default=None, description="0 to 1.")
     response_format: str | None = Field(
         default=None, description='"json", "text", "srt", "verbose_json" or "vtt".'
@@ -50,7 +50,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
         default=None, description='["segment", "word"], with verbose_json.'
     )
     by_segment: bool = Field(
-        default=False, description="One document for each segment; asks for verbose_json."
+        default=False, description="Make one document for each segment; requests verbose_json."
     )
     fallback_model: str | None = Field(
         default=None, description="The model to ask when `model` fails."
@@ -70,16 +70,16 @@ class LunosAudioReader(Connection, BasePydanticReader):
     def load_data(
         self, file: Any, extra_info: dict[str, Any] | None = None, fs: Any = None
     ) -> list[Document]:
-        """The documents of one recording.
+        """Transcribe one recording.
 
         Args:
             file: its path.
-            extra_info: goes into the metadata, as `SimpleDirectoryReader` wants it.
-            fs: the file system that the path is on (fsspec's interface); the local one without.
+            extra_info: added to the metadata, as `SimpleDirectoryReader` expects.
+            fs: the file system of the path (fsspec's interface); the local one by default.
 
         Raises:
-            OSError: the file cannot be read.
-            LunosError: the call failed; a deployment without the route says so.
+            OSError: the file can't be read.
+            LunosError: the call failed, such as at a deployment without the route.
         """
         answer = self.client.send(self._request(file, fs))
         return self._documents(answer, file, extra_info)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from numpy.typing import NDArray
 
 from llama_index_lunos._settings import Connection, resolve_app_id
 from lunos_core.endpoints.embedding_arrays import (
@@ -21,10 +23,6 @@ from lunos_core.endpoints.params import EMBEDDING, check_params
 from lunos_core.request import Request
 from lunos_core.transport.loop_cleanup import running_loop
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 # the smallest limit of the known providers (Cohere's), so that any model takes a batch
 DEFAULT_BATCH_SIZE = 96
 DEFAULT_WORKERS = 4
@@ -33,8 +31,8 @@ DEFAULT_WORKERS = 4
 class LunosEmbedding(Connection, BaseEmbedding):
     """An embedding model behind the Lunos gateway.
 
-    Texts are sent as they are, newlines included. Vectors come back in the order of the texts,
-    whatever the order of the answer; an answer with too few raises.
+    Texts are sent as they are, newlines included. Vectors are returned in the order of the texts,
+    whatever the order of the response; a response with too few of them raises.
 
     Args:
         model_name: the model's id, such as "openai/text-embedding-3-small" (`model` is accepted).
@@ -42,9 +40,9 @@ class LunosEmbedding(Connection, BaseEmbedding):
             `async_http_client` are an `httpx.Client` and `httpx.AsyncClient` of your own.
 
     Raises:
-        LunosConfigError: no key, an unusable base URL, timeout or number of retries.
-        ValueError: a value out of range.
-        TypeError: a setting that does not exist, or a value of the wrong type.
+        LunosConfigError: there is no key, or a base URL, timeout or number of retries is invalid.
+        ValueError: a value is out of range.
+        TypeError: a setting doesn't exist, or a value has the wrong type.
 
     Example:
         >>> from llama_index_lunos import LunosEmbedding
@@ -61,12 +59,12 @@ class LunosEmbedding(Connection, BaseEmbedding):
 
     model_name: str = Field(description="The model's id.")
     embed_batch_size: int = Field(
-        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, description="Texts in one request, at most."
+        default=DEFAULT_BATCH_SIZE, gt=0, le=2048, description="The most texts in one request."
     )
     num_workers: int | None = Field(
         default=DEFAULT_WORKERS,
         gt=0,
-        description="Requests at one time, at most, from the async methods.",
+        description="The most concurrent requests of the async methods.",
     )
     # excluded: an object in memory would make the hash of an ingestion new in every process
     embeddings_cache: Any | None = Field(
@@ -132,17 +130,17 @@ class LunosEmbedding(Connection, BaseEmbedding):
         return await self._aget_text_embeddings(texts)
 
     def get_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors of texts as one numpy array of float32: a row for each text.
+        """Embed texts as one numpy array of float32: a row for each text.
 
-        For indexes that take one: no Python float is made for each number. No cache is asked.
+        This is for indexes that take arrays: no Python float is made for each number. The
+        embeddings cache isn't used.
 
         Args:
-            texts: any number; none gives none, without a request.
+            texts: any number of texts; none need no request.
 
         Raises:
-            ImportError: numpy is not installed.
-            TypeError: a text that is no `str`.
-            LunosError: the call failed, or the answer has too few vectors.
+            TypeError: a text isn't a `str`.
+            LunosError: the call failed, or the response has too few vectors.
         """
         answers = []
         for request in self._array_requests(texts):
@@ -152,7 +150,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         return join_arrays(answers, self.dimensions)
 
     async def aget_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """`get_text_embedding_array`, awaited; `num_workers` requests at one time."""
+        """`get_text_embedding_array`, awaited, with `num_workers` concurrent requests."""
 
         async def send(request: Request[EmbeddingArray]) -> EmbeddingArray:
             async with self._gate():
@@ -162,7 +160,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
 
         requests = self._array_requests(texts)
         try:
-            async with asyncio.TaskGroup() as group:  # one fails, the others are not paid for
+            async with asyncio.TaskGroup() as group:  # if one fails, the others aren't paid for
                 tasks = [group.create_task(send(request)) for request in requests]
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
@@ -196,7 +194,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         }
 
     def _gate(self) -> asyncio.Semaphore:
-        """Bounds the requests at one time, also where LlamaIndex gathers without a bound."""
+        """Bounds the concurrent requests, also where LlamaIndex gathers without a bound."""
         if self._gates is None:
             self._gates = _Gates()
         gate: asyncio.Semaphore = self._gates.of_this_loop(self.num_workers or DEFAULT_WORKERS)
@@ -204,7 +202,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
 
 
 class _Gates:
-    """One semaphore for each event loop; copies and pickles begin anew."""
+    """One semaphore for each event loop; copies and pickles start without any."""
 
     def __init__(self) -> None:
         self._by_loop: weakref.WeakKeyDictionary[
@@ -226,7 +224,7 @@ def _register() -> None:
     """Let LlamaIndex load this class by its name (`load_embed_model`)."""
     try:
         from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
-    except ImportError:  # another integration's import failed there: not our trouble
+    except ImportError:  # another integration's import failed there
         return
     RECOGNIZED_EMBEDDINGS.setdefault(LunosEmbedding.class_name(), LunosEmbedding)
 

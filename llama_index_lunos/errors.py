@@ -2,7 +2,7 @@
 
 LlamaIndex has no error tree of its own, so the core's classes leave as they are: a rate limit is
 `lunos_core.LunosRateLimitError` in either framework. What had come before a failure is on
-`error.partial`, as LlamaIndex' own message.
+`error.partial`, as LlamaIndex's own message.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from lunos_core.errors import ErrorMap, LunosResponseError
 
 
 class LunosStructuredOutputError(LunosResponseError, ValueError):
-    """The model gave no object of the class that was asked for.
+    """The model gave no object of the requested class.
 
-    The text says why: a refusal, an answer cut off at `max_tokens`, no JSON, or JSON that does not
-    fit the class. `partial` holds the message. A `ValueError` too, as LlamaIndex' own programs
-    raise.
+    The message says why: a refusal, an answer cut off at `max_tokens`, no JSON, or JSON that
+    doesn't fit the class. `partial` holds the message. It is a `ValueError` too, as LlamaIndex's
+    own programs raise.
     """
 
 

@@ -1,4 +1,4 @@
-"""`LunosImageToolSpec`: pictures from a prompt, as a tool for LlamaIndex' agents."""
+"""`LunosImageToolSpec`: images from a prompt, as a tool for LlamaIndex's agents."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lunos_core.request import Request
 
 
 class LunosImageToolSpec(BaseToolSpec):
-    """Draws pictures with a model behind the Lunos gateway.
+    """Generates images with a model behind the Lunos gateway.
 
     Args:
         model: the model's id, such as "openai/dall-e-3".
-        folder: save pictures whose bytes came into this folder; the block then names the file.
+        folder: save images that arrive as bytes in this folder; the block then names the file.
         params: the wire's parameters: `n`, `size`, `quality`, `style`, `response_format`, `seed`,
-            `user`, `fallback_model`, `extra_body`. Of several pictures the tool gives a list.
+            `user`, `fallback_model`, `extra_body`. For several images the tool returns a list.
         **connection: as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout`,
             `max_retries`, `default_headers`, `catalog`, `http_client`, `async_http_client`.
 
     Raises:
-        LunosConfigError: no key, or settings that cannot work.
+        LunosConfigError: there is no key, or a setting is invalid.
 
     Example:
         >>> from llama_index_lunos import LunosImageToolSpec
@@ -44,7 +44,7 @@ class LunosImageToolSpec(BaseToolSpec):
         >>> spec.close()
     """
 
-    spec_functions = [("generate_image", "agenerate_image")]  # noqa: RUF012  # LlamaIndex' own name
+    spec_functions = [("generate_image", "agenerate_image")]  # noqa: RUF012  # LlamaIndex's own name
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class LunosImageToolSpec(BaseToolSpec):
         self._path = ImagePath()
 
     def generate_image(self, prompt: str) -> Any:
-        """Draw a picture from a description. Use it when the user asks for a picture.
+        """Generate an image from a description. Use it when the user asks for an image.
 
         Args:
             prompt (str): what to draw, in full sentences.
@@ -69,7 +69,7 @@ class LunosImageToolSpec(BaseToolSpec):
         return self._blocks(self._connection.client.send(self._request(prompt)))
 
     async def agenerate_image(self, prompt: str) -> Any:
-        """Draw a picture from a description. Use it when the user asks for a picture.
+        """Generate an image from a description. Use it when the user asks for an image.
 
         Args:
             prompt (str): what to draw, in full sentences.
@@ -99,7 +99,7 @@ class LunosImageToolSpec(BaseToolSpec):
 
 
 def to_block(image: GeneratedImage, file: Path | None = None) -> ImageBlock:
-    """A picture as a block: its file, else its bytes, else its address."""
+    """An image as a block: its file, else its bytes, else its URL."""
     if file is not None:
         return ImageBlock(path=file, image_mimetype=image.mime_type)
     if image.b64_json is not None:

@@ -35,7 +35,7 @@ from lunos_core.transport.streams import AsyncStream, Stream
 
 
 class Question(NamedTuple):
-    """What one call asks, before it is known whether the answer is to be streamed."""
+    """What one call asks, streamed or not."""
 
     chat: bool
     content: Any
@@ -48,7 +48,7 @@ class Question(NamedTuple):
         return make(self.content, model=self.model, **self.params)
 
     def stream_request(self) -> StreamRequest[Chunk]:
-        """The request for an answer in pieces."""
+        """The request for a streamed answer."""
         make = chat_stream_request if self.chat else completion_stream_request
         return make(self.content, model=self.model, **self.params)
 
@@ -56,8 +56,8 @@ class Question(NamedTuple):
 class Lunos(Connection, Parameters, StructuredPrediction):
     """A model behind the Lunos gateway: chats, streams, tools, objects, images, reasoning.
 
-    Every parameter of the wire is a setting here and an argument of each call; nothing is sent that
-    was not set. `None` always means "not set".
+    Every parameter of the wire is a setting here and an argument of each call. Only what was set is
+    sent; `None` means "not set".
 
     Args:
         model: the model's id, such as "openai/gpt-4o" (`model_name` is accepted too).
@@ -65,9 +65,9 @@ class Lunos(Connection, Parameters, StructuredPrediction):
             `async_http_client` are an `httpx.Client` and `httpx.AsyncClient` of your own.
 
     Raises:
-        LunosConfigError: no key, an unusable base URL, timeout or number of retries.
-        ValueError: a value out of range.
-        TypeError: a setting that does not exist, or a value of the wrong type.
+        LunosConfigError: there is no key, or a base URL, timeout or number of retries is invalid.
+        ValueError: a value is out of range.
+        TypeError: a setting doesn't exist, or a value has the wrong type.
 
     Example:
         >>> from llama_index_lunos import Lunos
@@ -86,20 +86,20 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     context_window: int | None = Field(
         default=None,
         gt=0,
-        description="Tokens of prompt and answer; else what the catalog says, else 128,000.",
+        description="Tokens of prompt and answer; by default the catalog's, else 128,000.",
     )
     is_chat_model: bool | None = Field(
         default=None,
-        description="False sends to /completions; else what the catalog says, else True.",
+        description="False sends to /completions; by default as the catalog says, else True.",
     )
     is_function_calling_model: bool | None = Field(
         default=None,
-        description="Whether it calls tools; else what the catalog says, else as is_chat_model.",
+        description="Whether it calls tools; by default as the catalog says, else is_chat_model.",
     )
 
     preflight: bool = Field(
         default=True,
-        description="With a catalog: refuse before the network what the model cannot do.",
+        description="With a catalog: refuse without a request what the model can't do.",
     )
 
     _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base", "model_name": "model"}
@@ -115,7 +115,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What is known of the model. Never does I/O: LlamaIndex asks on every call."""
+        """What is known about the model. Never does I/O: LlamaIndex asks on every call."""
         return self._metadata_of(self.model)
 
     def _metadata_of(self, model: str) -> LLMMetadata:
@@ -123,7 +123,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         chat = self._chats(facts)
         return LLMMetadata(
             context_window=self.context_window or facts.context_window or DEFAULT_CONTEXT_WINDOW,
-            # a catalog's largest answer would starve the prompt: only what was set counts
+            # a catalog's longest answer would starve the prompt: only what was set counts
             num_output=self.max_tokens or -1,
             is_chat_model=chat,
             is_function_calling_model=_first(self.is_function_calling_model, facts.tools, chat),
@@ -165,14 +165,14 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Answer in pieces. Each response holds what is new (`delta`) and the whole so far.
+        """Stream an answer. Each response holds what is new (`delta`) and the message so far.
 
-        The stream is open when this returns: what goes wrong with that is raised here. The last
+        The stream is open when this returns, so errors of opening it are raised here. The last
         response holds the usage, in `raw["usage"]` and `additional_kwargs`.
 
         Raises:
-            LunosError: the call failed; from the iteration, with what had come as
-                `error.partial`: the stream broke off.
+            LunosError: the call failed; raised from the iteration, the stream broke off, and
+                `error.partial` holds the message so far.
         """
         question = self._messages_question(messages, kwargs)
         return _responses(self.client.stream(question.stream_request()))
@@ -187,11 +187,11 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Go on from a prompt; a chat model answers it as a user's message.
+        """Continue a prompt; a chat model answers it as a user's message.
 
         Args:
             prompt: the text.
-            formatted: whether `completion_to_prompt` has been applied already.
+            formatted: whether `completion_to_prompt` has been applied to it.
             **kwargs: as in `chat`.
 
         Raises:
@@ -212,7 +212,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
-        """`complete` in pieces, as `stream_chat`."""
+        """Stream the answer of `complete`, as `stream_chat` does."""
         question = self._prompt_question(prompt, formatted, kwargs)
         responses = _responses(self.client.stream(question.stream_request()))
         return (to_completion(response) for response in responses)
@@ -227,7 +227,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return (to_completion(response) async for response in responses)
 
     def _messages_question(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Question:
-        """What to ask for a conversation; as one text where the model knows no chats."""
+        """What to ask for a conversation; as one text if the model can't chat."""
         model = call.get("model") or self.model
         if self._chats(facts_of(model, self.catalog)):
             return self._question(True, to_wire(messages), model, self.chat_params(call))
@@ -235,7 +235,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return self._question(False, to_prompt(messages), model, self.completion_params(call))
 
     def _prompt_question(self, prompt: str, formatted: bool, call: dict[str, Any]) -> Question:
-        """What to ask for a text; as a user's message where the model chats."""
+        """What to ask for a prompt; as a user's message if the model can chat."""
         to_prompt: Any = self.completion_to_prompt
         text = prompt if formatted else to_prompt(prompt)
         model = call.get("model") or self.model
@@ -281,7 +281,7 @@ async def _aresponses(stream: AsyncStream[Chunk]) -> ChatResponseAsyncGen:
 
 
 def _first(*values: bool | None) -> bool:
-    """The first that is not `None`."""
+    """The first value that isn't `None`."""
     return next((value for value in values if value is not None), False)
 
 
@@ -289,7 +289,7 @@ def _register() -> None:
     """Let LlamaIndex load this class by its name (`load_llm`)."""
     try:
         from llama_index.core.llms.loading import RECOGNIZED_LLMS
-    except ImportError:  # another integration's import failed there: not our trouble
+    except ImportError:  # another integration's import failed there
         return
     RECOGNIZED_LLMS.setdefault(Lunos.class_name(), Lunos)
 

@@ -134,3 +134,16 @@ async def test_agents_hand_over_to_each_other(awaited: Way) -> None:
     said = await AgentWorkflow(agents=[first, second], root_agent="first").run("1 + 2?")
     assert str(said) == "3"
     assert [tool["function"]["name"] for tool in wire.bodies[1]["tools"]] == ["add", "handoff"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("name", ["retrieval tool", "größe", "x" * 100])
+async def test_an_agent_finds_a_tool_whose_name_the_wire_cannot_spell(
+    llm: Lunos, streaming: bool, name: str
+) -> None:
+    tool = FunctionTool.from_defaults(add, name=name)
+    agent = FunctionAgent(tools=[tool], llm=llm, streaming=streaming)
+    said = await agent.run("Please add a=3 and b=4")
+    assert [call.tool_name for call in said.tool_calls] == [name]
+    assert said.tool_calls[0].tool_output.raw_output == 7
+    await llm.aclose()

@@ -356,3 +356,45 @@ async def test_the_local_gateway_fills_the_schema(
     assert isinstance(whole(await way(llm, method, Song, prompt, n=42)), Song)
     llm.close()
     await llm.aclose()
+
+
+@pytest.mark.parametrize("how", ["json_schema", "prompt"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("See [1]: ", ""),
+        ("As {asked} in [2] and {'x': 1}: ", " (see [3], {more})"),
+        ("Empty {} and [] first. ", ' and {"name": "Other", "songs": []}'),
+        ('<think>{"name": "Draft", "songs": []}</think>', ""),
+        ("```json\n", "\n```"),
+    ],
+)
+async def test_the_object_is_found_among_other_text(
+    way: Way, method: str, how: Any, size: int, before: str, after: str
+) -> None:
+    text = before + JSON + after
+    pieces = [text[i : i + size] for i in range(0, len(text), size)]
+    played = (
+        stream(*map(delta, pieces), delta(finish="stop")) if "stream" in method else answer(text)
+    )
+    llm = way.llm(Wire(played), structured_output=how)
+    assert whole(await way(llm, method, Album, PROMPT, topic="x")) == ALBUM
+
+
+async def test_a_part_of_a_cut_object_is_not_taken_for_the_whole(way: Way) -> None:
+    class Maybe(BaseModel):
+        title: str | None = None
+
+    text = '{"title": "a", "inner": {"title": "b"}, "more": "'
+    llm = way.llm(Wire(answer(text, "length")))
+    with pytest.raises(LunosStructuredOutputError, match="cut off at max_tokens"):
+        await way(llm, "structured_predict", Maybe, PROMPT, topic="x")
+
+
+async def test_a_forced_tool_is_called_once(way: Way) -> None:
+    wire = Wire(called())
+    llm = way.llm(wire, structured_output="function_calling")
+    await way(llm, "structured_predict", Album, PROMPT, topic="x")
+    assert wire.body["parallel_tool_calls"] is False

@@ -273,3 +273,61 @@ async def test_a_gateway_that_fails_is_an_error_and_not_an_answer(way: Way) -> N
     llm = way.llm(Wire(error(401)), is_function_calling_model=False)
     with pytest.raises(LunosAuthenticationError):
         await way(llm, "predict_and_call", [ADD], "1 + 2?")
+
+
+def toy(name: str) -> FunctionTool:
+    return FunctionTool.from_defaults(add, name=name)
+
+
+@pytest.mark.parametrize(
+    ("names", "sent"),
+    [
+        (["retrieval tool"], ["retrieval_tool"]),
+        (["größe"], ["gr__e"]),
+        (["x" * 100], ["x" * 64]),
+        (["a b", "a_b"], ["a_b_c8687a08", "a_b"]),
+        (["a b", "a.b"], ["a_b", "a_b_2e7336dc"]),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_calls_come_back_under_the_tools_own_names(
+    way: Way, streamed: bool, names: list[str], sent: list[str]
+) -> None:
+    played = [tool_call(f"c{i}", name, "{}") for i, name in enumerate(sent)]
+    wire = Wire((called_in_a_stream if streamed else called)(*played), answer())
+    llm = way.llm(wire)
+    tools = [toy(name) for name in names]
+    method = "stream_chat_with_tools" if streamed else "chat_with_tools"
+    options = {"allow_parallel_tool_calls": True, "tool_choice": names[0]}
+    responses = await way(llm, method, tools, "?", **options)
+    last = responses[-1] if streamed else responses
+    assert [tool["function"]["name"] for tool in wire.body["tools"]] == sent
+    assert wire.body["tool_choice"]["function"]["name"] == sent[0]
+    assert [call.tool_name for call in llm.get_tool_calls_from_response(last)] == names
+    calls = last.message.additional_kwargs["tool_calls"]
+    assert [call["function"]["name"] for call in calls] == names
+
+    results = [
+        ChatMessage("3", role="tool", additional_kwargs={"tool_call_id": call["id"]})
+        for call in calls
+    ]
+    history = [ChatMessage("?"), last.message, *results]
+    await way(llm, "chat_with_tools", tools, chat_history=history)
+    back = wire.bodies[1]["messages"][1]["tool_calls"]
+    assert [call["function"]["name"] for call in back] == sent
+    assert [call["function"]["name"] for call in last.message.additional_kwargs["tool_calls"]] == (
+        names
+    )
+
+
+async def test_a_history_without_its_tools_has_names_that_providers_take(way: Way) -> None:
+    calls = [tool_call("c", "retrieval tool", "{}")]
+    in_dicts = ChatMessage(role="assistant", additional_kwargs={"tool_calls": calls})
+    in_blocks = ChatMessage(
+        role="assistant", blocks=[ToolCallBlock(tool_call_id="c", tool_name="retrieval tool")]
+    )
+    for message in (in_dicts, in_blocks):
+        wire = Wire(answer())
+        await way(way.llm(wire), "chat", [message])
+        (call,) = wire.body["messages"][0]["tool_calls"]
+        assert call["function"]["name"] == "retrieval_tool"

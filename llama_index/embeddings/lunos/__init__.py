@@ -1,4 +1,4 @@
-"""`LunosEmbedding` under the name that LlamaIndex' own integrations have."""
+"""`LunosEmbedding` under the name that LlamaIndex's own integrations have."""
 
 from llama_index_lunos.embeddings import LunosEmbedding
 

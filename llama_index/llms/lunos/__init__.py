@@ -1,4 +1,4 @@
-"""`Lunos` under the name that LlamaIndex' own integrations have."""
+"""`Lunos` under the name that LlamaIndex's own integrations have."""
 
 from llama_index_lunos.llm import Lunos
 

@@ -118,7 +118,7 @@ def wire_arguments(arguments: Any) -> str:
         try:
             if isinstance(from_json(arguments, allow_inf_nan=False), dict):
                 return arguments
-        except ValueError:
+        except (ValueError, TypeError):  # TypeError: half a surrogate pair
             pass
     kwargs = read_arguments(arguments)
     return json.dumps(_plain({INVALID_JSON: arguments} if kwargs is None else kwargs))

@@ -10,7 +10,6 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, ToolCallBlock
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool
-from llama_index.core.workflow import Context
 
 from llama_index_lunos._messages import to_wire
 from tests.llama_index_adapter.wire import Way, Wire, answer, delta, stream, tool_call
@@ -71,15 +70,15 @@ async def test_a_tool_with_defaults_does_not_run_on_broken_arguments(
     agent = FunctionAgent(
         tools=[FunctionTool.from_defaults(delete)], llm=awaited.llm(wire), streaming=streaming
     )
-    context = Context(agent)
-    said = await agent.run("Clean up", ctx=context)
+    memory = ChatMemoryBuffer.from_defaults(token_limit=1000, tokenizer_fn=str.split)
+    said = await agent.run("Clean up", memory=memory)
     assert str(said) == "Sorry."
     (result,) = said.tool_calls
     assert result.tool_output.is_error
     assert sent_arguments(wire.bodies[1]) == [{"INVALID_JSON": arguments}]
     assert "INVALID_JSON" in wire.bodies[1]["messages"][-1]["content"]
 
-    await agent.run("And now?", ctx=context)
+    await agent.run("And now?", memory=memory)
     assert sent_arguments(wire.bodies[2]) == [{"INVALID_JSON": arguments}]
 
 

@@ -33,7 +33,7 @@ import langchain_core.exceptions as framework
 from langchain_core.exceptions import LangChainException, OutputParserException
 
 from lunos_core import errors as core
-from lunos_core.errors import ErrorMap, LunosConfigError, LunosError
+from lunos_core.errors import ErrorFacts, ErrorMap, LunosConfigError, LunosError
 
 __all__ = [
     "LANGCHAIN_ERRORS",
@@ -115,7 +115,7 @@ class LunosAuthenticationError(
 
 
 class LunosPaymentError(core.LunosPaymentError, LunosAPIError):
-    """402: the account has no balance left; trying again does not help."""
+    """402: the account has no balance left; retrying doesn't help."""
 
 
 class LunosBudgetError(core.LunosBudgetError, ModelError):
@@ -131,7 +131,7 @@ class LunosNotFoundError(core.LunosNotFoundError, LunosAPIError, ModelNotFoundEr
 
 
 class LunosConflictError(core.LunosConflictError, LunosAPIError, ModelAPIError):
-    """409: the request met another one."""
+    """409: the request is in conflict with another one."""
 
     is_retryable = True
 
@@ -148,7 +148,7 @@ class LunosServerError(core.LunosServerError, LunosAPIError, ModelAPIError):
     is_retryable = True
 
 
-class LunosRefusalError(OutputParserException, ModelRefusalError):
+class LunosRefusalError(ErrorFacts, OutputParserException, ModelRefusalError):
     """The model refused, where a structured answer was asked for.
 
     Attributes:
@@ -163,8 +163,8 @@ class LunosRefusalError(OutputParserException, ModelRefusalError):
         self.raw_message = raw_message
 
 
-class LunosTruncatedError(OutputParserException):
-    """The answer was cut before its end, where a structured answer was asked for."""
+class LunosTruncatedError(ErrorFacts, OutputParserException):
+    """The structured answer was cut off before its end."""
 
 
 def _partial_message(completion: Any) -> Any:

@@ -1,7 +1,7 @@
 """How errors leave this adapter.
 
-LlamaIndex has no error tree of its own, so the core's classes leave as they are: a rate limit is
-`lunos_core.LunosRateLimitError` in either framework. What had come before a failure is on
+LlamaIndex has no error tree of its own, so the core's classes leave unchanged: a rate limit is
+`lunos_core.LunosRateLimitError` in both frameworks. What had arrived before a failure is in
 `error.partial`, as LlamaIndex's own message.
 """
 
@@ -15,16 +15,16 @@ from lunos_core.errors import ErrorMap, LunosResponseError
 
 
 class LunosStructuredOutputError(LunosResponseError, ValueError):
-    """The model gave no object of the requested class.
+    """The model returned no object of the class that was asked for.
 
-    The message says why: a refusal, an answer cut off at `max_tokens`, no JSON, or JSON that
-    doesn't fit the class. `partial` holds the message. It is a `ValueError` too, as LlamaIndex's
-    own programs raise.
+    The message says why: a refusal, an answer cut off at `max_tokens`, text that isn't valid JSON,
+    or JSON that doesn't fit the class. `partial` has the model's message. It is a `ValueError` too,
+    as LlamaIndex's own programs raise.
     """
 
 
 def partial_message(partial: Any) -> Any:
-    """What had come before a failure, as a `ChatMessage`."""
+    """What had arrived before a failure, as a `ChatMessage`."""
     if not isinstance(partial, Completion):
         return partial
     return to_message(partial.choices[0].message) if partial.choices else None

@@ -304,6 +304,11 @@ class Config(ClientSettings):
             key = result
         return _key_text(key)
 
+    @property
+    def known_key(self) -> str | None:
+        """The key as text where it is known without asking a function, else `None`."""
+        return self.api_key.reveal() if isinstance(self.api_key, Secret) else None
+
     async def aget_key(self) -> str:
         """`key` for async calls: an async function is awaited.
 

@@ -8,7 +8,7 @@ LunosError
 │   └── LunosTimeoutError               connect, read, write or pool timeout
 ├── LunosResponseError                  a successful status with an answer that makes no sense
 │   └── LunosStreamInterruptedError     a stream that stopped or was cut before its end (also a
-│                                       LunosConnectionError); `partial` has what had come
+│                                       LunosConnectionError); `partial` has what had arrived
 └── LunosAPIError                       the server said no
     ├── LunosBadRequestError            400, 422 and other 4xx
     │   └── LunosContextOverflowError   the prompt is longer than the model's window
@@ -20,6 +20,10 @@ LunosError
     ├── LunosRateLimitError             429; `retry_after` in seconds where the server said it
     └── LunosServerError                408, 425 and ≥ 500
 ```
+
+Every class, and those of the adapters, has the attributes of `ErrorFacts`: `status_code` (or
+`status`), `body`, `headers`, `request`, `response`, `request_id`, `code`, `param`, `type`, `model`,
+`app_id`, `attempts`, `retry_after` and `partial`. None of them contains the key.
 """
 
 from __future__ import annotations
@@ -31,6 +35,21 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorRequest:
+    """The request behind an error.
+
+    Attributes:
+        method: the HTTP method.
+        url: without its query, which may hold secrets.
+        headers: names in lower case; the values of headers that may be secrets are stars.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorResponse:
     """The answer behind an error, in the form that tracers read (`status_code`, `text`, `json`)."""
 
@@ -39,19 +58,22 @@ class ErrorResponse:
     text: str = field(default="", repr=False)
 
     def json(self) -> Any:
-        """The body as JSON; `ValueError` where it is none."""
+        """The body as JSON.
+
+        Raises:
+            ValueError: the body isn't valid JSON.
+        """
         try:
             return json.loads(self.text)
         except RecursionError:
-            raise ValueError("nested too deep to be read") from None
+            raise ValueError("nested too deeply to be read") from None
 
 
-class LunosError(Exception):
-    """Everything that this project raises about a call.
+class ErrorFacts:
+    """What is known of a failed call.
 
     Attributes:
-        message: what went wrong, without the facts below.
-        status: HTTP status, or `None` where no answer came.
+        status: the HTTP status, or `None` where no answer came.
         code: the server's error code.
         param: the request field that the server complained about.
         type: the server's error type.
@@ -59,10 +81,11 @@ class LunosError(Exception):
         app_id: the app id that the call carried.
         model: the model that was asked.
         retry_after: seconds that the server asked to wait, or `None`.
-        attempts: requests made, retries included.
+        attempts: requests sent, retries included.
         partial: what had arrived before the failure, or `None`: a `Completion` here, the
             framework's own message in the adapters.
-        response: the answer's status, headers and text, or `None`.
+        request: the request's method, URL and headers, or `None` where none was made.
+        response: the answer's status, headers and text, or `None` where no answer came.
     """
 
     status: int | None = None
@@ -75,7 +98,36 @@ class LunosError(Exception):
     retry_after: float | None = None
     attempts: int = 0
     partial: Any = None
+    request: ErrorRequest | None = None
     response: ErrorResponse | None = None
+
+    @property
+    def status_code(self) -> int | None:
+        """`status`, under the name that it has in OpenAI's errors."""
+        return self.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, names in lower case; empty where no answer came."""
+        return {} if self.response is None else self.response.headers
+
+    @property
+    def body(self) -> Any:
+        """The answer's body: parsed where it is JSON, else its text; `None` without an answer."""
+        if self.response is None:
+            return None
+        try:
+            return self.response.json()
+        except ValueError:
+            return self.response.text
+
+
+class LunosError(ErrorFacts, Exception):
+    """Everything that this project raises about a call.
+
+    Attributes:
+        message: what went wrong, without the other facts.
+    """
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -90,8 +142,8 @@ class LunosError(Exception):
         return {name: self.__dict__[name] for name in _FACTS if name in self.__dict__}
 
     def __str__(self) -> str:
-        """The message, and after it what helps to find the call again."""
-        said = [
+        """The message, followed by what helps to find the call again."""
+        facts = [
             f"{label} {value}"
             for label, value in (
                 ("status", self.status),
@@ -104,14 +156,14 @@ class LunosError(Exception):
             )
             if value is not None
         ]
-        return f"{self.message} ({', '.join(said)})" if said else self.message
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by message and facts: worker processes send errors home."""
+        # by message and facts: worker processes send errors home
         return _rebuild, (type(self), self.message, self.facts())
 
 
-_FACTS = tuple(name for name in LunosError.__annotations__)
+_FACTS = tuple(ErrorFacts.__annotations__)
 
 
 def _rebuild(kind: type[LunosError], message: str, facts: dict[str, Any]) -> LunosError:
@@ -119,7 +171,7 @@ def _rebuild(kind: type[LunosError], message: str, facts: dict[str, Any]) -> Lun
 
 
 class LunosConfigError(LunosError, ValueError):
-    """No key, or settings that no request could be made with."""
+    """No key, or settings that cannot work."""
 
 
 class LunosBudgetError(LunosError):
@@ -139,7 +191,7 @@ class LunosResponseError(LunosError):
 
 
 class LunosStreamInterruptedError(LunosResponseError, LunosConnectionError):
-    """A stream ended, politely or not, before the answer did; `partial` holds what had come."""
+    """A stream ended before the answer did; `partial` has what had arrived."""
 
 
 class LunosAPIError(LunosError):
@@ -171,7 +223,7 @@ class LunosNotFoundError(LunosAPIError):
 
 
 class LunosConflictError(LunosAPIError):
-    """409: the request met another one."""
+    """409: the request is in conflict with another one."""
 
 
 class LunosRateLimitError(LunosAPIError):
@@ -182,9 +234,9 @@ class LunosServerError(LunosAPIError):
     """The server failed (408, 425 or ≥ 500)."""
 
 
-def as_it_is(completion: Any) -> Any:
-    """The partial answer of a caller without a framework; a name, so that it can be pickled."""
-    return completion
+def unchanged(partial: Any) -> Any:
+    """The partial answer, for callers without a framework; a function that can be pickled."""
+    return partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +244,12 @@ class ErrorMap:
     """How errors leave the clients: an adapter's own classes, and its own type for `partial`.
 
     Attributes:
-        types: the core's class to a class of the adapter that is derived from it.
+        types: the core's class to the adapter's class that is derived from it.
         partial: turns a partial `Completion` into the framework's message.
     """
 
     types: Mapping[type[LunosError], type[LunosError]] = field(default_factory=dict)
-    partial: Callable[[Any], Any] = as_it_is
+    partial: Callable[[Any], Any] = unchanged
 
     def apply(self, error: LunosError) -> LunosError:
         """The error as the caller sees it."""

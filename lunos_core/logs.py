@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 
-from lunos_core.errors import LunosAPIError, LunosError
-from lunos_core.wire.error_bodies import scrub
+from lunos_core.errors import LunosAPIError, LunosConnectionError, LunosError
+from lunos_core.wire.scrub import scrub
+from lunos_core.wire.text import decode
 
 
 def quiet_logger(package: str) -> logging.Logger:
-    """The one logger of a package; nothing comes out until the application wants it."""
+    """The logger of a package; nothing is printed until the application wants it."""
     logger = logging.getLogger(package)
     if not logger.handlers:
-        # without one Python prints warnings to stderr by itself
+        # without a handler, Python itself prints warnings to stderr
         logger.addHandler(logging.NullHandler())
     return logger
 
@@ -22,17 +23,18 @@ log = quiet_logger("lunos_core")
 
 
 def reason_of(error: LunosError) -> str:
-    """Why a call failed, for a log line: the server's own words may quote a body, so without."""
+    """Why a call failed, for a log line; without the server's own words, which may quote a body."""
     kind = type(error).__name__
-    if error.response is None and not isinstance(error, LunosAPIError):
+    ours = error.response is None and not isinstance(error, LunosAPIError)
+    if ours or isinstance(error, LunosConnectionError):
         return f"{kind}: {error.message}"
     facts = {"status": error.status, "code": error.code, "request id": error.request_id}
-    said = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
-    return f"{kind} ({said})" if said else kind
+    known = ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+    return f"{kind} ({known})" if known else kind
 
 
 def log_body(what: str, body: bytes, secret: str | None) -> None:
-    """Log a body at DEBUG, without the key; nothing unless `LUNOS_LOG=debug` is set."""
+    """Log a body at DEBUG, without the key; only where `LUNOS_LOG=debug` is set."""
     # the level first: loggers remember their answer, the environment is decoded anew each time
     if log.isEnabledFor(logging.DEBUG) and os.environ.get("LUNOS_LOG", "").lower() == "debug":
-        log.debug("%s: %s", what, scrub(body.decode("utf-8", "replace"), secret))
+        log.debug("%s: %s", what, scrub(decode(body), secret))

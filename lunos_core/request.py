@@ -1,7 +1,7 @@
-"""Requests as values: what to send, and how to read what comes back.
+"""Requests as values: what to send, and how to read the answer.
 
-A request carries its own parser, so that the clients need two verbs, `send` and `stream`, for every
-endpoint, and a new endpoint is one new file of pure functions.
+A request carries its own parser: the clients need two verbs, `send` and `stream`, for all
+endpoints, and a new endpoint is one new file of pure functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from lunos_core.config import Timeout
 from lunos_core.errors import ErrorResponse, LunosResponseError
 from lunos_core.wire import json
-from lunos_core.wire.error_bodies import error_in_answer, scrub
+from lunos_core.wire.error_bodies import error_in_answer, error_response
+from lunos_core.wire.scrub import scrub
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -21,15 +22,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer with a successful status, and the facts of the call that parsers pass on.
+    """One answer with a successful status, and what parsers need to know of the call.
 
     Attributes:
         status: the HTTP status.
         headers: names in lower case.
         body: the bytes, decompressed.
-        attempts: requests made until this answer came.
+        attempts: requests sent until this answer came.
         fallback: whether the fallback model was asked for it.
-        secret: the key, to be kept out of every text; never shown.
+        secret: the key, to be kept out of every text.
     """
 
     status: int
@@ -42,32 +43,32 @@ class Reply:
     @property
     def request_id(self) -> str | None:
         """The server's id of the request."""
-        found = self.headers.get("x-request-id")
-        return None if found is None else scrub(found, self.secret)
+        request_id = self.headers.get("x-request-id")
+        return None if request_id is None else scrub(request_id, self.secret)
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, taken out of its envelope.
 
         Raises:
-            LunosResponseError: it is no JSON object.
+            LunosResponseError: it isn't a JSON object.
             LunosAPIError: it is an error, sent with a successful status.
         """
         value = self.value()
         if not isinstance(value, dict):
-            raise self.malformed("is no JSON object")
+            raise self.malformed("isn't a JSON object")
         return unwrap(value)
 
     def value(self) -> Any:
-        """The body as any JSON value, as it came.
+        """The body as any JSON value, unchanged.
 
         Raises:
-            LunosResponseError: it is no JSON.
+            LunosResponseError: it isn't valid JSON.
             LunosAPIError: it is an error, sent with a successful status.
         """
         try:
             value = json.loads(self.body)
         except ValueError:
-            raise self.malformed("is no JSON") from None
+            raise self.malformed("isn't valid JSON") from None
         error = error_in_answer(value, status=self.status, secret=self.secret)
         if error is not None:
             error.response = self.as_error_response()
@@ -86,10 +87,8 @@ class Reply:
         )
 
     def as_error_response(self) -> ErrorResponse:
-        """The answer in the form that errors carry."""
-        text = scrub(self.body.decode("utf-8", "replace"), self.secret)
-        headers = {name: scrub(value, self.secret) for name, value in self.headers.items()}
-        return ErrorResponse(self.status, headers, text)
+        """The answer in the form that errors carry, without the key."""
+        return error_response(self.status, self.headers, self.body, secret=self.secret)
 
 
 def unwrap(value: dict[str, Any]) -> dict[str, Any]:
@@ -101,26 +100,26 @@ def unwrap(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class StreamReader(Protocol[T_co]):
-    """Reads the events of one stream; made anew for every stream."""
+    """Reads the events of one stream; every stream gets a new reader."""
 
     @property
     def done(self) -> bool:
-        """Whether the server has said that nothing follows."""
+        """Whether the server has said that nothing more follows."""
         ...
 
     @property
     def whole(self) -> bool:
-        """Whether the answer has come to its end: what follows may be lost without harm."""
+        """Whether the answer is complete: what follows may be lost without harm."""
         ...
 
     def read(self, event: bytes) -> T_co | None:
         """Read one event's data; `None` where there is nothing to show."""
 
     def end(self) -> T_co | None:
-        """Read the end of the bytes: the last chunk, if `[DONE]` has not given it yet.
+        """Read the end of the bytes: the last chunk, if `[DONE]` hasn't given it yet.
 
         Raises:
-            LunosStreamInterruptedError: the answer has not come to its end.
+            LunosStreamInterruptedError: the answer isn't complete.
         """
 
     def partial(self) -> Any:
@@ -129,20 +128,20 @@ class StreamReader(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """What every request says.
+    """What all requests have in common.
 
     Attributes:
         path: below the base URL, with a leading slash.
-        body: the bytes to send, kept so that a retry can send them again.
+        body: the bytes to send; a retry sends them again.
         method: the HTTP method.
         content_type: of the body.
         model: the model asked for, for errors and the ledger.
-        app_id: the application this one call is made for; the client's when `None`.
-        headers: more headers for this one call.
-        timeout: for this one call; the client's when `None`.
+        app_id: the application that this call is made for; the client's when `None`.
+        headers: more headers for this call.
+        timeout: for this call; the client's when `None`.
         public: outside `/v1`, and without the key.
         query: what follows the path's `?`, encoded.
-        absent: for a route that not every deployment has: what the error says when it is missing
+        absent: for a route that not every deployment has: what the error says where it is missing
             (501, or a 404 that does not speak of the model).
     """
 
@@ -161,13 +160,13 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Outgoing, Generic[T]):
-    """One question, one answer.
+    """A question with one answer.
 
     Attributes:
         parse: reads the answer.
-        fallback: makes the request for the fallback model, where the user named one.
-        elsewhere: makes the same request for the other path of an endpoint that has two; asked for
-            where this path is missing and `absent` says that it may be.
+        fallback: makes the request for the fallback model, if the user named one.
+        elsewhere: makes the same request for the other path of an endpoint that has two, where
+            this path is missing and `absent` says that it may be.
     """
 
     parse: Callable[[Reply], T]
@@ -177,11 +176,11 @@ class Request(Outgoing, Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest(Outgoing, Generic[T]):
-    """One question, an answer in pieces.
+    """A question whose answer comes in pieces.
 
     Attributes:
-        reader: makes the reader for one stream; it is given the reply's facts (no body).
-        fallback: makes the request for the fallback model, where the user named one.
+        reader: makes the reader of one stream, from the reply (without its body).
+        fallback: makes the request for the fallback model, if the user named one.
     """
 
     reader: Callable[[Reply], StreamReader[T]]

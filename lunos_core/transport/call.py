@@ -32,10 +32,12 @@ from lunos_core.logs import log as _log
 from lunos_core.logs import log_body, reason_of
 from lunos_core.request import Reply, Request, StreamReader, StreamRequest
 from lunos_core.transport.deadline import Patience
+from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.headers import request_headers, request_url, resolve_app_id
 from lunos_core.transport.retry import is_retried_status, retry_delay
 from lunos_core.transport.telemetry import span_observers
-from lunos_core.wire.error_bodies import error_from_response, scrub
+from lunos_core.wire.error_bodies import error_from_response
+from lunos_core.wire.scrub import scrub_body
 from lunos_core.wire.sse import SSEDecoder
 
 T = TypeVar("T")
@@ -57,6 +59,8 @@ class Call(Generic[Q]):
     ) -> None:
         # a missing key raises here, before anything is sent; async clients have awaited it
         self._key = None if request.public else key or config.key
+        # a public request carries no key, but its answer may repeat that of another
+        self._secret = self._key or config.known_key
         self.request: Q = request
         # now, not at the end: a stream may be read outside the `app()` block it was opened in
         self._app_id = resolve_app_id(config, request)
@@ -120,17 +124,19 @@ class Call(Generic[Q]):
         Raises:
             LunosAPIError: it does not.
         """
-        log_body(f"sent to {self.request.path}", self.request.body, self._key)
-        log_body(f"answer {status}", body, self._key)
+        log_body(f"sent to {self.request.path}", self.request.body, self._secret)
+        log_body(f"answer {status}", body, self._secret)
         if not 200 <= status < 300:
-            raise error_from_response(status, headers, body, secret=self._key)
+            raise error_from_response(status, headers, body, secret=self._secret)
+        if self.request.method == "GET":  # the service's own words, which are printed and stored
+            body = scrub_body(body, self._secret)
         return Reply(
             status,
             headers,
             body,
             attempts=self._failed + 1,
             fallback=self._primary_error is not None,
-            secret=self._key,
+            secret=self._secret,
         )
 
     def first_event(self) -> None:
@@ -157,11 +163,12 @@ class Call(Generic[Q]):
         """
         self._failed += 1
         error.attempts = self._failed
-        error.status = error.status or status
         error.model = self.request.model
         error.app_id = self._app_id
-        if error.request_id is None and "x-request-id" in headers:
-            error.request_id = scrub(headers["x-request-id"], self._key)
+        method, url, sent, secret = self.request.method, self.url, self.headers, self._secret
+        add_facts(
+            error, method=method, url=url, sent=sent, status=status, received=headers, secret=secret
+        )
         if isinstance(error, LunosAPIError):
             retry = error.status is not None and is_retried_status(error.status)
         absent = self.request.absent

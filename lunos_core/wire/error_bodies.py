@@ -5,11 +5,12 @@ Source of the format: the Lunos API reference, OpenAI's error object, the vendor
 
 from __future__ import annotations
 
-import json as stdlib_json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 from lunos_core.errors import (
@@ -26,6 +27,8 @@ from lunos_core.errors import (
     LunosServerError,
 )
 from lunos_core.wire import json
+from lunos_core.wire.scrub import scrub, scrub_value
+from lunos_core.wire.text import decode
 
 _BY_STATUS: dict[int, type[LunosAPIError]] = {
     401: LunosAuthenticationError,
@@ -38,27 +41,35 @@ _BY_STATUS: dict[int, type[LunosAPIError]] = {
     429: LunosRateLimitError,
 }
 
-
-# For errors that arrive with status 200 (in a body, or inside a stream) and a code in words.
+# For errors that arrive with status 200 (in a body, or inside a stream) and a code in words:
+# HTTP's own words ("UNAUTHORIZED"), and those of the providers.
 _STATUS_BY_WORD = {
+    **{status.name.lower(): int(status) for status in HTTPStatus if status >= 400},
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
     "authentication_error": 401,
+    "unauthenticated": 401,
     "invalid_api_key": 401,
     "insufficient_quota": 402,
     "insufficient_balance": 402,
+    "insufficient_funds": 402,
     "permission_error": 403,
     "permission_denied": 403,
     "not_found_error": 404,
     "model_not_found": 404,
+    "rate_limit": 429,
+    "rate_limited": 429,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "api_error": 500,
     "internal_error": 500,
-    "internal_server_error": 500,
     "server_error": 500,
+    "overloaded": 503,
     "overloaded_error": 503,
 }
+
+# {"success": false, "message": …, "error": "UNAUTHORIZED"}: `error` is the code
+_BARE_CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 
 
 # Wordings of the providers behind the gateway. Some of them send it as 429 or 500, so none of these
@@ -80,64 +91,80 @@ _OVERFLOW_WORDS = (
 def error_from_response(
     status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
 ) -> LunosAPIError:
-    """Read an error answer, in any of the four shapes of the wire.
+    """Read an error answer, in any of the wire's shapes.
 
     `{"error": {"code", "message", "param", "type"}}`, `{"error": "text"}`, `{"message": "text"}`,
-    or a body that is no JSON at all (a proxy's HTML page).
+    `{"success": false, "message": "text", "error": "CODE"}`, or a body that isn't JSON at all (a
+    proxy's HTML page).
 
     Args:
         status: the HTTP status.
         headers: the answer's headers, names in lower case.
         body: the answer's body.
-        secret: the key, taken out of every text should the server have echoed it.
+        secret: the key, taken out of every text in case the server echoed it.
     """
-    text = scrub(body.decode("utf-8", "replace"), secret)
-    headers = {name: scrub(value, secret) for name, value in headers.items()}
+    response = error_response(status, headers, body, secret=secret)
     try:
-        value = json.loads(text)
+        value = json.loads(response.text)
     except ValueError:
         value = None
     facts = _error_facts(value)
-    message = facts.pop("message", None) or _plain_message(status, headers, text)
+    message = facts.pop("message", None) or _plain_message(response)
+    if isinstance(value, dict) and "success" in value:
+        status = _status_of(facts) or status
     return _api_error(
         message,
         status=status,
         facts=facts,
-        request_id=headers.get("x-request-id"),
+        request_id=response.headers.get("x-request-id"),
         retry_after=retry_after_seconds(headers),
-        response=ErrorResponse(status, headers, text),
+        response=response,
     )
 
 
 def error_in_answer(
     value: Any, *, status: int = 200, secret: str | None = None
 ) -> LunosAPIError | None:
-    """The error that an answer with a successful status holds, or `None`.
+    """The error that an answer with a successful status contains, or `None`.
 
     Args:
         value: the parsed body, or one parsed event of a stream.
-        status: the HTTP status that it came with; the error carries the status that its code
-            stands for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
-        secret: the key, taken out of the message should the server have echoed it.
+        status: the HTTP status that it came with. The error gets the status that its code stands
+            for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
+        secret: the key, taken out of the message in case the server echoed it.
     """
-    if not isinstance(value, dict) or not value.get("error"):
+    if not isinstance(value, dict) or not (value.get("error") or _says_failed(value)):
         return None
-    facts = {name: scrub(text, secret) for name, text in _error_facts(value).items()}
+    value = scrub_value(value, secret)
+    facts = _error_facts(value)
     message = facts.pop("message", None) or "the server reported an error without a message"
-    return _api_error(message, status=_status_of(facts) or status, facts=facts)
+    response = ErrorResponse(status, {}, json.dumps(value).decode())
+    return _api_error(message, status=_status_of(facts) or status, facts=facts, response=response)
 
 
-_STARS = "**********"
+def error_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
+) -> ErrorResponse:
+    """An answer in the form that errors carry, without the key."""
+    text = scrub(decode(body), secret)
+    if secret and text:
+        # a spelling of the key that only decoding brings to light
+        try:
+            value = json.loads(text)
+        except ValueError:
+            pass
+        else:
+            clean = scrub_value(value, secret)
+            if clean != value:
+                text = json.dumps(clean).decode()
+    return ErrorResponse(status, scrub_value(dict(headers), secret), text)
 
 
-def scrub(text: str, secret: str | None) -> str:
-    """`text` without the key, should a server or a proxy have echoed it."""
-    if not secret:
-        return text
-    text = text.replace(secret, _STARS)
-    if '"' in secret or "\\" in secret:  # JSON writes it in another way
-        text = text.replace(stdlib_json.dumps(secret)[1:-1], _STARS)
-    return text
+def _says_failed(value: Mapping[str, Any]) -> bool:
+    """Whether an answer without an error object is one all the same: `{"success": false, …}`."""
+    if value.get("choices") or value.get("data"):
+        return False
+    return value.get("success") in (False, "false")
 
 
 def _api_error(message: str, *, status: int, facts: dict[str, Any], **more: Any) -> LunosAPIError:
@@ -158,28 +185,37 @@ def _error_facts(value: Any) -> dict[str, str]:
         return {}
     error = value.get("error")
     source = error if isinstance(error, dict) else value
-    found = {
+    facts = {
         name: str(source[name])
         for name in ("message", "code", "param", "type")
         if isinstance(source.get(name), str | int) and source[name] != ""
     }
-    if isinstance(error, str):
-        found["message"] = error
-    return found
+    if isinstance(error, str) and error:
+        if "message" not in facts:
+            facts["message"] = error
+        elif _BARE_CODE.fullmatch(error):
+            facts.setdefault("code", error)
+        else:
+            facts.setdefault("type", error)
+    return facts
 
 
 def _status_of(facts: Mapping[str, str]) -> int | None:
     code = facts.get("code", "")
     if code.isascii() and code.isdigit() and 400 <= int(code[:4]) <= 599:
         return int(code)
-    return _STATUS_BY_WORD.get(code) or _STATUS_BY_WORD.get(facts.get("type", ""))
+    for word in (code, facts.get("type", "")):
+        status = _STATUS_BY_WORD.get(word.lower().replace(" ", "_").replace("-", "_"))
+        if status is not None:
+            return status
+    return None
 
 
-def _plain_message(status: int, headers: Mapping[str, str], text: str) -> str:
-    kind = headers.get("content-type", "no content type").split(";")[0]
-    start = " ".join(text.split())[:200]
-    said = f"the server answered {status} with {kind}"
-    return f"{said}: {start}" if start else f"{said} and an empty body"
+def _plain_message(response: ErrorResponse) -> str:
+    kind = response.headers.get("content-type", "no content type").split(";")[0]
+    start = " ".join(response.text.split())[:200]
+    text = f"the server answered {response.status_code} with {kind}"
+    return f"{text}: {start}" if start else f"{text} and an empty body"
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
@@ -187,7 +223,7 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = No
 
     Args:
         headers: the answer's headers, names in lower case.
-        now: the time that a date is held against; the current time by default.
+        now: the time that a date is compared with; the current time by default.
 
     Returns:
         Seconds, never negative; `None` where the server said nothing that can be read.

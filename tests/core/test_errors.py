@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import langchain_lunos
+import llama_index_lunos
 import lunos_core
 from lunos_core import (
     Completion,
@@ -24,7 +26,7 @@ from lunos_core import (
     LunosTimeoutError,
     chat_request,
 )
-from lunos_core.errors import ErrorMap, ErrorResponse
+from lunos_core.errors import ErrorMap, ErrorRequest, ErrorResponse
 from lunos_core.wire.error_bodies import error_from_response, error_in_answer
 from tests.core.wire_samples import HELLO, Wire, raw, reply, stored
 
@@ -181,3 +183,94 @@ async def test_a_partial_answer_leaves_as_the_adapters_type(both: Both) -> None:
     with pytest.raises(_MyPartial) as caught:
         await both(client.send(chat_request(HELLO, model="m")))
     assert caught.value.partial == "Half"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+@pytest.mark.parametrize(
+    ("code", "kind", "meant"),
+    [
+        ("UNAUTHORIZED", lunos_core.LunosAuthenticationError, 401),
+        ("PAYMENT_REQUIRED", lunos_core.LunosPaymentError, 402),
+        ("INSUFFICIENT_BALANCE", lunos_core.LunosPaymentError, 402),
+        ("FORBIDDEN", lunos_core.LunosPermissionError, 403),
+        ("NOT_FOUND", lunos_core.LunosNotFoundError, 404),
+        ("TOO_MANY_REQUESTS", LunosRateLimitError, 429),
+        ("BAD_REQUEST", LunosBadRequestError, 400),
+        ("INTERNAL_SERVER_ERROR", LunosServerError, 500),
+    ],
+)
+async def test_an_answer_without_success_is_the_error_that_its_code_stands_for(
+    both: Both, status: int, code: str, kind: type[LunosError], meant: int
+) -> None:
+    body = {"success": False, "message": "Secret key expired", "error": code}
+    client = both.client(Wire(reply(body, status)), max_retries=0)
+    with pytest.raises(LunosAPIError) as caught:
+        await both(client.send(chat_request(HELLO, model="m")))
+    error = caught.value
+    assert type(error) is kind
+    assert (error.message, error.code, error.status) == ("Secret key expired", code, meant)
+    assert error.body == body
+
+
+@pytest.mark.parametrize(
+    ("body", "facts"),
+    [
+        ({"success": False, "message": "no"}, {"message": "no", "code": None}),
+        ({"success": False, "error": "no"}, {"message": "no", "code": None}),
+        ({"success": False, "error": {"message": "no", "code": "x"}}, {"message": "no"}),
+        ({"success": "false", "message": "no", "data": None}, {"message": "no"}),
+        ({"message": "no", "error": "Bad Gateway"}, {"message": "no", "type": "Bad Gateway"}),
+    ],
+)
+def test_neighbours_of_that_shape_are_errors_too(body: Any, facts: dict[str, Any]) -> None:
+    error = error_in_answer(body)
+    assert error is not None
+    assert {name: getattr(error, name) for name in facts} == facts
+
+
+@pytest.mark.parametrize(
+    "body", [{"success": True}, {"success": False, "choices": [1]}, {"success": False, "data": [1]}]
+)
+def test_an_answer_that_brings_something_is_no_error(body: Any) -> None:
+    assert error_in_answer(body) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("status", [200, 401])
+async def test_an_error_answer_is_read_in_every_encoding(
+    both: Both, encoding: str, status: int
+) -> None:
+    text = '{"error": {"message": "kein Schlüssel", "code": "invalid_api_key"}}'
+    client = both.client(Wire(raw(text.encode(encoding), status)), max_retries=0)
+    with pytest.raises(lunos_core.LunosAuthenticationError, match="kein Schlüssel"):
+        await both(client.send(chat_request(HELLO, model="m")))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+async def test_a_whole_answer_is_read_in_every_encoding(both: Both, encoding: str) -> None:
+    text = '{"choices": [{"message": {"content": "größer 😀", "x": NaN}}], "usage": {"cost": NaN}}'
+    client = both.client(Wire(raw(text.encode(encoding))))
+    answer = await both(client.send(chat_request(HELLO, model="m")))
+    assert answer.text == "größer 😀"
+
+
+EVERY = [
+    getattr(package, name)
+    for package in (lunos_core, langchain_lunos, llama_index_lunos)
+    for name in package.__all__
+    if name.endswith("Error")
+]
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_error_of_the_three_packages_has_the_names_that_users_type(kind: Any) -> None:
+    error = kind("It failed")
+    assert (error.status_code, error.body, error.request, error.headers) == (None, None, None, {})
+    error.status = 429
+    error.response = ErrorResponse(429, {"a": "b"}, '{"c": 1}')
+    error.request = ErrorRequest("POST", "https://lunos.test/v1")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert (again.status_code, again.body, again.headers) == (429, {"c": 1}, {"a": "b"})
+    assert again.request == error.request
+    assert str(again).startswith("It failed")  # LangChain repeats its own words in a pickle

@@ -27,7 +27,9 @@ from lunos_core.endpoints.chat.types import Choice, Chunk, ChunkChoice, Completi
 from lunos_core.errors import LunosResponseError, LunosServerError, LunosStreamInterruptedError
 from lunos_core.request import Reply, unwrap
 from lunos_core.wire import json
-from lunos_core.wire.error_bodies import error_in_answer, scrub
+from lunos_core.wire.error_bodies import error_in_answer
+from lunos_core.wire.scrub import scrub
+from lunos_core.wire.text import decode
 
 _FACTS = ("id", "model", "created", "provider", "system_fingerprint", "service_tier")
 
@@ -152,7 +154,7 @@ class ChatStreamReader:
         return completion_from(value, choices, self._reply)
 
     def _malformed(self, event: bytes) -> LunosResponseError:
-        start = scrub(event[:200].decode("utf-8", "replace"), self._reply.secret)
+        start = scrub(decode(event), self._reply.secret)[:200]
         return LunosResponseError(
             f"an event of the stream makes no sense: {start!r}", status=self._reply.status
         )

@@ -169,7 +169,7 @@ async def test_an_answer_without_models_is_a_typed_error(both: Both, body: Any) 
 
 async def test_a_page_or_an_error_in_place_of_the_list_is_a_typed_error(both: Both) -> None:
     page = both.client(Wire(raw(b"<html>", content_type="text/html")))
-    with pytest.raises(LunosResponseError, match="is no JSON"):
+    with pytest.raises(LunosResponseError, match="isn't valid JSON"):
         await both(page.send(models_request()))
     with pytest.raises(LunosAPIError, match="closed"):
         await both(both.client(Wire(reply({"error": "closed"}))).send(models_request()))

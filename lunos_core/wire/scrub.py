@@ -1,0 +1,185 @@
+"""Keeps the key out of every text, however the server or a proxy has spelled it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from html.entities import html5
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from lunos_core.errors import LunosError
+from lunos_core.wire.text import decode, join_surrogates
+
+STARS = "**********"
+
+T = TypeVar("T")
+
+# A shorter key is likely to be a part of other words: only a whole word is taken for it.
+_SHORT = 8
+# Encodings inside of one another: percent-encoding in a JSON string in a JSON string, say.
+_MOST_LAYERS = 4
+_MOST_CHARACTERS = 2_000_000
+# complete ones only: `&#\u0033…` waits until the other layer is off
+_ENTITY = re.compile(r"&(?:#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});")
+_ESCAPE = re.compile(
+    r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([\"'/\\]))"
+)
+
+
+def scrub(text: str, secret: str | None) -> str:
+    """`text` without the key, in any spelling of JSON, URLs, HTML, hexadecimal or base64.
+
+    Args:
+        text: what a server, a proxy or a library said.
+        secret: the key, or `None` where there is none.
+    """
+    if not secret or not text:
+        return text
+    pattern = _spellings(secret)
+    text = pattern.sub(STARS, text)
+    return STARS if any(pattern.search(form) for form in _decoded(text)) else text
+
+
+def scrub_body(body: bytes, secret: str | None) -> bytes:
+    """`body` without the key; unchanged, byte for byte, where the key isn't in it."""
+    text = decode(body)
+    clean = scrub(text, secret)
+    return body if clean == text else clean.encode()
+
+
+def scrub_value(value: T, secret: str | None) -> T:
+    """`value` with each text in it scrubbed: of lists, tuples, dicts and dataclasses too."""
+    if not secret:
+        return value
+    clean: Any = _scrubbed(value, secret)
+    return clean  # type: ignore[no-any-return]  # of the same type
+
+
+def _scrubbed(value: Any, secret: str) -> Any:
+    if isinstance(value, str):
+        return scrub(value, secret)
+    if isinstance(value, dict):
+        return {_scrubbed(key, secret): _scrubbed(item, secret) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_scrubbed(item, secret) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {part.name: getattr(value, part.name) for part in fields(value) if part.init}
+        clean = {name: _scrubbed(part, secret) for name, part in parts.items()}
+        return replace(value, **clean) if clean != parts else value
+    return value
+
+
+def scrub_error(error: LunosError, secret: str | None) -> None:
+    """Take the key out of an error, its notes and the errors behind it."""
+    if not secret:
+        return
+    for name, value in vars(error).items():
+        setattr(error, name, scrub_value(value, secret))
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        one.args = tuple(scrub_value(argument, secret) for argument in one.args)
+        notes = getattr(one, "__notes__", None)
+        if notes:
+            notes[:] = [scrub(note, secret) for note in notes]
+        one = one.__cause__ or one.__context__
+
+
+@lru_cache(16)
+def _spellings(secret: str) -> re.Pattern[str]:
+    """Matches the key, however it is spelled."""
+    key = "".join(_spelled(character) for character in secret)
+    if len(secret) < _SHORT:
+        others = [secret, f":{secret}", f"{secret}:", f"Bearer {secret}"]
+        encoded = [re.escape(_base64(text)) + "={0,2}" for text in others]
+        whole = "|".join([key, secret.encode().hex(), *encoded])
+        return re.compile(rf"(?<![\w-])(?<!\w\.)(?:{whole})(?![\w-]|\.\w)", re.IGNORECASE)
+    pairs = r"[\s:,-]?(?:0x)?".join(f"{byte:02x}" for byte in secret.encode())
+    cores = "|".join(_base64_cores(secret))
+    return re.compile(rf"{key}|{pairs}|(?:{cores})[\w+/=%\\-]*", re.IGNORECASE)
+
+
+@lru_cache(256)
+def _spelled(character: str) -> str:
+    """The pattern of one character, as itself and as JSON, code, URLs and HTML may have it."""
+    # bounded and possessive: what a hostile answer repeats a million times is read once
+    few = "{0,6}"
+    code = f"{ord(character):x}"
+    named = "".join(f"|{name.rstrip(';')}" for name in _ENTITIES.get(character, ()))
+    escapes = (
+        rf"\\{{1,16}}+(?:u00{code}|u\{{0{few}{code}\}}|u000000{code}|x{code}|{ord(character):o})"
+        rf"|%(?:25){few}(?:u00)?{code}|={code}"
+        rf"|&(?:amp;){few}(?:#0{few}{ord(character)}|#x0{few}{code}{named});?"
+    )
+    if character == "\\":
+        return rf"(?:{escapes}|\\{{1,16}})"
+    if character == " ":
+        escapes += r"|\+"
+    return rf"(?:\\{{0,16}}+{re.escape(character)}|{escapes})"
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode().rstrip("=")
+
+
+def _base64_cores(secret: str) -> set[str]:
+    """The patterns of what base64 makes of the key inside of any text: one for each alignment."""
+    cores = set()
+    for before in range(3):
+        encoded = _base64("\0" * before + secret)
+        # the first and the last characters depend on what stands beside the key
+        core = encoded[(0, 2, 3)[before] : -1]
+        cores.add(core.replace("+", r"(?:[+-]|%2b)").replace("/", r"(?:\\*+/|_|%2f)"))
+    return cores
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """What a reader can make of a text with spellings inside of spellings.
+
+    Which one is the outermost cannot be told, so every order is tried, within bounds.
+    """
+    forms, seen, budget = [text], {text}, _MOST_CHARACTERS
+    for _ in range(_MOST_LAYERS):
+        inner = []
+        for form in forms:
+            for decode_layer in (_from_code, _from_url, _from_html):
+                budget -= len(form)
+                if budget < 0 and len(seen) > 2 * _MOST_LAYERS:
+                    return
+                simpler = decode_layer(form)
+                if simpler not in seen:
+                    seen.add(simpler)
+                    inner.append(simpler)
+                    yield simpler
+        forms = inner
+
+
+def _from_url(text: str) -> str:
+    return unquote(text, errors="replace") if "%" in text else text
+
+
+def _from_html(text: str) -> str:
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text) if "&" in text else text
+
+
+def _from_code(text: str) -> str:
+    return join_surrogates(_ESCAPE.sub(_unescaped, text)) if "\\" in text else text
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = match[1] or match[2] or match[3] or match[4]
+    if code is None:
+        return str(match[5])
+    return chr(int(code, 16)) if int(code, 16) <= 0x10FFFF else match[0]
+
+
+_ENTITIES: dict[str, list[str]] = {}
+for _name, _text in html5.items():
+    _ENTITIES.setdefault(_text, []).append(_name)

@@ -86,26 +86,29 @@ def parse_usage(value: object) -> Usage | None:
     """
     if not isinstance(value, dict):
         return None
-    sent = _count(value, "prompt_tokens", "input_tokens")
-    got = _count(value, "completion_tokens", "output_tokens")
-    total = _count(value, "total_tokens")
+    sent = _count(value, *_SENT)
+    got = _count(value, *_GOT)
+    total = _count(value, "total_tokens", "totalTokenCount")
     cost = _number(value.get("cost"), MOST_COST)
     if sent is None and got is None and total is None and cost is None:
         return None
     if sent is None and total is not None:
         sent = max(total - (got or 0), 0)
-    details: dict[str, int | None] = {}
-    # most answers have neither: looking for what cannot be there takes 4 µs
-    inputs = _details(value, "prompt_tokens_details", "input_tokens_details")
-    if inputs:
-        details["cached_tokens"] = _count(inputs, "cached_tokens")
-        details["cache_write_tokens"] = _count(inputs, "cache_write_tokens")
-        details["input_audio_tokens"] = _count(inputs, "audio_tokens")
-    outputs = _details(value, "completion_tokens_details", "output_tokens_details")
-    if outputs:
-        details["reasoning_tokens"] = _count(outputs, "reasoning_tokens")
-        details["output_audio_tokens"] = _count(outputs, "audio_tokens")
-        details["image_tokens"] = _count(outputs, "image_tokens")
+    inputs = {**value, **_details(value, "prompt_tokens_details", "input_tokens_details")}
+    outputs = {**value, **_details(value, "completion_tokens_details", "output_tokens_details")}
+    details = {
+        "cached_tokens": _count(inputs, *_CACHED),
+        "cache_write_tokens": _count(inputs, *_CACHE_WRITES),
+        "reasoning_tokens": _count(outputs, "reasoning_tokens", "thoughtsTokenCount"),
+        "image_tokens": _count(outputs, "image_tokens"),
+    }
+    # of the details alone: beside the totals nothing says which side they are of
+    details["input_audio_tokens"] = _count(
+        _details(value, "prompt_tokens_details", "input_tokens_details"), "audio_tokens"
+    )
+    details["output_audio_tokens"] = _count(
+        _details(value, "completion_tokens_details", "output_tokens_details"), "audio_tokens"
+    )
     return Usage(
         input_tokens=sent or 0,
         output_tokens=got or 0,
@@ -115,6 +118,20 @@ def parse_usage(value: object) -> Usage | None:
         raw=value,
         **details,
     )
+
+
+# the same facts in the words of OpenAI, Anthropic, DeepSeek and Google
+_SENT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count")
+_GOT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count")
+_CACHED = (
+    "cached_tokens",
+    "cache_read_input_tokens",
+    "cache_read_tokens",
+    "prompt_cache_hit_tokens",
+    "cachedContentTokenCount",
+    "cached_content_token_count",
+)
+_CACHE_WRITES = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
 
 
 def merge_usage(earlier: object, later: object) -> object:

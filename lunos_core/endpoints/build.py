@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
 
 from lunos_core.arguments import check_app_id, check_headers
 from lunos_core.config import SETTING_NAMES, check_timeout
@@ -12,7 +13,7 @@ from lunos_core.request import Outgoing
 from lunos_core.wire import json
 from lunos_core.wire.multipart import FormFile, encode_form
 
-_CALL_OPTIONS = ("app_id", "extra_headers", "extra_body", "timeout")
+_CALL_OPTIONS = ("app_id", "extra_headers", "extra_body", "extra_query", "timeout")
 
 
 def json_call(
@@ -28,7 +29,8 @@ def json_call(
         fields: what the endpoint cannot do without; `model` among them.
         params: the wire's parameters, and the options of this one call under the names that they
             have in OpenAI's client: `app_id`, `extra_headers`, `extra_body` (fields that this
-            package does not know, put into the body as they are) and `timeout`.
+            package does not know, put into the body as they are), `extra_query` (put into the URL)
+            and `timeout`.
         checks: what each parameter may be.
 
     Raises:
@@ -85,7 +87,7 @@ def _checked(
     for name in _OF_THE_CLIENT & params.keys():
         raise TypeError(f"{name!r} is an argument of the constructor, not of a single call")
     body = {**fields, **check_params(params, checks)}
-    app_id, headers, extra, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]
+    app_id, headers, extra, query, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]
     if extra is not None:
         if not isinstance(extra, Mapping):
             raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")
@@ -94,8 +96,17 @@ def _checked(
         "model": body["model"],
         "app_id": check_app_id(app_id),
         "headers": {} if headers is None else check_headers(headers),
+        "query": _query(query),
         "timeout": timeout if timeout is None else check_timeout(timeout),
     }
+
+
+def _query(query: Any) -> str:
+    if query is None:
+        return ""
+    if not isinstance(query, Mapping):
+        raise TypeError(f"extra_query must be a mapping, not {type(query).__name__}")
+    return urlencode(query, doseq=True)
 
 
 R_co = TypeVar("R_co", bound=Outgoing, covariant=True)

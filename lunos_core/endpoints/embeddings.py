@@ -149,15 +149,26 @@ def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
 
 
 def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
-    indexes = [entry.get("index") if isinstance(entry, dict) else None for entry in data]
-    if all(index is None for index in indexes):
-        return data  # a server that numbers nothing means the order in which it answers
+    indexes = [_index_of(entry) for entry in data]
+    if len(data) > 1 and indexes.count(0) == len(data):
+        return data  # some servers number every vector 0
     ordered: list[Any] = [None] * len(data)
+    unnumbered = []
     for index, entry in zip(indexes, data, strict=True):
+        if index is None:
+            unnumbered.append(entry)
+            continue
         if not isinstance(index, int) or not 0 <= index < len(data) or ordered[index] is not None:
             raise reply.malformed(f"numbers its vectors wrongly (index {index!r})")
         ordered[index] = entry
-    return ordered
+    # a server that leaves out numbers (or a zero alone) means the order in which it answers
+    rest = iter(unnumbered)
+    return [next(rest) if entry is None else entry for entry in ordered]
+
+
+def _index_of(entry: Any) -> Any:
+    index = entry.get("index") if isinstance(entry, dict) else None
+    return int(index) if isinstance(index, str) and index.isdecimal() and len(index) < 9 else index
 
 
 def take_vector(entry: Any) -> Any:

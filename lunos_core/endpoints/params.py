@@ -100,6 +100,26 @@ def _text(name: str, value: Any) -> None:
         raise ValueError(f"{name} must not be empty")
 
 
+def _web_search(name: str, value: Any) -> None:
+    _of_type((bool, Mapping), "True or a mapping of its parameters")(name, value)
+    if isinstance(value, Mapping):
+        unknown = sorted(value.keys() - WEB_SEARCH)
+        if unknown:
+            raise ValueError(f"{name} has no {unknown[0]!r}, but: {', '.join(sorted(WEB_SEARCH))}")
+
+
+WEB_SEARCH = frozenset(
+    {
+        "engine",
+        "max_results",
+        "max_total_results",
+        "search_context_size",
+        "allowed_domains",
+        "excluded_domains",
+    }
+)
+"""The parameters of the server's search tool."""
+
 _FLAG = _of_type(bool, "True or False")
 _MAPPING = _of_type(Mapping, "a mapping")
 
@@ -142,6 +162,17 @@ CHAT: dict[str, Check] = {
     "audio": _MAPPING,
     "image_config": _MAPPING,
     "plugins": _plugins,
+    "session_id": _text,
+    "provider": _MAPPING,
+    "models": _list_of(str, "str", empty=False),
+    "service_tier": _text,
+    "cache_control": _of_type((bool, Mapping), "True or a mapping"),
+    "prompt_cache_key": _text,
+    "verbosity": _text,
+    "prediction": _MAPPING,
+    "top_k": _integer(0),
+    "min_p": _number(0, 1),
+    "web_search": _web_search,
 }
 
 EMBEDDING: dict[str, Check] = {

@@ -12,11 +12,12 @@ from typing import Any
 
 from lunos_core.endpoints.build import fallback_of, json_call
 from lunos_core.endpoints.chat.message import completion_from, parse_message, text_of
+from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
 from lunos_core.endpoints.chat.tool_names import rename
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
-from lunos_core.endpoints.params import CHAT
+from lunos_core.endpoints.params import CHAT, check_params
 from lunos_core.errors import LunosServerError
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.wire.error_bodies import error_in_answer
@@ -33,7 +34,10 @@ def chat_request(
         messages: wire messages, `{"role": …, "content": …}`.
         model: the model's id, such as "openai/gpt-4".
         **params: the wire's parameters (`endpoints.params.CHAT`), and `app_id`, `extra_headers`,
-            `extra_body` and `timeout` of this one call; `None` means "not set".
+            `extra_body`, `extra_query` and `timeout` of this one call; `None` means "not set".
+            Two are not sent as they are: `web_search=True`, or a dict of its parameters, adds the
+            server's search tool; `cache_control=True` marks the last tool, the system message and
+            the last message for the provider's prompt cache.
 
     Raises:
         TypeError: a parameter of the wrong type.
@@ -44,9 +48,9 @@ def chat_request(
         >>> request.body
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"temperature":0}'
     """
-    sent, named, names = rename(messages, params)
+    fields, rest, names = _prepared(messages, params)
     return Request(
-        **json_call(PATH, {"model": model, "messages": sent}, named, CHAT),
+        **json_call(PATH, {"model": model, **fields}, rest, CHAT),
         parse=functools.partial(parse_chat, names=names) if names else parse_chat,
         fallback=fallback_of(chat_request, messages, params),
     )
@@ -74,13 +78,32 @@ def chat_stream_request(
         >>> chat_stream_request(hello, model="m", stream_options={}).body
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true}'
     """
-    sent, named, names = rename(messages, params)
-    fields = {"model": model, "messages": sent, "stream": True}
+    prepared, rest, names = _prepared(messages, params)
+    fields = {"model": model, **prepared, "stream": True}
     return StreamRequest(
-        **json_call(PATH, fields, with_usage(named), CHAT),
+        **json_call(PATH, fields, with_usage(rest), CHAT),
         reader=functools.partial(ChatStreamReader, names=names) if names else ChatStreamReader,
         fallback=fallback_of(chat_stream_request, messages, params),
     )
+
+
+def _prepared(
+    messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
+) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
+    """The messages, the parameters that are sent beside them, and the names of the tools."""
+    check_params(params, CHAT)
+    search = params.get("web_search")
+    if search is not None:
+        params = {name: value for name, value in params.items() if name != "web_search"}
+        if search is not False:
+            tool: dict[str, Any] = {"type": "web_search"}
+            if search is not True and search:
+                tool["parameters"] = search
+            params["tools"] = [*(params.get("tools") or ()), tool]
+    sent, params, names = rename(messages, params)
+    if params.get("cache_control") is not None:
+        sent, params = mark_for_cache(sent, params)
+    return {"messages": sent}, params, names
 
 
 def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
+from lunos_core.wire.text import SurrogateJoiner
 
 _NO_ARGUMENTS = "null"
 
@@ -15,7 +16,7 @@ _NO_ARGUMENTS = "null"
 class _Call:
     """One call while its fragments arrive."""
 
-    __slots__ = ("id", "index", "is_announced", "name", "pieces", "shown", "wants_id")
+    __slots__ = ("id", "index", "is_announced", "joiner", "name", "pieces", "shown", "wants_id")
 
     def __init__(self, index: int, identifier: str) -> None:
         self.index = index
@@ -24,6 +25,7 @@ class _Call:
         self.id = identifier or _new_id()
         self.name = ""
         self.pieces: list[str] = []
+        self.joiner = SurrogateJoiner()
         self.shown = 0  # pieces
         self.is_announced = False
 
@@ -135,7 +137,7 @@ class ToolCallAssembler:
             call.name += name
         elif name and not call.name:
             call.name = name
-        if arguments:
+        if arguments := call.joiner.feed(arguments):
             call.pieces.append(arguments)
         if not call.name or not (call.pieces or call.is_announced or self._is_whole(call.name)):
             return None  # nobody can use a call without its name
@@ -181,10 +183,8 @@ class ToolCallAssembler:
         if name != call.name:
             if call.pieces:
                 return True
-            if self._names:
-                joined = call.name + name
-                return not any(tool.startswith(joined) for tool in self._names)
-            return is_new_id
+            joined = call.name + name
+            return bool(self._names) and not any(tool.startswith(joined) for tool in self._names)
         whole = call.whole_object()
         if whole is None:  # the name repeated, or two calls without arguments
             return is_new_id and not call.arguments and not arguments

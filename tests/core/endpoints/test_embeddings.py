@@ -71,8 +71,7 @@ NONSENSE: dict[str, tuple[Any, str]] = {
     "an index twice": (rows([1], [2], [3], indexes=[0, 1, 1]), "numbers"),
     "an index from 1": (rows([1], [2], [3], indexes=[1, 2, 3]), "numbers"),
     "a negative index": (rows([1], [2], [3], indexes=[-1, 0, 1]), "numbers"),
-    "an index missing": (rows([1], [2], [3], indexes=[0, None, 2]), "numbers"),
-    "an index in words": (rows([1], [2], [3], indexes=["0", "1", "2"]), "numbers"),
+    "an index in words": (rows([1], [2], [3], indexes=["first", "1", "2"]), "numbers"),
     "lengths that differ": (rows([1, 2], [3], [4, 5]), "vector 1 of length 1, not 2"),
     "an empty vector": (rows([1], [], [3]), "empty vector 1"),
     "an empty text": (rows([1], "", [3]), "empty vector 1"),
@@ -122,3 +121,18 @@ def test_texts_and_options_that_the_wire_cannot_carry_are_refused(
 ) -> None:
     with pytest.raises(kind):
         embedding_request(texts, **{"model": "m", **params})
+
+
+@pytest.mark.parametrize(
+    "indexes",
+    [[None, 1, 2], [2, None, 1], [None, None, None], [0, 0, 0], ["0", "1", "2"], [None, 2, 1]],
+)
+async def test_vectors_without_a_number_are_taken_by_their_place(
+    both: Both, indexes: list[Any]
+) -> None:
+    vectors = [[float(i if index in (None, 0) else int(index))] for i, index in enumerate(indexes)]
+    if indexes == [2, None, 1]:
+        vectors = [[2.0], [0.0], [1.0]]
+    wire = Wire(reply(rows(*vectors, indexes=indexes)))
+    answer = await both(both.client(wire).send(embedding_request(["a", "b", "c"], model="m")))
+    assert answer.vectors == [[0.0], [1.0], [2.0]]

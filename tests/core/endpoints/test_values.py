@@ -101,6 +101,17 @@ GOOD: dict[str, list[Any]] = {
     "audio": [{"voice": "v"}],
     "image_config": [{}],
     "plugins": [[], [{"id": "file-parser"}]],
+    "session_id": ["s-1"],
+    "provider": [{"order": ["openai"]}],
+    "models": [["a", "b"]],
+    "service_tier": ["flex"],
+    "cache_control": [True, False, {"type": "ephemeral"}],
+    "prompt_cache_key": ["k"],
+    "verbosity": ["low"],
+    "prediction": [{"type": "content", "content": "x"}],
+    "top_k": [0, 40],
+    "min_p": [0, 0.05, 1],
+    "web_search": [True, False, {"engine": "exa", "max_results": 3}],
     "echo": [True],
     "suffix": ["", "x"],
     "best_of": [1],
@@ -123,6 +134,13 @@ WRONG_TYPE: dict[str, list[Any]] = {
     "reasoning": ["low", {"effort": 1}, {"max_tokens": "1"}],
     "modalities": ["text", [1]],
     "plugins": ["file-parser", ["file-parser"]],
+    **same(("session_id", "service_tier", "prompt_cache_key", "verbosity"), 1, b"x"),
+    **same(("provider", "prediction"), "x", [1]),
+    "models": ["a", [1]],
+    "cache_control": ["ephemeral", 1],
+    "top_k": [1.5, "1"],
+    "min_p": ["1"],
+    "web_search": ["yes", 1],
     "logprobs": ["yes"],
 }
 OUT_OF_RANGE: dict[str, list[Any]] = {
@@ -140,6 +158,11 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "modalities": [[]],
     "reasoning": [{"max_tokens": 0}],
     "plugins": [[{}], [{"id": 1}]],
+    **same(("session_id", "service_tier", "prompt_cache_key", "verbosity"), ""),
+    "models": [[]],
+    "top_k": [-1],
+    "min_p": [-0.1, 1.1],
+    "web_search": [{"engines": "exa"}],
 }
 TABLES = {"chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDING}
 

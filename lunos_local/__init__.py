@@ -20,11 +20,13 @@ Models:
 | `local/e5-small` | multilingual-e5-small: real embeddings, 384 dimensions |
 | `local/whisper` | Whisper tiny.en, run by faster-whisper: real transcription of English |
 | `local/extractive` | quotes sentences of the prompt; generates nothing |
+| `local/stand-in` | quotes, calls tools, fills schemas; serves names such as `openai/gpt-4o` |
 | `lunos/scripted`, `lunos/scripted-mini` | scripted responses, the same every time |
 | `lunos/scripted-envelope` | the same; whole answers use the envelope `data.choices` |
 | `lunos/scripted-priced` | the same, priced in the catalog; its usage has no `cost` |
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
 | `lunos/scripted-image` | plain PNG images made from the prompt |
+| `lunos/scripted-speech` | speech by espeak-ng where it is installed, else a tone per word |
 | `lunos/scripted-whisper` | a scripted transcription: the file's name, size and length |
 
 Models that fail on demand. Each serves chat, completions and embeddings; where a fault needs a

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 try:
-    from lunos_local.app import DEFAULT_KEY, Gateway, create_app
+    from lunos_local.app import DEFAULT_KEY, create_app
     from lunos_local.catalog import Model
+    from lunos_local.gateway import Gateway
     from lunos_local.server import HOST, listen, uvicorn_server
 except ImportError as error:
     sys.exit(f'{error}: pip install "lunos-integrations[local]"')

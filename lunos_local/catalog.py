@@ -10,6 +10,7 @@ from typing import Any
 from lunos_local.backends.answer import CREATED
 from lunos_local.backends.base import Body, ChatBackend, EmbeddingBackend
 from lunos_local.backends.scripted_images import ScriptedImages
+from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.transcription import Listener
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault
@@ -62,6 +63,7 @@ class Model:
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
     images: ScriptedImages | None = field(default=None, repr=False)
     transcription: Listener | None = field(default=None, repr=False)
+    speech: ScriptedSpeech | None = field(default=None, repr=False)
     fault: Fault | None = field(default=None, repr=False)
 
     @property
@@ -88,6 +90,8 @@ class Model:
             names.append("image-generation")
         if self.transcription:
             names.append("transcription")
+        if self.speech:
+            names.append("speech")
         if self.fault:
             names.append("fault")
         if "image" in self.inputs:

@@ -30,6 +30,7 @@ SEND_SECONDS = 60.0
 _DRAINED = 4
 _PIECE = 64 * 2**10
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(:\d+)?")
+_KEYED = "/v1/models/"
 _FOR_THE_OWNER = ("/", "/requests")
 BODY = "lunos_local.body"
 TAKEN = "lunos_local.taken"
@@ -137,7 +138,8 @@ class Door:
             return None
         if path in _FOR_THE_OWNER:
             return None if is_local_page(scope, headers) else _WRONG_KEY
-        return _WRONG_KEY if path in self._paths else None
+        keyed = path in self._paths or path.startswith(_KEYED)
+        return _WRONG_KEY if keyed else None
 
 
 class _Taken:

@@ -290,6 +290,20 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 }
 
 
+def find_fault(name: str) -> Fault:
+    """Return the fault of that name: a status such as "429", or a name such as "cut-stream".
+
+    Raises:
+        ValueError: there is no such fault.
+    """
+    short = name.removeprefix("lunos/")
+    short = f"error-{short}" if short.isdigit() else short
+    if short not in FAULTS:
+        names = ", ".join(name.removeprefix("error-") for name in FAULTS)
+        raise ValueError(f"there is no fault {name!r}; the faults are {names}")
+    return FAULTS[short][1]
+
+
 class FaultState:
     """What failing models remember between requests."""
 

@@ -168,6 +168,8 @@ class LogMiddleware:
             "model": None,
             "status": None,
             "stream": False,
+            "tokens": None,
+            "cost": None,
             "request_id": request_id,
             "body": None,
             "headers": headers,

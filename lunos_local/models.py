@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lunos_local import faults
-from lunos_local.aliases import CHAT, default_aliases, find_alias, own_aliases
+from lunos_local.aliases import CHAT, SPEECH, default_aliases, find_alias, own_aliases
 from lunos_local.backends.answer import enveloped
 from lunos_local.backends.base import RuleBackend
 from lunos_local.backends.e5 import CONTEXT as E5_CONTEXT
@@ -23,6 +23,7 @@ from lunos_local.backends.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
 from lunos_local.backends.scripted import Scripted
 from lunos_local.backends.scripted_images import ScriptedImages
 from lunos_local.backends.scripted_whisper import ScriptedWhisper
+from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.whisper import CONTEXT as WHISPER_CONTEXT
 from lunos_local.backends.whisper import Whisper
 from lunos_local.backends.whisper import is_installed as is_whisper_installed
@@ -306,6 +307,17 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             supported=("n", "quality", "response_format", "seed", "size", "style"),
             outputs=("image",),
             images=ScriptedImages(),
+        )
+    )
+    models.append(
+        Model(
+            id=SPEECH,
+            name="scripted-speech",
+            description="Speech by espeak-ng where it is installed, else a tone for each word.",
+            context=_CONTEXT,
+            supported=("response_format", "speed", "voice"),
+            outputs=("audio",),
+            speech=ScriptedSpeech(),
         )
     )
     models.append(

@@ -14,8 +14,9 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from lunos_local.app import DEFAULT_KEY, IMAGE_PATHS, Gateway, create_app
+from lunos_local.app import DEFAULT_KEY, IMAGE_PATHS, create_app
 from lunos_local.errors import CutConnectionError
+from lunos_local.gateway import Gateway
 from lunos_local.protocol import MAX_HEAD, Protocol
 
 HOST = "127.0.0.1"
@@ -192,8 +193,25 @@ class LocalGateway:
         """Return the request log, oldest first; it stays readable after the gateway has stopped."""
         return self._running().log.entries()
 
+    def fail(self, name: str, *, times: int | None = 1, model: str | None = None) -> None:
+        """Let the next requests to a model fail, until `clear`.
+
+        Args:
+            name: a status such as "429", or a fault such as "cut-stream", "stall" or "html".
+            times: how many requests fail; None for all.
+            model: only requests to this model fail.
+
+        Raises:
+            ValueError: there is no such fault.
+
+        Example:
+            >>> gateway.fail("429", times=2)
+            >>> gateway.clear()
+        """
+        self._running().plan_fault(name, times, model)
+
     def clear(self) -> None:
-        """Clear the log and what the models remember."""
+        """Clear the log, the planned faults and what the models remember."""
         self._running().forget()
 
     def _running(self) -> Gateway:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from starlette.responses import StreamingResponse
 
@@ -31,6 +31,12 @@ async def events(chunks: AsyncIterator[Body]) -> AsyncIterator[bytes]:
     except WireError as error:
         yield event(error.to_wire())
     yield DONE
+
+
+async def plain_events(bodies: Iterable[Body]) -> AsyncIterator[bytes]:
+    """Encode events without a keep-alive comment and `[DONE]`, as in OpenAI's audio API."""
+    for body in bodies:
+        yield event(body)
 
 
 def response(body: AsyncIterator[bytes]) -> StreamingResponse:

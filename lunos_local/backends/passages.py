@@ -50,7 +50,8 @@ def split_sentences(text: str) -> list[str]:
                 sentences += _cut_block(block)
                 block = ""
             block = f"{block} {line.strip()}" if block else line.strip()
-            if _HEADING.match(line):
+            # a label introduces what follows, and isn't a part of it
+            if _HEADING.match(line) or line.rstrip().endswith(":"):
                 sentences.append(block)
                 block = ""
         if block:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from lunos_local.errors import WireError
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
-_FIELDS = ("model", "language", "prompt", "temperature", "response_format")
+_FIELDS = ("model", "language", "prompt", "temperature", "response_format", "stream")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Heard:
     def text(self) -> str:
         """The whole text."""
         return "".join(segment.text for segment in self.segments).strip()
+
+    def cost(self, price: float) -> float:
+        """Return the cost in USD; `price` is per minute."""
+        return round(math.ceil(self.seconds) * price / 60, 10)
 
 
 class Listener(Protocol):
@@ -141,7 +145,7 @@ def to_response(recording: Recording, heard: Heard, price: float = 0.0) -> Respo
     if recording.format in ("srt", "vtt"):
         return PlainTextResponse(_subtitles(heard.segments, recording.format))
     seconds = math.ceil(heard.seconds)
-    usage = {"type": "duration", "seconds": seconds, "cost": round(seconds * price / 60, 10)}
+    usage = {"type": "duration", "seconds": seconds, "cost": heard.cost(price)}
     body: dict[str, Any] = {"text": heard.text, "model": recording.model, "usage": usage}
     if recording.format == "verbose_json":
         body |= {
@@ -160,6 +164,13 @@ def to_response(recording: Recording, heard: Heard, price: float = 0.0) -> Respo
                 for word in heard.words
             ]
     return JSONResponse(body)
+
+
+def events_of(heard: Heard) -> Iterator[dict[str, Any]]:
+    """Yield the events of a streamed transcript, as in OpenAI's API."""
+    for segment in heard.segments:
+        yield {"type": "transcript.text.delta", "delta": segment.text}
+    yield {"type": "transcript.text.done", "text": heard.text}
 
 
 def _subtitles(segments: Sequence[Stretch], kind: str) -> str:

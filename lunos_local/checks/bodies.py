@@ -193,6 +193,16 @@ IMAGE: dict[str, Check] = {
 
 _MAX_SIDE = 2048
 
+SPEECH: dict[str, Check] = {
+    "input": values.filled_string,
+    "voice": values.filled_string,
+    "response_format": values.one_of(["mp3", "opus", "aac", "flac", "wav", "pcm"]),
+    "speed": values.number(0.25, 4),
+    "instructions": values.string,
+    "stream_format": values.one_of(["audio"]),
+}
+_MAX_SPEECH = 4096
+
 # an explicit null doesn't mean "left out" here: OpenAI's API takes no null for these
 _NOT_NULL = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "modalities")
 
@@ -249,6 +259,14 @@ def check_embedding(given: Any) -> dict[str, Any]:
         if not text:
             path = "input" if isinstance(body["input"], str) else f"input[{i}]"
             raise fail(path, "must not be empty", "empty_string")
+    return body
+
+
+def check_speech(given: Any) -> dict[str, Any]:
+    """Check the body of POST /v1/audio/speech and return it."""
+    body = _check_body(given, SPEECH, ("model", "input"))
+    if len(body["input"]) > _MAX_SPEECH:
+        raise fail("input", f"must have at most {_MAX_SPEECH:,} characters", "string_too_long")
     return body
 
 

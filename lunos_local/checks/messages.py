@@ -13,6 +13,26 @@ CACHE_CONTROL = values.fields(
     {"type": values.one_of(["ephemeral"]), "ttl": values.string}, required=["type"]
 )
 
+_FILE = values.fields(
+    {
+        "filename": values.filled_string,
+        "file_data": values.url(),
+        "fileData": values.url(),
+        "url": values.url(),
+    }
+)
+
+
+def _file(value: Any, path: str) -> None:
+    _FILE(value, path)
+    if not any(value.get(name) for name in ("file_data", "fileData", "url")):
+        raise WireError(
+            f"Missing required parameter: '{path}.file_data'",
+            param=f"{path}.file_data",
+            code="missing_required_parameter",
+        )
+
+
 # part type: (field that holds the payload, check of that field)
 PARTS: dict[str, tuple[str, Check]] = {
     "text": ("text", values.string),
@@ -23,13 +43,7 @@ PARTS: dict[str, tuple[str, Check]] = {
             required=["url"],
         ),
     ),
-    "file": (
-        "file",
-        values.fields(
-            {"filename": values.filled_string, "file_data": values.url()},
-            required=["filename", "file_data"],
-        ),
-    ),
+    "file": ("file", _file),
     "input_audio": (
         "input_audio",
         values.fields(

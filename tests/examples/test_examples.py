@@ -47,7 +47,17 @@ def test_every_example_is_tried() -> None:
 
 def pytest_in(folder: Path) -> subprocess.CompletedProcess[str]:
     """In a process of its own, as a project of its own: none of our fixtures and settings."""
-    alone = ("-c", os.devnull, "--rootdir=.", "-p", "no:asyncio", "-p", "no:cacheprovider")
+    alone = (
+        "-c",
+        os.devnull,
+        "--rootdir=.",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "lunos_local.pytest_plugin",
+    )
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *alone],
         cwd=folder,

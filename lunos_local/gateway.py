@@ -1,0 +1,311 @@
+"""The endpoints: each checks its request, finds the model and answers with it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from lunos_local import sse
+from lunos_local.backends.base import Body, include_usage
+from lunos_local.backends.scripted_images import Files
+from lunos_local.backends.transcription import events_of, read_recording, to_response
+from lunos_local.catalog import Model
+from lunos_local.checks import json_text
+from lunos_local.checks.bodies import (
+    check_chat,
+    check_completion,
+    check_embedding,
+    check_image,
+    check_speech,
+)
+from lunos_local.door import BODY, TAKEN
+from lunos_local.errors import WireError
+from lunos_local.faults import Fault, FaultState, Kind, find_fault
+from lunos_local.log import RequestLog, note, note_form
+from lunos_local.models import Models
+
+SHAPES = (1, 2, 3, 4)
+MODEL_HEADER = "x-lunos-local-model"
+
+_CHECKS = {
+    "chat": check_chat,
+    "completion": check_completion,
+    "embedding": check_embedding,
+    "image": check_image,
+    "speech": check_speech,
+}
+_BALANCE = {
+    "balance": 10.0,
+    "email": "local@lunos.invalid",
+    "alertBalance": 1.0,
+    "enableAlert": False,
+    "isAlertEnabled": False,
+    "isBalanceLow": False,
+    "updatedAt": "2023-11-14T22:13:20.000Z",
+}
+
+
+@dataclass
+class _PlannedFault:
+    """A fault that the next requests meet, whatever model they ask."""
+
+    fault: Fault
+    times: int | None
+    model: str | None
+
+
+class Gateway:
+    """The endpoints, with their models and their log."""
+
+    def __init__(self, models: Models, api_key: str, catalog_shape: int | None = None) -> None:
+        """Serve `models` to clients with `api_key`; list them in `catalog_shape`, if given."""
+        if catalog_shape is not None and catalog_shape not in SHAPES:
+            raise ValueError(f"catalog_shape must be one of {SHAPES}, not {catalog_shape!r}")
+        self.models = models
+        self.log = RequestLog(api_key)
+        self._shape = catalog_shape
+        self._files = Files()
+        self._faults = FaultState()
+        self._planned: list[_PlannedFault] = []
+        self._planning = threading.Lock()
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
+
+    def forget(self) -> None:
+        """Clear the log, the planned faults and what the models remember."""
+        self.log.clear()
+        self.models.forget()
+        self._faults.forget()
+        with self._planning:
+            self._planned.clear()
+
+    def plan_fault(self, name: str, times: int | None, model: str | None) -> None:
+        """Let the next requests fail; `find_fault` knows the names."""
+        planned = _PlannedFault(find_fault(name), times, model)
+        with self._planning:
+            self._planned.append(planned)
+
+    def _fault_of(self, model: Model) -> Fault | None:
+        with self._planning:
+            for planned in self._planned:
+                if planned.times != 0 and planned.model in (None, model.id, model.own_id):
+                    if planned.times is not None:
+                        planned.times -= 1
+                    return planned.fault
+        return model.fault
+
+    async def page(self, request: Request) -> Response:
+        """GET /: what the gateway serves and what came in, for a person."""
+        page = importlib.resources.files("lunos_local").joinpath("page.html").read_text("utf-8")
+        headers = {
+            "content-security-policy": "default-src 'self' 'unsafe-inline'; img-src data:; "
+            "frame-ancestors 'none'; form-action 'none'; base-uri 'none'",
+            "x-content-type-options": "nosniff",
+        }
+        return HTMLResponse(page, headers=headers)
+
+    async def public_models(self, request: Request) -> Response:
+        """GET /public/models."""
+        return JSONResponse(self.models.catalog.to_shape(self._shape_of(request, 1)))
+
+    async def list_models(self, request: Request) -> Response:
+        """GET /v1/models."""
+        query = request.query_params
+        shape = self._shape_of(request, 3)
+        filters = query.get("input", ""), query.get("output", "")
+        return JSONResponse(self.models.catalog.to_shape(shape, *filters))
+
+    async def model(self, request: Request) -> Response:
+        """GET /v1/models/{id}: OpenAI's clients call it `models.retrieve`."""
+        model = self.models.catalog.find(request.path_params["id"])
+        return _named(model, JSONResponse({**model.to_wire(), **model.to_minimum()}))
+
+    def _shape_of(self, request: Request, default: int) -> int:
+        shape = request.query_params.get("shape")
+        if shape is None:
+            return self._shape or default
+        if shape not in map(str, SHAPES):
+            raise WireError(f"'shape' must be one of {SHAPES}.", param="shape")
+        return int(shape)
+
+    async def requests(self, request: Request) -> Response:
+        """GET and DELETE /requests: with the key, or from a program on this machine."""
+        if request.method == "DELETE":
+            self.forget()
+        bodies = request.query_params.get("bodies") != "0"
+        return JSONResponse({"requests": self.log.entries() if bodies else self.log.facts()})
+
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions."""
+        model, body = await self._open(request, "chat")
+        if model.chat is None:
+            raise _wrong_endpoint(model, "chat completions")
+        model.check_chat(body)
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "chat", body, request)
+        if body.get("stream"):
+            return await _streamed(request, model, body, model.chat.chat_chunks(_counted(body)))
+        return _answered(request, model, await model.chat.chat(body))
+
+    async def completion(self, request: Request) -> Response:
+        """POST /v1/completions."""
+        model, body = await self._open(request, "completion")
+        if model.chat is None:
+            raise _wrong_endpoint(model, "completions")
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "completion", body, request)
+        if body.get("stream"):
+            chunks = model.chat.completion_chunks(_counted(body))
+            return await _streamed(request, model, body, chunks)
+        return _answered(request, model, await model.chat.complete(body))
+
+    async def embedding(self, request: Request) -> Response:
+        """POST /v1/embeddings."""
+        model, body = await self._open(request, "embedding")
+        if model.embedding is None:
+            raise _wrong_endpoint(model, "embeddings")
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "embedding", body, request)
+        if model.dimensions and not body.get("dimensions"):
+            body = {**body, "dimensions": model.dimensions}
+        async with self._one_at_a_time():  # vectors take ten times their text while they are made
+            response = _answered(request, model, await model.embedding.embed(body))
+        request.scope[TAKEN].take(len(response.body))
+        return response
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+    async def _failed(self, fault: Fault, kind: Kind, body: Body, request: Request) -> Response:
+        return await fault(self._faults.call(kind, body, request))
+
+    async def image(self, request: Request) -> Response:
+        """POST /v1/images/generations, or the singular path instead."""
+        model, body = await self._open(request, "image")
+        if model.images is None:
+            raise _wrong_endpoint(model, "image generation")
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "chat", _as_chat(model, body["prompt"]), request)
+        answer = await model.images.draw(body, self._files, f"{_own_address(request)}/files/")
+        answer["cost"] = round(model.unit_price * len(answer["data"]), 10)
+        return _answered(request, model, answer)
+
+    async def file(self, request: Request) -> Response:
+        """GET /files/{name}: an image generated as a URL. No key, as with a signed link."""
+        data = self._files.get(request.path_params["name"])
+        if data is None:
+            raise HTTPException(404)
+        return Response(data, media_type="image/png")
+
+    async def speech(self, request: Request) -> Response:
+        """POST /v1/audio/speech, and /v1/audio/generations as Lunos's own clients call it."""
+        model, body = await self._open(request, "speech")
+        if model.speech is None:
+            raise _wrong_endpoint(model, "speech")
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "chat", _as_chat(model, body["input"]), request)
+        data, media_type = await model.speech.speak(body)
+        note(request.scope, cost=round(model.unit_price * len(body["input"]) / 1000, 10))
+        return _named(model, Response(data, media_type=media_type))
+
+    async def transcription(self, request: Request) -> Response:
+        """POST /v1/audio/transcriptions."""
+        recording, logged = await read_recording(request)
+        note_form(request.scope, logged)
+        model = self.models.catalog.find(recording.model)
+        if model.transcription is None:
+            raise _wrong_endpoint(model, "transcription")
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "chat", _as_chat(model, recording.filename), request)
+        recording = replace(recording, model=model.own_id)
+        heard = await model.transcription.hear(recording)
+        note(request.scope, cost=heard.cost(model.unit_price))
+        if logged.get("stream") == "true":
+            return _named(model, sse.response(sse.plain_events(events_of(heard))))
+        return _named(model, to_response(recording, heard, model.unit_price))
+
+    async def balance(self, request: Request) -> Response:
+        """GET /v1/balance."""
+        return JSONResponse({"success": True, "message": "Balance retrieved", "data": _BALANCE})
+
+    async def _open(self, request: Request, kind: str) -> tuple[Model, Body]:
+        raw = request.scope[BODY]
+        self.log.keep_body(request.scope, raw)
+        given = json_text.parse(raw)
+        if isinstance(given, dict):
+            note(request.scope, model=given.get("model"), stream=bool(given.get("stream")))
+        body = _CHECKS[kind](given)
+        model = self.models.catalog.find(body["model"])
+        return model, {**body, "model": model.own_id}
+
+
+def _own_address(request: Request) -> str:
+    """Return the gateway's own address; the Host header is the client's claim."""
+    host, port = request.scope.get("server") or ("127.0.0.1", None)
+    name = f"[{host}]" if ":" in host else host
+    return f"{request.scope['scheme']}://{name}" + (f":{port}" if port else "")
+
+
+def _as_chat(model: Model, text: str) -> Body:
+    """Return a chat request for a fault that needs an answer to break."""
+    return {"model": model.own_id, "messages": [{"role": "user", "content": text}]}
+
+
+def _wrong_endpoint(model: Model, what: str) -> WireError:
+    return WireError(
+        f"The model '{model.id}' does not support {what}, only {', '.join(model.capabilities)}.",
+        param="model",
+        code="unsupported_endpoint",
+    )
+
+
+def _named(model: Model, response: Response) -> Response:
+    """Name the model that answers for an alias in a header."""
+    if model.served_by:
+        response.headers[MODEL_HEADER] = model.served_by
+    return response
+
+
+def _note_usage(request: Request, answer: Body) -> None:
+    usage: dict[str, Any] = answer.get("usage") or {}
+    cost = usage.get("cost", answer.get("cost"))
+    note(request.scope, tokens=usage.get("total_tokens"), cost=cost)
+
+
+def _answered(request: Request, model: Model, answer: Body) -> Response:
+    _note_usage(request, model.billed(answer))
+    return _named(model, JSONResponse(answer))
+
+
+def _counted(body: Body) -> Body:
+    """Return a streamed request that asks for its usage, for the log."""
+    return {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
+
+
+async def _streamed(
+    request: Request, model: Model, body: Body, chunks: AsyncIterator[Body]
+) -> Response:
+    """Stream `chunks`; an error before the first chunk becomes an HTTP error."""
+    first = await anext(chunks, None)
+
+    async def all_chunks() -> AsyncIterator[Body]:
+        if first is not None:
+            yield model.billed(first)
+        async for chunk in chunks:
+            if chunk.get("usage"):
+                _note_usage(request, model.billed(chunk))
+                if not include_usage(body):
+                    continue
+            yield chunk
+
+    return _named(model, sse.response(sse.events(all_chunks())))

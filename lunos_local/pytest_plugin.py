@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from lunos_local import LocalGateway
+    from lunos_local.server import LocalGateway
 
 Requests = Callable[[], list[dict[str, Any]]]
 
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def _lunos_server() -> Iterator[LocalGateway]:
-    from lunos_local import LocalGateway
+    from lunos_local.server import LocalGateway
 
     with LocalGateway() as gateway:
         yield gateway

@@ -174,6 +174,7 @@ def _partial_message(completion: Any) -> Any:
 
 
 LANGCHAIN_ERRORS = ErrorMap(
+    framework="langchain",
     types={
         core.LunosBudgetError: LunosBudgetError,
         core.LunosConnectionError: LunosConnectionError,

@@ -30,4 +30,4 @@ def partial_message(partial: Any) -> Any:
     return to_message(partial.choices[0].message) if partial.choices else None
 
 
-LLAMA_INDEX_ERRORS = ErrorMap(partial=partial_message)
+LLAMA_INDEX_ERRORS = ErrorMap(framework="llama_index", partial=partial_message)

@@ -13,11 +13,15 @@ from lunos_core._version import __version__ as __version__
 # not lazily: a module that is imported later would put itself in the place of its function
 from lunos_core.app_id import app as app
 from lunos_core.app_id import current_app_id as current_app_id
+from lunos_core.app_id import current_tags as current_tags
+from lunos_core.app_id import tags as tags
 from lunos_core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lunos_core._plain_http import LunosPlainHTTPWarning as LunosPlainHTTPWarning
     from lunos_core._secret import Secret as Secret
+    from lunos_core.accounting.budgets import Budget as Budget
+    from lunos_core.accounting.budgets import RateLimit as RateLimit
     from lunos_core.accounting.ledger import UsageLedger as UsageLedger
     from lunos_core.accounting.observers import CallRecord as CallRecord
     from lunos_core.accounting.store import UsageStore as UsageStore
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from lunos_core.errors import LunosConflictError as LunosConflictError
     from lunos_core.errors import LunosConnectionError as LunosConnectionError
     from lunos_core.errors import LunosContextOverflowError as LunosContextOverflowError
+    from lunos_core.errors import LunosCostWarning as LunosCostWarning
     from lunos_core.errors import LunosError as LunosError
     from lunos_core.errors import LunosNotFoundError as LunosNotFoundError
     from lunos_core.errors import LunosPaymentError as LunosPaymentError
@@ -78,7 +83,7 @@ HOMES = {
     "_plain_http": ("LunosPlainHTTPWarning",),
     "_secret": ("Secret",),
     "endpoints.chat.types": ("Chunk", "Completion", "Message", "ToolCall"),
-    "app_id": ("app", "current_app_id"),
+    "app_id": ("app", "current_app_id", "current_tags", "tags"),
     "endpoints.audio": ("Transcription", "transcription_request"),
     "catalog.catalog": ("AsyncCatalog", "Catalog"),
     "endpoints.chat.requests": ("chat_request", "chat_stream_request"),
@@ -96,6 +101,7 @@ HOMES = {
         "LunosConflictError",
         "LunosConnectionError",
         "LunosContextOverflowError",
+        "LunosCostWarning",
         "LunosError",
         "LunosNotFoundError",
         "LunosPaymentError",
@@ -107,6 +113,7 @@ HOMES = {
         "LunosTimeoutError",
     ),
     "endpoints.images": ("GeneratedImage", "Images", "image_request"),
+    "accounting.budgets": ("Budget", "RateLimit"),
     "accounting.ledger": ("CallRecord", "UsageLedger"),
     "accounting.store": ("UsageStore",),
     "catalog.models": ("ModelInfo", "models_request"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from lunos_core.config import Config
 from lunos_core.errors import ErrorMap, LunosError
 
 if TYPE_CHECKING:
+    from lunos_core.accounting.pricing import Prices
     from lunos_core.transport.client import AsyncClient, Client
 
 
@@ -58,6 +60,7 @@ class ClientPair:
             from lunos_core.transport.client import Client  # httpx, for those who send something
 
             self._sync = Client(self.config, http_client=self._http_clients[0], **self._shared)
+            self._sync.load_prices = functools.partial(_load_prices, catalog=self._catalog)
         return self._sync
 
     @property
@@ -69,6 +72,7 @@ class ClientPair:
             self._asynchronous = AsyncClient(
                 self.config, http_client=self._http_clients[1], **self._shared
             )
+            self._asynchronous.load_prices = functools.partial(_aload_prices, catalog=self._catalog)
         return self._asynchronous
 
     @property
@@ -91,6 +95,18 @@ class ClientPair:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _pair, (self.config, self._errors, self._catalog)
+
+
+def _load_prices(client: Client, catalog: Any) -> Prices:
+    from lunos_core.catalog.catalog import load_prices  # for those with a budget
+
+    return load_prices(client, catalog)
+
+
+async def _aload_prices(client: AsyncClient, catalog: Any) -> Prices:
+    from lunos_core.catalog.catalog import aload_prices
+
+    return await aload_prices(client, catalog)
 
 
 def _pair(config: Config, errors: ErrorMap, catalog: Any) -> ClientPair:

@@ -1,14 +1,16 @@
-"""The app id of the surrounding code: `with lunos_core.app("billing"): …`."""
+"""App id and tags of the surrounding code: `with lunos_core.app("billing"): …`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 
 from lunos_core.arguments import check_app_id
 
 _current: ContextVar[str | None] = ContextVar("lunos_app_id", default=None)
+_tags: ContextVar[Mapping[str, str]] = ContextVar("lunos_tags", default=MappingProxyType({}))
 
 
 def current_app_id() -> str | None:
@@ -57,3 +59,38 @@ def app(app_id: str) -> Iterator[str]:
         yield checked
     finally:
         _current.reset(token)
+
+
+def current_tags() -> Mapping[str, str]:
+    """Return the tags of the `tags()` blocks around the caller."""
+    return _tags.get()
+
+
+@contextmanager
+def tags(**names: str) -> Iterator[Mapping[str, str]]:
+    """Tag every call inside the block, for ledgers, stores and budgets; nothing of it is sent.
+
+    Inner blocks add to outer ones. `user` is who a call is for: it comes before the `user` of the
+    request. A block holds for tasks and threads as one of `app()` does.
+
+    Args:
+        **names: the tags.
+
+    Raises:
+        TypeError: a tag isn't a `str`.
+
+    Example:
+        >>> import lunos_core
+        >>> with lunos_core.tags(user="u1"), lunos_core.tags(feature="search") as current:
+        ...     dict(current)
+        {'user': 'u1', 'feature': 'search'}
+    """
+    for name, value in names.items():
+        if not isinstance(value, str):
+            raise TypeError(f"the tag {name} must be a str, not {type(value).__name__}")
+    merged = MappingProxyType({**_tags.get(), **names})
+    token = _tags.set(merged)
+    try:
+        yield merged
+    finally:
+        _tags.reset(token)

@@ -175,7 +175,11 @@ class LunosConfigError(LunosError, ValueError):
 
 
 class LunosBudgetError(LunosError):
-    """The budget of a `UsageLedger` is spent: nothing was sent."""
+    """A budget or a limit of a `UsageLedger` has no room for the call: nothing was sent."""
+
+
+class LunosCostWarning(UserWarning):
+    """A budget is set, and what a model's calls cost is unknown or over it."""
 
 
 class LunosConnectionError(LunosError):
@@ -246,10 +250,12 @@ class ErrorMap:
     Attributes:
         types: the core's class to the adapter's class that is derived from it.
         partial: turns a partial `Completion` into the framework's message.
+        framework: the adapter's framework, for the records of calls.
     """
 
     types: Mapping[type[LunosError], type[LunosError]] = field(default_factory=dict)
     partial: Callable[[Any], Any] = unchanged
+    framework: str | None = None
 
     def apply(self, error: LunosError) -> LunosError:
         """The error as the caller sees it."""

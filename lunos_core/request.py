@@ -143,6 +143,8 @@ class Outgoing:
         query: what follows the path's `?`, encoded.
         absent: for a route that not every deployment has: what the error says where it is missing
             (501, or a 404 that does not speak of the model).
+        user: who it is for, as the body says: for ledgers and budgets.
+        max_tokens: of the answer, as the body says: the same.
     """
 
     path: str
@@ -156,6 +158,8 @@ class Outgoing:
     public: bool = False
     query: str = ""
     absent: str | None = None
+    user: str | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
-from lunos_core.catalog.catalog import AsyncCatalog, Catalog
+from lunos_core.catalog.catalog import AsyncCatalog, Catalog, aload_prices, load_prices
 from lunos_core.catalog.models import ModelInfo
 from lunos_core.config import ApiKey, Config, Settings
 from lunos_core.endpoints.audio import Sound, Transcription, transcription_request
@@ -78,6 +78,7 @@ class Lunos:
         self.audio = _Audio(_Transcriptions(self.client))
         self.models = Catalog(self.client)
         self.client.prices = _weakly(self.models)
+        self.client.load_prices = load_prices
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,6 +128,7 @@ class AsyncLunos:
         self.audio = _AsyncAudio(_AsyncTranscriptions(self.client))
         self.models = AsyncCatalog(self.client)
         self.client.prices = _weakly(self.models)
+        self.client.load_prices = aload_prices
 
     async def close(self) -> None:
         """Close the connections of this event loop."""

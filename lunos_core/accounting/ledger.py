@@ -9,19 +9,28 @@ from __future__ import annotations
 import copy
 import os
 import threading
+from collections.abc import Generator, Iterable
 from decimal import Decimal
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from lunos_core.accounting.budgets import Budget, RateLimit
 from lunos_core.accounting.observers import (
     CallRecord,
+    CallStart,
+    Observer,
     begin_everywhere,
     begin_here,
     end_everywhere,
     end_here,
 )
 from lunos_core.accounting.totals import KEYS, History, Row, Sum, amount_of
+from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError
 from lunos_core.forks import reset_after_fork
+
+if TYPE_CHECKING:
+    from lunos_core.accounting.admission import Admissions, Reservation
+    from lunos_core.accounting.store import UsageStore
 
 
 class UsageLedger:
@@ -36,32 +45,86 @@ class UsageLedger:
     What is not asked of a model, such as the catalog, is not counted.
 
     Args:
-        budget: USD. Once the calls counted here have cost as much, the next is refused with a
-            `LunosBudgetError` before anything is sent. Calls whose cost is unknown do not count;
-            calls that are under way together may go beyond it.
+        budget: USD, once and for all calls: the same as `budgets=[Budget(budget)]`.
+        budgets: for windows of time, app ids, users and tags. Before a call is sent, what it may
+            cost is reserved, so that calls under way together keep to the budget, too; a call
+            that a budget has no money for raises a `LunosBudgetError` before anything is sent.
+        limits: of calls and tokens per minute; a call waits until there is room.
+        store: a `UsageStore`, or the path of one, that keeps every call. Budgets and limits then
+            hold for all processes that share it, and count what it holds already.
+        on_unknown_cost: what to do under a budget about a model whose cost neither the gateway
+            nor the catalog knows: "warn" once, with a `LunosCostWarning`, "refuse", or "ignore".
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument can't be used.
+        LunosConfigError: the store can't be opened.
 
     Example:
-        >>> from lunos_core import UsageLedger
-        >>> with UsageLedger() as ledger:
+        >>> from lunos_core import Budget, UsageLedger
+        >>> with UsageLedger(budgets=[Budget(5, per="day", app="website")]) as ledger:
         ...     pass  # chain.invoke(…), index.as_query_engine().query(…)
         >>> ledger.rows()
         []
     """
 
-    def __init__(self, *, budget: float | Decimal | str | None = None) -> None:
-        self.budget = None if budget is None else Decimal(str(budget))
-        if self.budget is not None and not self.budget >= 0:
-            raise ValueError(f"budget must be 0 or more, not {budget!r}")
-        self.reset_after_fork()
-        reset_after_fork(self)
+    def __init__(
+        self,
+        *,
+        budget: float | Decimal | str | None = None,
+        budgets: Iterable[Budget] = (),
+        limits: Iterable[RateLimit] = (),
+        store: UsageStore | str | os.PathLike[str] | None = None,
+        on_unknown_cost: str = "warn",
+    ) -> None:
+        self._total = None if budget is None else Budget(budget)
+        self._budgets = _checked("budgets", budgets, Budget)
+        self._limits = _checked("limits", limits, RateLimit)
+        if on_unknown_cost not in _ON_UNKNOWN_COST:
+            raise ValueError(
+                f"on_unknown_cost must be one of {_ON_UNKNOWN_COST}, not {on_unknown_cost!r}"
+            )
+        self._on_unknown_cost = on_unknown_cost
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._history: dict[str, History] = {}
         self._spent = Sum()
+        self._owns_store = store is not None and not _is_store(store)
+        self.store: UsageStore | None = _opened(store)
+        self._lock = threading.RLock()
+        self._admissions = self._new_admissions()
+        reset_after_fork(self)
+
+    @property
+    def budget(self) -> Decimal | None:
+        """USD for all calls together, or `None`; it can be changed at any time."""
+        return None if self._total is None else self._total.limit
+
+    @budget.setter
+    def budget(self, amount: float | Decimal | str | None) -> None:
+        with self._lock:
+            self._total = None if amount is None else Budget(amount)
+            self._admissions = self._new_admissions()
+
+    def _new_admissions(self) -> Admissions | None:
+        """What checks budgets and limits, where there are any; with what was spent so far."""
+        budgets = [*self._budgets, *([] if self._total is None else [self._total])]
+        if not budgets and not self._limits:
+            return None
+        from lunos_core.accounting.admission import Admissions  # SQLite, for those with budgets
+        from lunos_core.accounting.store import MemoryStore
+
+        store: UsageStore | None = self.store
+        if store is None:
+            store = MemoryStore()
+            if self._spent.total:
+                store.add(_spent_elsewhere(self._spent))
+        return Admissions(store, budgets, self._limits, self._on_unknown_cost)
 
     def reset_after_fork(self) -> None:
-        """Begin with a lock that no thread of the parent holds."""
+        """Begin with a lock that no thread of the parent holds, and nothing reserved."""
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
+        self._admissions = self._new_admissions()
 
     def __enter__(self) -> Self:
         """Begin to count."""
@@ -69,8 +132,10 @@ class UsageLedger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop counting; the rows stay."""
+        """Stop counting; the rows stay, and those of the store are written."""
         end_here(self)
+        if self.store is not None:
+            self.store.flush()
 
     def start(self) -> Self:
         """Count the calls of the whole process from now on, in any thread."""
@@ -80,14 +145,48 @@ class UsageLedger:
     def stop(self) -> None:
         """End what `start` began."""
         end_everywhere(self)
+        if self.store is not None:
+            self.store.flush()
+
+    def close(self) -> None:
+        """Stop counting everywhere, and close the store if this ledger opened it."""
+        self.stop()
+        if self.store is not None and self._owns_store:
+            self.store.close()
 
     @property
     def record(self) -> Self:
         """The ledger itself, as an observer of clients: `observers=[ledger.record]`."""
         return self
 
+    @property
+    def wants_prices(self) -> bool:
+        """Whether clients are to load their catalog's prices at the first need."""
+        return self._total is not None or bool(self._budgets)
+
+    def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
+        """Reserve what a call may cost: the clients' hook before they send.
+
+        Raises:
+            LunosBudgetError: a budget or limit has no room for it.
+        """
+        admissions = self._admissions
+        if admissions is None or start.model is None:
+            return self
+        reservation = yield from admissions.open(start)
+        return self if reservation is None else _OpenCall(self, admissions, reservation)
+
+    def call_refused(self, call: CallRecord) -> None:
+        """Keep a call that was not sent in the store; it isn't counted here."""
+        if self.store is not None:
+            self.store.add(call)
+
     def __call__(self, call: CallRecord) -> None:
         """Count one call that is over: the clients' hook."""
+        self.count(call)
+
+    def count(self, call: CallRecord, *, reservation: str | None = None) -> None:
+        """Count one call, and end its reservation."""
         if call.model is None:
             return
         key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
@@ -95,6 +194,12 @@ class UsageLedger:
         with self._lock:
             (self._rows.get(key) or self._row(key)).add(call)
             self._spent.add(None if usage is None else amount_of(usage.cost))
+        admissions = self._admissions
+        store = self.store if admissions is None else admissions.store
+        if store is not None:
+            store.add(call, reservation=reservation)
+        if admissions is not None:
+            admissions.after(call)
 
     def _row(self, key: tuple[str, str, str]) -> Row:
         history = self._history.setdefault(key[0], History())
@@ -116,13 +221,14 @@ class UsageLedger:
         Raises:
             LunosBudgetError: it is spent.
         """
-        if self.budget is None or model is None:
+        admissions, total = self._admissions, self._total
+        if total is None or admissions is None or model is None:
             return
-        spent = self._spent.total or Decimal(0)
-        if spent >= self.budget:
+        spent = admissions.spent(total)
+        if spent >= total.limit:
             raise LunosBudgetError(
-                f"the budget of {self.budget:f} USD is spent ({spent:f} USD so far): nothing was "
-                "sent; raise ledger.budget, or begin a new ledger",
+                f"the budget of {total} is spent ({spent:f} USD so far): nothing was sent; raise "
+                "ledger.budget, or begin a new ledger",
                 model=model,
                 app_id=app_id,
             )
@@ -146,11 +252,15 @@ class UsageLedger:
             for app_id, history in counted["_history"].items():
                 self._history[app_id].add_history(history)
             self._spent.add(counted["_spent"].total)
+            admissions = self._admissions
+        if admissions is not None and admissions.store.in_memory and counted["_spent"].total:
+            admissions.store.add(_spent_elsewhere(counted["_spent"]))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, as it is now: another thread may go on counting."""
         with self._lock:
-            state = {name: value for name, value in vars(self).items() if name != "_lock"}
+            left = ("_lock", "_admissions")
+            state = {name: value for name, value in vars(self).items() if name not in left}
             for name in ("_rows", "_history"):
                 state[name] = dict(state[name])  # a re-entrant record would change it
             return copy.deepcopy(state)
@@ -218,3 +328,51 @@ class UsageLedger:
         from lunos_core.accounting.report import plot
 
         return plot(self.history(), path)
+
+
+class _OpenCall:
+    """The observer of one call that has a reservation."""
+
+    def __init__(
+        self, ledger: UsageLedger, admissions: Admissions, reservation: Reservation
+    ) -> None:
+        self._ledger, self._admissions, self._reservation = ledger, admissions, reservation
+
+    def __call__(self, call: CallRecord) -> None:
+        call = self._admissions.finish(call, self._reservation)
+        self._ledger.count(call, reservation=self._reservation.id)
+
+    def abandon(self) -> None:
+        """Give back what is held for a call that leaves no record, as it was cancelled."""
+        self._reservation.release()
+
+
+_ON_UNKNOWN_COST = ("warn", "refuse", "ignore")
+T = TypeVar("T")
+
+
+def _checked(name: str, items: Iterable[T], kind: type[T]) -> tuple[T, ...]:
+    if isinstance(items, (kind, str)) or not isinstance(items, Iterable):
+        raise TypeError(f"{name} must be a list of {kind.__name__}, not {type(items).__name__}")
+    checked = tuple(items)
+    for item in checked:
+        if not isinstance(item, kind):
+            raise TypeError(f"{name} must hold {kind.__name__}, not {type(item).__name__}")
+    return checked
+
+
+def _is_store(store: object) -> bool:
+    return hasattr(store, "summary")
+
+
+def _opened(store: UsageStore | str | os.PathLike[str] | None) -> UsageStore | None:
+    if store is None:
+        return None
+    from lunos_core.accounting.store import UsageStore  # SQLite, for those with a store
+
+    return store if isinstance(store, UsageStore) else UsageStore(store)
+
+
+def _spent_elsewhere(spent: Sum) -> CallRecord:
+    usage = Usage(cost=float(spent.total or 0))
+    return CallRecord(None, "merged", "", 1, 0.0, None, usage, None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from lunos_core.accounting.pricing import Prices
 from lunos_core.accounting.usage import Usage
-from lunos_core.errors import LunosError
+from lunos_core.errors import LunosBudgetError, LunosError
 from lunos_core.forks import reset_after_fork
 
 NO_TAGS: Mapping[str, Any] = MappingProxyType({})
@@ -57,11 +58,63 @@ Observer = Callable[[CallRecord], None]
 """Called with each call that is over. It may have the method of `BeforeCall`, too."""
 
 
+class CallStart(NamedTuple):
+    """A call that is about to begin.
+
+    Attributes:
+        app_id: the app id that it carries, or `None`.
+        model: the model that is asked; `None` where none is (the catalog).
+        endpoint: the path, such as "/chat/completions".
+        user: the request's own `user`, or `None`.
+        tags: of the `tags()` around the caller.
+        metadata: of the framework's call.
+        framework: "langchain", "llama_index", or `None`.
+        input_bytes: the length of the request body.
+        max_tokens: of the answer, where the request limits them.
+        prices: what the catalog knows, or `None`.
+        total_timeout: seconds after which the call is over in any case, or `None`.
+    """
+
+    app_id: str | None
+    model: str | None
+    endpoint: str
+    user: str | None = None
+    tags: Mapping[str, str] = NO_TAGS
+    metadata: Mapping[str, Any] = NO_TAGS
+    framework: str | None = None
+    input_bytes: int = 0
+    max_tokens: int | None = None
+    prices: Prices | None = None
+    total_timeout: float | None = None
+
+    def refused(self, error: LunosError) -> CallRecord:
+        """Return the record of a call that was not sent."""
+        return CallRecord(
+            *(self.app_id, self.model, self.endpoint, 0, 0.0, None, None, error),
+            *(self.user, self.tags, self.metadata, None, None, self.framework),
+        )
+
+
 class BeforeCall(Protocol):
     """What an observer that may refuse a call has besides `__call__`."""
 
     def before_call(self, *, app_id: str | None, model: str | None) -> object:
         """Hear of a call that is about to begin, and raise a `LunosBudgetError` to refuse it."""
+
+
+class OpensCall(Protocol):
+    """What an observer that accompanies a call has in place of `before_call`."""
+
+    def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
+        """Yield seconds to wait, and return the observer of this very call.
+
+        Raises:
+            LunosBudgetError: the call is refused.
+        """
+        ...
+
+    def call_refused(self, call: CallRecord) -> None:
+        """Hear of a call that this observer or another one refused."""
 
 
 class _Everywhere:
@@ -86,22 +139,42 @@ def active_observers() -> tuple[Observer, ...]:
     return (*_everywhere.observers, *_here.get())
 
 
-def gathered(own: Iterable[Observer]) -> tuple[Observer, ...]:
-    """Return a client's observers and the active ones, each once: nothing is counted twice."""
-    observers = (*own, *active_observers())
-    return observers if len(observers) < 2 else tuple(dict.fromkeys(observers))
+class Opening:
+    """Lets observers delay or refuse a call: iterate over the seconds to wait.
 
-
-def ask_before(observers: Iterable[Observer], *, app_id: str | None, model: str | None) -> None:
-    """Let the observers refuse a call that is about to begin.
-
-    Raises:
-        LunosBudgetError: a ledger's budget is spent.
+    Attributes:
+        observers: after the iteration, those that hear of the call's end.
     """
-    for observer in observers:
-        before_call = getattr(observer, "before_call", None)
-        if before_call is not None:
-            before_call(app_id=app_id, model=model)
+
+    def __init__(self, observers: Iterable[Observer], start: CallStart) -> None:
+        self.observers = tuple(observers)
+        self._start = start
+
+    def __iter__(self) -> Iterator[float]:
+        """Ask one observer after the other.
+
+        Raises:
+            LunosBudgetError: one of them refuses the call.
+        """
+        opened: list[Observer] = []
+        start = self._start
+        try:
+            for observer in self.observers:
+                open_call = getattr(observer, "open_call", None)
+                before_call = getattr(observer, "before_call", None)
+                if open_call is not None:
+                    opened.append((yield from open_call(start)))
+                    continue
+                if before_call is not None:
+                    before_call(app_id=start.app_id, model=start.model)
+                opened.append(observer)
+        except LunosBudgetError as error:
+            for observer in self.observers:
+                refused = getattr(observer, "call_refused", None)
+                if refused is not None and start.model is not None:
+                    refused(start.refused(error))
+            raise
+        self.observers = tuple(opened)
 
 
 def begin_here(observer: Observer) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from lunos_core.accounting.budgets import json_path
 from lunos_core.accounting.schema import PICO, REFUSED
 
 NUMBERS = (
@@ -129,12 +130,12 @@ class Question:
     def ask(self, connection: sqlite3.Connection) -> list[dict[str, Any]]:
         """Return one dict for each group."""
         keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
-        tags = [_json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
+        tags = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
         where = " AND ".join(self.conditions)
         columns = [*keys, *_SUMS]
         group = f" GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}" if keys else ""
         # all words are our own; what users say is a parameter
-        sql = f"SELECT {', '.join(columns)} FROM calls WHERE {where}{group}"  # noqa: S608
+        sql = f"SELECT {', '.join(columns)} FROM calls WHERE {where}{group}"
         found = connection.execute(sql, (*tags, *self.values)).fetchall()
         rows = {tuple(row[: len(keys)]): self._row(row) for row in found if row[len(keys)]}
         for name, column, percents in (
@@ -145,7 +146,7 @@ class Question:
             connection.create_function("bucket", 1, _bucket, deterministic=True)
             value = f"bucket({column})" if many else column
             sql = (
-                f"SELECT {', '.join([*keys, value])}, COUNT(*) FROM calls WHERE {where} "  # noqa: S608
+                f"SELECT {', '.join([*keys, value])}, COUNT(*) FROM calls WHERE {where} "
                 f"AND {column} IS NOT NULL "
                 f"GROUP BY {', '.join(str(i + 1) for i in range(len(keys) + 1))} "
                 f"ORDER BY {', '.join(str(i + 1) for i in range(len(keys) + 1))}"
@@ -189,7 +190,3 @@ def _percentile(counts: Sequence[tuple[float, int]], percent: int, buckets: bool
         if rank <= 0:
             return math.exp((value + 0.5) * _WIDTH) if buckets else value
     return None
-
-
-def _json_path(name: str) -> str:
-    return '$."{}"'.format(name.replace('"', ""))

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from lunos_core.accounting.observers import CallRecord
+from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.totals import amount_of, tokens_of
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError, LunosConfigError
@@ -27,7 +28,9 @@ COLUMNS = (
     *("audio_tokens", "cost", "cost_source", "seconds", "first_token_seconds", "request_id"),
     *("framework", "tags"),
 )
-INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our own names
+INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+RESERVE = f"INSERT INTO reservations VALUES ({', '.join('?' * 10)})"
 
 _SCHEMA = f"""
 CREATE TABLE calls (
@@ -43,7 +46,7 @@ CREATE INDEX calls_at ON calls (at);
 CREATE TABLE reservations (
     id TEXT PRIMARY KEY, at REAL NOT NULL, expires REAL NOT NULL,
     app TEXT NOT NULL, user TEXT, tags TEXT, model TEXT NOT NULL,
-    cost INTEGER, tokens INTEGER NOT NULL
+    cost INTEGER NOT NULL, tokens INTEGER NOT NULL, certain INTEGER NOT NULL
 );
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
@@ -153,6 +156,11 @@ def tags_of(
     """Return the tags of a call, with those keys of its framework's metadata that are wanted."""
     chosen = {key: str(metadata[key]) for key in keys if metadata.get(key) is not None}
     return {_text(k): _text(v) for k, v in {**chosen, **tags}.items() if k != "user"}
+
+
+def dollars(picodollars: int) -> Decimal:
+    """Return whole picodollars as an exact amount of USD."""
+    return EXACT.divide(Decimal(picodollars), PICO)
 
 
 def picodollars(amount: Decimal | None) -> int | None:

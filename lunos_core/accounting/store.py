@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import sqlite3
 import sys
@@ -16,7 +17,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.schema import INSERT, open_database, row_of
+from lunos_core.accounting.schema import INSERT, RESERVE, open_database, row_of
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import reset_after_fork
 from lunos_core.logs import log as _log
@@ -74,10 +75,21 @@ class UsageStore:
         self._closed = False
         reset_after_fork(self)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is of this process alone, and ends with it."""
+        return False
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a call or the end of a reservation isn't written yet."""
+        return bool(self._pending or self._ended)
+
     def _forget(self) -> None:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
         self._pending: deque[tuple[CallRecord, float, str | None]] = deque()
+        self._ended: deque[str] = deque()
         self._recent: deque[CallRecord] = deque(maxlen=32)
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -98,7 +110,9 @@ class UsageStore:
             call: one that was added a moment ago isn't added again.
             reservation: of a budget, which ends when the call is written: as soon as can be.
         """
-        if call.model is None or self._closed or any(call is item for item in self._recent):
+        if call.model is None or self._closed or any(call is item for item in self._recent.copy()):
+            if reservation is not None:
+                self.end_reservation(reservation)
             return
         if len(self._pending) >= _MOST_PENDING:
             self._lost += 1
@@ -111,6 +125,24 @@ class UsageStore:
             self._wake.set()
         if reservation is not None or len(self._pending) >= _BATCH:
             self._hurry.set()
+
+    @property
+    def pending(self) -> list[CallRecord]:
+        """The calls that are not written yet."""
+        return [call for call, *_ in self._pending.copy()]
+
+    def reserve(self, connection: sqlite3.Connection, row: Sequence[Any]) -> None:
+        """Write a reservation, in the transaction that found room for it."""
+        cells = [json.dumps(cell) if isinstance(cell, dict) else cell for cell in row]
+        connection.execute(RESERVE, cells)
+
+    def end_reservation(self, reservation: str) -> None:
+        """End a reservation without a call. Never waits: a garbage collection may call it."""
+        self._ended.append(reservation)
+        if self._writer is None:
+            self._start_writer()
+        self._wake.set()
+        self._hurry.set()
 
     def add_many(self, records: Iterable[CallRecord]) -> int:
         """Write many calls at once, and return how many; for imports.
@@ -127,16 +159,21 @@ class UsageStore:
         """Write what is pending, and return whether nothing is pending any more."""
         try:
             with self._lock:
-                while self._pending:
+                while self._pending or self._ended:
                     batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
+                    ended = [self._ended[i] for i in range(len(self._ended))]
                     rows = [row_of(call, now, self.tag_keys) for call, now, _ in batch]
-                    done = [(reservation,) for *_, reservation in batch if reservation]
+                    done = [(item,) for item in [*ended, *(item for *_, item in batch)] if item]
                     with self.transaction() as connection:
                         connection.executemany(INSERT, rows)
                         if done:
                             connection.executemany("DELETE FROM reservations WHERE id = ?", done)
+                            sql = "DELETE FROM reservations WHERE expires <= ?"
+                            connection.execute(sql, (self.clock(),))
                     for _ in batch:
                         self._pending.popleft()
+                    for _ in ended:
+                        self._ended.popleft()
         except (LunosConfigError, sqlite3.Error, IndexError) as error:
             self._warn(str(error))
             return False
@@ -319,6 +356,29 @@ class UsageStore:
     def __reduce__(self) -> tuple[Any, ...]:
         """The path travels, the connection does not."""
         return _store, (type(self), self.path, self.tag_keys)
+
+
+class MemoryStore(UsageStore):
+    """A store of one process and one ledger: its budgets need no file. Written to at once."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.path, self.tag_keys, self.clock = ":memory:", (), clock
+        self._forget()
+        self._connection = open_database(self.path)
+        self._closed = False
+
+    @property
+    def in_memory(self) -> bool:
+        """It is."""
+        return True
+
+    def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
+        """Write a call."""
+        super().add(call, reservation=reservation)
+        self.flush()
+
+    def _start_writer(self) -> None:
+        pass
 
 
 def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageStore:

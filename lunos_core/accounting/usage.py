@@ -8,7 +8,7 @@ from typing import Any
 
 # beyond these a number of the server is a mistake: counted as unknown, so that no sum is ruined
 MOST_TOKENS = 10**12
-MOST_COST = 1e9
+MOST_COST = 1e6
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from lunos_core.accounting.pricing import price_of
+from lunos_core.accounting.pricing import Prices, price_of
 from lunos_core.accounting.usage import Usage
 from lunos_core.catalog.cache import DETAILED, PUBLIC, ModelCache, Models
 from lunos_core.catalog.disk import cache_file, cache_folder
@@ -185,6 +185,35 @@ class _Catalog(ABC, Generic[C]):
     @property
     def _has_key(self) -> bool:
         return self._client.config.api_key is not None
+
+
+def load_prices(client: Client, catalog: Any = None) -> Prices:
+    """Fetch the list of models for a budget, and return what finds their prices.
+
+    Args:
+        client: sends the request.
+        catalog: the user's own, which is asked first.
+
+    Raises:
+        LunosError: the list could not be fetched.
+    """
+    own = catalog if isinstance(catalog, Catalog) else Catalog(client)
+    return _prices(ModelIndex(own.list()), catalog)
+
+
+async def aload_prices(client: AsyncClient, catalog: Any = None) -> Prices:
+    """Fetch the list of models: see `load_prices`."""
+    own = catalog if isinstance(catalog, AsyncCatalog) else AsyncCatalog(client)
+    return _prices(ModelIndex(await own.list()), catalog)
+
+
+def _prices(index: ModelIndex, catalog: Any) -> Prices:
+    # the index, not a catalog: client and catalog would keep each other alive
+    def find(model: str) -> ModelInfo | None:
+        known: ModelInfo | None = None if catalog is None else catalog.cached(model)
+        return index.get(model) if known is None else known
+
+    return find
 
 
 class Catalog(_Catalog[Client]):

@@ -75,6 +75,9 @@ _OF_THE_CLIENT = (SETTING_NAMES - set(_CALL_OPTIONS)) | {
 }
 
 
+_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
 def _checked(
     fields: Mapping[str, Any], params: Mapping[str, Any], checks: Mapping[str, Check]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -98,6 +101,8 @@ def _checked(
         "headers": {} if headers is None else check_headers(headers),
         "query": _query(query),
         "timeout": timeout if timeout is None else check_timeout(timeout),
+        "user": body["user"] if isinstance(body.get("user"), str) else None,
+        "max_tokens": next((body[n] for n in _LIMITS if type(body.get(n)) is int), None),
     }
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from lunos_core.accounting.observers import CallRecord, Observer, ask_before, gathered
+from lunos_core.accounting.environment import gathered
+from lunos_core.accounting.observers import NO_TAGS, CallRecord, CallStart, Observer, Opening
 from lunos_core.accounting.pricing import Prices, price_answer
 from lunos_core.accounting.usage import Usage
+from lunos_core.app_id import current_tags
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     ErrorMap,
@@ -69,10 +71,7 @@ class Call(Generic[Q]):
         # taken now: a stream may be closed from another context than it was opened in
         self._observers = (*gathered(observers), *span_observers(request, config))
         self._prices = prices
-        try:
-            ask_before(self._observers, app_id=self._app_id, model=request.model)
-        except LunosBudgetError as error:
-            raise errors.apply(error) from None
+        self._tags = current_tags()
         self._started = time.monotonic()
         self._first_event: float | None = None
         self._failed = 0
@@ -81,6 +80,44 @@ class Call(Generic[Q]):
         self._primary_error: LunosError | None = None
         self._over = False
         self.usage: Usage | None = None
+        self._served: str | None = None
+        self._request_id: str | None = None
+
+    @property
+    def wants_prices(self) -> bool:
+        """Whether a ledger needs the price of its model, and nobody has loaded any yet."""
+        model = self.request.model
+        if model is None or (self._prices is not None and self._prices(model) is not None):
+            return False
+        return any(getattr(observer, "wants_prices", False) for observer in self._observers)
+
+    def admission(self, prices: Prices | None) -> Iterator[float]:
+        """Yield seconds to wait until budgets and limits let the call begin.
+
+        Args:
+            prices: what the catalog knows by now.
+
+        Raises:
+            LunosBudgetError: they refuse it.
+        """
+        self._prices = prices
+        if not self._observers:
+            return
+        request, config = self.request, self._config
+        start = CallStart(
+            *(self._app_id, request.model, request.path, request.user, self._tags, NO_TAGS),
+            *(self._errors.framework, len(request.body), request.max_tokens, prices),
+            config.total_timeout,
+        )
+        try:
+            opening = Opening(self._observers, start)
+            yield from opening
+        except LunosBudgetError as error:
+            self._over = True
+            raise self._errors.apply(error) from None
+        self._observers = opening.observers
+        self._started = time.monotonic()
+        self.patience = Patience(config.total_timeout, config.max_response_bytes)
 
     @property
     def url(self) -> str:
@@ -211,10 +248,19 @@ class Call(Generic[Q]):
 
     def _note_usage(self, answer: Any) -> None:
         """Take the usage of a whole answer, with its cost where it has none yet."""
+        self._served = getattr(answer, "model", None)
+        self._request_id = getattr(answer, "request_id", None)
         if getattr(answer, "usage", None) is not None:
             fallback = self._primary_error is None and self.request.fallback is not None
             price_answer(answer, self.request.model, fallback=fallback, prices=self._prices)
             self.usage = answer.usage
+
+    def abandon(self) -> None:
+        """Tell observers that hold something for the call that it leaves no record: cancelled."""
+        for observer in self._observers:
+            abandon = getattr(observer, "abandon", None)
+            if abandon is not None:
+                abandon()
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, once, that the call is over."""
@@ -232,6 +278,12 @@ class Call(Generic[Q]):
             None if self._first_event is None else self._first_event - self._started,
             self.usage,
             error,
+            self.request.user,
+            self._tags,
+            NO_TAGS,
+            self._served,
+            self._request_id if error is None else error.request_id,
+            self._errors.framework,
         )
         for observer in self._observers:
             observer(record)

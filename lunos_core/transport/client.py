@@ -8,7 +8,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -16,7 +24,9 @@ import httpx
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
 from lunos_core.config import Config
-from lunos_core.errors import ErrorMap
+from lunos_core.errors import ErrorMap, LunosError
+from lunos_core.logs import log as _log
+from lunos_core.logs import reason_of
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.batches import abatches, batches
 from lunos_core.transport.call import SendCall, StreamCall, is_streamed
@@ -67,6 +77,7 @@ class Client:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
+        self.load_prices: Callable[[Client], Prices] | None = None
 
     def send(self, request: Request[T]) -> T:
         """Send a request, again where that may help, and give its result.
@@ -75,6 +86,7 @@ class Client:
             LunosError: it failed for good.
         """
         call = SendCall(self.config, request, self._errors, self._observers, self.prices)
+        self._admit(call)
         while True:
             place = self._take()
             response: httpx.Response | None = None
@@ -85,6 +97,9 @@ class Client:
             except FAILURES as failure:
                 error, retry = understand(failure, call)
                 delay = call.failed(error, retry=retry, **_answer(response))
+            except BaseException:
+                call.abandon()
+                raise
             finally:
                 _leave(response, place)
             time.sleep(delay)
@@ -100,6 +115,7 @@ class Client:
     def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
         """`OPENED` when the stream is open, then its chunks."""
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
+        self._admit(call)
         opened = False
         try:
             while True:
@@ -151,6 +167,18 @@ class Client:
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
 
+    def _admit(self, call: _AnyCall) -> None:
+        """Wait until budgets and limits let the call begin; they may need the catalog's prices."""
+        load, prices = self.load_prices, self.prices
+        if load is not None and call.wants_prices:
+            self.load_prices = None  # once, whatever comes of it
+            try:
+                self.prices = prices = load(self)
+            except LunosError as error:
+                _log.warning("the prices for a budget can't be loaded: %s", reason_of(error))
+        for seconds in call.admission(prices):
+            time.sleep(seconds)
+
     def _take(self) -> Place[httpx.Client]:
         return self._clients.take() if self._given is None else GivenClient(self._given)
 
@@ -199,6 +227,7 @@ class AsyncClient:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
+        self.load_prices: Callable[[AsyncClient], Awaitable[Prices]] | None = None
 
     async def send(self, request: Request[T]) -> T:
         """Send a request, again where that may help, and give its result.
@@ -208,6 +237,7 @@ class AsyncClient:
         """
         key = None if request.public else await self.config.aget_key()
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
+        await self._admit(call)
         while True:
             place = await self._take()
             response: httpx.Response | None = None
@@ -218,6 +248,9 @@ class AsyncClient:
             except FAILURES as failure:
                 error, retry = understand(failure, call)
                 delay = call.failed(error, retry=retry, **_answer(response))
+            except BaseException:
+                call.abandon()
+                raise
             finally:
                 await _aleave(response, place)
             await asyncio.sleep(delay)
@@ -234,6 +267,7 @@ class AsyncClient:
         """`OPENED` when the stream is open, then its chunks."""
         key = None if request.public else await self.config.aget_key()
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
+        await self._admit(call)
         opened = False
         try:
             while True:
@@ -288,6 +322,18 @@ class AsyncClient:
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
+
+    async def _admit(self, call: _AnyCall) -> None:
+        """Wait until budgets and limits let the call begin; they may need the catalog's prices."""
+        load, prices = self.load_prices, self.prices
+        if load is not None and call.wants_prices:
+            self.load_prices = None  # once, whatever comes of it
+            try:
+                self.prices = prices = await load(self)
+            except LunosError as error:
+                _log.warning("the prices for a budget can't be loaded: %s", reason_of(error))
+        for seconds in call.admission(prices):
+            await asyncio.sleep(seconds)
 
     async def _take(self) -> Place[httpx.AsyncClient]:
         if self._given is None:

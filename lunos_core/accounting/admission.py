@@ -1,0 +1,495 @@
+"""Which calls budgets and limits let through: a reservation before each, settled after it.
+
+All processes that share a store share its reservations. One is a short transaction; it ends when
+the call's row is written, in the same transaction, so that money is counted once at any moment.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import uuid
+import warnings
+import weakref
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from sqlite3 import Connection
+from typing import Any
+
+from lunos_core.accounting.budgets import Budget, RateLimit, Scope
+from lunos_core.accounting.observers import CallRecord, CallStart
+from lunos_core.accounting.schema import (
+    REFUSED,
+    UNKNOWN_APP,
+    dollars,
+    picodollars,
+    tags_of,
+    user_of,
+)
+from lunos_core.accounting.store import UsageStore
+from lunos_core.accounting.totals import amount_of
+from lunos_core.accounting.usage import Usage
+from lunos_core.errors import LunosBudgetError, LunosConfigError, LunosCostWarning
+from lunos_core.logs import log as _log
+
+_CHARACTERS_PER_TOKEN = 4
+_TYPICAL_TOKENS = 1000
+_SAMPLE = 20
+# seconds: of a reservation without total_timeout, and of a call that waits for others
+_EXPIRY = 600.0
+_LONGEST_WAIT = 60.0
+_POLL = 0.02
+_PRUNE_EVERY = 10_000
+
+_warned_models: set[str] = set()
+_Key = tuple[Budget, Scope, float]
+"""A budget, the calls that count together, and the begin of the window."""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Reservation:
+    """Money and tokens that are held for one call; given back where the call leaves no record."""
+
+    desk: Admissions
+    facts: dict[str, Any]
+    cost: int
+    tokens: int
+    certain: bool
+    id: str = ""
+    settled: bool = False
+
+    def release(self) -> None:
+        """Give back what is held, unless the call was settled."""
+        if self.id and not self.settled:
+            self.settled = True
+            self.desk.store.end_reservation(self.id)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What follows from the state of budgets and limits: `wait` seconds, or who objects."""
+
+    wait: float | None = None
+    exceeded: list[tuple[Budget, Decimal, Decimal, float | None, _Key]] = field(
+        default_factory=list
+    )
+    limit: RateLimit | None = None
+    warn: list[tuple[Budget, float]] = field(default_factory=list)
+
+    @property
+    def fits(self) -> bool:
+        return self.wait is None and not self.exceeded and self.limit is None
+
+
+class Admissions:
+    """Budgets and limits of one ledger, over a store.
+
+    Args:
+        store: holds the calls and reservations; of this process alone, or shared.
+        budgets: all of those that cover a call must have money for it.
+        limits: all of those that cover a call must have room for it.
+        on_unknown_cost: "warn", "refuse" or "ignore".
+    """
+
+    def __init__(
+        self,
+        store: UsageStore,
+        budgets: Sequence[Budget],
+        limits: Sequence[RateLimit],
+        on_unknown_cost: str,
+    ) -> None:
+        self.store = store
+        self.budgets = list(budgets)
+        self.limits = list(limits)
+        self._on_unknown_cost = on_unknown_cost
+        self._sums: dict[_Key, tuple[int, int]] = {}
+        self._learned: dict[str, int] = {}
+        self._unpriced: set[str] = set()
+        self._told: set[tuple[Any, ...]] = set()
+        # weakly: a call that was cancelled drops its reservation, which then gives back
+        self._held: weakref.WeakValueDictionary[str, Reservation] = weakref.WeakValueDictionary()
+        # calls of this process that are over, as long as their rows may not be written
+        self._unwritten: list[tuple[CallRecord, Reservation]] = []
+        self._finished = itertools.count(1)
+        self._ids = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
+        self._numbers = itertools.count()
+        self._in_trouble = False
+
+    def open(self, start: CallStart) -> Generator[float, None, Reservation | None]:
+        """Reserve what a call may cost; yields seconds to wait. `None` where nothing covers it.
+
+        Raises:
+            LunosBudgetError: a budget or limit refuses it.
+        """
+        facts = self._facts(start.app_id, start.user, start)
+        covering = [budget.scope(facts) for budget in self.budgets]
+        covering += [limit.scope(facts) for limit in self.limits]
+        if not any(covering):
+            return None
+        approved: set[Budget] = set()
+        begun = time.monotonic()
+        while True:
+            patient = time.monotonic() - begun < min(start.total_timeout or 1e9, _LONGEST_WAIT)
+            reservation, verdict = self._try(start, facts, approved, patient=patient)
+            if not verdict.fits and self.store.has_pending and self.store.flush():
+                # what this process has just spent less than it held
+                reservation, verdict = self._try(start, facts, approved, patient=patient)
+            self._warn(verdict.warn)
+            if verdict.fits:
+                return reservation
+            if verdict.exceeded:
+                for budget, spent, estimate, end, key in verdict.exceeded:
+                    self._exceeded(budget, spent, estimate, end, key, start)
+                    approved.add(budget)
+            elif verdict.limit is not None and verdict.limit.on_exceed == "refuse":
+                raise _refusal(f"the limit of {verdict.limit} is reached: nothing was sent", start)
+            elif verdict.wait is not None:
+                yield verdict.wait
+
+    def finish(self, call: CallRecord, reservation: Reservation) -> CallRecord:
+        """Settle a reservation, and return the call as it is to be recorded."""
+        reservation.settled = True
+        self._held.pop(reservation.id, None)
+        model = call.model or ""
+        cost = None if call.usage is None else picodollars(amount_of(call.usage.cost))
+        if cost is None and call.error is None:
+            if reservation.cost and self.budgets:
+                # a stream that was left early, say: the price is known, the usage is not
+                usage = call.usage or Usage()
+                amount = float(dollars(reservation.cost))
+                call = call._replace(usage=replace(usage, cost=amount, cost_source="estimate"))
+            elif self.budgets:
+                self._unpriced.add(model)
+        elif cost is not None:
+            before = self._learned.get(model, cost)
+            self._learned[model] = before + (cost - before) // 4
+            self._unpriced.discard(model)
+        if self.budgets:
+            self._unwritten.append((call, reservation))
+        return call
+
+    def after(self, call: CallRecord) -> None:
+        """Tell those who want to hear that a budget is nearly spent; tidy up."""
+        if call.model in self._unpriced:
+            self._tell_unknown(call.model or "")
+        try:
+            if any(budget.on_warn is not None for budget in self.budgets):
+                self.store.flush()
+                self._warn(self._look_again(self._facts(call.app_id, call.user, call)))
+            if self.store.in_memory and next(self._finished) % _PRUNE_EVERY == 0:
+                self._forget_old_rows()
+        except LunosConfigError:
+            pass  # with the next call
+
+    def spent(self, budget: Budget, **facts: Any) -> Decimal:
+        """Return what the calls in a budget's window cost, those with the same facts."""
+        self.store.flush()
+        scope = budget.scope({"app": None, "user": None, "tags": {}, **facts}) or Scope()
+        with self.store.transaction() as connection:
+            begin, _ = budget.window(self.store.clock())
+            return dollars(self._sum(connection, (budget, scope, begin), _last_id(connection)))
+
+    def _facts(self, app_id: str | None, user: str | None, call: Any) -> dict[str, Any]:
+        return {
+            "app": app_id or UNKNOWN_APP,
+            "user": user_of(call.tags, user),
+            "tags": tags_of(call.tags, call.metadata, self.store.tag_keys),
+        }
+
+    def _try(
+        self, start: CallStart, facts: dict[str, Any], approved: set[Budget], *, patient: bool
+    ) -> tuple[Reservation, _Verdict]:
+        now = self.store.clock()
+        try:
+            with self.store.transaction() as connection:
+                reservation = self._reservation(start, facts, connection)
+                verdict = self._judge(connection, now, reservation, approved, patient)
+                if verdict.fits:
+                    reservation.id = f"{self._ids}-{next(self._numbers)}"
+                    self.store.reserve(
+                        connection,
+                        (
+                            *(reservation.id, now, now + (start.total_timeout or _EXPIRY)),
+                            *(facts["app"], facts["user"], facts["tags"], start.model),
+                            *(reservation.cost, reservation.tokens, reservation.certain),
+                        ),
+                    )
+            self._in_trouble = False
+        except LunosConfigError as error:  # locked or full: on what this process knows
+            if not self._in_trouble:
+                self._in_trouble = True
+                _log.warning("budgets hold for this process alone for now: %s", error)
+            reservation = self._reservation(start, facts, None)
+            verdict = self._judge_alone(now, reservation, approved)
+            if verdict.fits:
+                reservation.id = f"{self._ids}-{next(self._numbers)}"
+        if verdict.fits:
+            self._held[reservation.id] = reservation
+        return reservation, verdict
+
+    def _reservation(
+        self, start: CallStart, facts: dict[str, Any], connection: Connection | None
+    ) -> Reservation:
+        """Estimate what a call costs: as those before it, else by price and tokens."""
+        model = start.model or ""
+        known = None if start.prices is None else start.prices(model)
+        tokens_in = start.input_bytes // _CHARACTERS_PER_TOKEN
+        most = start.max_tokens or getattr(known, "max_output_tokens", None) or _TYPICAL_TOKENS
+        ceiling: int | None = None
+        if known is not None and (known.input_price is not None or known.output_price is not None):
+            price = (known.input_price or 0) * tokens_in + (known.output_price or 0) * most
+            ceiling = picodollars(amount_of(price))
+        cost = self._learned.get(model)
+        if cost is None and connection is not None:
+            cost = self._learn(connection, model)
+        certain = True
+        if cost is None:
+            cost, certain = ceiling, start.max_tokens is not None
+        elif ceiling is not None and start.max_tokens is not None:
+            cost = min(cost, ceiling)
+        if cost is None:
+            if self.budgets and self._on_unknown_cost == "refuse":
+                raise _refusal(
+                    f"what {model} costs is unknown, and on_unknown_cost is 'refuse': nothing was "
+                    "sent; give the client a catalog that prices it, or take 'warn'",
+                    start,
+                )
+            certain = model in self._unpriced
+        return Reservation(
+            self,
+            facts,
+            cost or 0,
+            tokens_in + min(most, _TYPICAL_TOKENS),
+            certain or not self.budgets,
+        )
+
+    def _learn(self, connection: Connection, model: str) -> int | None:
+        (mean,) = connection.execute(
+            "SELECT AVG(cost) FROM (SELECT cost FROM calls WHERE id > ? AND model = ? "
+            "AND cost IS NOT NULL AND status = 'ok' ORDER BY id DESC LIMIT ?)",
+            (_last_id(connection) - 10_000, model, _SAMPLE),
+        ).fetchone()
+        if mean is not None:
+            self._learned[model] = int(mean)
+        return None if mean is None else int(mean)
+
+    def _judge(
+        self,
+        connection: Connection,
+        now: float,
+        wanted: Reservation,
+        approved: set[Budget],
+        patient: bool,
+    ) -> _Verdict:
+        verdict = _Verdict()
+        last_id = _last_id(connection)
+        # the store's lock is ours: what is pending now is written after this
+        pending = {id(call) for call in self.store.pending}
+        self._unwritten = [item for item in self._unwritten if id(item[0]) in pending]
+        for limit in self.limits:
+            scope = limit.scope(wanted.facts)
+            wait = scope and self._wait(connection, now, limit, scope, wanted)
+            if wait:
+                verdict.wait, verdict.limit = max(verdict.wait or 0.0, wait), limit
+        for budget in self.budgets:
+            scope = budget.scope(wanted.facts)
+            if scope is None or budget in approved:
+                continue
+            begin, end = budget.window(now)
+            key = (budget, scope, begin)
+            spent = self._sum(connection, key, last_id)
+            held, guessed = connection.execute(
+                "SELECT COALESCE(SUM(cost), 0), COALESCE(SUM(NOT certain), 0) FROM reservations "
+                f"WHERE expires > ?{scope.condition}",
+                (now, *scope.values),
+            ).fetchone()
+            for call, reservation in self._unwritten:
+                if budget.scope(reservation.facts) == scope:  # it is known what it cost
+                    held += _cost_of(call) - reservation.cost
+                    guessed -= not reservation.certain
+            limit_cost = picodollars(budget.limit) or 0
+            if self._is_nearly_spent(spent, key):
+                verdict.warn.append((budget, float(dollars(spent))))
+            is_spent = spent >= limit_cost
+            if not is_spent and guessed and patient and not wanted.certain:
+                verdict.wait = max(verdict.wait or 0.0, _POLL)  # soon it is known what they cost
+            elif is_spent or (held and spent + held + wanted.cost > limit_cost):
+                if not is_spent and guessed and patient:
+                    verdict.wait = max(verdict.wait or 0.0, _POLL)
+                    continue
+                used = (dollars(spent), dollars(wanted.cost if is_spent else held + wanted.cost))
+                verdict.exceeded.append((budget, *used, end, key))
+        return verdict
+
+    def _judge_alone(self, now: float, wanted: Reservation, approved: set[Budget]) -> _Verdict:
+        verdict = _Verdict()
+        for budget in self.budgets:
+            scope = budget.scope(wanted.facts)
+            if scope is None or budget in approved:
+                continue
+            begin, end = budget.window(now)
+            key = (budget, scope, begin)
+            spent = self._sums.get(key, (0, 0))[1] + sum(
+                _cost_of(call)
+                for call, reservation in self._unwritten.copy()
+                if budget.scope(reservation.facts) == scope
+            )
+            held = sum(
+                item.cost for item in list(self._held.values()) if budget.scope(item.facts) == scope
+            )
+            limit_cost = picodollars(budget.limit) or 0
+            if spent >= limit_cost or (held and spent + held + wanted.cost > limit_cost):
+                verdict.exceeded.append((budget, dollars(spent), dollars(held), end, key))
+        return verdict
+
+    def _sum(self, connection: Connection, key: _Key, last_id: int) -> int:
+        """Add up the calls of a window, and remember how far: only new rows are read."""
+        budget, scope, begin = key
+        seen, total = self._sums.get(key, (0, 0))
+        if seen < last_id:
+            # in two parts, as in questions: the whole may be too large for SQLite's integers
+            high, low = connection.execute(
+                "SELECT COALESCE(SUM(cost / 1000000), 0), COALESCE(SUM(cost % 1000000), 0) "
+                f"FROM calls WHERE id > ? AND id <= ? AND at >= ?{scope.condition}",
+                (seen, last_id, begin, *scope.values),
+            ).fetchone()
+            total += high * 1_000_000 + low
+            if key not in self._sums:
+                # windows that are over count no more
+                over = [k for k in self._sums if k[0] is budget and k[2] != begin]
+                for old in over:
+                    del self._sums[old]
+            self._sums[key] = (last_id, total)
+        return total
+
+    def _wait(
+        self,
+        connection: Connection,
+        now: float,
+        limit: RateLimit,
+        scope: Scope,
+        wanted: Reservation,
+    ) -> float | None:
+        """Return the seconds until there may be room, or `None` where there is."""
+        calls, tokens, oldest = connection.execute(
+            "SELECT COUNT(*), COALESCE(SUM(input_tokens + output_tokens), 0), MIN(at) FROM calls "
+            f"WHERE at > ? AND status != '{REFUSED}'{scope.condition}",
+            (now - limit.seconds, *scope.values),
+        ).fetchone()
+        more, held = connection.execute(
+            "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM reservations "
+            f"WHERE expires > ?{scope.condition}",
+            (now, *scope.values),
+        ).fetchone()
+        calls, tokens = calls + more, tokens + held
+        is_full = limit.requests is not None and calls >= limit.requests
+        # a call that is larger than the whole limit goes alone
+        if limit.tokens is not None and calls and tokens + wanted.tokens > limit.tokens:
+            is_full = True
+        if not is_full:
+            return None
+        wait = _POLL if oldest is None else oldest + limit.seconds - now
+        return min(max(wait, _POLL), 1.0)
+
+    def _exceeded(
+        self,
+        budget: Budget,
+        spent: Decimal,
+        estimate: Decimal,
+        end: float | None,
+        key: _Key,
+        start: CallStart,
+    ) -> None:
+        """Refuse, warn or ask.
+
+        Raises:
+            LunosBudgetError: the budget refuses.
+        """
+        if callable(budget.on_exceed):
+            if budget.on_exceed(budget, float(spent), float(estimate)) is True:
+                return
+        elif budget.on_exceed == "warn":
+            if ("exceed", *key) not in self._told:
+                self._told.add(("exceed", *key))
+                text = f"the budget of {budget} is spent ({spent:f} USD so far)"
+                warnings.warn(text, LunosCostWarning, stacklevel=2)
+            return
+        until = "" if end is None else f", until {datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%MZ}"
+        if spent >= budget.limit:
+            text = f"the budget of {budget} is spent ({spent:f} USD so far{until})"
+        else:
+            text = (
+                f"the budget of {budget} has no room for this call ({spent:f} USD so far, and "
+                f"{estimate:f} USD may follow from it and calls under way{until})"
+            )
+        raise _refusal(f"{text}: nothing was sent; raise the budget, or begin a new ledger", start)
+
+    def _is_nearly_spent(self, spent: int, key: _Key) -> bool:
+        """Whether `on_warn` is to be called, which is once per window."""
+        budget = key[0]
+        if budget.on_warn is None or budget.warn_at is None or ("warn", *key) in self._told:
+            return False
+        if dollars(spent) < budget.limit * Decimal(str(budget.warn_at)):
+            return False
+        self._told.add(("warn", *key))
+        return True
+
+    def _warn(self, budgets: Iterable[tuple[Budget, float]]) -> None:
+        for budget, spent in budgets:
+            try:
+                if budget.on_warn is not None:
+                    budget.on_warn(budget, spent)
+            except Exception:  # the call that it watches goes on
+                _log.exception("on_warn of the budget of %s failed", budget)
+
+    def _look_again(self, facts: dict[str, Any]) -> list[tuple[Budget, float]]:
+        """Return the budgets that the last call has nearly spent."""
+        nearly = []
+        with self.store.transaction() as connection:
+            last_id, now = _last_id(connection), self.store.clock()
+            for budget in self.budgets:
+                scope = budget.scope(facts)
+                if scope is not None and budget.on_warn is not None:
+                    key = (budget, scope, budget.window(now)[0])
+                    spent = self._sum(connection, key, last_id)
+                    if self._is_nearly_spent(spent, key):
+                        nearly.append((budget, float(dollars(spent))))
+        return nearly
+
+    def _tell_unknown(self, model: str) -> None:
+        if self._on_unknown_cost == "warn" and model not in _warned_models:
+            _warned_models.add(model)
+            warnings.warn(
+                f"a budget is set, but what {model} costs is unknown: neither the gateway nor the "
+                "catalog says, and its calls do not count (on_unknown_cost='ignore' to be quiet)",
+                LunosCostWarning,
+                stacklevel=2,
+            )
+
+    def _forget_old_rows(self) -> None:
+        """Drop the rows of a store in memory, once they are added up."""
+        with self.store.transaction() as connection:
+            last_id = _last_id(connection)
+            for key in list(self._sums):
+                self._sum(connection, key, last_id)
+        longest = max((limit.seconds for limit in self.limits), default=0.0)
+        self.store.prune(self.store.clock() - longest)
+
+
+def _cost_of(call: CallRecord) -> int:
+    return (call.usage and picodollars(amount_of(call.usage.cost))) or 0
+
+
+def _last_id(connection: Connection) -> int:
+    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()
+    return int(last)
+
+
+def _refusal(text: str, start: CallStart) -> LunosBudgetError:
+    return LunosBudgetError(text, model=start.model, app_id=start.app_id)

@@ -1,0 +1,62 @@
+"""Which observers hear of a call: a client's, those around it, and `LUNOS_USAGE_DB`'s store."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lunos_core.accounting.observers import CallRecord, Observer, active_observers
+
+if TYPE_CHECKING:
+    from lunos_core.accounting.store import UsageStore
+
+VARIABLE = "LUNOS_USAGE_DB"
+
+
+class _Recorder:
+    """Writes calls into the store that the environment names."""
+
+    def __init__(self, store: UsageStore) -> None:
+        self.store = store
+
+    def __call__(self, call: CallRecord) -> None:
+        self.store.add(call)
+
+    def call_refused(self, call: CallRecord) -> None:
+        """Keep a call that a ledger refused."""
+        self.store.add(call)
+
+
+# of each path: its recorder, or `None` where the path can't be used
+_recorders: dict[str, _Recorder | None] = {}
+
+
+def gathered(own: Iterable[Observer]) -> tuple[Observer, ...]:
+    """Return a client's observers and the active ones, each once: nothing is counted twice."""
+    observers = (*own, *active_observers())
+    if len(observers) > 1:
+        observers = tuple(dict.fromkeys(observers))
+    path = os.environ.get(VARIABLE)
+    recorder = _recorder(path) if path else None
+    if recorder is None:
+        return observers
+    paths = [getattr(getattr(item, "store", None), "path", None) for item in observers]
+    return observers if recorder.store.path in paths else (*observers, recorder)
+
+
+def _recorder(path: str) -> _Recorder | None:
+    try:
+        return _recorders[path]
+    except KeyError:
+        pass
+    from lunos_core.accounting.store import UsageStore  # SQLite, for those who set the variable
+    from lunos_core.errors import LunosConfigError
+
+    try:
+        recorder = _Recorder(UsageStore(path))
+    except LunosConfigError as error:
+        warnings.warn(f"{VARIABLE} records nothing: {error.message}", stacklevel=2)
+        return _recorders.setdefault(path, None)
+    return _recorders.setdefault(path, recorder)

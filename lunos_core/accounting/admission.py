@@ -170,12 +170,17 @@ class Admissions:
             before = self._learned.get(model, cost)
             self._learned[model] = before + (cost - before) // 4
             self._unpriced.discard(model)
-        if self.budgets:
-            self._unwritten.append((call, reservation))
         return call
 
-    def after(self, call: CallRecord) -> None:
-        """Tell those who want to hear that a budget is nearly spent; tidy up."""
+    def after(self, call: CallRecord, reservation: Reservation | None) -> None:
+        """Tell those who want to hear that a budget is nearly spent; tidy up.
+
+        Args:
+            call: one that the store was given.
+            reservation: its own, or `None`.
+        """
+        if self.budgets and reservation is not None:
+            self._unwritten.append((call, reservation))
         if call.model in self._unpriced:
             self._tell_unknown(call.model or "")
         try:
@@ -291,7 +296,9 @@ class Admissions:
         last_id = _last_id(connection)
         # the store's lock is ours: what is pending now is written after this
         pending = {id(call) for call in self.store.pending}
-        self._unwritten = [item for item in self._unwritten if id(item[0]) in pending]
+        for item in self._unwritten.copy():
+            if id(item[0]) not in pending:
+                self._unwritten.remove(item)
         for limit in self.limits:
             scope = limit.scope(wanted.facts)
             wait = scope and self._wait(connection, now, limit, scope, wanted)
@@ -309,7 +316,7 @@ class Admissions:
                 f"WHERE expires > ?{scope.condition}",
                 (now, *scope.values),
             ).fetchone()
-            for call, reservation in self._unwritten:
+            for call, reservation in self._unwritten.copy():
                 if budget.scope(reservation.facts) == scope:  # it is known what it cost
                     held += _cost_of(call) - reservation.cost
                     guessed -= not reservation.certain

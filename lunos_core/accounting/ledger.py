@@ -185,7 +185,7 @@ class UsageLedger:
         """Count one call that is over: the clients' hook."""
         self.count(call)
 
-    def count(self, call: CallRecord, *, reservation: str | None = None) -> None:
+    def count(self, call: CallRecord, *, reservation: Reservation | None = None) -> None:
         """Count one call, and end its reservation."""
         if call.model is None:
             return
@@ -197,9 +197,9 @@ class UsageLedger:
         admissions = self._admissions
         store = self.store if admissions is None else admissions.store
         if store is not None:
-            store.add(call, reservation=reservation)
+            store.add(call, reservation=None if reservation is None else reservation.id)
         if admissions is not None:
-            admissions.after(call)
+            admissions.after(call, reservation)
 
     def _row(self, key: tuple[str, str, str]) -> Row:
         history = self._history.setdefault(key[0], History())
@@ -340,7 +340,7 @@ class _OpenCall:
 
     def __call__(self, call: CallRecord) -> None:
         call = self._admissions.finish(call, self._reservation)
-        self._ledger.count(call, reservation=self._reservation.id)
+        self._ledger.count(call, reservation=self._reservation)
 
     def abandon(self) -> None:
         """Give back what is held for a call that leaves no record, as it was cancelled."""

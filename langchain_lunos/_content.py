@@ -16,6 +16,7 @@ from lunos_core.endpoints.chat.content_parts import (
     data_url,
     file_part,
     image_part,
+    split_data_url,
     text_part,
     video_part,
 )
@@ -108,11 +109,11 @@ def _file(block: Block) -> dict[str, Any]:
 
 
 def _audio(block: Block) -> dict[str, Any]:
-    url = _url_of(block, "audio/wav")
-    if not url.startswith("data:"):
+    parts = split_data_url(_url_of(block, "audio/wav"))
+    if parts is None:
         raise ValueError("audio by URL cannot be sent: send it as base64")
-    mime, _, data = url.removeprefix("data:").partition(";base64,")
-    return audio_part(data, mime)
+    mime_type, data = parts
+    return audio_part(data, mime_type)
 
 
 def _input_audio(block: Block) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from langchain_core.messages import content as blocks
 from langchain_core.messages.block_translators import register_translator
 
 from langchain_lunos._results import PROVIDER
+from lunos_core.endpoints.chat.content_parts import split_data_url
 
 _INVALID = ("id", "name", "args", "error")
 _ON_LAST_CHUNK = {"audio", "reasoning_details", "refusal"}  # of a stream, besides metadata
@@ -77,10 +78,11 @@ def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
 
 def image_block(url: str) -> dict[str, Any]:
     """Return a generated image as a block, from its https or `data:` URL."""
-    if url.startswith("data:"):
-        mime, _, data = url.removeprefix("data:").partition(";base64,")
-        return {"type": "image", "base64": data, "mime_type": mime}
-    return {"type": "image", "url": url}
+    parts = split_data_url(url)
+    if parts is None:
+        return {"type": "image", "url": url}
+    mime_type, data = parts
+    return {"type": "image", "base64": data, "mime_type": mime_type}
 
 
 def audio_block(audio: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from langchain_lunos._content import to_part, to_parts
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.history import arguments_text, clean_text
-from lunos_core.endpoints.messages_in import ROLES
+from lunos_core.endpoints.params import ROLES
 
 Wire = dict[str, Any]
 

@@ -12,7 +12,6 @@ from pydantic import AliasChoices, Field
 from langchain_lunos._app_id import config_app_id
 from langchain_lunos._settings import LunosConnection
 from lunos_core.endpoints.audio import transcription_request
-from lunos_core.endpoints.audio_documents import documents_of
 
 __all__ = ["LunosAudioTranscriber"]
 
@@ -85,5 +84,5 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
         )
         answer = self.client.send(request)
         about = {**blob.metadata, **({} if blob.source is None else {"source": blob.source})}
-        for text, facts in documents_of(answer, by_segment=self.by_segment):
+        for text, facts in answer.documents(by_segment=self.by_segment):
             yield Document(page_content=text, metadata={**about, **facts})

@@ -15,7 +15,6 @@ from pydantic import AliasChoices, BaseModel, Field, PrivateAttr
 
 from langchain_lunos._app_id import config_app_id
 from langchain_lunos._settings import LunosConnection
-from lunos_core.endpoints.image_files import save_images
 from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
 from lunos_core.request import Request
 
@@ -106,7 +105,7 @@ class LunosImageGeneration(LunosConnection, BaseTool):
         )
 
     def _result(self, images: Images) -> tuple[str, list[dict[str, Any]]]:
-        files = [] if self.folder is None else save_images(images, self.folder)
+        files = [] if self.folder is None else images.save(self.folder)
         saved = [str(file) for file in files if file is not None]
         links = [image.url for image in images.images if image.data is None and image.url]
         count = len(images.images)

@@ -26,7 +26,7 @@ from langchain_lunos._results import to_token_usage
 from langchain_lunos._serialization import make_loadable
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints import params
-from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
+from lunos_core.endpoints.chat.requests import completion_request, completion_stream_request
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
 from lunos_core.request import Request
 

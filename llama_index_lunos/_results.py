@@ -21,6 +21,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints.chat.content_parts import split_data_url
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Message, ToolCall
 from lunos_core.logs import quiet_logger
 
@@ -226,11 +227,11 @@ def to_image(url: str) -> ImageBlock:
     Raises:
         ValueError: its address isn't valid.
     """
-    head, comma, data = url.partition(",")
-    if url.startswith("data:") and comma and head.endswith(";base64"):
-        mimetype = head.removeprefix("data:").split(";")[0]
-        return ImageBlock(image=data.encode(), image_mimetype=mimetype or None)
-    return ImageBlock(url=url)
+    parts = split_data_url(url)
+    if parts is None:
+        return ImageBlock(url=url)
+    mimetype, data = parts
+    return ImageBlock(image=data.encode(), image_mimetype=mimetype or None)
 
 
 def _thinking(message: Message, usage: Usage | None, spelling: str | None) -> ThinkingBlock:

@@ -11,7 +11,6 @@ from llama_index.core.schema import Document
 
 from llama_index_lunos._settings import Connection, resolve_app_id
 from lunos_core.endpoints.audio import Transcription, transcription_request
-from lunos_core.endpoints.audio_documents import documents_of
 from lunos_core.request import Request
 
 
@@ -116,7 +115,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
     ) -> list[Document]:
         about = {"file_name": PurePath(str(file)).name, **(extra_info or {})}
         documents = []
-        for text, facts in documents_of(answer, by_segment=self.by_segment):
+        for text, facts in answer.documents(by_segment=self.by_segment):
             document = Document(text=text, metadata={**about, **facts})
             # numbers for programs: an embedding or a prompt gains nothing from them
             hidden = [name for name in facts if name != "language"]

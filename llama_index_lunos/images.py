@@ -12,7 +12,6 @@ from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
 from llama_index_lunos._settings import Connection, resolve_app_id
-from lunos_core.endpoints.image_files import save_images
 from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
 from lunos_core.request import Request
 
@@ -92,7 +91,7 @@ class LunosImageToolSpec(BaseToolSpec):
     def _blocks(self, images: Images) -> ImageBlock | list[ImageBlock]:
         files: list[Path | None] = [None] * len(images.images)
         if self.folder is not None:
-            files = save_images(images, self.folder)
+            files = images.save(self.folder)
         pairs = zip(images.images, files, strict=True)
         blocks = [to_block(image, file) for image, file in pairs]
         return blocks[0] if len(blocks) == 1 else blocks

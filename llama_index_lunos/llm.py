@@ -27,8 +27,12 @@ from llama_index_lunos._settings import Connection
 from llama_index_lunos._structured_predict import StructuredPrediction
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core.adapters import refuse_impossible
-from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
-from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
+from lunos_core.endpoints.chat.requests import (
+    chat_request,
+    chat_stream_request,
+    completion_request,
+    completion_stream_request,
+)
 from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.streams import AsyncStream, Stream

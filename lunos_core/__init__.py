@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from lunos_core.config import Config as Config
     from lunos_core.endpoints.audio import Transcription as Transcription
     from lunos_core.endpoints.audio import transcription_request as transcription_request
-    from lunos_core.endpoints.chat.completions import completion_request as completion_request
-    from lunos_core.endpoints.chat.completions import (
-        completion_stream_request as completion_stream_request,
-    )
     from lunos_core.endpoints.chat.requests import chat_request as chat_request
     from lunos_core.endpoints.chat.requests import chat_stream_request as chat_stream_request
+    from lunos_core.endpoints.chat.requests import completion_request as completion_request
+    from lunos_core.endpoints.chat.requests import (
+        completion_stream_request as completion_stream_request,
+    )
     from lunos_core.endpoints.chat.types import Chunk as Chunk
     from lunos_core.endpoints.chat.types import Completion as Completion
     from lunos_core.endpoints.chat.types import Message as Message
@@ -86,9 +86,13 @@ HOMES = {
     "app_id": ("app", "current_app_id", "current_tags", "tags"),
     "endpoints.audio": ("Transcription", "transcription_request"),
     "catalog.catalog": ("AsyncCatalog", "Catalog"),
-    "endpoints.chat.requests": ("chat_request", "chat_stream_request"),
+    "endpoints.chat.requests": (
+        "chat_request",
+        "chat_stream_request",
+        "completion_request",
+        "completion_stream_request",
+    ),
     "transport.client": ("AsyncClient", "Client"),
-    "endpoints.chat.completions": ("completion_request", "completion_stream_request"),
     "config": ("Config",),
     "endpoints.embedding_arrays": ("EmbeddingArray", "embedding_array_request"),
     "endpoints.embeddings": ("Embeddings", "embedding_request"),

@@ -16,13 +16,17 @@ from lunos_core.catalog.catalog import AsyncCatalog, Catalog, aload_prices, load
 from lunos_core.catalog.models import ModelInfo
 from lunos_core.config import ApiKey, Config, Settings
 from lunos_core.endpoints.audio import Sound, Transcription, transcription_request
-from lunos_core.endpoints.chat.completions import completion_request, completion_stream_request
-from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
+from lunos_core.endpoints.chat.requests import (
+    chat_request,
+    chat_stream_request,
+    completion_request,
+    completion_stream_request,
+)
 from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.endpoints.embedding_arrays import EmbeddingArray, embedding_array_request
 from lunos_core.endpoints.embeddings import Embeddings, embedding_request
 from lunos_core.endpoints.images import ImagePath, Images, image_request
-from lunos_core.endpoints.messages_in import check_messages
+from lunos_core.endpoints.params import check_messages
 from lunos_core.transport.client import AsyncClient, Client
 from lunos_core.transport.streams import AsyncStream, Stream
 

@@ -103,6 +103,39 @@ class Transcription:
     attempts: int = 1
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    def documents(self, *, by_segment: bool = False) -> list[tuple[str, dict[str, Any]]]:
+        """Return texts with metadata, which both frameworks' documents are made of.
+
+        The metadata holds what the server said: `language`, `duration` (seconds), `format`,
+        `model`, `cost` (USD), and the times of the segments in seconds.
+
+        Args:
+            by_segment: one text for each segment, with `segment` (its number), `start` and `end`,
+                where there are segments; else one text, with all `segments`.
+        """
+        facts = {
+            "language": self.language,
+            "duration": self.duration,
+            "format": self.format,
+            "model": self.model,
+            "cost": None if self.usage is None else self.usage.cost,
+        }
+        known = {name: value for name, value in facts.items() if value is not None}
+        if not by_segment or not self.segments:
+            items = [
+                {"text": item.text, "start": item.start, "end": item.end} for item in self.segments
+            ]
+            return [(self.text, {**known, "segments": items} if items else known)]
+        # the cost is the call's: on the first alone, so that it can be added up
+        shared = {name: value for name, value in known.items() if name != "cost"}
+        return [
+            (
+                item.text.strip(),
+                {**(shared if i else known), "segment": i, "start": item.start, "end": item.end},
+            )
+            for i, item in enumerate(self.segments)
+        ]
+
 
 def transcription_request(
     file: Sound | FormFile, /, *, model: str, filename: str | None = None, **params: Any
@@ -133,8 +166,8 @@ def transcription_request(
     form = _read(file, filename)
     _check_words("response_format", params.get("response_format"), FORMATS)
     call = form_call(PATH, {"model": model}, params, TRANSCRIPTION, form)
-    for one in params.get("timestamp_granularities") or ():
-        _check_words("timestamp_granularities", one, GRANULARITIES)
+    for word in params.get("timestamp_granularities") or ():
+        _check_words("timestamp_granularities", word, GRANULARITIES)
     wanted = params.get("response_format") or "json"
     return Request(
         **call,
@@ -222,7 +255,7 @@ def _plain(reply: Reply, text: str, wanted: str) -> Transcription:
         text = text.strip()
     return Transcription(
         text=text,
-        segments=[Segment(one.text, one.start, one.end, asdict(one)) for one in cues],
+        segments=[Segment(cue.text, cue.start, cue.end, asdict(cue)) for cue in cues],
         format=kind,
         request_id=reply.request_id,
         attempts=reply.attempts,
@@ -267,7 +300,7 @@ def _check_words(name: str, value: Any, options: tuple[str, ...]) -> None:
 
 
 def _entries(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _seconds(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""`POST /images/generations`: pictures from a prompt.
+"""`POST /images/generations`: images from a prompt.
 
 Source of the format: the Lunos API reference, which has the plural path; the vendor's own clients
 call `/image/generations`. The plural one is asked first, on 404 the other, and an `ImagePath`
@@ -8,12 +8,15 @@ remembers which of the two it was.
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from lunos_core.accounting.usage import Usage, usage_with_cost
 from lunos_core.endpoints.build import fallback_of, json_call
+from lunos_core.endpoints.chat.content_parts import data_of
 from lunos_core.endpoints.params import SAMPLING, Check
 from lunos_core.request import Reply, Request
 
@@ -37,15 +40,16 @@ _SIGNATURES = (
     (b"GIF8", "image/gif"),
     (b"RIFF", "image/webp"),
 )
+_ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """One picture, as a URL or as base64, whichever came.
+    """One image, as a URL or as base64, whichever came.
 
     Attributes:
         url: where it is; for a limited time, mostly.
-        b64_json: the picture itself, as base64.
+        b64_json: the image itself, as base64.
         revised_prompt: what the model made of the prompt, where it says.
     """
 
@@ -55,15 +59,10 @@ class GeneratedImage:
 
     @property
     def data(self) -> bytes | None:
-        """The picture's bytes; `None` where only a web address came."""
+        """The image's bytes; `None` where only a web address came."""
         if self.b64_json is not None:
             return base64.b64decode(self.b64_json, validate=True)
-        if self.url is None or not self.url.startswith("data:"):
-            return None
-        head, _, data = self.url.partition(",")
-        if not head.endswith(";base64"):
-            return unquote_to_bytes(data)
-        return base64.b64decode(data, validate=True)
+        return None if self.url is None else data_of(self.url)
 
     @property
     def mime_type(self) -> str | None:
@@ -74,12 +73,12 @@ class GeneratedImage:
 
 @dataclass(slots=True)
 class Images:
-    """The pictures of one request.
+    """The images of one request.
 
     Attributes:
         images: at least one.
         model: the model that answered, as the server names it.
-        cost: what the gateway says that they cost, in USD; `None` where it said nothing.
+        cost: what they cost by the gateway's word, in USD; `None` where it said nothing.
         usage: tokens and the same cost, or `None`.
         created: Unix time in seconds.
         request_id: the server's id of the request.
@@ -93,6 +92,33 @@ class Images:
     created: int | None = None
     request_id: str | None = None
     attempts: int = 1
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path | None]:
+        """Write each image whose bytes came to a file, and return the paths.
+
+        A file is named for its contents: no other file is overwritten, and equal images share one.
+
+        Args:
+            folder: created where it doesn't exist.
+
+        Returns:
+            A path for each image, or `None` for one that came as a web address alone.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        return [_save(image, Path(folder)) for image in self.images]
+
+
+def _save(image: GeneratedImage, folder: Path) -> Path | None:
+    data = image.data
+    if data is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    ending = _ENDINGS.get(image.mime_type or "", ".bin")
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}{ending}"
+    path.write_bytes(data)
+    return path
 
 
 class ImagePath:
@@ -110,10 +136,10 @@ class ImagePath:
 def image_request(
     prompt: str, /, *, model: str, path: ImagePath | None = None, **params: Any
 ) -> Request[Images]:
-    """The request for one picture or several.
+    """Return the request for one image or several.
 
     Args:
-        prompt: what to draw.
+        prompt: what the image shows.
         model: the model's id.
         path: remembers which of the two paths answered; give the same one with every request of a
             client. Without it each request finds out anew.
@@ -132,7 +158,7 @@ def image_request(
     if not isinstance(prompt, str):
         raise TypeError(f"prompt must be a str, not {type(prompt).__name__}")
     if not prompt.strip():
-        raise ValueError("prompt is empty: say what to draw")
+        raise ValueError("prompt is empty: say what the image shows")
     wanted = params.get("response_format")
     if wanted is not None and wanted not in FORMATS:
         raise ValueError(f"response_format must be one of {FORMATS}, not {wanted!r}")
@@ -155,10 +181,10 @@ def image_request(
 
 
 def parse_images(reply: Reply) -> Images:
-    """Read the pictures, as URLs or base64, whichever came.
+    """Read the images, as URLs or base64, whichever came.
 
     Raises:
-        LunosResponseError: no picture, or one that is neither.
+        LunosResponseError: no image, or one that is neither.
         LunosAPIError: an error that came with a successful status.
     """
     value = reply.json()

@@ -1,4 +1,6 @@
-"""The parameters of the wire and what each may be: wrong values raise before the network.
+"""The parameters and messages of the wire, and what each may be.
+
+Wrong values raise before the network.
 
 Names and ranges are those of the API reference and of OpenAI's dialect. Parameters that are not
 listed pass unchecked: the wire is newer than this file.
@@ -7,7 +9,7 @@ listed pass unchecked: the wire is newer than this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Check = Callable[[str, Any], None]
@@ -60,7 +62,7 @@ def _of_type(kind: type | tuple[type, ...], said: str) -> Check:
 
 def _list_of(kind: type, said: str, *, empty: bool = True) -> Check:
     def check(name: str, value: Any) -> None:
-        if not isinstance(value, list | tuple) or not all(isinstance(one, kind) for one in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, kind) for item in value):
             raise TypeError(f"{name} must be a list of {said}")
         if not value and not empty:
             raise ValueError(f"{name} must not be empty: leave it out")
@@ -180,3 +182,45 @@ EMBEDDING: dict[str, Check] = {
     "user": _text,
     "fallback_model": _text,
 }
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+PARTS = ("text", "image_url", "file", "input_audio", "video_url")
+
+
+def check_messages(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Check messages that were written by hand, before anything is sent.
+
+    Raises:
+        TypeError: something has the wrong type; the message says where.
+        ValueError: an unknown role or kind of part, or no message at all.
+    """
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
+        raise TypeError(
+            f"messages must be a list of {{'role': …, 'content': …}}, not {type(messages).__name__}"
+        )
+    if not messages:
+        raise ValueError("messages is empty: give at least one")
+    for i, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise TypeError(f"messages[{i}] must be a mapping, not {type(message).__name__}")
+        if message.get("role") not in ROLES:
+            raise ValueError(
+                f"messages[{i}].role must be one of {', '.join(ROLES)}, not {message.get('role')!r}"
+            )
+        _check_content(f"messages[{i}].content", message.get("content"))
+    return list(messages)
+
+
+def _check_content(where: str, content: Any) -> None:
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, Sequence) or isinstance(content, bytes):
+        raise TypeError(f"{where} must be a str or a list of parts, not {type(content).__name__}")
+    for i, part in enumerate(content):
+        if not isinstance(part, Mapping):
+            raise TypeError(f"{where}[{i}] must be a mapping, not {type(part).__name__}")
+        kind = part.get("type")
+        if kind not in PARTS:
+            raise ValueError(f"{where}[{i}].type must be one of {', '.join(PARTS)}, not {kind!r}")
+        if part.get(kind) is None:
+            raise ValueError(f"{where}[{i}] of type {kind!r} has no {kind!r}")

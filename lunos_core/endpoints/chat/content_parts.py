@@ -6,7 +6,9 @@ Both adapters build their parts here, so that both send the same thing.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 _AUDIO_FORMATS = {
     "wav": "wav",
@@ -23,6 +25,32 @@ _AUDIO_FORMATS = {
 def data_url(data: str, mime_type: str) -> str:
     """A `data:` URL from base64 text and its media type."""
     return f"data:{mime_type};base64,{data}"
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """Return the media type and the base64 text of a `data:` URL; `None` for any other URL.
+
+    Example:
+        >>> split_data_url("data:image/png;base64,iVBORw0=")
+        ('image/png', 'iVBORw0=')
+    """
+    head, comma, data = url.partition(",")
+    if not comma or not head.lower().startswith("data:"):
+        return None
+    mime_type, *options = head[len("data:") :].split(";")
+    if "base64" not in options:
+        data = base64.b64encode(unquote_to_bytes(data)).decode()
+    return mime_type, data
+
+
+def data_of(url: str) -> bytes | None:
+    """Return the bytes that a `data:` URL holds; `None` for any other URL.
+
+    Raises:
+        ValueError: they aren't valid base64.
+    """
+    parts = split_data_url(url)
+    return None if parts is None else base64.b64decode(parts[1], validate=True)
 
 
 def text_part(text: str) -> dict[str, Any]:

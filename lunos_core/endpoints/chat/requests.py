@@ -1,7 +1,8 @@
-"""`POST /chat/completions`: the requests, and the reading of the answers.
+"""`POST /chat/completions` and `/completions`: the requests, and the reading of whole answers.
 
 Source of the format: the Lunos API reference names the endpoint and gives its Python example;
-OpenAI's chat dialect with OpenRouter's additions for the rest.
+OpenAI's chat dialect with OpenRouter's additions for the rest. Text completion is the endpoint that
+the reference documents; its answer is OpenAI's flat shape, or an envelope with `data.choices`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
 from lunos_core.endpoints.chat.tool_names import rename
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
-from lunos_core.endpoints.params import CHAT, check_params
+from lunos_core.endpoints.params import CHAT, COMPLETION, check_params
 from lunos_core.errors import LunosServerError
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.wire.error_bodies import error_in_answer
 
 PATH = "/chat/completions"
+COMPLETION_PATH = "/completions"
 
 
 def chat_request(
@@ -169,3 +171,69 @@ def _parse_choice(
         error.partial.raw = {}  # nobody has taken an echoed key out of it
         raise error
     return parsed
+
+
+def completion_request(
+    prompt: str | Sequence[str], /, *, model: str, **params: Any
+) -> Request[Completion]:
+    """The request for one text completion, or one for each of several prompts.
+
+    With several prompts and `n`, the answers of prompt `i` are the choices `i*n` to `i*n + n - 1`.
+
+    Args:
+        prompt: the text to go on from, or several.
+        model: the model's id.
+        **params: the wire's parameters (`endpoints.params.COMPLETION`; the server's default for
+            `max_tokens` is 16), and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one
+            call; `None` means "not set".
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: a parameter out of range, or no prompt at all.
+
+    Example:
+        >>> completion_request("Once upon", model="m", max_tokens=9).body
+        b'{"model":"m","prompt":"Once upon","max_tokens":9}'
+    """
+    return Request(
+        **json_call(COMPLETION_PATH, _fields(prompt, model), params, COMPLETION),
+        parse=parse_chat,  # reads `text` where there is no `message`
+        fallback=fallback_of(completion_request, prompt, params),
+    )
+
+
+def completion_stream_request(
+    prompt: str | Sequence[str], /, *, model: str, **params: Any
+) -> StreamRequest[Chunk]:
+    """The request for a streamed text completion: as `completion_request`.
+
+    Args:
+        prompt: the text to go on from, or several.
+        model: the model's id.
+        **params: as those of `completion_request`. The usage is asked for unless `stream_options`
+            is given.
+
+    Raises:
+        TypeError: a parameter of the wrong type.
+        ValueError: a parameter out of range, or no prompt at all.
+
+    Example:
+        >>> completion_stream_request("Once", model="m", stream_options={}).body
+        b'{"model":"m","prompt":"Once","stream":true}'
+    """
+    fields = {**_fields(prompt, model), "stream": True}
+    return StreamRequest(
+        **json_call(COMPLETION_PATH, fields, with_usage(params), COMPLETION),
+        reader=ChatStreamReader,
+        fallback=fallback_of(completion_stream_request, prompt, params),
+    )
+
+
+def _fields(prompt: str | Sequence[str], model: str) -> dict[str, Any]:
+    texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    if not texts:
+        raise ValueError("prompt is an empty list: give at least one text")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"prompt[{position}] must be a str, not {type(text).__name__}")
+    return {"model": model, "prompt": prompt if isinstance(prompt, str) else texts}

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 try:
-    from lunos_local.app import DEFAULT_KEY, create_app
+    from lunos_local.app import create_app
     from lunos_local.catalog import Model
-    from lunos_local.gateway import Gateway
+    from lunos_local.gateway import DEFAULT_KEY, Gateway
     from lunos_local.server import HOST, listen, uvicorn_server
 except ImportError as error:
     sys.exit(f'{error}: pip install "lunos-integrations[local]"')
@@ -106,6 +106,7 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
         if api_key == DEFAULT_KEY
         else f"  key:     your own   (LUNOS_BASE_URL={base_url})",
         f"  models:  {', '.join(well_behaved)}",
+        f"  page:    {base_url.removesuffix('v1')}",
         *_alias_lines(models),
         f"  faults:  {len(faults)} models that fail on demand, such as {faults[0]}",
     ]

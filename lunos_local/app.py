@@ -15,11 +15,10 @@ from starlette.routing import Route
 
 from lunos_local.door import Door
 from lunos_local.errors import WireError
-from lunos_local.gateway import Gateway
+from lunos_local.gateway import DEFAULT_KEY, Gateway
 from lunos_local.log import LogMiddleware
 from lunos_local.models import load_models
 
-DEFAULT_KEY = "lunos-local"
 # the reference has the first; the vendor's own clients call the second
 IMAGE_PATHS = ("/images/generations", "/image/generations")
 

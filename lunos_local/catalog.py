@@ -148,6 +148,17 @@ class Model:
             "updatedAt": None,
         }
 
+    def to_page(self) -> Body:
+        """Return what the gateway's page shows of it."""
+        return {
+            "id": self.id,
+            "served_by": self.served_by,
+            "fault": self.fault is not None,
+            "chat": self.chat is not None,
+            "input": self.input_price,
+            "output": self.output_price,
+        }
+
     def to_minimum(self) -> Body:
         """Return the entry in OpenAI's own format."""
         return {"id": self.id, "object": "model", "created": CREATED, "owned_by": "lunos_local"}

@@ -76,7 +76,11 @@ def is_local_page(scope: Scope, headers: Headers) -> bool:
         (client is None or is_loopback(client[0]))
         and is_loopback(host_name(headers.get("host", "")))
         and (origin is None or is_loopback(urlsplit(origin).hostname or ""))
-        and headers.get("sec-fetch-site") != "cross-site"
+        # another site may lead a person here, and can't read what the person sees
+        and (
+            headers.get("sec-fetch-site") != "cross-site"
+            or headers.get("sec-fetch-dest") == "document"
+        )
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.resources
+import json
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from lunos_local.faults import Fault, FaultState, Kind, find_fault
 from lunos_local.log import RequestLog, note, note_form
 from lunos_local.models import Models
 
+DEFAULT_KEY = "lunos-local"
 SHAPES = (1, 2, 3, 4)
 MODEL_HEADER = "x-lunos-local-model"
 
@@ -71,6 +73,7 @@ class Gateway:
         if catalog_shape is not None and catalog_shape not in SHAPES:
             raise ValueError(f"catalog_shape must be one of {SHAPES}, not {catalog_shape!r}")
         self.models = models
+        self._key = api_key
         self.log = RequestLog(api_key)
         self._shape = catalog_shape
         self._files = Files()
@@ -107,6 +110,13 @@ class Gateway:
     async def page(self, request: Request) -> Response:
         """GET /: what the gateway serves and what came in, for a person."""
         page = importlib.resources.files("lunos_local").joinpath("page.html").read_text("utf-8")
+        facts = {
+            "base_url": f"{_own_address(request)}/v1",
+            "key": self._key if self._key == DEFAULT_KEY else "",  # a user's own key isn't shown
+            "models": [model.to_page() for model in self.models.catalog.models],
+        }
+        # in a script element, only `<` could end the element
+        page = page.replace("{{facts}}", json.dumps(facts).replace("<", "\\u003c"))
         headers = {
             "content-security-policy": "default-src 'self' 'unsafe-inline'; img-src data:; "
             "frame-ancestors 'none'; form-action 'none'; base-uri 'none'",

@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from lunos_local.server import LocalGateway
+    try:
+        from lunos_local.server import LocalGateway
+    except ImportError as error:
+        hint = 'pip install "lunos-integrations[testing]"'
+        raise pytest.UsageError(f"lunos_gateway needs {error.name!r}: {hint}") from None
 
 Requests = Callable[[], list[dict[str, Any]]]
 

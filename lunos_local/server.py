@@ -14,9 +14,9 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from lunos_local.app import DEFAULT_KEY, IMAGE_PATHS, create_app
+from lunos_local.app import IMAGE_PATHS, create_app
 from lunos_local.errors import CutConnectionError
-from lunos_local.gateway import Gateway
+from lunos_local.gateway import DEFAULT_KEY, Gateway
 from lunos_local.protocol import MAX_HEAD, Protocol
 
 HOST = "127.0.0.1"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import (
@@ -19,7 +21,7 @@ from pydantic import (
 )
 
 from langchain_lunos.errors import LANGCHAIN_ERRORS
-from lunos_core.adapters import ClientPair, check_names
+from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.adapters import check_call as check_call_arguments
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config, TimeoutSetting
 from lunos_core.errors import LunosConfigError
@@ -95,6 +97,9 @@ class LunosConnection(BaseModel, ClientSettings):
             LunosConfigError: no key, or a base URL, timeout or number of retries that cannot work.
             ValueError: an app id or header that cannot be sent.
         """
+        if _is_loaded(self):
+            base_url = kwargs.get("base_url") or kwargs.get("api_base")
+            check_loaded_address(base_url, kwargs.get("api_key"))
         super().__init__(*args, **kwargs)
         self._configure()
 
@@ -181,6 +186,21 @@ class LunosConnection(BaseModel, ClientSettings):
         return self._clients.asynchronous
 
 
+def _is_loaded(made: object) -> bool:
+    """Whether LangChain's `load` (or a checkpoint of LangGraph) calls the constructor.
+
+    They offer no hook: they call the class that the data names. Secrets that the caller of `load`
+    passed in `secrets_map` are meant.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_locals.get("self") is made:  # constructors of subclasses
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get("__name__") not in _LOADERS:
+        return False
+    secrets = getattr(frame.f_locals.get("self"), "secrets_map", None) or {}
+    return "LUNOS_API_KEY" not in secrets
+
+
 def check_call(kwargs: Mapping[str, Any]) -> None:
     """Refuse arguments of the constructor in a call: they would be sent in the request body.
 
@@ -205,6 +225,8 @@ def _known_names(cls: type[BaseModel]) -> frozenset[str]:
 
 # `None` leaves these at their defaults, by any of their names
 _DEFAULTED = frozenset({*SHARED_NAMES, "request_timeout"})
+
+_LOADERS = ("langchain_core.load.load", "langgraph.checkpoint.serde.jsonplus")
 
 _INSTEAD = {
     "catalog": "give it to the constructor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from llama_index.core.bridge.pydantic import (
     ConfigDict,
@@ -20,7 +20,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 from llama_index_lunos._results import log
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core import Secret
-from lunos_core.adapters import ClientPair, check_names
+from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
 from lunos_core.errors import LunosConfigError
 
@@ -150,6 +150,23 @@ class Connection(BaseComponent, ClientSettings):
         """The async client of these settings, made when first used; it serves any event loop."""
         return self._configure().asynchronous
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """As LlamaIndex's; an address that only `data` names doesn't get the environment's key.
+
+        Raises:
+            LunosConfigError: it would; pass `api_key=...` to send one.
+        """
+        if not any(kwargs.get(name) for name in ("api_key", "api_base", "base_url")):
+            check_loaded_address(data.get("api_base") or data.get("base_url"), data.get("api_key"))
+        return super().from_dict(data, **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fields = state["__dict__"]
+        if fields.get("api_key") is None:  # ours have it, also where it was the environment's
+            check_loaded_address(fields.get("api_base"))
+        super().__setstate__(state)
+
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle contains: the settings, the key among them.
 
@@ -164,7 +181,11 @@ class Connection(BaseComponent, ClientSettings):
                     "api_key is a function that cannot be pickled: define it at the top of a "
                     "module, or set LUNOS_API_KEY where the copy works"
                 ) from error
-        return super().__getstate__()
+        state = super().__getstate__()
+        if self.api_key is None:  # the environment's key, which another process may not have
+            key = self._configure().config.known_key
+            state = {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(key or "")}}
+        return state
 
     def close(self) -> None:
         """Close the sync connections; the next call opens new ones."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from lunos_core._plain_http import is_loopback
 from lunos_core.arguments import unknown_argument
-from lunos_core.config import Config
-from lunos_core.errors import ErrorMap, LunosError
+from lunos_core.config import DEFAULT_BASE_URL, Config, normalise_base_url
+from lunos_core.errors import ErrorMap, LunosConfigError, LunosError
 
 if TYPE_CHECKING:
     from lunos_core.accounting.pricing import Prices
@@ -142,6 +145,34 @@ def check_call(kwargs: Mapping[str, Any], instead: Mapping[str, str]) -> None:
             raise TypeError(
                 f"{name!r} is an argument of the constructor, not of a single call: {remedy}"
             )
+
+
+def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
+    """Refuse to send the environment's key where only loaded data says so.
+
+    A constructor call is code: its author chose the address. A saved object may come from anyone,
+    so the key of this process goes only to the address of this process (`LUNOS_BASE_URL`, else the
+    public service) and to this machine.
+
+    Args:
+        base_url: the address that the data names, or `None`.
+        api_key: the key that came with it; `None` leaves it to the environment.
+
+    Raises:
+        LunosConfigError: the key of the environment would go to another address.
+    """
+    secret = os.environ.get("LUNOS_API_KEY")
+    reveal = getattr(api_key, "get_secret_value", None) or getattr(api_key, "reveal", None)
+    key = reveal() if reveal is not None else api_key
+    if not secret or not base_url or key not in (None, "", secret):
+        return
+    address = normalise_base_url(base_url)
+    own = normalise_base_url(os.environ.get("LUNOS_BASE_URL") or DEFAULT_BASE_URL)
+    if address != own and not is_loopback(urlsplit(address).hostname or ""):
+        raise LunosConfigError(
+            f"the loaded data names the address {address}, and the key of the environment isn't "
+            "sent there: pass api_key=... where you load it, or set LUNOS_BASE_URL to that address"
+        )
 
 
 def check_catalog(catalog: Any) -> Any:

@@ -18,7 +18,7 @@ ALLOWED = {
     "sdk": {"catalog", "transport", "endpoints", "request", "accounting", "config", "errors"},
     "adapters": {
         *("catalog", "transport", "endpoints", "request", "accounting", "config", "errors"),
-        "arguments",
+        *("arguments", "_plain_http"),
     },
     "catalog": {
         *("transport", "request", "accounting", "logs", "wire", "config", "errors", "lazy"),

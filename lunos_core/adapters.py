@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -62,7 +63,7 @@ class ClientPair:
         if self._sync is None:
             from lunos_core.transport.client import Client  # httpx, for those who send something
 
-            self._sync = Client(self.config, http_client=self._http_clients[0], **self._shared)
+            self._sync = Client(http_client=self._http_clients[0], **self._shared)
             self._sync.load_prices = functools.partial(_load_prices, catalog=self._catalog)
         return self._sync
 
@@ -72,16 +73,18 @@ class ClientPair:
         if self._asynchronous is None:
             from lunos_core.transport.client import AsyncClient
 
-            self._asynchronous = AsyncClient(
-                self.config, http_client=self._http_clients[1], **self._shared
-            )
+            self._asynchronous = AsyncClient(http_client=self._http_clients[1], **self._shared)
             self._asynchronous.load_prices = functools.partial(_aload_prices, catalog=self._catalog)
         return self._asynchronous
 
     @property
     def _shared(self) -> dict[str, Any]:
         prices = None if self._catalog is None else self._catalog.cached
-        return {"errors": self._errors, "prices": prices}
+        config = self.config
+        if config.tracing is None:
+            # the frameworks' tracers record each call: a second span would count it twice
+            config = replace(config, tracing=False)
+        return {"config": config, "errors": self._errors, "prices": prices}
 
     def close(self) -> None:
         """Close the sync connections; the next call opens new ones."""

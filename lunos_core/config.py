@@ -60,6 +60,9 @@ MISSING_KEY = (
 )
 
 _ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_id": "LUNOS_APP_ID"}
+_TRACING = "LUNOS_TRACING"
+_FLAGS = {"1": True, "true": True, "on": True, "yes": True}
+_FLAGS |= {"0": False, "false": False, "off": False, "no": False}
 _UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -139,6 +142,11 @@ def _check_flag(name: str, flag: Any) -> None:
         raise LunosConfigError(f"{name} must be True or False, not {flag!r}")
 
 
+def _check_flag_or_none(name: str, flag: Any) -> None:
+    if flag is not None:
+        _check_flag(name, flag)
+
+
 def _check_transport(name: str, transport: Any) -> None:
     if transport not in TRANSPORTS:
         raise LunosConfigError(f"{name} must be one of {TRANSPORTS}, not {transport!r}")
@@ -186,6 +194,10 @@ class ClientSettings:
     """What carries the async calls: "httpx", or "aiohttp" (the extra of that name), which takes
     less CPU where a hundred calls or more are running at once. Sync calls use httpx. An HTTP client
     of your own brings its own transport."""
+    tracing: bool | None = field(default=None, metadata=_check(_check_flag_or_none))
+    """Whether each call makes an OpenTelemetry span of its own; `LUNOS_TRACING` when not given.
+    By default the plain clients do, where a tracer provider is set, and the adapters don't: their
+    frameworks' tracers record each call already."""
 
 
 class Settings(TypedDict, total=False):
@@ -203,6 +215,7 @@ class Settings(TypedDict, total=False):
     retry_on_timeout: bool | None
     max_response_bytes: int | None
     transport: str | None
+    tracing: bool | None
     default_headers: Mapping[str, str] | None
 
 
@@ -258,11 +271,12 @@ class Config(ClientSettings):
     def from_env(cls, **settings: Any) -> Config:
         """Make a config of what is given here and, where that is `None`, of the environment.
 
-        `LUNOS_API_KEY`, `LUNOS_BASE_URL` and `LUNOS_APP_ID` are read; empty ones count as unset.
-        Settings that are `None` keep their defaults.
+        `LUNOS_API_KEY`, `LUNOS_BASE_URL`, `LUNOS_APP_ID` and `LUNOS_TRACING` are read; empty ones
+        count as unset. Settings that are `None` keep their defaults.
 
         Raises:
             TypeError: there is no setting of that name.
+            LunosConfigError: a setting or a variable has a value that can't work.
         """
         for name in settings:
             if name not in SETTING_NAMES:
@@ -270,6 +284,8 @@ class Config(ClientSettings):
         for name, variable in _ENVIRONMENT.items():
             if settings.get(name) is None:
                 settings[name] = os.environ.get(variable) or None
+        if settings.get("tracing") is None:
+            settings["tracing"] = _tracing_from_env()
         return cls(**{name: value for name, value in settings.items() if value is not None})
 
     @classmethod
@@ -334,6 +350,15 @@ class Config(ClientSettings):
 
 SHARED_NAMES = tuple(setting.name for setting in fields(ClientSettings))
 SETTING_NAMES = frozenset(setting.name for setting in fields(Config))
+
+
+def _tracing_from_env() -> bool | None:
+    text = os.environ.get(_TRACING, "").strip().lower()
+    if not text:
+        return None
+    if text not in _FLAGS:
+        raise LunosConfigError(f"{_TRACING} must be one of {', '.join(_FLAGS)}, not {text!r}")
+    return _FLAGS[text]
 
 
 def _key_text(key: Any) -> str:

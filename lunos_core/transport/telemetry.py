@@ -1,7 +1,7 @@
 """OpenTelemetry: one client span for each call of a model, by the GenAI semantic conventions.
 
-Nothing is imported here before someone has imported OpenTelemetry: without it the cost is one look
-into `sys.modules`, and without a provider one question more.
+OpenTelemetry is used where the application has imported it, and never imported from here: without
+it this costs one look into `sys.modules`.
 
 Source of the names: https://opentelemetry.io/docs/specs/semconv/gen-ai/ (attributes `gen_ai.*`).
 """
@@ -28,17 +28,18 @@ _OPERATIONS = {
 
 
 def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
-    """What makes the span when the call is over; empty where no one traces."""
+    """Return the observer that makes the call's span, or nothing where nobody traces."""
     if "opentelemetry.trace" not in sys.modules or request.model is None:
+        return ()
+    if config.tracing is False:
         return ()
     trace = sys.modules["opentelemetry.trace"]
     provider = trace.get_tracer_provider()
-    # frameworks import OpenTelemetry unasked: spans that nobody has set a provider for would take
-    # 20 µs each and go nowhere
+    # frameworks import OpenTelemetry unasked: without a provider a span costs 20 µs for nothing
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
         return ()
     tracer = provider.get_tracer("lunos_core")
-    # of now: a stream may be closed in another context than it was opened in
+    # taken now: a stream may be closed in another context than it was opened in
     parent = importlib.import_module("opentelemetry.context").get_current()
     begun = time.time_ns()
 
@@ -64,10 +65,10 @@ def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
 
 
 def _attributes(call: CallRecord, operation: str, config: Config) -> dict[str, Any]:
-    used = call.usage
+    usage = call.usage
     address = urlsplit(config.base_url)
     error = call.error
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": "lunos",
         "gen_ai.request.model": call.model,
@@ -77,13 +78,13 @@ def _attributes(call: CallRecord, operation: str, config: Config) -> dict[str, A
         "lunos.attempts": call.attempts,
         "lunos.first_token_seconds": call.first_token_seconds,
     }
-    if used is not None:
-        found |= {
-            "gen_ai.usage.input_tokens": used.input_tokens,
-            "gen_ai.usage.output_tokens": used.output_tokens,
-            "lunos.cost": used.cost,
-            "lunos.cost_source": used.cost_source,
+    if usage is not None:
+        attributes |= {
+            "gen_ai.usage.input_tokens": usage.input_tokens,
+            "gen_ai.usage.output_tokens": usage.output_tokens,
+            "lunos.cost": usage.cost,
+            "lunos.cost_source": usage.cost_source,
         }
     if error is not None:
-        found["error.type"] = str(error.status or type(error).__name__)
-    return found
+        attributes["error.type"] = str(error.status or type(error).__name__)
+    return attributes

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lunos_core import LunosServerError, chat_request, chat_stream_request, models_request
+from lunos_core import (
+    Lunos,
+    LunosConfigError,
+    LunosServerError,
+    chat_request,
+    chat_stream_request,
+    models_request,
+)
 from tests.core.wire_samples import HELLO, Wire, delta, reply, stored, stream
 
 if TYPE_CHECKING:
+    from lunos_local import LocalGateway
     from tests.conftest import Both
 
 
@@ -42,8 +52,8 @@ async def test_a_call_is_one_client_span_with_its_app_id(both: Both, spans: Any)
     with pytest.raises(LunosServerError):
         await both(client.send(chat_request(HELLO, model="m")))
     whole, streamed, failed = spans.get_finished_spans()
-    assert [one.name for one in (whole, streamed, failed)] == ["chat m"] * 3
-    assert {one.kind.name for one in (whole, streamed, failed)} == {"CLIENT"}
+    assert [span.name for span in (whole, streamed, failed)] == ["chat m"] * 3
+    assert {span.kind.name for span in (whole, streamed, failed)} == {"CLIENT"}
     assert whole.attributes["lunos.attempts"] == 2
     assert dict(streamed.attributes) | {"lunos.first_token_seconds": 0} == {
         "gen_ai.operation.name": "chat",
@@ -74,6 +84,98 @@ async def test_a_span_has_the_parent_that_was_there_when_the_call_began(
     assert [chunk async for chunk in both.each(opened)]
     parent, child = spans.get_finished_spans()
     assert child.parent.span_id == parent.context.span_id
+
+
+ADAPTERS: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "ChatLunos": {
+        "whole": lambda model: model.invoke("Hi"),
+        "streamed": lambda model: list(model.stream("Hi")),
+        "async": lambda model: model.ainvoke("Hi"),
+        "async streamed": lambda model: _drain(model.astream("Hi")),
+    },
+    "Lunos": {
+        "whole": lambda llm: llm.complete("Hi"),
+        "streamed": lambda llm: list(llm.stream_complete("Hi")),
+        "async": lambda llm: llm.acomplete("Hi"),
+        "async streamed": lambda llm: _drain_awaited(llm.astream_complete("Hi")),
+    },
+}
+
+
+async def _drain(chunks: AsyncIterator[Any]) -> None:
+    async for _ in chunks:
+        pass
+
+
+async def _drain_awaited(chunks: Awaitable[AsyncIterator[Any]]) -> None:
+    await _drain(await chunks)
+
+
+def _adapter(name: str, gateway: LocalGateway, **settings: Any) -> Any:
+    settings |= {"api_key": gateway.api_key, "base_url": gateway.base_url}
+    if name == "ChatLunos":
+        package = pytest.importorskip("langchain_lunos")
+    else:
+        package = pytest.importorskip("llama_index_lunos")
+    return getattr(package, name)(model="lunos/scripted", **settings)
+
+
+@pytest.mark.parametrize("how", ["whole", "streamed", "async", "async streamed"])
+@pytest.mark.parametrize("name", list(ADAPTERS))
+async def test_the_adapters_make_no_span_unless_asked(
+    name: str, how: str, spans: Any, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry import trace
+
+    async def call(**settings: Any) -> Any:
+        spans.clear()
+        with trace.get_tracer("framework").start_as_current_span("framework") as parent:
+            result = ADAPTERS[name][how](_adapter(name, gateway, **settings))
+            if inspect.isawaitable(result):
+                await result
+        made = [span for span in spans.get_finished_spans() if span.name != "framework"]
+        assert all(span.parent.span_id == parent.context.span_id for span in made)
+        return [span.name for span in made]
+
+    assert await call() == []
+    assert await call(tracing=True) == ["chat lunos/scripted"]
+    monkeypatch.setenv("LUNOS_TRACING", "on")
+    assert await call() == ["chat lunos/scripted"]
+    assert await call(tracing=False) == []
+
+
+def test_an_embedding_of_an_adapter_makes_no_span_unless_asked(
+    spans: Any, gateway: LocalGateway
+) -> None:
+    package = pytest.importorskip("langchain_lunos")
+    settings = {"api_key": gateway.api_key, "base_url": gateway.base_url}
+    package.LunosEmbeddings(model="lunos/scripted-embedding", **settings).embed_query("Hi")
+    assert spans.get_finished_spans() == ()
+    package.LunosEmbeddings(model="lunos/scripted-embedding", tracing=True, **settings).embed_query(
+        "Hi"
+    )
+    assert [span.name for span in spans.get_finished_spans()] == [
+        "embeddings lunos/scripted-embedding"
+    ]
+
+
+def test_lunos_makes_spans_until_told_not_to(
+    spans: Any, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(**settings: Any) -> int:
+        spans.clear()
+        with Lunos(gateway.api_key, base_url=gateway.base_url, **settings) as lunos:
+            lunos.chat.completions.create(model="lunos/scripted", messages=HELLO)
+        return len(spans.get_finished_spans())
+
+    assert ask() == 1
+    assert ask(tracing=False) == 0
+    monkeypatch.setenv("LUNOS_TRACING", "0")
+    assert ask() == 0
+    assert ask(tracing=True) == 1
+    monkeypatch.setenv("LUNOS_TRACING", "sometimes")
+    with pytest.raises(LunosConfigError, match="LUNOS_TRACING must be one of"):
+        ask()
 
 
 def test_where_no_one_has_set_a_provider_no_span_is_made() -> None:

@@ -47,7 +47,11 @@ _HOMES = {
     "audio": ("LunosAudioTranscriber",),
     "chat_models": ("ChatLunos",),
     "embeddings": ("LunosEmbeddings",),
-    "errors": (*HOMES["errors"], "LunosRefusalError", "LunosTruncatedError"),
+    "errors": (
+        *(name for name in HOMES["errors"] if name.endswith("Error")),
+        "LunosRefusalError",
+        "LunosTruncatedError",
+    ),
     "images": ("LunosImageGeneration",),
     "llms": ("LunosLLM",),
     "registration": ("register",),

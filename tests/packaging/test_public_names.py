@@ -9,16 +9,17 @@ import pytest
 
 PUBLIC = {
     "lunos_core": """
-        AsyncCatalog AsyncClient AsyncLunos AsyncStream CallRecord Catalog Chunk Client Completion
-        Config EmbeddingArray Embeddings GeneratedImage Images Lunos LunosAPIError
+        AsyncCatalog AsyncClient AsyncLunos AsyncStream Budget CallRecord Catalog Chunk Client
+        Completion Config EmbeddingArray Embeddings GeneratedImage Images Lunos LunosAPIError
         LunosAuthenticationError LunosBadRequestError LunosBudgetError LunosConfigError
-        LunosConflictError LunosConnectionError LunosContextOverflowError LunosError
-        LunosNotFoundError LunosPaymentError LunosPermissionError LunosPlainHTTPWarning
+        LunosConflictError LunosConnectionError LunosContextOverflowError LunosCostWarning
+        LunosError LunosNotFoundError LunosPaymentError LunosPermissionError LunosPlainHTTPWarning
         LunosRateLimitError LunosResponseError LunosServerError LunosStreamInterruptedError
-        LunosTimeoutError Message ModelInfo Request Secret Stream StreamRequest ToolCall
-        Transcription Usage UsageLedger app chat_request chat_stream_request completion_request
-        completion_stream_request current_app_id embedding_array_request embedding_request
-        image_request models_request transcription_request
+        LunosTimeoutError Message ModelInfo RateLimit Request Secret Stream StreamRequest ToolCall
+        Transcription Usage UsageLedger UsageStore app chat_request chat_stream_request
+        completion_request completion_stream_request current_app_id current_tags
+        embedding_array_request embedding_request image_request models_request tags
+        transcription_request
     """,
     "langchain_lunos": """
         ChatLunos LunosAPIError LunosAudioTranscriber LunosAuthenticationError
@@ -68,7 +69,7 @@ def test_a_documented_path_stays(path: str) -> None:
     assert getattr(importlib.import_module(module), name) is not None
 
 
-@pytest.mark.parametrize("name", ["app"])
+@pytest.mark.parametrize("name", ["app", "tags"])
 def test_a_function_is_not_hidden_by_a_module_of_its_name(name: str) -> None:
     """`from lunos_core import app` is the function, whatever has been imported before."""
     import lunos_core

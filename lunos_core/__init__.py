@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lunos_core._plain_http import LunosPlainHTTPWarning as LunosPlainHTTPWarning
     from lunos_core._secret import Secret as Secret
     from lunos_core.accounting.budgets import Budget as Budget
+    from lunos_core.accounting.budgets import LunosCostWarning as LunosCostWarning
     from lunos_core.accounting.budgets import RateLimit as RateLimit
     from lunos_core.accounting.ledger import UsageLedger as UsageLedger
     from lunos_core.accounting.observers import CallRecord as CallRecord
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from lunos_core.errors import LunosConflictError as LunosConflictError
     from lunos_core.errors import LunosConnectionError as LunosConnectionError
     from lunos_core.errors import LunosContextOverflowError as LunosContextOverflowError
-    from lunos_core.errors import LunosCostWarning as LunosCostWarning
     from lunos_core.errors import LunosError as LunosError
     from lunos_core.errors import LunosNotFoundError as LunosNotFoundError
     from lunos_core.errors import LunosPaymentError as LunosPaymentError
@@ -105,7 +105,6 @@ HOMES = {
         "LunosConflictError",
         "LunosConnectionError",
         "LunosContextOverflowError",
-        "LunosCostWarning",
         "LunosError",
         "LunosNotFoundError",
         "LunosPaymentError",
@@ -117,7 +116,7 @@ HOMES = {
         "LunosTimeoutError",
     ),
     "endpoints.images": ("GeneratedImage", "Images", "image_request"),
-    "accounting.budgets": ("Budget", "RateLimit"),
+    "accounting.budgets": ("Budget", "LunosCostWarning", "RateLimit"),
     "accounting.ledger": ("CallRecord", "UsageLedger"),
     "accounting.store": ("UsageStore",),
     "catalog.models": ("ModelInfo", "models_request"),

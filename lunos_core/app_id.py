@@ -62,7 +62,13 @@ def app(app_id: str) -> Iterator[str]:
 
 
 def current_tags() -> Mapping[str, str]:
-    """Return the tags of the `tags()` blocks around the caller."""
+    """Return the tags of the `tags()` blocks around the caller.
+
+    Example:
+        >>> import lunos_core
+        >>> dict(lunos_core.current_tags())
+        {}
+    """
     return _tags.get()
 
 
@@ -74,7 +80,7 @@ def tags(**names: str) -> Iterator[Mapping[str, str]]:
     request. A block holds for tasks and threads as one of `app()` does.
 
     Args:
-        **names: the tags.
+        names: the tags, by keyword.
 
     Raises:
         TypeError: a tag isn't a `str`.

@@ -178,10 +178,6 @@ class LunosBudgetError(LunosError):
     """A budget or a limit of a `UsageLedger` has no room for the call: nothing was sent."""
 
 
-class LunosCostWarning(UserWarning):
-    """A budget is set, and what a model's calls cost is unknown or over it."""
-
-
 class LunosConnectionError(LunosError):
     """No answer came: refused, dropped, DNS, TLS."""
 

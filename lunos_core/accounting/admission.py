@@ -13,14 +13,16 @@ import uuid
 import warnings
 import weakref
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from sqlite3 import Connection
 from typing import Any
 
-from lunos_core.accounting.budgets import Budget, RateLimit, Scope
+from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
+from lunos_core.accounting.estimates import Estimator, last_id_of
 from lunos_core.accounting.observers import CallRecord, CallStart
+from lunos_core.accounting.reservations import Key, Reservation, Verdict
 from lunos_core.accounting.schema import (
     REFUSED,
     UNKNOWN_APP,
@@ -32,59 +34,14 @@ from lunos_core.accounting.schema import (
 from lunos_core.accounting.store import UsageStore
 from lunos_core.accounting.totals import amount_of
 from lunos_core.accounting.usage import Usage
-from lunos_core.errors import LunosBudgetError, LunosConfigError, LunosCostWarning
+from lunos_core.errors import LunosBudgetError, LunosConfigError
 from lunos_core.logs import log as _log
 
-_CHARACTERS_PER_TOKEN = 4
-_TYPICAL_TOKENS = 1000
-_SAMPLE = 20
 # seconds: of a reservation without total_timeout, and of a call that waits for others
 _EXPIRY = 600.0
 _LONGEST_WAIT = 60.0
 _POLL = 0.02
 _PRUNE_EVERY = 10_000
-
-_warned_models: set[str] = set()
-_Key = tuple[Budget, Scope, float]
-"""A budget, the calls that count together, and the begin of the window."""
-
-
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class Reservation:
-    """Money and tokens that are held for one call; given back where the call leaves no record."""
-
-    desk: Admissions
-    facts: dict[str, Any]
-    cost: int
-    tokens: int
-    certain: bool
-    id: str = ""
-    settled: bool = False
-
-    def release(self) -> None:
-        """Give back what is held, unless the call was settled."""
-        if self.id and not self.settled:
-            self.settled = True
-            self.desk.store.end_reservation(self.id)
-
-    def __del__(self) -> None:
-        self.release()
-
-
-@dataclass(slots=True)
-class _Verdict:
-    """What follows from the state of budgets and limits: `wait` seconds, or who objects."""
-
-    wait: float | None = None
-    exceeded: list[tuple[Budget, Decimal, Decimal, float | None, _Key]] = field(
-        default_factory=list
-    )
-    limit: RateLimit | None = None
-    warn: list[tuple[Budget, float]] = field(default_factory=list)
-
-    @property
-    def fits(self) -> bool:
-        return self.wait is None and not self.exceeded and self.limit is None
 
 
 class Admissions:
@@ -107,10 +64,8 @@ class Admissions:
         self.store = store
         self.budgets = list(budgets)
         self.limits = list(limits)
-        self._on_unknown_cost = on_unknown_cost
-        self._sums: dict[_Key, tuple[int, int]] = {}
-        self._learned: dict[str, int] = {}
-        self._unpriced: set[str] = set()
+        self._estimator = Estimator(on_unknown_cost)
+        self._sums: dict[Key, tuple[int, int]] = {}
         self._told: set[tuple[Any, ...]] = set()
         # weakly: a call that was cancelled drops its reservation, which then gives back
         self._held: weakref.WeakValueDictionary[str, Reservation] = weakref.WeakValueDictionary()
@@ -155,21 +110,13 @@ class Admissions:
     def finish(self, call: CallRecord, reservation: Reservation) -> CallRecord:
         """Settle a reservation, and return the call as it is to be recorded."""
         reservation.settled = True
-        self._held.pop(reservation.id, None)
-        model = call.model or ""
-        cost = None if call.usage is None else picodollars(amount_of(call.usage.cost))
-        if cost is None and call.error is None:
-            if reservation.cost and self.budgets:
-                # a stream that was left early, say: the price is known, the usage is not
-                usage = call.usage or Usage()
-                amount = float(dollars(reservation.cost))
-                call = call._replace(usage=replace(usage, cost=amount, cost_source="estimate"))
-            elif self.budgets:
-                self._unpriced.add(model)
-        elif cost is not None:
-            before = self._learned.get(model, cost)
-            self._learned[model] = before + (cost - before) // 4
-            self._unpriced.discard(model)
+        if not self.budgets:
+            return call
+        if self._estimator.learn(call) is None and call.error is None and reservation.cost:
+            # a stream that was left early, say: the price is known, the usage is not
+            amount = float(dollars(reservation.cost))
+            usage = replace(call.usage or Usage(), cost=amount, cost_source="estimate")
+            call = call._replace(usage=usage)
         return call
 
     def after(self, call: CallRecord, reservation: Reservation | None) -> None:
@@ -181,8 +128,8 @@ class Admissions:
         """
         if self.budgets and reservation is not None:
             self._unwritten.append((call, reservation))
-        if call.model in self._unpriced:
-            self._tell_unknown(call.model or "")
+        if self.budgets:
+            self._estimator.tell_unknown(call)
         try:
             if any(budget.on_warn is not None for budget in self.budgets):
                 self.store.flush()
@@ -198,7 +145,7 @@ class Admissions:
         scope = budget.scope({"app": None, "user": None, "tags": {}, **facts}) or Scope()
         with self.store.transaction() as connection:
             begin, _ = budget.window(self.store.clock())
-            return dollars(self._sum(connection, (budget, scope, begin), _last_id(connection)))
+            return dollars(self._sum(connection, (budget, scope, begin), last_id_of(connection)))
 
     def _facts(self, app_id: str | None, user: str | None, call: Any) -> dict[str, Any]:
         return {
@@ -209,7 +156,7 @@ class Admissions:
 
     def _try(
         self, start: CallStart, facts: dict[str, Any], approved: set[Budget], *, patient: bool
-    ) -> tuple[Reservation, _Verdict]:
+    ) -> tuple[Reservation, Verdict]:
         now = self.store.clock()
         try:
             with self.store.transaction() as connection:
@@ -241,48 +188,10 @@ class Admissions:
     def _reservation(
         self, start: CallStart, facts: dict[str, Any], connection: Connection | None
     ) -> Reservation:
-        """Estimate what a call costs: as those before it, else by price and tokens."""
-        model = start.model or ""
-        known = None if start.prices is None else start.prices(model)
-        tokens_in = start.input_bytes // _CHARACTERS_PER_TOKEN
-        most = start.max_tokens or getattr(known, "max_output_tokens", None) or _TYPICAL_TOKENS
-        ceiling: int | None = None
-        if known is not None and (known.input_price is not None or known.output_price is not None):
-            price = (known.input_price or 0) * tokens_in + (known.output_price or 0) * most
-            ceiling = picodollars(amount_of(price))
-        cost = self._learned.get(model)
-        if cost is None and connection is not None:
-            cost = self._learn(connection, model)
-        certain = True
-        if cost is None:
-            cost, certain = ceiling, start.max_tokens is not None
-        elif ceiling is not None and start.max_tokens is not None:
-            cost = min(cost, ceiling)
-        if cost is None:
-            if self.budgets and self._on_unknown_cost == "refuse":
-                raise _refusal(
-                    f"what {model} costs is unknown, and on_unknown_cost is 'refuse': nothing was "
-                    "sent; give the client a catalog that prices it, or take 'warn'",
-                    start,
-                )
-            certain = model in self._unpriced
-        return Reservation(
-            self,
-            facts,
-            cost or 0,
-            tokens_in + min(most, _TYPICAL_TOKENS),
-            certain or not self.budgets,
-        )
-
-    def _learn(self, connection: Connection, model: str) -> int | None:
-        (mean,) = connection.execute(
-            "SELECT AVG(cost) FROM (SELECT cost FROM calls WHERE id > ? AND model = ? "
-            "AND cost IS NOT NULL AND status = 'ok' ORDER BY id DESC LIMIT ?)",
-            (_last_id(connection) - 10_000, model, _SAMPLE),
-        ).fetchone()
-        if mean is not None:
-            self._learned[model] = int(mean)
-        return None if mean is None else int(mean)
+        if not self.budgets:
+            return Reservation(self.store, facts, 0, self._estimator.tokens(start), certain=True)
+        cost, certain = self._estimator.cost(start, connection)
+        return Reservation(self.store, facts, cost, self._estimator.tokens(start), certain)
 
     def _judge(
         self,
@@ -291,9 +200,9 @@ class Admissions:
         wanted: Reservation,
         approved: set[Budget],
         patient: bool,
-    ) -> _Verdict:
-        verdict = _Verdict()
-        last_id = _last_id(connection)
+    ) -> Verdict:
+        verdict = Verdict()
+        last_id = last_id_of(connection)
         # the store's lock is ours: what is pending now is written after this
         pending = {id(call) for call in self.store.pending}
         for item in self._unwritten.copy():
@@ -334,8 +243,8 @@ class Admissions:
                 verdict.exceeded.append((budget, *used, end, key))
         return verdict
 
-    def _judge_alone(self, now: float, wanted: Reservation, approved: set[Budget]) -> _Verdict:
-        verdict = _Verdict()
+    def _judge_alone(self, now: float, wanted: Reservation, approved: set[Budget]) -> Verdict:
+        verdict = Verdict()
         for budget in self.budgets:
             scope = budget.scope(wanted.facts)
             if scope is None or budget in approved:
@@ -355,7 +264,7 @@ class Admissions:
                 verdict.exceeded.append((budget, dollars(spent), dollars(held), end, key))
         return verdict
 
-    def _sum(self, connection: Connection, key: _Key, last_id: int) -> int:
+    def _sum(self, connection: Connection, key: Key, last_id: int) -> int:
         """Add up the calls of a window, and remember how far: only new rows are read."""
         budget, scope, begin = key
         seen, total = self._sums.get(key, (0, 0))
@@ -410,7 +319,7 @@ class Admissions:
         spent: Decimal,
         estimate: Decimal,
         end: float | None,
-        key: _Key,
+        key: Key,
         start: CallStart,
     ) -> None:
         """Refuse, warn or ask.
@@ -437,7 +346,7 @@ class Admissions:
             )
         raise _refusal(f"{text}: nothing was sent; raise the budget, or begin a new ledger", start)
 
-    def _is_nearly_spent(self, spent: int, key: _Key) -> bool:
+    def _is_nearly_spent(self, spent: int, key: Key) -> bool:
         """Whether `on_warn` is to be called, which is once per window."""
         budget = key[0]
         if budget.on_warn is None or budget.warn_at is None or ("warn", *key) in self._told:
@@ -459,7 +368,7 @@ class Admissions:
         """Return the budgets that the last call has nearly spent."""
         nearly = []
         with self.store.transaction() as connection:
-            last_id, now = _last_id(connection), self.store.clock()
+            last_id, now = last_id_of(connection), self.store.clock()
             for budget in self.budgets:
                 scope = budget.scope(facts)
                 if scope is not None and budget.on_warn is not None:
@@ -469,20 +378,10 @@ class Admissions:
                         nearly.append((budget, float(dollars(spent))))
         return nearly
 
-    def _tell_unknown(self, model: str) -> None:
-        if self._on_unknown_cost == "warn" and model not in _warned_models:
-            _warned_models.add(model)
-            warnings.warn(
-                f"a budget is set, but what {model} costs is unknown: neither the gateway nor the "
-                "catalog says, and its calls do not count (on_unknown_cost='ignore' to be quiet)",
-                LunosCostWarning,
-                stacklevel=2,
-            )
-
     def _forget_old_rows(self) -> None:
         """Drop the rows of a store in memory, once they are added up."""
         with self.store.transaction() as connection:
-            last_id = _last_id(connection)
+            last_id = last_id_of(connection)
             for key in list(self._sums):
                 self._sum(connection, key, last_id)
         longest = max((limit.seconds for limit in self.limits), default=0.0)
@@ -491,11 +390,6 @@ class Admissions:
 
 def _cost_of(call: CallRecord) -> int:
     return (call.usage and picodollars(amount_of(call.usage.cost))) or 0
-
-
-def _last_id(connection: Connection) -> int:
-    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()
-    return int(last)
 
 
 def _refusal(text: str, start: CallStart) -> LunosBudgetError:

@@ -15,6 +15,10 @@ _PERIODS = ("hour", "day", "week", "month")
 OnExceed = str | Callable[["Budget", float, float], bool]
 
 
+class LunosCostWarning(UserWarning):
+    """A budget is set, and what a model's calls cost is unknown, or it is spent."""
+
+
 @dataclass(eq=False, slots=True)
 class Budget:
     """USD for a window of time, and what happens when they are spent.
@@ -38,6 +42,8 @@ class Budget:
         >>> from lunos_core import Budget, UsageLedger
         >>> daily = Budget(5, per="day", app="website")
         >>> ledger = UsageLedger(budgets=[daily, Budget(100, per="month")])
+        >>> print(daily)
+        5 USD, per='day', app='website'
     """
 
     amount: Decimal | float | str
@@ -109,6 +115,10 @@ class RateLimit:
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument can't be used.
+
+    Example:
+        >>> from lunos_core import RateLimit, UsageLedger
+        >>> ledger = UsageLedger(limits=[RateLimit(requests=60, tokens=100_000, app="*")])
     """
 
     requests: int | None = None

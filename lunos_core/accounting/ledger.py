@@ -111,7 +111,7 @@ class UsageLedger:
         if not budgets and not self._limits:
             return None
         from lunos_core.accounting.admission import Admissions  # SQLite, for those with budgets
-        from lunos_core.accounting.store import MemoryStore
+        from lunos_core.accounting.memory import MemoryStore
 
         store: UsageStore | None = self.store
         if store is None:

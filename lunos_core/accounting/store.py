@@ -49,8 +49,9 @@ class UsageStore:
         LunosConfigError: the file can't be used.
 
     Example:
+        >>> import tempfile
         >>> from lunos_core import UsageLedger, UsageStore
-        >>> with UsageStore(tmp_path / "usage.db") as store:
+        >>> with UsageStore(tempfile.mkdtemp() + "/usage.db") as store:
         ...     with UsageLedger(store=store):
         ...         pass  # chain.invoke(…)
         ...     store.summary(by=("app", "day"), since="7d")
@@ -356,29 +357,6 @@ class UsageStore:
     def __reduce__(self) -> tuple[Any, ...]:
         """The path travels, the connection does not."""
         return _store, (type(self), self.path, self.tag_keys)
-
-
-class MemoryStore(UsageStore):
-    """A store of one process and one ledger: its budgets need no file. Written to at once."""
-
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self.path, self.tag_keys, self.clock = ":memory:", (), clock
-        self._forget()
-        self._connection = open_database(self.path)
-        self._closed = False
-
-    @property
-    def in_memory(self) -> bool:
-        """It is."""
-        return True
-
-    def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
-        """Write a call."""
-        super().add(call, reservation=reservation)
-        self.flush()
-
-    def _start_writer(self) -> None:
-        pass
 
 
 def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageStore:

@@ -11,8 +11,6 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
-    Callable,
     Generator,
     Iterator,
     Sequence,
@@ -24,10 +22,9 @@ import httpx
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
 from lunos_core.config import Config
-from lunos_core.errors import ErrorMap, LunosError
-from lunos_core.logs import log as _log
-from lunos_core.logs import reason_of
+from lunos_core.errors import ErrorMap
 from lunos_core.request import Request, StreamRequest
+from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
 from lunos_core.transport.batches import abatches, batches
 from lunos_core.transport.call import SendCall, StreamCall, is_streamed
 from lunos_core.transport.deadline import Patience, hold_reads, in_time, let_go
@@ -77,7 +74,7 @@ class Client:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
-        self.load_prices: Callable[[Client], Prices] | None = None
+        self.load_prices: LoadPrices | None = None
 
     def send(self, request: Request[T]) -> T:
         """Send a request, again where that may help, and give its result.
@@ -86,7 +83,7 @@ class Client:
             LunosError: it failed for good.
         """
         call = SendCall(self.config, request, self._errors, self._observers, self.prices)
-        self._admit(call)
+        admit(self, call)
         while True:
             place = self._take()
             response: httpx.Response | None = None
@@ -115,7 +112,7 @@ class Client:
     def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
         """`OPENED` when the stream is open, then its chunks."""
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
-        self._admit(call)
+        admit(self, call)
         opened = False
         try:
             while True:
@@ -167,18 +164,6 @@ class Client:
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
 
-    def _admit(self, call: _AnyCall) -> None:
-        """Wait until budgets and limits let the call begin; they may need the catalog's prices."""
-        load, prices = self.load_prices, self.prices
-        if load is not None and call.wants_prices:
-            self.load_prices = None  # once, whatever comes of it
-            try:
-                self.prices = prices = load(self)
-            except LunosError as error:
-                _log.warning("the prices for a budget can't be loaded: %s", reason_of(error))
-        for seconds in call.admission(prices):
-            time.sleep(seconds)
-
     def _take(self) -> Place[httpx.Client]:
         return self._clients.take() if self._given is None else GivenClient(self._given)
 
@@ -227,7 +212,7 @@ class AsyncClient:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
-        self.load_prices: Callable[[AsyncClient], Awaitable[Prices]] | None = None
+        self.load_prices: AsyncLoadPrices | None = None
 
     async def send(self, request: Request[T]) -> T:
         """Send a request, again where that may help, and give its result.
@@ -237,7 +222,7 @@ class AsyncClient:
         """
         key = None if request.public else await self.config.aget_key()
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
-        await self._admit(call)
+        await aadmit(self, call)
         while True:
             place = await self._take()
             response: httpx.Response | None = None
@@ -267,7 +252,7 @@ class AsyncClient:
         """`OPENED` when the stream is open, then its chunks."""
         key = None if request.public else await self.config.aget_key()
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
-        await self._admit(call)
+        await aadmit(self, call)
         opened = False
         try:
             while True:
@@ -322,18 +307,6 @@ class AsyncClient:
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
-
-    async def _admit(self, call: _AnyCall) -> None:
-        """Wait until budgets and limits let the call begin; they may need the catalog's prices."""
-        load, prices = self.load_prices, self.prices
-        if load is not None and call.wants_prices:
-            self.load_prices = None  # once, whatever comes of it
-            try:
-                self.prices = prices = await load(self)
-            except LunosError as error:
-                _log.warning("the prices for a budget can't be loaded: %s", reason_of(error))
-        for seconds in call.admission(prices):
-            await asyncio.sleep(seconds)
 
     async def _take(self) -> Place[httpx.AsyncClient]:
         if self._given is None:

@@ -35,7 +35,7 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-from lunos_core.accounting import admission, environment
+from lunos_core.accounting import environment, estimates
 from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
 
 from .test_store import rows_in
@@ -43,7 +43,7 @@ from .test_store import rows_in
 if TYPE_CHECKING:
     from tests.conftest import Both
 
-pytestmark = pytest.mark.filterwarnings("ignore::lunos_core.errors.LunosCostWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::lunos_core.LunosCostWarning")
 
 
 def answer(cost: float | None) -> Any:
@@ -69,7 +69,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _nothing_told() -> None:
-    admission._warned_models.clear()
+    estimates.warned_models.clear()
 
 
 # --- what a budget is ----------------------------------------------------------------------------

@@ -1,0 +1,33 @@
+"""A store in memory, for budgets without a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lunos_core.accounting.observers import CallRecord
+from lunos_core.accounting.schema import open_database
+from lunos_core.accounting.store import UsageStore
+
+
+class MemoryStore(UsageStore):
+    """A store of one process and one ledger: its budgets need no file. Written to at once."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.path, self.tag_keys, self.clock = ":memory:", (), clock
+        self._forget()
+        self._connection = open_database(self.path)
+        self._closed = False
+
+    @property
+    def in_memory(self) -> bool:
+        """It is."""
+        return True
+
+    def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
+        """Write a call."""
+        super().add(call, reservation=reservation)
+        self.flush()
+
+    def _start_writer(self) -> None:
+        pass

@@ -29,7 +29,8 @@ from lunos_core.errors import LunosBudgetError
 from lunos_core.forks import reset_after_fork
 
 if TYPE_CHECKING:
-    from lunos_core.accounting.admission import Admissions, Reservation
+    from lunos_core.accounting.admission import Admissions
+    from lunos_core.accounting.reservations import Reservation
     from lunos_core.accounting.store import UsageStore
 
 

@@ -1,4 +1,4 @@
-"""Wait until budgets and limits let a call begin, with the catalog's prices where they need them."""
+"""Wait until budgets and limits let a call begin, with the prices that they need."""
 
 from __future__ import annotations
 

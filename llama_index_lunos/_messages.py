@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -61,11 +60,6 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
         history.add(message, f"messages[{i}]")
     history.flush()
     return history.wire
-
-
-def wire_tool_name(name: str) -> str:
-    """A tool's name in the characters and the length that providers allow."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64]
 
 
 class SentCall(NamedTuple):
@@ -200,9 +194,7 @@ class _History:
             n += 1
             wire_id = f"{call.id}_{n}"
         self._open.append((call.id, wire_id))
-        # agents' memories hold the tools' own names, which may have other characters
-        arguments = wire_arguments(call.arguments)
-        function = {"name": wire_tool_name(call.name), "arguments": arguments}
+        function = {"name": call.name, "arguments": wire_arguments(call.arguments)}
         return {"id": wire_id, "type": "function", "function": function}
 
     def _tool_result(self, message: ChatMessage, where: str) -> dict[str, Any]:

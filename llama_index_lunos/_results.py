@@ -57,7 +57,7 @@ def to_response(completion: Completion) -> ChatResponse:
         message=to_message(choice.message, usage=completion.usage, spelling=spelling),
         raw=_raw(completion.raw, completion.usage),
         logprobs=to_logprobs(choice.logprobs),
-        additional_kwargs=_facts(completion, choice, completion.raw),
+        additional_kwargs=_facts(completion, choice),
     )
 
 
@@ -114,15 +114,13 @@ class ChatAccumulator:
         self._spelling: str | None = None
         self._calls: list[ToolCall] = []
         self._others: list[ContentBlock] = []
-        self._kept: dict[str, Any] = {}
+        self._choices: object = ()
 
     def add(self, chunk: Chunk) -> ChatResponse | None:
         """The response after this chunk; `None` if it adds nothing to see."""
         if chunk.last is not None:
             return self._end(chunk.last)
-        for name in _KEPT:
-            if chunk.raw.get(name):
-                self._kept[name] = chunk.raw[name]
+        self._choices = chunk.raw.get("choices") or self._choices
         choice = next((item for item in chunk.choices if item.index == 0), None)
         if choice is None:
             return None
@@ -169,19 +167,15 @@ class ChatAccumulator:
         message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
         shown, whole = self._text, message.content or ""
         # the last event often has the usage alone; tracers look for the choices beside it
-        raw = {**completion.raw, **self._kept}
+        raw = {**completion.raw, "choices": self._choices}
         return ChatResponse(
             message=message,
             # a refusal or a transcript comes as text at the end only
             delta=whole[len(shown) :] if whole.startswith(shown) else "",
             raw=_raw(raw, completion.usage),
             logprobs=to_logprobs(choice.logprobs),
-            additional_kwargs=_facts(completion, choice, raw),
+            additional_kwargs=_facts(completion, choice),
         )
-
-
-# of a stream, what its last event may not repeat
-_KEPT = ("choices", "service_tier")
 
 
 def to_logprobs(value: Any) -> list[list[LogProb]] | None:
@@ -326,7 +320,7 @@ def _counts(usage: Usage) -> dict[str, int]:
     }
 
 
-def _facts(completion: Completion, choice: Choice, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(completion: Completion, choice: Choice) -> dict[str, Any]:
     """What belongs to the answer and not to the message."""
     usage = completion.usage
     facts: dict[str, Any] = {}
@@ -336,8 +330,8 @@ def _facts(completion: Completion, choice: Choice, raw: Mapping[str, Any]) -> di
         facts |= {"total_cost": usage.cost, "cost_details": usage.raw.get("cost_details")}
     facts |= {
         "finish_reason": choice.finish_reason,
-        "native_finish_reason": _first_choice(raw).get("native_finish_reason"),
-        "service_tier": raw.get("service_tier"),
+        "native_finish_reason": choice.native_finish_reason,
+        "service_tier": completion.service_tier,
         "model": completion.model,
         "request_id": completion.request_id,
         "fallback": completion.fallback or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -18,13 +18,13 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
 from llama_index_lunos._tools import (
-    ToolNames,
     check_calls,
     keep_first_call,
     react_messages,
     read_react_step,
     to_agent_response,
     to_tool_choice,
+    to_wire_tool,
     tool_selections,
     with_user_message,
 )
@@ -52,18 +52,14 @@ class ToolCalling(FunctionCallingLLM):
         `parallel_tool_calls` is sent only to forbid them: allowing them is the server's default,
         and some models refuse the parameter.
         """
-        every = [*(tools or ()), *self._standing_tools()]
-        names = ToolNames(every)
-        messages = names.in_history(with_user_message(chat_history, user_msg))
-        wire_tools = [names.to_wire_tool(tool) for tool in every]
+        messages = with_user_message(chat_history, user_msg)
+        wire_tools = [to_wire_tool(tool) for tool in (*(tools or ()), *self._standing_tools())]
         arguments: dict[str, Any] = {}
         if wire_tools:
             arguments = {
                 "tools": wire_tools,
                 "tool_choice": to_tool_choice(
-                    names.to_wire(tool_choice) if isinstance(tool_choice, str) else tool_choice,
-                    required=tool_required and bool(tools),
-                    tools=wire_tools,
+                    tool_choice, required=tool_required and bool(tools), tools=wire_tools
                 ),
                 "parallel_tool_calls": None if allow_parallel_tool_calls or not tools else False,
             }
@@ -84,20 +80,8 @@ class ToolCalling(FunctionCallingLLM):
         allow_parallel_tool_calls: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        """Name the calls as the tools here, and keep one unless several are allowed."""
-        return self._reading(tools, allow_parallel_tool_calls)(response)
-
-    def _reading(
-        self, tools: Sequence[BaseTool], parallel: bool
-    ) -> Callable[[ChatResponse], ChatResponse]:
-        """A function that does to each response of a stream what is done to a whole one."""
-        names = ToolNames(tools or ())
-
-        def read(response: ChatResponse) -> ChatResponse:
-            response = names.in_response(response)
-            return response if parallel else keep_first_call(response)
-
-        return read
+        """Keep one call, unless several are allowed."""
+        return response if allow_parallel_tool_calls else keep_first_call(response)
 
     def stream_chat_with_tools(
         self,
@@ -119,8 +103,9 @@ class ToolCalling(FunctionCallingLLM):
             tool_required=tool_required,
             **kwargs,
         )
-        read = self._reading(tools, allow_parallel_tool_calls)
-        return (read(response) for response in responses)
+        if allow_parallel_tool_calls:
+            return responses
+        return (keep_first_call(response) for response in responses)
 
     async def astream_chat_with_tools(
         self,
@@ -142,8 +127,9 @@ class ToolCalling(FunctionCallingLLM):
             tool_required=tool_required,
             **kwargs,
         )
-        read = self._reading(tools, allow_parallel_tool_calls)
-        return (read(response) async for response in responses)
+        if allow_parallel_tool_calls:
+            return responses
+        return (keep_first_call(response) async for response in responses)
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -22,89 +20,21 @@ from llama_index_lunos._messages import (
     INVALID_JSON,
     read_arguments,
     sent_tool_call,
-    wire_tool_name,
 )
 from llama_index_lunos._results import log
 from lunos_core import adapters
 
 
-class ToolNames:
-    """The names of one request's tools: here any text, on the wire 64 letters, digits, _ and -.
+def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
+    """A tool as the wire has it; a plain dict (`{"type": "web_search"}`) is one already.
 
-    Calls come back under the tools' own names, so that agents find them. Names that would be the
-    same on the wire are told apart.
-
-    Example:
-        >>> from llama_index.core.tools import FunctionTool
-        >>> tool = FunctionTool.from_defaults(lambda: "noon", name="local time")
-        >>> names = ToolNames([tool])
-        >>> names.to_wire("local time"), names.to_own("local_time")
-        ('local_time', 'local time')
+    It has the tool's own name, which the core spells in the wire's characters and reads back:
+    LlamaIndex's own spelling would come back as a name that no agent finds.
     """
-
-    def __init__(self, tools: Sequence[BaseTool | Mapping[str, Any]]) -> None:
-        own = [tool.metadata.get_name() for tool in tools if not isinstance(tool, Mapping)]
-        self._wire = {name: name for name in own if wire_tool_name(name) == name}
-        self._own = dict(self._wire)
-        for name in own:
-            if name not in self._wire:
-                wire = wire_tool_name(name)
-                if wire in self._own:
-                    wire = f"{wire[:55]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-                self._wire[name], self._own[wire] = wire, name
-
-    def to_wire(self, name: str) -> str:
-        """The name on the wire."""
-        return self._wire.get(name, name)
-
-    def to_own(self, name: str) -> str:
-        """The tool's own name; of an unknown tool the name as it came."""
-        return self._own.get(name, name)
-
-    def to_wire_tool(self, tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
-        """A tool as the wire has it; a plain dict (`{"type": "web_search"}`) is one already."""
-        if isinstance(tool, Mapping):
-            return dict(tool)
-        wire: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
-        name = self.to_wire(tool.metadata.get_name())
-        return {**wire, "function": {**wire["function"], "name": name}}
-
-    def in_history(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-        """The messages with their calls under the wire's names, in a new list."""
-        return [_renamed(message, self.to_wire) for message in messages]
-
-    def in_response(self, response: ChatResponse) -> ChatResponse:
-        """The response with its calls under the tools' own names."""
-        message = _renamed(response.message, self.to_own)
-        if message is response.message:
-            return response
-        return response.model_copy(update={"message": message})
-
-
-def _renamed(message: ChatMessage, rename: Callable[[str], str]) -> ChatMessage:
-    """The message with its calls renamed, in both representations; itself if nothing changes."""
-    blocks = [
-        block.model_copy(update={"tool_name": rename(block.tool_name)})
-        if isinstance(block, ToolCallBlock) and rename(block.tool_name) != block.tool_name
-        else block
-        for block in message.blocks
-    ]
-    stored = message.additional_kwargs.get("tool_calls")
-    calls = [_renamed_call(call, rename) for call in stored] if isinstance(stored, list) else []
-    if all(map(operator.is_, blocks, message.blocks)) and all(
-        map(operator.is_, calls, stored or ())
-    ):
-        return message
-    extras = {**message.additional_kwargs, **({"tool_calls": calls} if calls else {})}
-    return message.model_copy(update={"blocks": blocks, "additional_kwargs": extras})
-
-
-def _renamed_call(call: Any, rename: Callable[[str], str]) -> Any:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        return call
-    name = rename(function["name"])
-    return call if name == function["name"] else {**call, "function": {**function, "name": name}}
+    if isinstance(tool, Mapping):
+        return dict(tool)
+    wire = tool.metadata.to_openai_tool(skip_length_check=True)
+    return {**wire, "function": {**wire["function"], "name": tool.metadata.get_name()}}
 
 
 def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, Any]]) -> Any:

@@ -27,6 +27,13 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
+def _loop_or_none() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 _GRACE = 0.1  # a loop that ends within it closes by itself; two closings at once would meet
 
 
@@ -66,8 +73,12 @@ class Closer:
         try:
             yield
         finally:
-            await self._close()
-            _forget(self, asyncio.get_running_loop())
+            # A loop that nobody closes leaves its generators to the collector, at exit at the
+            # latest. Nothing can be awaited there: trying to would print "Exception ignored".
+            loop = _loop_or_none()
+            if loop is not None:
+                await self._close()
+                _forget(self, loop)
 
     def let_go(self) -> None:
         """Leave nothing behind: an owner outlives many loops, and would keep a client of each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +20,13 @@ from llama_index.core.node_parser import SentenceSplitter
 
 from llama_index_lunos import Lunos, LunosEmbedding
 from lunos_core import LunosError, LunosStreamInterruptedError
+from lunos_core.transport import loop_cleanup
 
 HELLO = [ChatMessage("Hello")]
 
 
 def let_go(it: Any) -> None:
-    """Close, and collect what dead loops hold: LlamaIndex' `asyncio_run` closes none of it."""
+    """Close, and collect what dead loops hold: LlamaIndex's `asyncio_run` closes none of it."""
     it.close()
     it._opened.clients._asynchronous = None
     with warnings.catch_warnings():
@@ -49,6 +51,27 @@ def embedding(gateway: Any) -> Any:
     )
     yield it
     let_go(it)
+
+
+def test_a_loop_that_nobody_closes_ends_in_silence(
+    llm: Lunos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under nest_asyncio, say, what is open goes to the collector with no loop around it."""
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+
+    async def ask_without_hooks() -> None:
+        sys.set_asyncgen_hooks(None, None)
+        await llm.achat(HELLO)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(ask_without_hooks())
+    for closer in loop_cleanup._open.pop(loop):
+        closer.let_go()  # as at exit, when nothing is kept alive
+    del closer
+    let_go(llm)
+    loop.close()
+    assert [str(item.exc_value) for item in complaints if "ResourceWarning" not in str(item)] == []
 
 
 def test_one_instance_works_from_one_event_loop_after_the_other(

@@ -241,9 +241,9 @@ async def test_predict_and_call_names_a_tool_that_does_not_exist(way: Way) -> No
 
 async def test_a_tool_whose_name_the_wire_cannot_spell_is_found_again(way: Way) -> None:
     tool = FunctionTool.from_defaults(add, name="add[int]")
-    wire = Wire(called(tool_call("c1", "add_int_", '{"a": 1, "b": 2}')))
+    wire = Wire(called(tool_call("c1", "add_int", '{"a": 1, "b": 2}')))
     response = await way(way.llm(wire), "predict_and_call", [tool], "?")
-    assert wire.body["tools"][0]["function"]["name"] == "add_int_"
+    assert wire.body["tools"][0]["function"]["name"] == "add_int"
     assert response.response == "3"
 
 
@@ -283,8 +283,8 @@ def toy(name: str) -> FunctionTool:
     ("names", "sent"),
     [
         (["retrieval tool"], ["retrieval_tool"]),
-        (["größe"], ["gr__e"]),
-        (["x" * 100], ["x" * 64]),
+        (["größe"], ["gro_e"]),
+        (["x" * 100], ["x" * 55 + "_09ecb6eb"]),
         (["a b", "a_b"], ["a_b_c8687a08", "a_b"]),
         (["a b", "a.b"], ["a_b", "a_b_2e7336dc"]),
     ],

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from langchain_core.tools import BaseTool
+from langchain_core.tools import Tool as TextTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-if TYPE_CHECKING:  # four modules that a model without tools does not need
-    from langchain_core.tools import BaseTool
+from langchain_lunos._schemas import to_function
 
-    Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 
 def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[dict[str, Any]]:
@@ -21,15 +22,15 @@ def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[
             that the server runs, such as `{"type": "web_search"}`, which pass as they are.
         strict: ask for arguments that keep to the schema exactly.
     """
-    return [
-        dict(tool)
-        if isinstance(tool, Mapping) and _runs_on_server(tool)
-        else convert_to_openai_tool(
-            dict(tool) if isinstance(tool, Mapping) else tool,
-            strict=strict,
-        )
-        for tool in tools
-    ]
+    return [_to_wire(tool, strict) for tool in tools]
+
+
+def _to_wire(tool: Tool, strict: bool | None) -> dict[str, Any]:
+    if isinstance(tool, Mapping) and (tool.get("type") == "function" or _runs_on_server(tool)):
+        return dict(tool)
+    if isinstance(tool, TextTool) and (tool.metadata or {}).get("type") == "custom_tool":
+        return convert_to_openai_tool(tool)
+    return {"type": "function", "function": to_function(tool, strict)}
 
 
 def _runs_on_server(tool: Mapping[str, Any]) -> bool:

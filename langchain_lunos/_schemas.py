@@ -1,0 +1,127 @@
+"""Schemas in LangChain's many spellings to the wire's functions.
+
+LangChain's own conversion is used where it can be. It writes references out, which leaves `{}` of a
+class that refers to itself, and its strict mode closes open objects, of which only `{}` can then
+come back.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_function
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel, TypeAdapter
+from typing_extensions import is_typeddict
+
+from langchain_lunos._results import log
+from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema, with_inline_root
+
+
+def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
+    """Return a schema as the wire's function: `name`, `description`, `parameters`, `strict`.
+
+    Args:
+        schema: a pydantic class, TypedDict, JSON schema, function schema, Python function or tool.
+        strict: ask for exactly the schema. Where the schema doesn't allow it (`dict[str, int]`,
+            say), `strict` is false on the wire, and the log says so.
+
+    Raises:
+        ValueError: it is none of these, or a JSON schema without a title.
+    """
+    if isinstance(schema, Mapping):
+        schema = with_inline_root(schema)
+    try:
+        function = convert_to_openai_function(schema)
+    except RecursionError:
+        function = {}
+    if not function or _has_gaps(function.get("parameters")):
+        function = _recursive(schema) or function
+    if isinstance(schema, Mapping) and "parameters" not in function and "title" in schema:
+        # LangChain leaves out what isn't an object
+        function["parameters"] = {
+            name: value for name, value in schema.items() if name not in ("title", "description")
+        }
+    if strict is None:
+        return function
+    if function.get("strict", strict) != strict:
+        raise ValueError(
+            f"strict is {strict}, but the function {function['name']!r} says otherwise itself"
+        )
+    if strict:
+        parameters = strict_schema(function.get("parameters") or _NO_PARAMETERS)
+        if parameters is None:
+            log.warning(
+                "the schema of %r allows no strict mode, so it is sent with strict=false",
+                function["name"],
+            )
+            strict = False
+        else:
+            function["parameters"] = parameters
+    return {**function, "strict": strict}
+
+
+def to_json_schema(schema: Any) -> dict[str, Any]:
+    """Return a schema as a JSON schema, as `convert_to_json_schema` does."""
+    function = to_function(schema)
+    named = {name: function[name] for name in ("description",) if name in function}
+    return {"title": function["name"], **named, **function.get("parameters", {})}
+
+
+def _has_gaps(schema: Any) -> bool:
+    """Return whether a schema holds `{}`, which LangChain leaves of a reference to itself."""
+    if isinstance(schema, Mapping):
+        return any(value == {} or _has_gaps(value) for value in schema.values())
+    return isinstance(schema, list) and any(value == {} or _has_gaps(value) for value in schema)
+
+
+def _recursive(schema: Any) -> dict[str, Any] | None:
+    """Return the function of a schema that refers to itself, with its references; else `None`."""
+    if isinstance(schema, Mapping):
+        return None  # LangChain leaves the references of a JSON schema as they are
+    raw = _json_schema_of(schema)
+    return _with_references(schema, raw) if is_recursive(raw) else None
+
+
+def _json_schema_of(schema: Any) -> dict[str, Any]:
+    if isinstance(schema, BaseTool):
+        schema = schema.tool_call_schema
+        if isinstance(schema, Mapping):
+            return dict(schema)
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()
+    if isinstance(schema, type) and (is_typeddict(schema) or is_basemodel_subclass(schema)):
+        return TypeAdapter(schema).json_schema()
+    return _schema_of_function(schema).model_json_schema()
+
+
+def _schema_of_function(function: Callable[..., Any]) -> type[BaseModel]:
+    from langchain_core.tools.base import create_schema_from_function
+
+    made: Any = create_schema_from_function(
+        function.__name__,
+        function,
+        filter_args=(),
+        parse_docstring=True,
+        error_on_invalid_docstring=False,
+        include_injected=False,
+    )
+    return made if issubclass(made, BaseModel) else BaseModel
+
+
+def _with_references(schema: Any, raw: dict[str, Any]) -> dict[str, Any]:
+    parameters = with_inline_root(raw)
+    name = getattr(schema, "name", None) or getattr(schema, "__name__", "")
+    described = parameters.pop("description", None)
+    description = getattr(schema, "description", None) or described
+    if not description and callable(schema):
+        description = inspect.getdoc(schema)
+    parameters.pop("title", None)
+    function = {"name": str(name), "description": str(description or "")}
+    return {**function, "parameters": parameters}
+
+
+_NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}

@@ -56,7 +56,7 @@ class ModelMethods:
             tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and
                 Lunos' own `{"type": "web_search"}`.
             tool_choice: "auto", "none", "any" or True (some tool), a tool's name, or a dict.
-            strict: ask for arguments that keep to the schema exactly.
+            strict: ask for arguments that keep to the schema exactly, where it allows that.
             parallel_tool_calls: whether the model may ask for several calls at once.
             response_format: a schema, or a `response_format` as the wire has it.
             **kwargs: bound as well.
@@ -99,6 +99,7 @@ class ModelMethods:
         method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
         include_raw: bool = False,
         strict: bool | None = None,
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Answer in the form of a schema.
@@ -110,7 +111,9 @@ class ModelMethods:
                 forced tool call), "json_mode" (any JSON; say in the prompt which). When not given:
                 "json_schema" where the model's profile says that it can, else "function_calling".
             include_raw: return `{"raw", "parsed", "parsing_error"}` and don't raise on bad answers.
-            strict: ask for exactly the schema.
+            strict: ask for exactly the schema, where it allows that.
+            tools: tools that the model may call first. An answer that calls one gives `None` in
+                place of the object; with `include_raw` the calls are in `raw`.
             **kwargs: bound to the model.
 
         Returns:
@@ -138,12 +141,12 @@ class ModelMethods:
             profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer
             method = "json_schema" if profile.get("structured_output") else "function_calling"
         _structured_output.check_arguments(schema, method, strict)
-        bound = {**_structured_output.to_bind(schema, method, strict), **kwargs}
+        bound = {**_structured_output.to_bind(schema, method, strict, tools), **kwargs}
         if method == "function_calling":
-            llm = self.bind_tools([schema], strict=strict, **bound)
+            llm = self.bind_tools([schema, *(tools or ())], strict=strict, **bound)
         else:
-            llm = self.bind(**bound)
-        parser = _structured_output.to_parser(schema, method)
+            llm = self.bind_tools(tools, strict=strict, **bound) if tools else self.bind(**bound)
+        parser = _structured_output.to_parser(schema, method, tools)
         return _structured_output.with_raw(llm, parser) if include_raw else llm | parser
 
     def bind(self, **kwargs: Any) -> Any:

@@ -17,8 +17,9 @@ from langchain_core.messages import (
 from langchain_lunos._content import to_part, to_parts
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.content_parts import text_part
-from lunos_core.endpoints.chat.history import arguments_text, clean_text
+from lunos_core.endpoints.chat.history import arguments_text
 from lunos_core.endpoints.params import ROLES
+from lunos_core.wire.text import join_surrogates
 
 Wire = dict[str, Any]
 
@@ -169,14 +170,14 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
 def _answer_part(block: Any, where: str) -> list[str | Wire]:
     """Return a block of an answer as a part; nothing where the wire cannot carry it."""
     if isinstance(block, str):
-        return [clean_text(block)]
+        return [join_surrogates(block)]
     try:
         part = to_part(block, where)
     except (TypeError, ValueError) as error:
         log.debug("left out of an answer that is sent back: %s", error)
         return []
     if part["type"] == "text":
-        part["text"] = clean_text(part["text"])
+        part["text"] = join_surrogates(part["text"])
     return [part]
 
 
@@ -242,7 +243,7 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool)
         or _joined(blocks, "reasoning", "reasoning")
         or _joined(blocks, "thinking", "thinking")
     )
-    return {"reasoning": clean_text(text)} if text else {}
+    return {"reasoning": join_surrogates(text)} if text else {}
 
 
 def _list(value: Any) -> list[Any]:

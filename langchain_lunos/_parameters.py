@@ -12,7 +12,9 @@ from langchain_lunos._app_id import app_id_of_call
 from langchain_lunos._settings import LunosConnection, check_call
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
+from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.adapters import refuse_impossible
+from lunos_core.endpoints import params
 from lunos_core.endpoints.params import Check, check_params
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
@@ -55,15 +57,15 @@ class LunosModel(LunosConnection):
     fallback_model: str | None = None
     """The model to ask once when `model` fails for good and nothing was delivered."""
     extra_body: dict[str, Any] | None = None
-    """Fields for the body that this class does not know."""
+    """Fields of the request body that this class doesn't know."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same; kept apart because LangChain's users know both names."""
     preflight: bool = True
-    """With a catalog: refuse before the network what the model cannot do, as far as it is known."""
+    """With a catalog: refuse before the network what the model is known not to do."""
     streaming: bool = False
     """Stream behind `invoke` as well."""
-    stream_usage: bool = True
-    """Ask for the usage of streams."""
+    stream_usage: bool | None = True
+    """Ask for the usage of streams; `None` is the default, True."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -116,9 +118,9 @@ class LunosModel(LunosConnection):
         )
 
     def get_num_tokens(self, text: str) -> int:
-        """How many tokens `text` has: about one for four characters, without any download."""
+        """Return how many tokens `text` has, estimated by its scripts, without any download."""
         own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
-        return -(-len(text) // 4) if own is None else len(own(text))
+        return estimate_tokens(text) if own is None else len(own(text))
 
     @property
     def _default_params(self) -> dict[str, Any]:
@@ -163,7 +165,7 @@ class LunosModel(LunosConnection):
         params = self._call_params(stop, kwargs)
         if (params.get("n") or 1) > 1:
             raise ValueError(_ONE_STREAM)
-        if not kwargs.get("stream_usage", self.stream_usage):
+        if kwargs.get("stream_usage", self.stream_usage) is False:
             params.setdefault("stream_options", {})
         return params
 
@@ -177,6 +179,59 @@ class LunosModel(LunosConnection):
             refuse_impossible(
                 self.catalog, content, params, model=params["model"], errors=LANGCHAIN_ERRORS
             )
+
+
+class ChatParameters(LunosModel):
+    """The parameters that only chat models have."""
+
+    _checks = params.CHAT
+
+    max_completion_tokens: int | None = None
+    """`max_tokens` under OpenAI's newer name, which counts reasoning as well."""
+    logprobs: bool | None = None
+    """Give the log probabilities of the tokens, in `response_metadata["logprobs"]`."""
+    top_logprobs: int | None = None
+    """How many alternatives for each token, 0 to 20; needs `logprobs`."""
+    reasoning: dict[str, Any] | None = None
+    """How much to think: `{"effort": "low" | "medium" | "high"}` or `{"max_tokens": …}`, and maybe
+    `"exclude": True` to keep the thought out of the answer."""
+    reasoning_effort: str | None = None
+    """The effort alone, as OpenAI has it."""
+    modalities: list[str] | None = None
+    """What to answer with: `["image", "text"]` for generated images."""
+    audio: dict[str, Any] | None = None
+    """`{"voice": …, "format": …}` for spoken answers."""
+    image_config: dict[str, Any] | None = None
+    """`{"aspect_ratio": …, "image_size": …}` for generated images."""
+    plugins: list[dict[str, Any]] | None = None
+    """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read."""
+    parallel_tool_calls: bool | None = None
+    """Whether the model may ask for several tool calls at once; sent with tools alone."""
+    top_k: int | None = None
+    """Sample from this many of the likeliest tokens, where the provider can."""
+    min_p: float | None = None
+    """Leave out tokens below this share of the likeliest token's probability, 0 to 1."""
+    verbosity: str | None = None
+    """How long answers are: "low", "medium" or "high", for models that know it."""
+    prediction: dict[str, Any] | None = None
+    """`{"type": "content", "content": …}`: text that the answer will mostly repeat."""
+    web_search: bool | dict[str, Any] | None = None
+    """Let the server search the web: True, or a dict of the search tool's parameters, such as
+    `{"max_results": 3}`."""
+    cache_control: bool | dict[str, Any] | None = None
+    """True marks the last tool, the system message and the last message for the provider's prompt
+    cache, which Claude models need; a dict such as `{"type": "ephemeral", "ttl": "1h"}` is the
+    mark itself."""
+    prompt_cache_key: str | None = None
+    """Requests with the same key are likelier to meet in the provider's prompt cache."""
+    session_id: str | None = None
+    """Groups requests of one conversation in the gateway."""
+    provider: dict[str, Any] | None = None
+    """Which providers may serve the model, and in what order, such as `{"order": ["azure"]}`."""
+    models: list[str] | None = None
+    """Models that the server tries, in this order, when `model` fails."""
+    service_tier: str | None = None
+    """The provider's tier, such as "flex" or "priority"."""
 
 
 _ONE_STREAM = "n must be 1 when streaming: LangChain's streams carry one answer"

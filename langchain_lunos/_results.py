@@ -7,6 +7,8 @@ different floats. So each chunk carries what it adds, and the last one the metad
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
@@ -40,7 +42,7 @@ def to_result(completion: Completion) -> ChatResult:
             message.usage_metadata = None
             for name in ("cost", "cost_source"):
                 message.response_metadata.pop(name, None)
-        info = {"finish_reason": choice.finish_reason}
+        info = {"finish_reason": choice.finish_reason, "model_name": completion.model}
         generations.append(ChatGeneration(message=message, generation_info=info))
     return ChatResult(generations=generations, llm_output=to_llm_output(completion))
 
@@ -48,19 +50,62 @@ def to_result(completion: Completion) -> ChatResult:
 def to_llm_output(completion: Completion) -> dict[str, Any]:
     """Return what LangChain's callbacks read as `llm_output`."""
     usage = completion.usage
+    facts = {
+        "id": completion.id,
+        "system_fingerprint": completion.system_fingerprint,
+        # as LangSmith names it; in the messages' usage_metadata LangChain fails on a float
+        "total_cost": None if usage is None else usage.cost,
+    }
     return {
         "token_usage": {} if usage is None else to_token_usage(usage),
         "model_name": completion.model,
+        "model_provider": PROVIDER,
+        **{name: value for name, value in facts.items() if value is not None},
     }
 
 
-def to_token_usage(usage: Usage) -> dict[str, int]:
-    """Return token counts under OpenAI's names."""
+def to_token_usage(usage: Usage) -> dict[str, Any]:
+    """Return token counts under OpenAI's names, details as far as the server named them."""
+    details = {
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.input_audio_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.output_audio_tokens,
+            "image_tokens": usage.image_tokens,
+        },
+    }
+    known = {
+        group: {name: count for name, count in counts.items() if count is not None}
+        for group, counts in details.items()
+    }
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
+        **{group: counts for group, counts in known.items() if counts},
     }
+
+
+def add_llm_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return the `llm_output` of several calls: what is counted is added up."""
+    usage: dict[str, Any] = {}
+    costs = [output["total_cost"] for output in outputs if output and "total_cost" in output]
+    for output in outputs:
+        _add(usage, (output or {}).get("token_usage") or {})
+    added = {"token_usage": usage, "model_provider": PROVIDER}
+    return added | ({"total_cost": math.fsum(costs)} if costs else {})
+
+
+def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, Mapping):
+            _add(total.setdefault(name, {}), value)
+        elif isinstance(value, int | float):
+            total[name] = total.get(name, 0) + value
 
 
 def to_message(completion: Completion, choice: Choice) -> AIMessage:
@@ -140,7 +185,8 @@ def _last_chunk(completion: Completion) -> ChatGenerationChunk:
         tool_call_chunks=calls,
         chunk_position="last",
     )
-    return ChatGenerationChunk(message=message)
+    info = {"finish_reason": choice.finish_reason, "model_name": completion.model}
+    return ChatGenerationChunk(message=message, generation_info=info)
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
@@ -260,18 +306,25 @@ def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
         "model_name": completion.model,
         "finish_reason": choice.finish_reason,
         "normalized_finish_reason": normalize_finish_reason(choice),
+        "native_finish_reason": choice.native_finish_reason,
         "id": completion.id,
         "created": completion.created,
         "provider": completion.provider,
         "system_fingerprint": completion.system_fingerprint,
+        "service_tier": completion.service_tier,
         "request_id": completion.request_id,
         # a float, so here and not in usage_metadata, where LangChain adds up integers
         "cost": None if usage is None else usage.cost,
         "cost_source": None if usage is None else usage.cost_source,
+        "cost_details": None if usage is None else _details(usage.raw.get("cost_details")),
         "attempts": completion.attempts if completion.attempts > 1 else None,
         "fallback": completion.fallback or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _details(value: Any) -> dict[str, Any] | None:
+    return dict(value) if isinstance(value, Mapping) and value else None
 
 
 def normalize_finish_reason(choice: Choice) -> str | None:

@@ -40,6 +40,8 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
         function = {}
     if not function or _has_gaps(function.get("parameters")):
         function = _recursive(schema) or function
+    if not _definitions_in(function):
+        _drop_discriminators(function)
     if isinstance(schema, Mapping) and "parameters" not in function and "title" in schema:
         # LangChain leaves out what isn't an object
         function["parameters"] = {
@@ -69,6 +71,24 @@ def to_json_schema(schema: Any) -> dict[str, Any]:
     function = to_function(schema)
     named = {name: function[name] for name in ("description",) if name in function}
     return {"title": function["name"], **named, **function.get("parameters", {})}
+
+
+def _definitions_in(function: Mapping[str, Any]) -> bool:
+    parameters = function.get("parameters") or {}
+    return "$defs" in parameters or "definitions" in parameters
+
+
+def _drop_discriminators(node: Any) -> None:
+    """Remove the mappings of unions: they refer to definitions that LangChain wrote out."""
+    if isinstance(node, dict):
+        if isinstance(node.get("discriminator"), dict) and "oneOf" in node:
+            del node["discriminator"]
+            node["anyOf"] = node.pop("oneOf")
+        for value in node.values():
+            _drop_discriminators(value)
+    elif isinstance(node, list):
+        for value in node:
+            _drop_discriminators(value)
 
 
 def _has_gaps(schema: Any) -> bool:

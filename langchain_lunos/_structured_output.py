@@ -5,32 +5,24 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from operator import itemgetter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import (
     JsonOutputKeyToolsParser,
     PydanticToolsParser,
 )
-from langchain_core.runnables import (
-    Runnable,
-    RunnableGenerator,
-    RunnableMap,
-    RunnablePassthrough,
-)
-from langchain_core.utils.function_calling import (
-    convert_to_json_schema,
-    convert_to_openai_function,
-    convert_to_openai_tool,
-)
+from langchain_core.runnables import Runnable, RunnableGenerator
+from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from langchain_lunos._schemas import to_function, to_json_schema
 from langchain_lunos.errors import LunosRefusalError, LunosTruncatedError
+from lunos_core.endpoints.chat.json_text import json_objects, strip_thinking
 
 METHODS = ("json_schema", "function_calling", "json_mode")
 
@@ -39,7 +31,7 @@ def check_arguments(schema: Any, method: str, strict: bool | None) -> None:
     """Refuse what cannot work, before anything is bound.
 
     Raises:
-        ValueError: an unknown method, no schema where one is needed, `strict` in JSON mode.
+        ValueError: the method is unknown, a schema is missing, or `strict` is given in JSON mode.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
@@ -49,146 +41,254 @@ def check_arguments(schema: Any, method: str, strict: bool | None) -> None:
         raise ValueError(f"schema is missing: method={method!r} sends it to the server")
 
 
-def to_bind(schema: Any, method: str, strict: bool | None) -> dict[str, Any]:
-    """What to bind to the model: the format or the forced tool, and the schema for tracers."""
+def to_bind(schema: Any, method: str, strict: bool | None, tools: Any) -> dict[str, Any]:
+    """Return what to bind to the model: the format or the forced tool, and facts for tracers.
+
+    Args:
+        schema: the schema; `bind_tools` offers it as a tool for "function_calling".
+        method: one of `METHODS`.
+        strict: ask for exactly the schema.
+        tools: other tools that the model may call.
+    """
     if method == "json_mode":
         bound: dict[str, Any] = {"response_format": {"type": "json_object"}}
     elif method == "json_schema":
         bound = {"response_format": to_response_format(schema, strict)}
     else:
-        # the tool itself is bound by bind_tools
-        bound = {"tool_choice": tool_name(schema)}
+        choice = "any" if tools else to_function(schema)["name"]
+        bound = {"tool_choice": choice, "parallel_tool_calls": False}
     settings = {"method": method} if strict is None else {"method": method, "strict": strict}
-    if schema is not None:
+    if schema is not None and not _is_format(schema):
         bound["ls_structured_output_format"] = {
             "kwargs": settings,
-            "schema": convert_to_json_schema(schema),
+            "schema": to_json_schema(schema),
         }
     return bound
 
 
 def to_response_format(schema: Any, strict: bool | None = None) -> dict[str, Any]:
-    """A schema as `response_format`; one that is a format already passes as it is."""
-    if isinstance(schema, Mapping) and schema.get("type") in ("json_schema", "json_object", "text"):
-        return dict(schema)
-    function = convert_to_openai_function(schema, strict=strict)
-    named: dict[str, Any] = {"name": function["name"], "schema": function["parameters"]}
+    """Return a schema as `response_format`; one that is a format already passes as it is."""
+    if isinstance(schema, Mapping):
+        if _is_format(schema):
+            return dict(schema)
+        if isinstance(schema.get("schema"), Mapping) and "name" in schema:
+            return {"type": "json_schema", "json_schema": dict(schema)}
+    function = to_function(schema, strict)
+    named: dict[str, Any] = {
+        "name": function["name"],
+        "schema": function.get("parameters") or {"type": "object", "properties": {}},
+    }
     if function.get("description"):
         named["description"] = function["description"]
-    if strict is not None:
-        named["strict"] = strict
+    if "strict" in function:
+        named["strict"] = function["strict"]
     return {"type": "json_schema", "json_schema": named}
 
 
-def tool_name(schema: Any) -> str:
-    """The name under which a schema is offered as a tool."""
-    return str(convert_to_openai_tool(schema)["function"]["name"])
+def to_parser(schema: Any, method: str, tools: Any = None) -> Runnable[Any, Any]:
+    """Return what turns the answer into an object: checks first, then LangChain's own parser.
 
-
-def to_parser(schema: Any, method: str) -> Runnable[Any, Any]:
-    """What turns the answer into an object: checks first, then LangChain's own parser."""
-    as_text = method != "function_calling"
+    With other tools, an answer that calls one of them gives `None`: there is no object yet.
+    """
     parser: Runnable[Any, Any]
     model = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
-    if method == "function_calling":
-        if model is not None:
-            parser = PydanticToolsParser(tools=[model], first_tool_only=True)
-        else:
-            parser = JsonOutputKeyToolsParser(key_name=tool_name(schema), first_tool_only=True)
+    function: dict[str, Any] = {}
+    if schema is not None and not _is_format(schema):
+        function = to_function(schema)
+    name = function["name"] if method == "function_calling" else None
+    if name is not None and model is not None:
+        parser = PydanticToolsParser(tools=[model], first_tool_only=True)
+    elif name is not None:
+        parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
     elif model is not None:
         parser = PydanticOutputParser(pydantic_object=model)
     else:
         parser = JsonOutputParser()
-    check: Runnable[Any, Any] = RunnableGenerator(
-        functools.partial(_explain, parser=parser, as_text=as_text),
-        functools.partial(_aexplain, parser=parser, as_text=as_text),
-        name="check_answer",
+    make = functools.partial(
+        _Answer,
+        parser=parser,
+        tool=name,
+        others=bool(tools),
+        parameters=function.get("parameters") or {},
     )
-    return check | parser
+    return RunnableGenerator(
+        functools.partial(_parse, make=make), functools.partial(_aparse, make=make), name="parse"
+    )
+
+
+def _is_format(schema: Any) -> bool:
+    """Return whether a schema is a `response_format` as the wire has it."""
+    kind = schema.get("type") if isinstance(schema, Mapping) else None
+    return isinstance(kind, str) and kind not in _JSON_TYPES
+
+
+# the types of JSON schemas; other words are types of formats: "json_schema", "text", …
+_JSON_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 
 
 def with_raw(llm: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """The answer itself beside the object, and the error in place of it: `include_raw=True`."""
-    parsed = RunnablePassthrough.assign(
-        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+    """Return the answer beside the object, and the error in its place: `include_raw=True`.
+
+    In a stream the pieces of the answer come as they arrive, and the object at the end.
+    """
+    pair = RunnableGenerator(
+        functools.partial(_pair, parser=parser),
+        functools.partial(_apair, parser=parser),
+        name="raw_and_parsed",
     )
-    nothing = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=llm) | parsed.with_fallbacks([nothing], exception_key="parsing_error")
+    return llm | pair
 
 
-class _Watch:
-    """Looks at the answer as it goes by, and raises where it cannot be parsed, saying why.
+class _Answer:
+    """Looks at an answer as it comes, and raises where it cannot be parsed, saying why.
 
     Args:
-        parser: what reads the answer after this.
-        as_text: the object is in the text, and not in a tool call.
+        parser: LangChain's parser.
+        tool: the tool whose arguments are the object; `None` where the object is in the text.
+        others: the model may call other tools instead.
+        parameters: the schema; it tells which of several objects in a text is meant.
     """
 
-    def __init__(self, parser: Runnable[Any, Any], as_text: bool) -> None:
-        self._parser = parser
-        self._as_text = as_text
+    def __init__(
+        self,
+        *,
+        parser: Runnable[Any, Any],
+        tool: str | None,
+        others: bool,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        self.parser = parser
+        self._tool = tool
+        self._others = others
+        self._required = parameters.get("required") or ()
+        self._is_object = parameters.get("type") == "object"
         self._chunks: list[AIMessageChunk] = []
-        self._calls = False
-        self._texts: list[str] = []  # joined once, at the end
+        self._message: AIMessage | None = None
+
+    def may_stream(self, message: Any) -> bool:
+        """Return whether LangChain's parser may see a piece of the answer.
+
+        It fails on calls of other tools.
+        """
+        return isinstance(message, AIMessageChunk) and not (self._tool and self._others)
+
+    def may_be(self, partial: Any) -> bool:
+        """Return whether a partial result may become the object."""
+        return not self._is_object or not isinstance(partial, list)
 
     def see(self, message: Any) -> None:
+        """Take a message or chunk.
+
+        Raises:
+            OutputParserException: there will be no whole object.
+        """
         if not isinstance(message, AIMessage):
             return
-        self._texts.append(message.text)
-        self._calls = self._calls or bool(message.tool_calls or message.invalid_tool_calls)
         if isinstance(message, AIMessageChunk):
             self._chunks.append(message)
-        # before the message goes on: LangChain's parsers would raise an error of their own
+        else:
+            self._message = message
+        # before LangChain's parsers see it: they would raise an error of their own
         refusal = _refusal_of(message)
         if refusal:
             raise LunosRefusalError(
-                f"the model refused: {refusal}",
-                llm_output=refusal,
-                raw_message=self._added_up(message),
+                f"the model refused: {refusal}", llm_output=refusal, raw_message=self._whole()
             )
         reason = message.response_metadata.get("finish_reason")
         if reason == "content_filter":
+            whole = self._whole()
             raise LunosRefusalError(
                 "the provider's content filter stopped the answer (finish_reason 'content_filter')",
-                llm_output="".join(self._texts),
-                raw_message=self._added_up(message),
+                llm_output=whole.text,
+                raw_message=whole,
             )
         if reason == "length":
             raise LunosTruncatedError(
                 "the answer was cut off at max_tokens before it was whole (finish_reason "
                 "'length'): raise max_tokens, or ask for less",
-                llm_output=message.text,
+                llm_output=self._whole().text,
             )
-        whole = not isinstance(message, AIMessageChunk) or message.chunk_position == "last"
-        if whole and message.invalid_tool_calls:  # LangChain's parsers would give None
+        is_whole = not self._chunks or message.chunk_position == "last"  # type: ignore[attr-defined]  # a chunk
+        if is_whole and message.invalid_tool_calls:  # LangChain's parsers would return None
             broken = message.invalid_tool_calls[0]
             raise OutputParserException(
-                f"the model's arguments for {broken['name'] or 'the schema'!r} are no JSON object",
+                f"the model's arguments for {broken['name'] or 'the schema'!r} aren't a JSON "
+                "object",
                 llm_output=broken["args"],
             )
 
-    def end(self) -> None:
-        text = "".join(self._texts)
-        if self._as_text and not _holds_json(text):
-            # LangChain's parsers would complete it, or give nothing
-            raise OutputParserException(
-                f"the answer holds no whole JSON: {text[:200]!r}", llm_output=text
-            )
-        if not self._as_text and not self._calls:
+    def result(self) -> Any:
+        """Return the object of the whole answer.
+
+        Raises:
+            OutputParserException: there is none, or it doesn't fit the schema.
+        """
+        message = self._whole()
+        text = message.text
+        names = [call["name"] for call in message.tool_calls]
+        if self._tool in names:
+            return self.parser.invoke(message)
+        if names and self._others:
+            return None
+        if self._tool is not None:
+            if names:
+                return self.parser.invoke(message)
             raise OutputParserException(
                 f"the model called no tool, and said {text[:200]!r}", llm_output=text
             )
-        if self._chunks:
-            # in a stream LangChain's parsers leave out what doesn't fit the schema: parse once
-            # more, whole, where they say what is wrong with it
-            self._parser.invoke(self._added_up(None))
+        failure: OutputParserException | None = None
+        results: list[Any] = []
+        for candidate in _candidates(text):
+            try:
+                results.append(self.parser.invoke(AIMessage(content=candidate)))
+            except OutputParserException as error:
+                failure = failure or error
+            else:
+                if _has_keys(results[-1], self._required):
+                    return results[-1]
+        if results:
+            return results[0]
+        # LangChain's parsers would complete JSON that was cut off, or return nothing
+        raise failure or OutputParserException(
+            f"the answer contains no whole JSON: {text[:200]!r}", llm_output=text
+        )
 
-    def _added_up(self, message: Any) -> Any:
-        """Return the message, or the chunks of it that have come."""
-        if not self._chunks:
-            return message
-        first, *others = self._chunks
-        return add_ai_message_chunks(first, *others)
+    def _whole(self) -> AIMessage:
+        """Return the answer, as far as it has come."""
+        if self._chunks:
+            first, *others = self._chunks
+            return add_ai_message_chunks(first, *others)
+        return self._message or AIMessage(content="")
+
+
+def _candidates(text: str) -> list[str]:
+    """Return what may be the JSON in a text: around it may be words, thoughts or a fence."""
+    body = strip_thinking(text)
+    fence = _FENCE.search(body)
+    inner = (fence.group(1) if fence else body).strip()
+    if inner.startswith("[") and _list_at_start(inner) == inner:
+        return [inner]
+    return [*json_objects(text)] or [
+        item
+        for match in re.finditer(r"\[", body)
+        if (item := _list_at_start(body[match.start() :]))
+    ][:1]
+
+
+def _list_at_start(text: str) -> str:
+    try:
+        _, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return ""
+    return text[:end]
+
+
+_FENCE = re.compile(r"```(?:json)?\s(.*?)```", re.DOTALL)
+_DECODER = json.JSONDecoder(strict=False)
+
+
+def _has_keys(result: Any, keys: Iterable[str]) -> bool:
+    return not isinstance(result, dict) or all(key in result for key in keys)
 
 
 def _refusal_of(message: AIMessage) -> str:
@@ -203,31 +303,68 @@ def _refusal_of(message: AIMessage) -> str:
     )
 
 
-def _holds_json(text: str) -> bool:
-    """Whether a whole object or list is in the text; around it may be words, or a fence."""
-    start = re.search(r"(?<=```json)\s*[{\[]", text) or re.search(r"[{\[]", text)
-    try:
-        return start is not None and bool(_DECODER.raw_decode(text, start.end() - 1))
-    except (ValueError, RecursionError):
-        return False
+def _parse(messages: Iterator[Any], make: Callable[[], _Answer]) -> Iterator[Any]:
+    answer = make()
+    latest: Any = None
+
+    def chunks() -> Iterator[AIMessageChunk]:
+        for message in messages:
+            answer.see(message)
+            if answer.may_stream(message):
+                yield message
+
+    for partial in answer.parser.transform(chunks()):
+        if answer.may_be(partial):
+            latest = partial
+            yield partial
+    result = answer.result()
+    if latest is None or result != latest:  # of a stream LangChain's parsers leave out what is odd
+        yield result
 
 
-_DECODER = json.JSONDecoder(strict=False)
+async def _aparse(messages: AsyncIterator[Any], make: Callable[[], _Answer]) -> AsyncIterator[Any]:
+    answer = make()
+    latest: Any = None
+
+    async def chunks() -> AsyncIterator[AIMessageChunk]:
+        async for message in messages:
+            answer.see(message)
+            if answer.may_stream(message):
+                yield message
+
+    async for partial in answer.parser.atransform(chunks()):
+        if answer.may_be(partial):
+            latest = partial
+            yield partial
+    result = answer.result()
+    if latest is None or result != latest:
+        yield result
 
 
-def _explain(messages: Iterator[Any], parser: Runnable[Any, Any], as_text: bool) -> Iterator[Any]:
-    watch = _Watch(parser, as_text)
+def _whole(message: Any) -> Any:
+    return message_chunk_to_message(message) if isinstance(message, AIMessageChunk) else message
+
+
+def _pair(messages: Iterator[Any], parser: Runnable[Any, Any]) -> Iterator[AddableDict]:
+    whole: Any = None
     for message in messages:
-        watch.see(message)
-        yield message
-    watch.end()
+        whole = message if whole is None else whole + message
+        yield AddableDict(raw=message)
+    try:
+        yield AddableDict(parsed=parser.invoke(_whole(whole)), parsing_error=None)
+    except Exception as error:  # the caller asked for it as a value
+        yield AddableDict(parsed=None, parsing_error=error)
 
 
-async def _aexplain(
-    messages: AsyncIterator[Any], parser: Runnable[Any, Any], as_text: bool
-) -> AsyncIterator[Any]:
-    watch = _Watch(parser, as_text)
+async def _apair(
+    messages: AsyncIterator[Any], parser: Runnable[Any, Any]
+) -> AsyncIterator[AddableDict]:
+    whole: Any = None
     async for message in messages:
-        watch.see(message)
-        yield message
-    watch.end()
+        whole = message if whole is None else whole + message
+        yield AddableDict(raw=message)
+    try:
+        parsed = await parser.ainvoke(_whole(whole))
+        yield AddableDict(parsed=parsed, parsing_error=None)
+    except Exception as error:  # the caller asked for it as a value
+        yield AddableDict(parsed=None, parsing_error=error)

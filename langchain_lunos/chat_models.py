@@ -10,7 +10,6 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
@@ -28,12 +27,12 @@ from langchain_lunos._app_id import (
 )
 from langchain_lunos._bindings import ModelMethods
 from langchain_lunos._messages import to_wire
-from langchain_lunos._parameters import LunosModel, RunManager
-from langchain_lunos._results import to_chunk, to_result
+from langchain_lunos._parameters import ChatParameters, RunManager
+from langchain_lunos._results import add_llm_outputs, to_chunk, to_result
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._stream_events import Event, EventBuilder, one_by_one
 from langchain_lunos._tools import to_wire_tools
-from lunos_core.endpoints import params
+from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.request import Request, StreamRequest
@@ -45,7 +44,7 @@ __all__ = ["ChatLunos"]
 
 
 class ChatLunos(
-    LunosModel, AppIdFromConfig[AIMessage, AIMessageChunk], ModelMethods, BaseChatModel
+    ChatParameters, AppIdFromConfig[AIMessage, AIMessageChunk], ModelMethods, BaseChatModel
 ):
     """A chat model behind Lunos.
 
@@ -71,30 +70,6 @@ class ChatLunos(
         TypeError: an argument that is not known; the text says where it may go.
     """
 
-    _checks = params.CHAT
-
-    max_completion_tokens: int | None = None
-    """`max_tokens` under OpenAI's newer name, which counts reasoning as well."""
-    logprobs: bool | None = None
-    """Give the log probabilities of the tokens, in `response_metadata["logprobs"]`."""
-    top_logprobs: int | None = None
-    """How many alternatives for each token, 0 to 20; needs `logprobs`."""
-    reasoning: dict[str, Any] | None = None
-    """How much to think: `{"effort": "low" | "medium" | "high"}` or `{"max_tokens": …}`, and maybe
-    `"exclude": True` to keep the thought out of the answer."""
-    reasoning_effort: str | None = None
-    """The effort alone, as OpenAI has it."""
-    modalities: list[str] | None = None
-    """What to answer with: `["image", "text"]` for generated images."""
-    audio: dict[str, Any] | None = None
-    """`{"voice": …, "format": …}` for spoken answers."""
-    image_config: dict[str, Any] | None = None
-    """`{"aspect_ratio": …, "image_size": …}` for generated images."""
-    plugins: list[dict[str, Any]] | None = None
-    """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read."""
-    parallel_tool_calls: bool | None = None
-    """Whether the model may ask for several tool calls at once; sent with tools alone."""
-
     _catalog_profile: dict[str, Any] | None = PrivateAttr(default=None)  # `profile`, if it is ours
 
     # -- what LangChain asks about the model ------------------------------------------------------
@@ -115,20 +90,27 @@ class ChatLunos(
         return tagged
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
-        usage: dict[str, int] = {}
-        for output in llm_outputs:
-            for name, count in ((output or {}).get("token_usage") or {}).items():
-                usage[name] = usage.get(name, 0) + count
-        return {"token_usage": usage, "model_name": self.model}
+        return {"model_name": self.model, **add_llm_outputs(llm_outputs)}
 
     def get_num_tokens_from_messages(
         self,
         messages: list[BaseMessage],
         tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
-        """How many tokens messages and tools have, estimated by LangChain's own rule."""
-        given: Any = [*to_wire_tools(tools)] if tools else None
-        return count_tokens_approximately(messages, tools=given)
+        """Return how many tokens messages and tools have: an estimate, without any download.
+
+        Images, sound and documents count by their kind, and not by the length of their base64.
+        """
+        texts = [str(to_wire_tools(tools))] if tools else []
+        total = 0
+        for message in messages:
+            if isinstance(message, AIMessage) and message.tool_calls:
+                texts.append(str([(call["name"], call["args"]) for call in message.tool_calls]))
+            if isinstance(message.content, str):
+                texts.append(message.content)
+            else:
+                total += estimate_tokens(message.content)
+        return total + sum(map(self.get_num_tokens, texts)) + _TOKENS_PER_MESSAGE * len(messages)
 
     # -- the profile: what the catalog says of the model ------------------------------------------
 
@@ -211,6 +193,7 @@ class ChatLunos(
             metadata = generation.message.response_metadata
             if "cost" in metadata:
                 free = {**metadata, "cost": 0.0, "cost_source": "cache"}
+                free |= {name: 0.0 for name in ("total_cost",) if name in metadata}
                 generation.message = generation.message.model_copy(
                     update={"response_metadata": free}
                 )
@@ -307,7 +290,7 @@ class ChatLunos(
         end: list[Event] = []
         with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
             for chunk in stream:
-                if run_manager and chunk.text:
+                if run_manager and chunk.choices:
                     run_manager.on_llm_new_token(chunk.text)
                 if chunk.last is not None:
                     end = events.feed(chunk)
@@ -328,7 +311,7 @@ class ChatLunos(
         request = self._stream_request(messages, stop, kwargs)
         async with await self.async_client.stream(request) as stream:
             async for chunk in stream:
-                if run_manager and chunk.text:
+                if run_manager and chunk.choices:
                     await run_manager.on_llm_new_token(chunk.text)
                 if chunk.last is not None:
                     end = events.feed(chunk)
@@ -341,7 +324,7 @@ class ChatLunos(
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> Request[Completion]:
-        params = _without_empty_tools(self._call_params(stop, kwargs))
+        params = _for_the_wire(self._call_params(stop, kwargs), kwargs.get("strict"))
         wire = to_wire(messages, params["model"])
         self._refuse_impossible(wire, params)
         return chat_request(wire, **params)
@@ -349,7 +332,7 @@ class ChatLunos(
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> StreamRequest[Chunk]:
-        params = _without_empty_tools(self._stream_params(stop, kwargs))
+        params = _for_the_wire(self._stream_params(stop, kwargs), kwargs.get("strict"))
         wire = to_wire(messages, params["model"])
         self._refuse_impossible(wire, params)
         return chat_stream_request(wire, **params)
@@ -358,12 +341,23 @@ class ChatLunos(
 make_loadable(ChatLunos)
 
 
-def _without_empty_tools(params: dict[str, Any]) -> dict[str, Any]:
-    """create_agent binds an empty list, which strict servers refuse."""
-    if not params.get("tools"):
+def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+    """Return the parameters with what was bound as it is: schemas, and empty lists of tools."""
+    if not params.get("tools"):  # create_agent binds an empty list, which strict servers refuse
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             params.pop(name, None)
+    form = params.get("response_format")
+    if form is not None and not (isinstance(form, Mapping) and form.get("type") in _FORMATS):
+        from langchain_lunos._structured_output import to_response_format
+
+        params["response_format"] = to_response_format(form, strict)
     return params
+
+
+_FORMATS = ("json_schema", "json_object", "text")
+
+# what the names of roles and the marks between messages take
+_TOKENS_PER_MESSAGE = 3
 
 
 def _message_id(run_manager: RunManager) -> str:

@@ -74,22 +74,29 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         """`model`, under the name that LlamaIndex's users know."""
         return self.model
 
-    def embed_documents(self, texts: list[str], **kwargs: Any) -> list[list[float]]:
+    def embed_documents(
+        self, texts: list[str], chunk_size: int | None = None, **kwargs: Any
+    ) -> list[list[float]]:
         """Return the vectors of texts, in their order.
 
         Args:
             texts: any number; none gives none, without a request.
-            **kwargs: `chunk_size` and the wire's parameters, for this call; `app_id` too.
+            chunk_size: how many texts go into one request of this call.
+            **kwargs: the wire's parameters for this call; `app_id` too.
 
         Raises:
             TypeError: a text isn't a `str`.
             LunosError: the call failed, or the answer has too few vectors.
         """
+        kwargs["chunk_size"] = chunk_size
         answers = self._send(self._batches(texts, kwargs, embedding_request))
         return [vector for answer in answers for vector in answer.vectors]
 
-    async def aembed_documents(self, texts: list[str], **kwargs: Any) -> list[list[float]]:
+    async def aembed_documents(
+        self, texts: list[str], chunk_size: int | None = None, **kwargs: Any
+    ) -> list[list[float]]:
         """`embed_documents`, awaited."""
+        kwargs["chunk_size"] = chunk_size
         answers = await self._asend(self._batches(texts, kwargs, embedding_request))
         return [vector for answer in answers for vector in answer.vectors]
 

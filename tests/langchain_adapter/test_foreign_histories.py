@@ -222,3 +222,12 @@ async def test_broken_arguments_do_not_end_the_conversation(written: Any, expect
         await ask(chat(wire), "ainvoke", history)
         (sent,) = sent_messages(wire)[1]["tool_calls"]
         assert json.loads(sent["function"]["arguments"]) == expected
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+@pytest.mark.parametrize("written", ["null", " ", "\n", "", "{}"])
+async def test_empty_arguments_are_a_call_without_any(written: str, way: str) -> None:
+    wire = both_kinds(None, "tool_calls", tool_calls=[call("f", written)])
+    message = await ask(chat(wire), way)
+    assert [(made["name"], made["args"]) for made in message.tool_calls] == [("f", {})]
+    assert message.invalid_tool_calls == []

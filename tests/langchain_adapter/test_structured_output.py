@@ -86,7 +86,7 @@ async def test_each_method_gives_the_object(
     elif method == "function_calling":
         assert body["tools"][0]["function"]["name"] == name
         assert body["tool_choice"] == {"type": "function", "function": {"name": name}}
-        assert "parallel_tool_calls" not in body
+        assert body["parallel_tool_calls"] is False
     else:
         assert body["response_format"] == {"type": "json_object"}
     assert "ls_structured_output_format" not in body

@@ -7,24 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lunos_core.wire.text import join_surrogates
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 INVALID_ARGUMENTS = "invalid_arguments"
 """The key under which arguments that aren't a JSON object travel, as the model wrote them."""
-
-
-def clean_text(text: str) -> str:
-    r"""Return text that UTF-8 can carry: halves of a character are joined, or become U+FFFD.
-
-    Example:
-        >>> clean_text("\ud83d\ude00"), clean_text("a\ud83d")
-        ('😀', 'a�')
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def arguments_text(arguments: Any) -> str:
@@ -45,7 +33,7 @@ def arguments_text(arguments: Any) -> str:
     if isinstance(arguments, str):
         value, is_strict = _parse(arguments)
         if is_strict and isinstance(value, dict):
-            return clean_text(arguments)  # as it came: that keeps the prompt cache valid
+            return join_surrogates(arguments)  # as it came: that keeps the prompt cache valid
     if value is None:
         value = {}
     if not isinstance(value, Mapping):
@@ -73,13 +61,13 @@ def _parse(text: str) -> tuple[Any, bool]:
 def _plain(value: Any) -> Any:
     """Return the value with nothing in it that JSON cannot carry."""
     if isinstance(value, str):
-        return clean_text(value)
+        return join_surrogates(value)
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {clean_text(str(name)): _plain(item) for name, item in value.items()}
+        return {join_surrogates(str(name)): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
-    return clean_text(str(value))
+    return join_surrogates(str(value))

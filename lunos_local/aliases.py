@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from lunos_local.backends.hashed_embeddings import HashedEmbeddings
 from lunos_local.catalog import Model
 
 CHAT = "local/stand-in"
@@ -42,6 +43,8 @@ DEFAULTS: dict[str, tuple[str, float, float]] = {
     "openai/dall-e-3": (IMAGE, 0.0, 0.0),
     "openai/gpt-image-1": (IMAGE, 0.0, 0.0),
     "openai/tts-1": (SPEECH, 0.0, 0.0),
+    "openai/tts": (SPEECH, 0.0, 0.0),
+    "openai/gpt-4o-mini-tts": (SPEECH, 0.0, 0.0),
 }
 # USD per image, minute of audio or thousand characters of speech
 _UNIT_PRICES = {IMAGE: 0.04, TRANSCRIPTION: 0.006, SPEECH: 0.015}
@@ -77,7 +80,12 @@ def default_aliases(models: Mapping[str, Model]) -> list[Model]:
         entry = alias_of(models[target], name, (prices[0], prices[1]))
         entry = replace(entry, unit_price=_UNIT_PRICES.get(target, 0.0))
         if target == EMBEDDING:
-            entry = replace(entry, dimensions=_DIMENSIONS.get(name, _DEFAULT_DIMENSIONS))
+            # some clients don't sort by index
+            entry = replace(
+                entry,
+                embedding=HashedEmbeddings(reverse=False),
+                dimensions=_DIMENSIONS.get(name, _DEFAULT_DIMENSIONS),
+            )
         if target == CHAT and "image" not in name:
             entry = replace(entry, outputs=("text", "audio"))
         entries.append(entry)

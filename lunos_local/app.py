@@ -44,7 +44,7 @@ def create_app(
     real_models: bool = False,
     gguf: str | Path | None = None,
     catalog_shape: int | None = None,
-    image_path: str = IMAGE_PATHS[0],
+    image_path: str | None = None,
     aliases: Mapping[str, str] | None = None,
     strict: bool = False,
     hosts: Collection[str] = (),
@@ -58,7 +58,7 @@ def create_app(
         catalog_shape: list the models in this one of Lunos's four shapes (1 to 4); by default
             `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
         image_path: where images are generated, "/images/generations" or "/image/generations"; the
-            other path is a 404, as on deployments that have only one of them.
+            other path is a 404, as on deployments that have only one of them. By default both work.
         aliases: further names for the gateway's models, such as `{"acme/large": "lunos/scripted"}`.
             Well-known names such as `openai/gpt-4o` need no alias: `lunos_local.aliases`.
         strict: serve no well-known names, only the gateway's own ids and `aliases`.
@@ -88,7 +88,7 @@ def create_app(
         >>> asyncio.run(ask())
         1
     """
-    if image_path not in IMAGE_PATHS:
+    if image_path not in (None, *IMAGE_PATHS):
         raise ValueError(f"image_path must be one of {IMAGE_PATHS}, not {image_path!r}")
     models = load_models(
         real_models=real_models,
@@ -111,11 +111,16 @@ def create_app(
         Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
         Route("/v1/completions", gateway.completion, methods=["POST"]),
         Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
-        Route(f"/v1{image_path}", gateway.image, methods=["POST"]),
+        *(
+            Route(f"/v1{path}", gateway.image, methods=["POST"])
+            for path in ([image_path] if image_path else IMAGE_PATHS)
+        ),
         Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
         Route("/v1/audio/speech", gateway.speech, methods=["POST"]),
         Route("/v1/audio/generations", gateway.speech, methods=["POST"]),
         Route("/v1/balance", gateway.balance, methods=["GET"]),
+        Route("/v1/account", gateway.account, methods=["GET"]),
+        Route("/v1/usage", gateway.usage, methods=["GET"]),
     ]
     app = Starlette(
         routes=routes,

@@ -85,7 +85,7 @@ class Model:
         """What the model can do, in the catalog's terms."""
         names = ["chat", "text-generation"] if self.chat else []
         if self.embedding:
-            names.append("embeddings")
+            names += ["embeddings", "text-embedding"]
         if self.images:
             names.append("image-generation")
         if self.transcription:
@@ -119,6 +119,9 @@ class Model:
         """Return the entry in GET /v1/models."""
         return {
             "id": self.id,
+            "object": "model",
+            "created": CREATED,
+            "owned_by": "lunos_local",
             "name": self.name,
             "provider": self.id.split("/")[0],
             "description": self.description,

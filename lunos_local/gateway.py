@@ -28,7 +28,7 @@ from lunos_local.checks.bodies import (
     check_image,
     check_speech,
 )
-from lunos_local.door import BODY, TAKEN
+from lunos_local.door import BODY, TAKEN, has_key
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault, FaultState, Kind, find_fault
 from lunos_local.log import RequestLog, note, note_form
@@ -125,8 +125,12 @@ class Gateway:
         return HTMLResponse(page, headers=headers)
 
     async def public_models(self, request: Request) -> Response:
-        """GET /public/models."""
-        return JSONResponse(self.models.catalog.to_shape(self._shape_of(request, 1)))
+        """GET /public/models: the reference's shape; the vendor's client sends its key along.
+
+        That client reads a bare array, which newer deployments send.
+        """
+        shape = self._shape_of(request, 2 if has_key(request.headers, self._key) else 1)
+        return JSONResponse(self.models.catalog.to_shape(shape))
 
     async def list_models(self, request: Request) -> Response:
         """GET /v1/models."""
@@ -247,6 +251,21 @@ class Gateway:
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance."""
         return JSONResponse({"success": True, "message": "Balance retrieved", "data": _BALANCE})
+
+    async def account(self, request: Request) -> Response:
+        """GET /v1/account: known from the vendor's client alone, so the shape is a guess."""
+        return JSONResponse({"id": "local", "email": _BALANCE["email"]})
+
+    async def usage(self, request: Request) -> Response:
+        """GET /v1/usage: known from the vendor's client alone, so the shape is a guess."""
+        entries = [entry for entry in self.log.facts() if entry["model"]]
+        return JSONResponse(
+            {
+                "total_requests": len(entries),
+                "total_tokens": sum(entry["tokens"] or 0 for entry in entries),
+                "total_cost": round(sum(entry["cost"] or 0 for entry in entries), 10),
+            }
+        )
 
     async def _open(self, request: Request, kind: str) -> tuple[Model, Body]:
         raw = request.scope[BODY]

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from lunos_local.app import IMAGE_PATHS, create_app
+from lunos_local.app import create_app
 from lunos_local.errors import CutConnectionError
 from lunos_local.gateway import DEFAULT_KEY, Gateway
 from lunos_local.protocol import MAX_HEAD, Protocol
@@ -98,8 +98,8 @@ class LocalGateway:
         real_models: also serve the real models whose packages are installed.
         gguf: also serve this model file, as `local/<file stem>`.
         catalog_shape: list the models in this one of Lunos's four shapes (1 to 4).
-        image_path: "/images/generations", or "/image/generations" as on deployments that have
-            only that path.
+        image_path: "/images/generations", or "/image/generations", as on deployments that have
+            only that path; by default both work.
         aliases: further names for the gateway's models, such as `{"acme/large": "lunos/scripted"}`.
             Well-known names such as `openai/gpt-4o` need no alias.
         strict: serve no well-known names, only the gateway's own ids and `aliases`.
@@ -121,7 +121,7 @@ class LocalGateway:
         real_models: bool = False,
         gguf: str | Path | None = None,
         catalog_shape: int | None = None,
-        image_path: str = IMAGE_PATHS[0],
+        image_path: str | None = None,
         aliases: Mapping[str, str] | None = None,
         strict: bool = False,
     ) -> None:

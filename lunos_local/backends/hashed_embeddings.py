@@ -73,7 +73,11 @@ def _add(vector: list[float], feature: str, weight: float) -> None:
 
 
 class HashedEmbeddings:
-    """`lunos/scripted-embedding`. Sends its vectors in reverse order, which the API allows."""
+    """`lunos/scripted-embedding`, in reverse order, which the API allows; aliases are in order."""
+
+    def __init__(self, *, reverse: bool = True) -> None:
+        """Send the vectors in reverse order, or in the order of their texts."""
+        self._reverse = reverse
 
     async def embed(self, body: Body) -> Body:
         """Answer an embedding request."""
@@ -90,4 +94,4 @@ class HashedEmbeddings:
             )
         vectors = [hashed_vector(text, dimensions) for text in texts]
         counted = sum(tokens.count(text) for text in texts)
-        return to_wire(body, vectors, counted, reverse=True)
+        return to_wire(body, vectors, counted, reverse=self._reverse)

@@ -263,7 +263,9 @@ def check_embedding(given: Any) -> dict[str, Any]:
 
 
 def check_speech(given: Any) -> dict[str, Any]:
-    """Check the body of POST /v1/audio/speech and return it."""
+    """Check the body of POST /v1/audio/speech and return it; the vendor's client omits `model`."""
+    if isinstance(given, dict):
+        given = {"model": "lunos/scripted-speech", **given}
     body = _check_body(given, SPEECH, ("model", "input"))
     if len(body["input"]) > _MAX_SPEECH:
         raise fail("input", f"must have at most {_MAX_SPEECH:,} characters", "string_too_long")

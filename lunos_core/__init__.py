@@ -1,7 +1,7 @@
 """The small HTTP core of `lunos-integrations`: Lunos' wire, without any framework.
 
-`Lunos` and `AsyncLunos` are its friendly face; the adapters build requests and send them with
-`Client` and `AsyncClient`. Names are loaded when they are first used.
+Start with `Lunos` or `AsyncLunos`; the adapters build requests and send them with `Client` and
+`AsyncClient`. Names are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lunos_core._version import __version__ as __version__
 
-# not lazily: a module that is imported later would put itself in the place of its function
+# not lazily: the name of a module that is imported later would replace that of its function
 from lunos_core.app_id import app as app
 from lunos_core.app_id import current_app_id as current_app_id
 from lunos_core.app_id import current_tags as current_tags

@@ -1,4 +1,4 @@
-"""A word of warning where the key would travel unencrypted."""
+"""A warning where the key would be sent unencrypted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 
 class LunosPlainHTTPWarning(UserWarning):
-    """The key and all messages travel unencrypted: a base URL with `http://` to another machine.
+    """The key and all messages are sent unencrypted: `http://` to another machine.
 
-    Given once for each origin and process, when the settings are made. The loopback (`localhost`,
-    127.0.0.0/8, `::1`) gives none: for a Unix socket, whose host is only a name, use that name. Who
-    trusts the network between says so:
+    Issued once for each origin and process, when a client is configured. This machine (`localhost`,
+    127.0.0.0/8, `::1`) gets no warning; for a Unix socket, whose host is only a name, use
+    `localhost`. If you trust the network, filter the warning:
 
     Example:
         >>> import warnings
@@ -27,7 +27,7 @@ class LunosPlainHTTPWarning(UserWarning):
 
 _warned: set[str] = set()
 
-# The line that a warning names is the user's: neither ours, nor what the frameworks build us with.
+# The warning names the user's line: none of ours, and none of the frameworks' that call us.
 _NOT_THE_USERS = frozenset(
     {"lunos_core", "lunos_cli", "langchain_lunos", "llama_index_lunos", "pydantic"}
     | {"langchain", "langchain_core", "llama_index"}
@@ -35,7 +35,7 @@ _NOT_THE_USERS = frozenset(
 
 
 def warn_of_plain_http(base_url: str) -> None:
-    """Warn where `base_url` is `http://` to another machine; once for each origin."""
+    """Warn if `base_url` is `http://` to another machine; once for each origin."""
     parts = urlsplit(base_url)
     if parts.scheme != "http" or parts.netloc in _warned or is_loopback(parts.hostname or ""):
         return
@@ -45,12 +45,12 @@ def warn_of_plain_http(base_url: str) -> None:
         LunosPlainHTTPWarning,
         stacklevel=_users_level(),
     )
-    _warned.add(parts.netloc)  # last: where warnings are errors, every attempt is one
+    _warned.add(parts.netloc)  # last: where warnings are errors, each attempt raises
 
 
-@functools.lru_cache(64)  # asked for every object that is made
+@functools.lru_cache(64)  # called for every object that is made
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine, seen from itself."""
+    """Whether a host name or address is this machine's own loopback."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
         return True
@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _users_level() -> int:
-    """The `stacklevel` of the first frame outside, seen from the function that warns."""
+    """The `stacklevel` of the first frame that isn't ours, seen from the function that warns."""
     level = 1
     frame = sys._getframe(1)
     while frame.f_back is not None and _package(frame.f_globals) in _NOT_THE_USERS:

@@ -1,4 +1,4 @@
-"""A text that no text shows."""
+"""A key that isn't shown when it is printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Secret:
-    """Holds a key; only `reveal()` gives it.
+    """Wraps a key; only `reveal()` returns it.
 
     Example:
         >>> key = Secret("sk-123")
@@ -20,25 +20,21 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the key."""
         return self._text
 
     def __str__(self) -> str:
-        """Stars."""
         return "**********"
 
     def __repr__(self) -> str:
-        """Stars."""
         return "Secret('**********')"
 
     def __eq__(self, other: object) -> bool:
-        """Equal to a secret with the same text."""
         return isinstance(other, Secret) and other._text == self._text
 
     def __hash__(self) -> int:
-        """By the text."""
         return hash(self._text)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled client works where it is unpickled, so the text travels in a pickle."""
+        # with the key: a pickled client must work where it is unpickled
         return Secret, (self._text,)

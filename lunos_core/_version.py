@@ -1,3 +1,3 @@
-"""The version of this package, where both its face and its requests find it."""
+"""The version of this package."""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
-"""The friendly face: `lunos.chat.completions.create(…)`, as the API reference's Python example.
+"""Lunos without a framework: `lunos.chat.completions.create(…)`, as the API reference has it.
 
-A thin layer over the requests: it checks what was written by hand, builds the request and sends it.
+A thin layer: it checks the arguments, builds the request and sends it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Prompt = str | Sequence[str]
 
 
 class Lunos:
-    """Lunos without a framework.
+    """A client for Lunos, without a framework.
 
     Args:
         api_key: the key, or a function that returns it for each call; `LUNOS_API_KEY` when not
@@ -89,11 +89,9 @@ class Lunos:
         self.client.close()
 
     def __enter__(self) -> Self:
-        """Nothing is opened before the first call."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
 
@@ -139,21 +137,19 @@ class AsyncLunos:
         await self.client.close()
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before the first call."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()
 
 
 def _weakly(catalog: Catalog | AsyncCatalog) -> Prices:
-    """The catalog's prices, without a circle of client and catalog that only `gc` could end."""
+    """The catalog's prices, without a reference cycle of client and catalog."""
     known = weakref.ref(catalog)
 
     def prices(model: str) -> ModelInfo | None:
-        found = known()
-        return None if found is None else found.cached(model)
+        alive = known()
+        return None if alive is None else alive.cached(model)
 
     return prices
 
@@ -190,12 +186,12 @@ class _ChatCompletions:
         Args:
             model: the model's id, such as "openai/gpt-4".
             messages: `{"role": …, "content": …}` each.
-            stream: give the answer in chunks, as they come.
+            stream: return the answer in chunks, as they arrive.
             **params: the wire's parameters, and `app_id`, `extra_headers`, `extra_body`, `timeout`.
 
         Raises:
-            TypeError: a message or parameter of the wrong type.
-            ValueError: a message or parameter that the wire cannot carry.
+            TypeError: a message or parameter has the wrong type.
+            ValueError: a message or parameter that cannot be sent.
             LunosError: the call failed.
         """
         checked = check_messages(messages)
@@ -250,7 +246,7 @@ class _TextCompletions:
     def create(
         self, *, model: str, prompt: Prompt, stream: bool = False, **params: Any
     ) -> Completion | Stream[Chunk]:
-        """Go on from a prompt; the text is in `choices[0].text`."""
+        """Continue a prompt; the text is in `choices[0].text`."""
         if stream:
             return self._client.stream(completion_stream_request(prompt, model=model, **params))
         return self._client.send(completion_request(prompt, model=model, **params))
@@ -278,7 +274,7 @@ class _AsyncTextCompletions:
     async def create(
         self, *, model: str, prompt: Prompt, stream: bool = False, **params: Any
     ) -> Completion | AsyncStream[Chunk]:
-        """Go on from a prompt: see `Lunos`."""
+        """Continue a prompt: see `Lunos`."""
         if stream:
             request = completion_stream_request(prompt, model=model, **params)
             return await self._client.stream(request)
@@ -290,13 +286,13 @@ class _Embeddings:
         self._client = client
 
     def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Embeddings:
-        """Turn texts into vectors: `vectors`, one for each text, in their order."""
+        """Embed texts: `vectors` has one for each text, in their order."""
         return self._client.send(embedding_request(input, model=model, **params))
 
     def create_array(
         self, *, model: str, input: str | Sequence[str], **params: Any
     ) -> EmbeddingArray:
-        """`create`, as one float32 numpy array: `array`, a row for each text."""
+        """Embed texts as one float32 numpy array: `array` has a row for each text."""
         return self._client.send(embedding_array_request(input, model=model, **params))
 
 
@@ -305,13 +301,13 @@ class _AsyncEmbeddings:
         self._client = client
 
     async def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Embeddings:
-        """Turn texts into vectors: see `Lunos`."""
+        """Embed texts: see `Lunos`."""
         return await self._client.send(embedding_request(input, model=model, **params))
 
     async def create_array(
         self, *, model: str, input: str | Sequence[str], **params: Any
     ) -> EmbeddingArray:
-        """`_Embeddings.create_array`, awaited."""
+        """Embed texts as one numpy array: see `Lunos`."""
         return await self._client.send(embedding_array_request(input, model=model, **params))
 
 
@@ -321,7 +317,7 @@ class _Images:
         self._path = ImagePath()
 
     def generate(self, *, model: str, prompt: str, **params: Any) -> Images:
-        """Draw: `images[0].url` or `.b64_json`, and `.data` for the bytes."""
+        """Generate images: `images[0].url` or `.b64_json`, and `.data` for the bytes."""
         return self._client.send(image_request(prompt, model=model, path=self._path, **params))
 
 
@@ -331,7 +327,7 @@ class _AsyncImages:
         self._path = ImagePath()
 
     async def generate(self, *, model: str, prompt: str, **params: Any) -> Images:
-        """Draw: see `Lunos`."""
+        """Generate images: see `Lunos`."""
         request = image_request(prompt, model=model, path=self._path, **params)
         return await self._client.send(request)
 
@@ -351,7 +347,7 @@ class _Transcriptions:
         self._client = client
 
     def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
-        """Write down what is said in a file: a path, bytes, or an open binary file."""
+        """Transcribe a recording: a path, bytes, or an open binary file."""
         return self._client.send(transcription_request(file, model=model, **params))
 
 
@@ -360,7 +356,7 @@ class _AsyncTranscriptions:
         self._client = client
 
     async def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
-        """Write down what is said in a file: see `Lunos`."""
+        """Transcribe a recording: see `Lunos`."""
         # in a thread: it reads the file
         request = await asyncio.to_thread(transcription_request, file, model=model, **params)
         return await self._client.send(request)

@@ -41,6 +41,7 @@ from lunos_core.transport.telemetry import span_observers
 from lunos_core.wire.error_bodies import error_from_response
 from lunos_core.wire.scrub import scrub_body
 from lunos_core.wire.sse import SSEDecoder
+from lunos_core.wire.text import BOM
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
@@ -328,7 +329,7 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
             return []
         if "html" in headers.get("content-type", ""):
             raise reply.malformed("is no stream")
-        if body.lstrip().startswith((b"data:", b":", b"event:")):
+        if body.removeprefix(BOM).lstrip().startswith((b"data:", b":", b"event:")):
             chunks = self._read(self._decoder.feed(body))  # events under a wrong content type
             if self._wrong is not None and not chunks:
                 raise self._wrong

@@ -1,4 +1,4 @@
-"""Multipart forms as bytes: a body that can be sent again, the same every time.
+"""Multipart forms as bytes: the same every time, so that a retry can send them again.
 
 Source of the format: RFC 7578; names and file names are escaped as browsers do (WHATWG).
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lunos_core.wire import json
+from lunos_core.wire.text import join_surrogates
 
 _TYPES = {
     "aac": "audio/aac",
@@ -32,7 +33,7 @@ class FormFile:
     """A file of a form.
 
     Attributes:
-        filename: servers tell the format by its ending.
+        filename: servers tell the format by its extension.
         data: its bytes.
     """
 
@@ -41,7 +42,7 @@ class FormFile:
 
     @property
     def content_type(self) -> str:
-        """By the file name's ending, from a table of our own: the system's differs by machine."""
+        """By the file name's extension, from our own table: the system's differs by machine."""
         ending = self.filename.rpartition(".")[2].lower()
         return _TYPES.get(ending, "application/octet-stream")
 
@@ -50,12 +51,12 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
     """The body and its content type.
 
     Args:
-        fields: texts, numbers and flags; a list is sent as `name[]`, once for each entry, a
+        fields: texts, numbers and flags; a list is sent as `name[]`, once for each item, and a
             mapping as JSON.
         file: the field `file`, last.
 
     Raises:
-        TypeError: a value that no form can carry.
+        TypeError: a value that a form cannot carry.
 
     Example:
         >>> body, content_type = encode_form({"model": "m"}, FormFile("a.wav", b"RIFF"))
@@ -68,7 +69,7 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
         (f'name="{_escaped(name)}"'.encode(), _field_bytes(name, value))
         for name, value in _flat(fields)
     ]
-    # not random: a request is a value, equal to its like, also when it is recorded
+    # not random: equal requests have equal bodies, also in a recording
     number = 0
     while any(b"lunos-form-%d" % number in data for data in (file.data, *(p[1] for p in parts))):
         number += 1
@@ -77,7 +78,7 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
         b"--%b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (boundary, name, data)
         for name, data in parts
     ]
-    # "replace": a name on disk may hold bytes that are no text
+    # "replace": a name on disk may have bytes that aren't text
     filename = _escaped(file.filename).encode("utf-8", "replace")
     pieces.append(
         b'--%b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n'
@@ -90,14 +91,14 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
 def _flat(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in fields.items():
         if isinstance(value, list | tuple):
-            yield from ((f"{name}[]", one) for one in value)
+            yield from ((f"{name}[]", item) for item in value)
         elif value is not None:
             yield name, value
 
 
 def _field_bytes(name: str, value: Any) -> bytes:
     if isinstance(value, str):
-        return value.encode()
+        return join_surrogates(value).encode()
     if isinstance(value, bool | int | float | Mapping):
         return json.dumps(value)
     raise TypeError(f"{name} cannot be sent in a form: {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Reads subtitles: what was said when, of an SRT or a WebVTT answer.
+"""Reads SRT and WebVTT subtitles: what was said when.
 
 Source of the formats: https://www.w3.org/TR/webvtt1/, and SRT as every player reads it.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 _TIME = r"((?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3})"
 _TIMES = rf"[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}"
-# an SRT's text goes on until the next number with times: a blank line in it is no end
+# in SRT a text goes on until the next number with times: a blank line doesn't end it
 _SRT = re.compile(rf"^(\d+)[ \t]*\n{_TIMES}[^\n]*\n?", re.MULTILINE)
 # a WebVTT cue ends at a blank line; what follows may be a NOTE
 _VTT = re.compile(rf"^(?:([^\n]+)\n)?{_TIMES}[^\n]*((?:\n(?!\n)[^\n]+)*)", re.MULTILINE)
-# the tags that WebVTT has, and no others: "<3" is text
+# only the tags that WebVTT has: "<3" is text
 _VTT_TAG = re.compile(
     r"</?(?:c|i|b|u|ruby|rt|v|lang)(?:[.\s][^<>]*)?>|<(?:\d+:)?\d{2}:\d{2}\.\d{3}>"
 )
@@ -32,28 +32,28 @@ class Cue:
 
 
 def is_srt(text: str) -> bool:
-    """Whether it begins as an SRT file does."""
+    """Whether a text starts as SRT files do."""
     return _SRT.match(_lines(text)) is not None
 
 
 def read_srt(text: str) -> list[Cue]:
-    r"""The cues of an SRT file.
+    r"""Return the cues of an SRT file.
 
     Example:
         >>> read_srt("1\n00:00:01,500 --> 00:00:02,000\nHello.\n")
         [Cue(text='Hello.', start=1.5, end=2.0, name='1')]
     """
     text = _lines(text)
-    found = list(_SRT.finditer(text))
-    ends = [*(one.start() for one in found), len(text)][1:]
+    matches = list(_SRT.finditer(text))
+    ends = [*(match.start() for match in matches), len(text)][1:]
     return [
-        Cue(text[one.end() : end].strip(), _seconds(one[2]), _seconds(one[3]), one[1])
-        for one, end in zip(found, ends, strict=True)
+        Cue(text[match.end() : end].strip(), _seconds(match[2]), _seconds(match[3]), match[1])
+        for match, end in zip(matches, ends, strict=True)
     ]
 
 
 def read_vtt(text: str) -> list[Cue]:
-    r"""The cues of a WebVTT file, without styles and tags; notes are left out.
+    r"""Return the cues of a WebVTT file, without styles, tags and notes.
 
     Example:
         >>> read_vtt("WEBVTT\n\n00:01.500 --> 00:02.000 line:0\n<v Ann>Hello &amp; welcome.\n")
@@ -61,7 +61,7 @@ def read_vtt(text: str) -> list[Cue]:
     """
     return [
         Cue(html.unescape(_VTT_TAG.sub("", said)).strip(), _seconds(start), _seconds(end), name)
-        for name, start, end, said in (one.groups() for one in _VTT.finditer(_lines(text)))
+        for name, start, end, said in (match.groups() for match in _VTT.finditer(_lines(text)))
     ]
 
 

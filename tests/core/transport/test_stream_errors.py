@@ -211,3 +211,16 @@ async def test_events_under_a_wrong_content_type_are_read_all_the_same(both: Bot
     wire = Wire(raw(body, content_type="application/json"))
     chunks = await both.chunks(both.client(wire), REQUEST)
     assert chunks[-1].last.text == "Hello there"
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/json"])
+async def test_a_stream_with_a_byte_order_mark_and_numbers_that_json_lacks_is_read(
+    both: Both, content_type: str
+) -> None:
+    first = '{"choices": [{"delta": {"content": "Hello"}, "logprobs": {"x": -Infinity}}]}'
+    last = '{"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"cost": NaN}}'
+    body = b"\xef\xbb\xbf" + lines([first, last, "[DONE]"])
+    client = both.client(Wire(raw(body, content_type=content_type)))
+    chunks = await both.chunks(client, REQUEST)
+    assert "".join(chunk.text for chunk in chunks) == "Hello"
+    assert chunks[-1].last.choices[0].finish_reason == "stop"

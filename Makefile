@@ -37,7 +37,7 @@ COUNTED := 2>&1 | awk '/^Collecting / { printf "\r  %d packages", ++n; fflush() 
 # pyenv's Pythons are found by name where this variable lists them
 PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
 
-.PHONY: help demo ask test canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
+.PHONY: help demo ask test test-all canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -55,8 +55,13 @@ ask: $(VENV)/.demo  ## ask about the examples' text: make ask Q="How often is a 
 	@[ -n "$$LUNOS_QUESTION" ] || { echo 'make: ask something: make ask Q="…"' >&2; exit 2; }
 	@$(PY) examples/quickstart.py -- "$$LUNOS_QUESTION"
 
-test: $(VENV)/.dev  ## run the tests (ARGS='-k retry' for some)
-	$(PY) -m pytest $(ARGS)
+test: $(VENV)/.test  ## run the tests but the slow ones, in about three minutes on two cores (ARGS='-k retry' for some)
+	@echo "== about 3 minutes on 2 cores; the slow tests are left out (make test-all)"
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+# with what the tests cover, where too little fails the run (tests/coverage_bars.py)
+test-all: $(VENV)/.dev  ## run every test, with coverage, in about six minutes on two cores
+	$(PY) -m pytest -n 2 --dist loadfile --cov $(ARGS)
 
 lint: $(VENV)/.dev  ## check rules and format with ruff
 	$(PY) -m ruff check .
@@ -148,10 +153,15 @@ $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made
 	@$(PIP_INSTALL) -e ".[demo]" $(COUNTED)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
-	@echo "== this project and what its tests need (one or two minutes)"
-	@$(PIP_INSTALL) -e ".[dev]" $(SHORT)
+$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
+	@echo "== this project and what its tests need (about 1 GB; one or two minutes)"
+	@$(PIP_INSTALL) -e ".[test]" $(SHORT)
 	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
+	@echo "== this project and everything for developing it (about 2.3 GB; two or three minutes)"
+	@$(PIP_INSTALL) -e ".[dev]" $(SHORT)
+	@touch $@ $(VENV)/.test
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.made
 	@echo "== what the documentation site is built with"

@@ -10,6 +10,7 @@ Each session is a column of the table that `scripts/matrix_table.py` prints afte
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -39,7 +40,7 @@ OPTIONAL = nox.project.load_toml("pyproject.toml")["project"]["optional-dependen
 def oldest() -> list[str]:
     """Return `name==version` for the lower bounds of this project's requirements."""
     project = nox.project.load_toml("pyproject.toml")["project"]
-    asked = [*project["dependencies"], *(one for extra in OPTIONAL.values() for one in extra)]
+    asked = [*project["dependencies"], *itertools.chain.from_iterable(OPTIONAL.values())]
     bounds = {}
     for requirement in asked:
         match = re.match(r"([\w-]+)>=([\d.]+)", requirement)
@@ -49,18 +50,23 @@ def oldest() -> list[str]:
 
 
 def dev_tools() -> list[str]:
-    """Return the extra `dev` without this project itself."""
-    return [one for one in OPTIONAL["dev"] if not one.startswith("lunos-integrations")]
+    """Return the extras `test` and `dev` without this project itself and its examples' packages."""
+    left_out = ("lunos-integrations", "fastapi", "langchain-qdrant", "llama-index-vector-stores")
+    asked = [*OPTIONAL["test"], *OPTIONAL["dev"]]
+    return [requirement for requirement in asked if not requirement.startswith(left_out)]
 
 
 def note_versions(session: nox.Session) -> None:
     """Store the installed versions, for the table."""
     listed = session.run("python", "-m", "pip", "list", "--format=json", silent=True)
-    found = {one["name"].lower().replace("_", "-"): one["version"] for one in json.loads(listed)}
-    found["python"] = session.run(
+    versions = {
+        package["name"].lower().replace("_", "-"): package["version"]
+        for package in json.loads(listed)
+    }
+    versions["python"] = session.run(
         "python", "-c", "import platform; print(platform.python_version())", silent=True
     ).strip()
-    shown = {name: found[name] for name in ("python", *SHOWN) if name in found}
+    shown = {name: versions[name] for name in ("python", *SHOWN) if name in versions}
     OUT.mkdir(exist_ok=True)
     (OUT / f"{session.name}.versions.json").write_text(json.dumps(shown), "utf-8")
 
@@ -87,9 +93,9 @@ def oldest_declared(session: nox.Session) -> None:
         "-e",
         ".[langchain,llama-index,whisper,cli,aiohttp]",
         *oldest(),
-        # no constraints.txt: old frameworks want older helpers. LangChain's own suites ask for a
+        # no constraints.txt: old frameworks want older helpers. LangChain's own suites require a
         # newer httpx
-        *(one for one in dev_tools() if not one.startswith("langchain-tests")),
+        *(tool for tool in dev_tools() if not tool.startswith("langchain-tests")),
     )
     run_tests(
         session,

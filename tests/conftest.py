@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import types
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,24 @@ from lunos_local import LocalGateway
 pytest_plugins = ["tests.coverage_bars"]
 
 KEY = "sk-test-4f9a1c"
+
+
+# what a test uses that talks over a loopback socket: names in its module, and fixtures
+SERVERS = {"LocalGateway", "RawServer", "AnsweringServer", "socket"}
+RUNNING = {"gateway", "singular_gateway", "real_gateway", "server", "load_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test as `unit`, `socket` or `subprocess` by what its module and fixtures use."""
+    for item in items:
+        names = vars(getattr(item, "module", None) or types.SimpleNamespace())
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "subprocess" in names or "multiprocessing" in names:
+            item.add_marker("subprocess")
+        elif SERVERS & names.keys() or RUNNING & fixtures:
+            item.add_marker("socket")
+        else:
+            item.add_marker("unit")
 
 
 @pytest.fixture(scope="session")

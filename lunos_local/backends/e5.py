@@ -19,6 +19,7 @@ from lunos_local.errors import WireError
 
 DIMENSIONS = 384
 CONTEXT = 512
+_KEPT = 4096
 
 
 def is_installed() -> bool:
@@ -33,13 +34,21 @@ class E5:
         """Prepare; the first call loads the model."""
         self._model: Any = None
         self._lock = threading.Lock()
+        # a corpus is quoted from again and again: each passage is embedded once
+        self._known: dict[tuple[str, bool], list[float]] = {}
 
     def vectors(self, texts: Sequence[str], *, query: bool) -> list[list[float]]:
         """Return a unit vector for each text."""
         # the engine has a single work space, so it takes one call at a time
         with self._lock:
-            rows = self._loaded().encode([_clean(text) for text in texts], query)
-        return [[float(value) for value in row] for row in rows]
+            if len(self._known) > _KEPT:
+                self._known.clear()
+            wanted = [(_clean(text), query) for text in texts]
+            new = [key for key in dict.fromkeys(wanted) if key not in self._known]
+            rows = self._loaded().encode([text for text, _ in new], query) if new else []
+            for key, row in zip(new, rows, strict=True):
+                self._known[key] = [float(value) for value in row]
+            return [list(self._known[key]) for key in wanted]
 
     def count(self, texts: Sequence[str]) -> int:
         """Return how many tokens the model reads for these texts."""

@@ -10,8 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).parent
 CASSETTES = HERE.parents[1] / "cassettes"
@@ -19,16 +22,62 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 KEY = "sk-live-0f3c55aa91"
 
 
-def pytest_with(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest on this folder's tests, with the cassettes in `root`."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=HERE.parents[1],
-        env={**CLEAN, "LUNOS_CASSETTE_ROOT": str(root), **env},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+# Run pytest several times in one process, which imports the frameworks once. The tests' own
+# modules are imported anew each time, since they read the environment then.
+DRIVER = """
+import contextlib, io, json, os, sys
+import pytest
+clean, results = dict(os.environ), {}
+for name, (arguments, environment) in json.load(sys.stdin).items():
+    os.environ.clear()
+    os.environ.update(clean | environment)
+    for module in [module for module in sys.modules if module.partition(".")[0] == "tests"]:
+        del sys.modules[module]
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        status = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments])
+    results[name] = [int(status), output.getvalue()]
+print(json.dumps(results))
+"""
+
+
+@dataclass
+class Sessions:
+    """The runs of pytest on this folder's tests: exit status and output of each, by its name."""
+
+    folder: Path
+    done: dict[str, tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
+    folder = tmp_path_factory.mktemp("sessions")
+    recorded = [str(path) for path in sorted(HERE.glob("test_recorded_*.py"))]
+    rules, core = "tests/cassettes/test_cassette_rules.py", "tests/cassettes/test_recorded_core.py"
+    with indiscreet_service() as url:
+        live = {"LUNOS_API_KEY": KEY, "LUNOS_BASE_URL": url}
+        wanted = {
+            "again": ([*recorded, "--record-mode=rewrite"], {}),
+            "live": ([*recorded, "-k", "test_chat and not stream", "--record-mode=rewrite"], live),
+            "a key": ([rules], {}),
+            "not played": ([core, "-k", "test_chat and sync"], {}),
+        }
+        spoil(folder / "a key", "Bearer SCRUBBED", f"Bearer {KEY}")
+        add_an_interaction(folder / "not played")
+        runs = {
+            name: (arguments, environment | {"LUNOS_CASSETTE_ROOT": str(folder / name)})
+            for name, (arguments, environment) in wanted.items()
+        }
+        process = subprocess.run(
+            [sys.executable, "-c", DRIVER],
+            input=json.dumps(runs),
+            cwd=HERE.parents[1],
+            env=CLEAN,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+    assert process.returncode == 0, process.stderr
+    return Sessions(folder, json.loads(process.stdout.splitlines()[-1]))
 
 
 def texts_in(root: Path) -> dict[str, str]:
@@ -39,11 +88,10 @@ def texts_in(root: Path) -> dict[str, str]:
     }
 
 
-def test_recording_again_changes_nothing(tmp_path: Path) -> None:
-    modules = [str(path) for path in sorted(HERE.glob("test_recorded_*.py"))]
-    done = pytest_with(tmp_path, *modules, "--record-mode=rewrite")
-    assert done.returncode == 0, done.stdout
-    assert texts_in(tmp_path) == texts_in(CASSETTES)
+def test_recording_again_changes_nothing(sessions: Sessions) -> None:
+    status, output = sessions.done["again"]
+    assert status == 0, output
+    assert texts_in(sessions.folder / "again") == texts_in(CASSETTES)
 
 
 @contextmanager
@@ -80,20 +128,13 @@ def indiscreet_service() -> Iterator[str]:
             thread.join()
 
 
-def test_with_a_key_it_records_into_a_folder_of_its_own_and_scrubs(tmp_path: Path) -> None:
-    with indiscreet_service() as url:
-        done = pytest_with(
-            tmp_path,
-            *(str(path) for path in sorted(HERE.glob("test_recorded_*.py"))),
-            *("-k", "test_chat and not stream", "--record-mode=rewrite"),
-            LUNOS_API_KEY=KEY,
-            LUNOS_BASE_URL=url,
-        )
-    written = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.*")}
+def test_with_a_key_it_records_into_a_folder_of_its_own_and_scrubs(sessions: Sessions) -> None:
+    root = sessions.folder / "live"
+    written = {path.relative_to(root).as_posix(): path for path in root.rglob("*.*")}
     assert set(written) == {
         f"live/{name}/test_recorded_{name}/test_chat.yaml"
         for name in ("core", "langchain", "llama_index")
-    }, done.stdout
+    }, sessions.done["live"]
     for path in written.values():
         text = path.read_text("utf-8")
         assert "Your key is SCRUBBED." in text
@@ -102,33 +143,34 @@ def test_with_a_key_it_records_into_a_folder_of_its_own_and_scrubs(tmp_path: Pat
             assert secret not in text
 
 
-def spoiled(tmp_path: Path, name: str, old: str, new: str) -> Path:
-    """Copy all cassettes, with one change in one of them."""
-    root = tmp_path / "cassettes"
-    shutil.copytree(CASSETTES, root)
-    text = (root / name).read_text("utf-8")
-    assert old in text
-    (root / name).write_text(text.replace(old, new, 1), "utf-8")
-    return root
-
-
 CHAT = "core/test_recorded_core/test_chat.yaml"
 
 
-def test_a_cassette_with_a_key_fails(tmp_path: Path) -> None:
-    root = spoiled(tmp_path, CHAT, "Bearer SCRUBBED", f"Bearer {KEY}")
-    done = pytest_with(root, "tests/cassettes/test_cassette_rules.py")
-    assert done.returncode == 1
-    assert f"test_a_cassette_holds_no_key[{CHAT}]" in done.stdout
+def spoil(root: Path, old: str, new: str) -> None:
+    """Copy all cassettes, with one change in one of them."""
+    shutil.copytree(CASSETTES, root)
+    text = (root / CHAT).read_text("utf-8")
+    assert old in text
+    (root / CHAT).write_text(text.replace(old, new, 1), "utf-8")
 
 
-def test_an_interaction_that_is_not_played_fails(tmp_path: Path) -> None:
-    root = spoiled(tmp_path, CHAT, "", "")
+def add_an_interaction(root: Path) -> None:
+    """Copy all cassettes; one of them gets a request that its test doesn't make."""
+    shutil.copytree(CASSETTES, root)
     text = (root / CHAT).read_text("utf-8")
     _, interactions = text.split("interactions:\n")
     more = interactions.replace("Say ''hello''", "Say ''goodbye''", 1)
     assert more != interactions
     (root / CHAT).write_text(text + more, "utf-8")
-    done = pytest_with(root, "tests/cassettes/test_recorded_core.py", "-k", "test_chat and sync")
-    assert done.returncode == 1
-    assert "holds requests that the test did not make" in done.stdout
+
+
+def test_a_cassette_with_a_key_fails(sessions: Sessions) -> None:
+    status, output = sessions.done["a key"]
+    assert status == 1
+    assert f"test_a_cassette_holds_no_key[{CHAT}]" in output
+
+
+def test_an_interaction_that_is_not_played_fails(sessions: Sessions) -> None:
+    status, output = sessions.done["not played"]
+    assert status == 1
+    assert "holds requests that the test did not make" in output

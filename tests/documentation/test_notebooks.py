@@ -6,11 +6,13 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from tests.documentation.markdown_blocks import ROOT
 
+pytestmark = pytest.mark.slow
+pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 SPEC = importlib.util.spec_from_file_location("notebooks", ROOT / "docs" / "tools" / "notebooks.py")
 assert SPEC

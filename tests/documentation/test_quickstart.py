@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.documentation.example_runs import ROOT, without_key
+from tests.documentation.markdown_blocks import dropped_connections
+
 pytest.importorskip("langchain")
 
-ROOT = Path(__file__).parents[2]
 SCRIPTED = ("--model", "lunos/scripted", "--embedding-model", "lunos/scripted-embedding")
 # right answers, in the words of examples/docs
 ANSWERS = {
@@ -24,16 +27,24 @@ ANSWERS = {
 }
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}
-    return subprocess.run(
-        [sys.executable, "examples/quickstart.py", "--wide", *arguments],
-        cwd=ROOT,
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the program in this process: importing LangChain again takes most of a run's time."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    quickstart = importlib.import_module("quickstart")
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with dropped_connections():
+            status = quickstart.main(["--wide", *arguments])
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return run
 
 
 def answers_of(output: str) -> dict[str, str]:
@@ -54,7 +65,15 @@ def table_of(output: str) -> dict[tuple[str, str], dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def first_run() -> subprocess.CompletedProcess[str]:
-    return run()
+    """Run it as a user does, once for all the tests that read its output."""
+    return subprocess.run(
+        [sys.executable, "examples/quickstart.py", "--wide"],
+        cwd=ROOT,
+        env=without_key(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_without_a_key_it_says_who_answers(first_run: subprocess.CompletedProcess[str]) -> None:
@@ -99,9 +118,9 @@ def test_it_ends_with_what_each_app_used(first_run: subprocess.CompletedProcess[
     assert by_app["quickstart-agent"]["calls"] >= 2
 
 
-def test_it_answers_my_own_question_only() -> None:
+def test_it_answers_my_own_question_only(run: Run) -> None:
     question = "Which port does the local gateway listen on?"
-    done = run(question)
+    done = run(question, *SCRIPTED[2:])
     assert done.returncode == 0, done.stderr
     answers = answers_of(done.stdout)
     assert answers.keys() == {question}
@@ -110,7 +129,9 @@ def test_it_answers_my_own_question_only() -> None:
     assert {app for app, _ in table_of(done.stdout)} == {"quickstart-embed", "quickstart-rag"}
 
 
-def test_a_model_with_a_price_has_its_cost_in_the_table_and_the_picture(tmp_path: Path) -> None:
+def test_a_model_with_a_price_has_its_cost_in_the_table_and_the_picture(
+    tmp_path: Path, run: Run
+) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "usage.png"
     priced = ("--model", "lunos/scripted-priced", *SCRIPTED[2:])
@@ -122,7 +143,7 @@ def test_a_model_with_a_price_has_its_cost_in_the_table_and_the_picture(tmp_path
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_with_a_key_it_uses_that_service(gateway: Any) -> None:
+def test_with_a_key_it_uses_that_service(gateway: Any, run: Run) -> None:
     gateway.clear()
     done = run(*SCRIPTED, LUNOS_API_KEY=gateway.api_key, LUNOS_BASE_URL=gateway.base_url)
     assert done.returncode == 0, done.stderr
@@ -151,14 +172,14 @@ def failure_of(done: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_a_wrong_key_is_one_line(gateway: Any) -> None:
+def test_a_wrong_key_is_one_line(gateway: Any, run: Run) -> None:
     done = run(*SCRIPTED, LUNOS_API_KEY="wrong-key", LUNOS_BASE_URL=gateway.base_url)
     line = failure_of(done)
     assert "status 401" in line
     assert "wrong-key" not in done.stdout + done.stderr
 
 
-def test_a_dead_gateway_is_one_line() -> None:
+def test_a_dead_gateway_is_one_line(run: Run) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -169,17 +190,17 @@ def test_a_dead_gateway_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("option", ["--model", "--embedding-model"])
-def test_a_wrong_model_is_one_line(gateway: Any, option: str) -> None:
+def test_a_wrong_model_is_one_line(gateway: Any, option: str, run: Run) -> None:
     service = {"LUNOS_API_KEY": gateway.api_key, "LUNOS_BASE_URL": gateway.base_url}
     line = failure_of(run(*SCRIPTED, option, "nobody/has-this", **service))
     assert "nobody/has-this" in line
     assert "status 404" in line
 
 
-def test_a_wrong_model_of_the_local_gateway_is_one_line() -> None:
-    assert "status 404" in failure_of(run("--model", "nobody/has-this"))
+def test_a_wrong_model_of_the_local_gateway_is_one_line(run: Run) -> None:
+    assert "status 404" in failure_of(run("--model", "nobody/has-this", *SCRIPTED[2:]))
 
 
 @pytest.mark.parametrize("url", ["not a url", "http://127.0.0.1:9/v1"])
-def test_a_base_url_that_cannot_work_is_one_line(url: str) -> None:
+def test_a_base_url_that_cannot_work_is_one_line(url: str, run: Run) -> None:
     assert "base_url" in (line := failure_of(run(LUNOS_BASE_URL=url))) or "LUNOS_API_KEY" in line

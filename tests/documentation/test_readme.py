@@ -30,7 +30,12 @@ def test_the_commands_exist() -> None:
     for target in re.findall(r"^make (\w+)", shell, re.MULTILINE):
         assert f"\n{target}:" in makefile
     extras = re.findall(rf"{project['name']}\[([\w-]+)\]", README)
-    assert set(extras) == set(project["optional-dependencies"]) - {"dev", "docs", "examples"}
+    assert set(extras) == set(project["optional-dependencies"]) - {
+        "test",
+        "dev",
+        "docs",
+        "examples",
+    }
 
 
 def test_the_links_lead_somewhere() -> None:

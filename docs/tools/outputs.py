@@ -3,8 +3,8 @@
 .venv/bin/python docs/tools/outputs.py           write the outputs that have changed
 .venv/bin/python docs/tools/outputs.py --check   only name them
 
-Each example runs exactly as printed, against the local gateway. What differs from run to run (ports,
-request ids) becomes "…"; `tests/documentation/` compares the outputs with the same rule.
+Each example runs exactly as printed, against the local gateway. What differs from run to run
+(ports, request ids) becomes "…"; `tests/documentation/` compares the outputs with the same rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ sys.path.insert(0, str(ROOT))
 from lunos_local import LocalGateway  # noqa: E402
 from tests.documentation.markdown_blocks import DOCS, Example, examples_of, matches  # noqa: E402
 
-_CHANGING = re.compile(r"req_local_\d+|req_[0-9a-f]{8,}|127\.0\.0\.1:\d+|chatcmpl-[0-9a-f]+")
+_CHANGING = re.compile(
+    r"req_local_\d+|req_[0-9a-f]{8,}|127\.0\.0\.1:\d+|chatcmpl-[0-9a-f]+"
+    # seconds, in a ledger's table: the spaces before them make up for their width
+    r"|(?<=\d)[ ]+\d+\.\d{3}(?=[ ]+(?:-|\d+\.\d{3})$)|(?<=\d\.\d{3})[ ]+\d+\.\d{3}$",
+    re.MULTILINE,
+)
 
 
 def output_of(example: Example, gateway: LocalGateway) -> str:
@@ -55,7 +60,9 @@ def main() -> int:
                 changed += 1
                 print(f"{page.relative_to(ROOT)}: {example.name}")
                 code = f"```python\n{example.code}```\n"
-                old = code if example.printed is None else f"{code}\n```text\n{example.printed}```\n"
+                old = (
+                    code if example.printed is None else f"{code}\n```text\n{example.printed}```\n"
+                )
                 assert old in text
                 text = text.replace(old, f"{code}\n```text\n{printed}```\n", 1)
             if "--check" not in sys.argv:

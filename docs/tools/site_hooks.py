@@ -17,7 +17,7 @@ from mkdocs.structure.pages import Page
 # pages that were renamed: old links lead to the new name
 _RENAMED = {"what-works.html": "supported-features.html"}
 _ASSET = re.compile(r"<(?:script|img|iframe|link|source)\b[^>]*?\b(?:src|href)=\W?https?:[^>]*>")
-_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?(?: \"([^\"]*)\")?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -65,7 +65,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
         page_of = {"README": "index", "LICENSE": None}.get(path.stem, path.stem.lower())
         if page_of and path.parent == root and (Path(config.docs_dir) / f"{page_of}.md").exists():
             return f"[{text}]({os.path.relpath(Path(config.docs_dir) / f'{page_of}.md', here)})"
-        name = path.relative_to(root).as_posix()
+        name = link[4] or path.relative_to(root).as_posix()
         return text if text in (name, path.name) or page_of is None else f"{text} (`{name}`)"
 
     return _LINK.sub(shown, markdown)

@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-_EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(
+    r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ def examples_of(page: Path) -> list[Example]:
         headings = re.findall(r"^#+ (.+)$", text[: match.start()], re.MULTILINE)
         heading = re.sub(r"\W+", "-", headings[-1].lower()).strip("-")
         name = f"{page.stem}-{heading}"
-        same = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other.name) is not None for other in examples)
+        same = sum(
+            re.fullmatch(rf"{re.escape(name)}(-\d+)?", other.name) is not None for other in examples
+        )
         examples.append(Example(f"{name}-{same + 1}" if same else name, match[1], match[2]))
     return examples
 
@@ -58,7 +62,10 @@ def matches(expected: str, printed: str) -> bool:
         else "[^\n]*".join(re.escape(part) for part in line.rstrip().split("…")) + r"[^\S\n]*\n"
         for line in expected.splitlines()
     ]
-    return re.fullmatch("".join(lines), printed if printed.endswith("\n") else f"{printed}\n") is not None
+    return (
+        re.fullmatch("".join(lines), printed if printed.endswith("\n") else f"{printed}\n")
+        is not None
+    )
 
 
 def blocks_of(page: str, language: str) -> list[str]:

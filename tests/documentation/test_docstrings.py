@@ -25,7 +25,10 @@ MODULES = [
     for package in PACKAGES
     for name in (
         package.__name__,
-        *(f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)),
+        *(
+            module.name
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        ),
     )
     if not name.endswith("__main__")
 ]
@@ -55,7 +58,11 @@ RESULTS = {
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # an example need not close its client
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
-def test_the_examples_of_a_module_are_true(name: str, gateway: LocalGateway) -> None:
+def test_the_examples_of_a_module_are_true(
+    name: str, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
+    monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
     module = importlib.import_module(name)
     result = doctest.testmod(module, extraglobs={"gateway": gateway})
     assert result.failed == 0

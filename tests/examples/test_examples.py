@@ -6,12 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.documentation.example_runs import ROOT, started, without_key
+from tests.documentation.example_runs import ROOT, RunExample, run_example, without_key
+
+__all__ = ["run_example"]
 
 PAGE = (ROOT / "docs" / "examples.md").read_text("utf-8")
 # a command, and below it what it prints
@@ -22,18 +23,10 @@ SHOWN = dict(
 OTHERS = {"chat_page.py", "bulk_embed.py", "quickstart.py", "catalog_shapes.py"}
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[dict[str, subprocess.Popen[str]]]:
-    with started(SHOWN) as processes:
-        yield processes
-
-
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
 @pytest.mark.parametrize("path", SHOWN)
-def test_an_example_prints_what_its_page_shows(
-    running: dict[str, subprocess.Popen[str]], path: str
-) -> None:
-    said, complained = running[path].communicate(timeout=300)
-    assert running[path].returncode == 0, complained
+def test_an_example_prints_what_its_page_shows(run_example: RunExample, path: str) -> None:
+    said, complained = run_example(path)
     assert said == SHOWN[path]
     assert complained == ""
 
@@ -74,6 +67,7 @@ def test_the_tests_of_the_sample_app_pass() -> None:
     assert re.search(r"^6 passed", done.stdout, re.M), done.stdout
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_sample_app_notice_a_broken_app(tmp_path: Path) -> None:
     """They are tests that can fail: without the right app id, one of them does."""
     for name in ("triage.py", "test_triage.py"):

@@ -223,13 +223,14 @@ class Settings(TypedDict, total=False):
 class Config(ClientSettings):
     """The settings of a client. Wrong ones raise here, before any request.
 
+    The settings of `ClientSettings` (`app_id`, `timeout`, …) are arguments too, as keywords only.
+
     Args:
         api_key: the key, or a function that returns it, called for each call (keys that change);
             an async function serves the async calls. It is never shown in a `repr`. `None` is
             enough for the public catalog alone.
         base_url: with or without `/v1` and a trailing slash.
         default_headers: sent with every request.
-        app_id, timeout, …: see `ClientSettings`; as keywords only.
 
     Raises:
         LunosConfigError: a base URL, key or number that cannot work.

@@ -27,6 +27,7 @@ EXAMPLES = {example.name: example for page in PAGES for example in examples_of(p
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=lambda example: example.name)
 def test_an_example_prints_what_stands_below_it(
     example: Example, run_block: Callable[[str], str]

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,8 +60,10 @@ RESULTS = {
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # an example need not close its client
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
 def test_the_examples_of_a_module_are_true(
-    name: str, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
+    name: str, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """As printed: with a key and a base URL set, in an empty folder; `gateway` is a running one."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
     monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
     module = importlib.import_module(name)

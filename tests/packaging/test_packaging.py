@@ -97,6 +97,8 @@ def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:
         "whisper",
         "aiohttp",
         "cli",
+        "demo",
+        "testing",
         "examples",
         "test",
         "dev",

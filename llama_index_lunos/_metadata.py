@@ -5,7 +5,10 @@ What the user has set always takes precedence over the catalog.
 
 from __future__ import annotations
 
+import functools
+import importlib
 from dataclasses import dataclass
+from typing import Any
 
 from lunos_core.catalog.models import KnowsModels, ModelInfo
 
@@ -54,3 +57,40 @@ def _facts(known: ModelInfo) -> ModelFacts:
 
 
 _COMPLETIONS = {"text-completion", "completion", "completions"}
+
+
+def tokens_left(prompt: str, tokenizer: Any, context_window: int) -> int:
+    """How many tokens an answer may have after a prompt.
+
+    Args:
+        prompt: the text.
+        tokenizer: an object with `encode`, or the name of a tokenizer on Hugging Face.
+        context_window: tokens of prompt and answer together.
+
+    Raises:
+        ImportError: a name was given, and transformers isn't installed.
+        ValueError: the prompt leaves no room.
+    """
+    used = len(_load_tokenizer(tokenizer).encode(prompt))
+    if used >= context_window:
+        raise ValueError(
+            f"the prompt has {used} tokens, and the context window {context_window}: shorten the "
+            "prompt, or set context_window if the model has a larger one"
+        )
+    return context_window - used
+
+
+@functools.lru_cache(maxsize=8)
+def _named_tokenizer(name: str) -> Any:
+    try:
+        transformers = importlib.import_module("transformers")
+    except ImportError as error:
+        raise ImportError(
+            f"tokenizer={name!r} needs transformers, which isn't installed: pip install "
+            "transformers, or give an object with `encode`"
+        ) from error
+    return transformers.AutoTokenizer.from_pretrained(name)
+
+
+def _load_tokenizer(tokenizer: Any) -> Any:
+    return _named_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer

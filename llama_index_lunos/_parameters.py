@@ -1,4 +1,4 @@
-"""The wire's parameters as settings, and what one call sends of them."""
+"""The wire's parameters as settings, and the parameters that one call sends."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ _SAMPLING = (
     "user",
     "fallback_model",
     "observability",
+    "models",
+    "provider",
+    "service_tier",
+    "session_id",
+    "top_k",
+    "min_p",
 )
 # only `/chat/completions` takes these
 _CHAT = (
@@ -34,35 +40,54 @@ _CHAT = (
     "modalities",
     "image_config",
     "plugins",
+    "cache_control",
+    "prompt_cache_key",
+    "verbosity",
+    "prediction",
+    "web_search",
 )
-# of LlamaIndex' own, passed along by some of its callers
+# options of a call that are merged, name by name, wherever they are set
+_MERGED = ("extra_body", "extra_headers", "extra_query")
+# LlamaIndex's own, passed along by some of its callers
 _NOT_OF_THE_WIRE = ("verbose", "formatted", "model")
 
 
 class Parameters(BaseComponent):
-    """The parameters of chats and completions. Nothing is sent that was not set."""
+    """The parameters of chats and completions. Only those that were set are sent."""
 
     temperature: float | None = Field(
         default=None, description="0 to 2. Not sent unless set: reasoning models refuse it."
     )
-    max_tokens: int | None = Field(default=None, description="Longest answer, in tokens.")
+    max_tokens: int | None = Field(default=None, description="The longest answer, in tokens.")
     top_p: float | None = Field(default=None, description="Nucleus sampling, 0 to 1.")
-    stop: str | list[str] | None = Field(default=None, description="Where to stop.")
-    seed: int | None = Field(default=None, description="For answers that can be repeated.")
+    top_k: int | None = Field(default=None, description="Sample from this many tokens only.")
+    min_p: float | None = Field(
+        default=None, description="The least probability, as a part of the best token's, 0 to 1."
+    )
+    stop: str | list[str] | None = Field(default=None, description="Texts that end the answer.")
+    seed: int | None = Field(default=None, description="For reproducible answers.")
     frequency_penalty: float | None = Field(default=None, description="-2 to 2.")
     presence_penalty: float | None = Field(default=None, description="-2 to 2.")
     logit_bias: dict[str, float] | None = Field(
         default=None, description="Token id to bias, -100 to 100."
     )
-    logprobs: bool | None = Field(default=None, description="Give the tokens' probabilities.")
+    logprobs: bool | None = Field(default=None, description="Return the tokens' probabilities.")
     top_logprobs: int | None = Field(default=None, description="Of how many candidates, 0 to 20.")
     user: str | None = Field(default=None, description="The end user, for the provider.")
+    session_id: str | None = Field(
+        default=None, description="Groups the calls of one conversation in the gateway's logs."
+    )
     reasoning: dict[str, Any] | None = Field(
         default=None, description="effort or max_tokens, and maybe exclude."
     )
     reasoning_effort: str | None = Field(default=None, description='"low", "medium", "high", …')
+    verbosity: str | None = Field(default=None, description='"low", "medium" or "high".')
+    prediction: dict[str, Any] | None = Field(
+        default=None,
+        description='Text expected in the answer: {"type": "content", "content": "…"}.',
+    )
     modalities: list[str] | None = Field(
-        default=None, description='What to answer with: ["image", "text"] makes images.'
+        default=None, description='Kinds of output: ["image", "text"] generates images.'
     )
     image_config: dict[str, Any] | None = Field(
         default=None, description="aspect_ratio and image_size of generated images."
@@ -70,17 +95,43 @@ class Parameters(BaseComponent):
     plugins: list[dict[str, Any]] | None = Field(
         default=None, description='Such as [{"id": "file-parser", "pdf": {"engine": "native"}}].'
     )
+    web_search: bool | dict[str, Any] | None = Field(
+        default=None,
+        description="Let the server search the web: True, or parameters such as max_results.",
+    )
+    cache_control: bool | dict[str, Any] | None = Field(
+        default=None,
+        description=(
+            "Mark the stable parts of the prompt for the provider's cache (Claude models): True, "
+            'or a mark such as {"type": "ephemeral", "ttl": "1h"}.'
+        ),
+    )
+    prompt_cache_key: str | None = Field(
+        default=None, description="Sends calls with the same prefix to the same cache (OpenAI)."
+    )
     observability: bool | None = Field(
         default=None, description="Keep request and answer beside the gateway's query log."
     )
     fallback_model: str | None = Field(
-        default=None, description="The model to ask when `model` fails."
+        default=None, description="The model to ask if `model` fails; the client falls over."
+    )
+    models: list[str] | None = Field(
+        default=None, description="Models to try in this order; the gateway falls over."
+    )
+    provider: dict[str, Any] | None = Field(
+        default=None, description='Routing, such as {"order": ["anthropic"]}.'
+    )
+    service_tier: str | None = Field(
+        default=None, description='"auto", "default", "flex" or "priority".'
     )
     additional_kwargs: dict[str, Any] = Field(
         default_factory=dict, description="Further parameters of the wire, by their own names."
     )
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Fields put into the request as they are, last of all."
+        default=None, description="Fields put into the request body as they are, last of all."
+    )
+    extra_query: dict[str, Any] | None = Field(
+        default=None, description="Parameters put into the URL as they are."
     )
 
     def check_parameters(self) -> None:
@@ -114,8 +165,11 @@ class Parameters(BaseComponent):
         }
         params = {**self._set(names), **self.additional_kwargs, **given}
         params["app_id"] = resolve_app_id(given.get("app_id"))
-        if self.extra_body:
-            params["extra_body"] = {**self.extra_body, **given.get("extra_body", {})}
+        for name in _MERGED:
+            layers = (self.__dict__.get(name), self.additional_kwargs.get(name), given.get(name))
+            if all(layer is None or isinstance(layer, Mapping) for layer in layers):
+                merged = {key: value for layer in layers if layer for key, value in layer.items()}
+                params[name] = merged or None
         return params
 
     def _set(self, names: tuple[str, ...]) -> dict[str, Any]:

@@ -46,14 +46,25 @@ def attempt(
     output_cls: type[BaseModel],
     messages: Sequence[ChatMessage],
     llm_kwargs: Mapping[str, Any] | None,
+    strict: bool | None = None,
 ) -> Attempt:
-    """Ask for an object in one of the three ways. The arguments are left unchanged."""
+    """Ask for an object in one of the three ways. The arguments are left unchanged.
+
+    Args:
+        way: how to ask.
+        output_cls: the class of the object.
+        messages: the prompt.
+        llm_kwargs: the caller's parameters of `chat`; they take precedence.
+        strict: whether a schema is sent as strict, where it allows that; `None` means for
+            `response_format`, and not for tools.
+    """
     given = llm_kwargs or {}
     params = {name: value for name, value in given.items() if name not in _PROGRAM_SETTINGS}
     if way == "json_schema":
-        return Attempt(way, messages, {"response_format": to_response_format(output_cls), **params})
+        wanted = to_response_format(output_cls, strict=strict is not False)
+        return Attempt(way, messages, {"response_format": wanted, **params})
     if way == "function_calling":
-        tool = to_tool(output_cls)
+        tool = set_strict(to_tool(output_cls), strict)
         forced = {
             "tools": [tool],
             "tool_choice": {"type": "function", "function": {"name": tool["function"]["name"]}},
@@ -75,22 +86,22 @@ def next_way(
     return None
 
 
-def to_response_format(output_cls: type[BaseModel]) -> dict[str, Any]:
+def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> dict[str, Any]:
     """The wire's `response_format` for a class.
 
     It is strict where the schema allows it: then the provider guarantees the shape. A class with
     free-form parts (`dict[str, int]`, `Any`) can't be strict, and is sent as pydantic describes it.
     """
     schema = output_cls.model_json_schema()
-    strict = strict_schema(schema)
+    strictly = strict_schema(schema) if strict else None
     wanted: dict[str, Any] = {
         "name": wire_name(output_cls),
-        "schema": schema if strict is None else strict,
+        "schema": schema if strictly is None else strictly,
     }
     description = schema.get("description")
     if description:
         wanted["description"] = description
-    if strict is not None:
+    if strictly is not None:
         wanted["strict"] = True
     return {"type": "json_schema", "json_schema": wanted}
 
@@ -139,6 +150,19 @@ def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
     description = schema.pop("description", None) or f"Give a {output_cls.__name__}."
     function = {"name": wire_name(output_cls), "description": description, "parameters": schema}
     return {"type": "function", "function": function}
+
+
+def set_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+    """A tool with `strict` said on it; `True` only where its schema can be strict."""
+    function = tool.get("function")
+    if strict is None or not isinstance(function, dict):
+        return tool
+    if not strict:
+        return {**tool, "function": {**function, "strict": False}}
+    parameters = strict_schema(function.get("parameters") or {})
+    if parameters is None:
+        return tool
+    return {**tool, "function": {**function, "parameters": parameters, "strict": True}}
 
 
 def wire_name(output_cls: type[BaseModel]) -> str:

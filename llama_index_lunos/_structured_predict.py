@@ -171,7 +171,7 @@ class StructuredPrediction(ToolCalling):
     ) -> Callable[[StructuredOutput], Attempt]:
         """A function that makes the attempt for a way of asking."""
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
-        return lambda way: attempt(way, output_cls, messages, llm_kwargs)
+        return lambda way: attempt(way, output_cls, messages, llm_kwargs, self.strict)
 
     def _next_way(self, error: LunosBadRequestError, way: StructuredOutput) -> StructuredOutput:
         """The way to try next; raises the error if there is none, or if the user set one way."""

@@ -12,11 +12,13 @@ from llama_index.core.base.llms.types import (
     ChatResponseAsyncGen,
     ChatResponseGen,
 )
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
+from llama_index_lunos._structured_output import set_strict
 from llama_index_lunos._tools import (
     check_calls,
     keep_first_call,
@@ -36,6 +38,14 @@ _REACT_SETTINGS = ("react_chat_formatter", "output_parser", "tool_retriever", "m
 class ToolCalling(FunctionCallingLLM):
     """Tools for any model: through the wire if the model supports them, else through the prompt."""
 
+    strict: bool | None = Field(
+        default=None,
+        description=(
+            "Have the provider keep to the schemas of tools where they allow it; False turns that "
+            "off for structured output too, where it is on by default."
+        ),
+    )
+
     def _prepare_chat_with_tools(
         self,
         tools: Sequence[BaseTool],
@@ -45,6 +55,7 @@ class ToolCalling(FunctionCallingLLM):
         allow_parallel_tool_calls: bool = False,
         tool_required: bool = False,
         tool_choice: Any = None,
+        strict: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """The arguments of `chat` for a chat with tools; the history isn't changed.
@@ -53,7 +64,9 @@ class ToolCalling(FunctionCallingLLM):
         and some models refuse the parameter.
         """
         messages = with_user_message(chat_history, user_msg)
-        wire_tools = [to_wire_tool(tool) for tool in (*(tools or ()), *self._standing_tools())]
+        strict = self.strict if strict is None else strict
+        wire_tools = [set_strict(to_wire_tool(tool), strict) for tool in tools or ()]
+        wire_tools += [to_wire_tool(tool) for tool in self._standing_tools()]
         arguments: dict[str, Any] = {}
         if wire_tools:
             arguments = {

@@ -79,7 +79,10 @@ class LunosEmbedding(Connection, BaseEmbedding):
     )
     user: str | None = Field(default=None, description="The end user, for the provider.")
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Fields put into the request as they are."
+        default=None, description="Fields put into the request body as they are."
+    )
+    extra_query: dict[str, Any] | None = Field(
+        default=None, description="Parameters put into the URL as they are."
     )
 
     # by event loop, as a semaphore belongs to one
@@ -190,6 +193,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
             "encoding_format": self.encoding_format,
             "user": self.user,
             "extra_body": self.extra_body,
+            "extra_query": self.extra_query,
             "app_id": resolve_app_id(None),
         }
 

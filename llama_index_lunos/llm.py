@@ -16,11 +16,11 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import Field, field_serializer
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
 from llama_index_lunos._messages import to_wire
-from llama_index_lunos._metadata import DEFAULT_CONTEXT_WINDOW, ModelFacts, facts_of
+from llama_index_lunos._metadata import DEFAULT_CONTEXT_WINDOW, ModelFacts, facts_of, tokens_left
 from llama_index_lunos._parameters import Parameters
 from llama_index_lunos._results import ChatAccumulator, to_completion, to_response
 from llama_index_lunos._settings import Connection
@@ -101,6 +101,14 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         description="Whether it calls tools; by default as the catalog says, else is_chat_model.",
     )
 
+    tokenizer: Any = Field(
+        default=None,
+        repr=False,
+        description=(
+            "An object with `encode`, or the name of a tokenizer on Hugging Face: gives text "
+            "completions the rest of the context window as max_tokens."
+        ),
+    )
     preflight: bool = Field(
         default=True,
         description="With a catalog: refuse without a request what the model can't do.",
@@ -111,6 +119,10 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     def __init__(self, model: str | None = None, **settings: Any) -> None:
         super().__init__(model=model, **settings)
         self.check_parameters()
+
+    @field_serializer("tokenizer")
+    def _tokenizer_as_json(self, tokenizer: Any) -> str | None:
+        return tokenizer if isinstance(tokenizer, str) else None  # an object has no JSON
 
     @classmethod
     def class_name(cls) -> str:
@@ -236,7 +248,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         if self._chats(facts_of(model, self.catalog)):
             return self._question(True, to_wire(messages), model, self.chat_params(call))
         to_prompt: Any = self.messages_to_prompt
-        return self._question(False, to_prompt(messages), model, self.completion_params(call))
+        return self._text_question(to_prompt(messages), model, call)
 
     def _prompt_question(self, prompt: str, formatted: bool, call: dict[str, Any]) -> Question:
         """What to ask for a prompt; as a user's message if the model can chat."""
@@ -246,7 +258,15 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         if self._chats(facts_of(model, self.catalog)):
             message = ChatMessage(role=MessageRole.USER, content=text)
             return self._messages_question([message], call)
-        return self._question(False, text, model, self.completion_params(call))
+        return self._text_question(text, model, call)
+
+    def _text_question(self, prompt: str, model: str, call: dict[str, Any]) -> Question:
+        """What to ask of a model that can't chat."""
+        params = self.completion_params(call)
+        if self.tokenizer is not None and params.get("max_tokens") is None:
+            window = self._metadata_of(model).context_window
+            params["max_tokens"] = tokens_left(prompt, self.tokenizer, window)
+        return self._question(False, prompt, model, params)
 
     def _question(self, chat: bool, content: Any, model: str, params: dict[str, Any]) -> Question:
         """The question, if it can be answered, as far as the catalog knows."""

@@ -72,7 +72,9 @@ class ChatStreamReader:
         if not isinstance(value, dict) or "error" in value or "choices" not in value:
             value = self._unusual(event, value)
         self._latest = value
-        if not self._facts or value.get("model") != self._facts.get("model"):
+        # the tier may come with the end, once the provider knows it
+        news = value.get("model") != self._facts.get("model") or value.get("service_tier")
+        if news or not self._facts:
             self._facts |= {name: value[name] for name in _FACTS if value.get(name) is not None}
         if value.get("usage") is not None:
             # kept to the end: some providers send it on every chunk, or twice

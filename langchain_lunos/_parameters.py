@@ -56,6 +56,8 @@ class LunosModel(LunosConnection):
     """True: Lunos keeps request and answer beside the query log row."""
     fallback_model: str | None = None
     """The model to ask once when `model` fails for good and nothing was delivered."""
+    extra_query: dict[str, Any] | None = None
+    """Parameters of the URL's query; those of a call are added."""
     extra_body: dict[str, Any] | None = None
     """Fields of the request body that this class doesn't know."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -148,8 +150,10 @@ class LunosModel(LunosConnection):
         if stop is not None:
             params["stop"] = stop
         params["app_id"] = self._app_id(kwargs)
-        if self.extra_body:
-            params["extra_body"] = {**self.extra_body, **(kwargs.get("extra_body") or {})}
+        for name in ("extra_body", "extra_query"):
+            own: Mapping[str, Any] | None = getattr(self, name)
+            if own:
+                params[name] = {**own, **(kwargs.get(name) or {})}
         for name in _NOT_ON_THE_WIRE:
             params.pop(name, None)
         if not params.get("stop"):

@@ -96,7 +96,9 @@ def add_llm_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, An
     costs = [output["total_cost"] for output in outputs if output and "total_cost" in output]
     for output in outputs:
         _add(usage, (output or {}).get("token_usage") or {})
-    added = {"token_usage": usage, "model_provider": PROVIDER}
+    own = [dict(output) for output in outputs if output]
+    facts = own[0] if len(own) == 1 else {}  # an id is one call's
+    added = {**facts, "token_usage": usage, "model_provider": PROVIDER}
     return added | ({"total_cost": math.fsum(costs)} if costs else {})
 
 

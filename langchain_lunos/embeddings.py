@@ -62,6 +62,8 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     """How vectors travel: base64 when not given, which is a quarter of the bytes."""
     user: str | None = None
     """Your end user's id, for the provider's abuse checks."""
+    extra_query: dict[str, Any] | None = None
+    """Parameters of the URL's query; those of a call are added."""
     extra_body: dict[str, Any] | None = None
     """Fields of the request body that this class doesn't know."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -160,8 +162,9 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         if params.get("app_id") is None:
             # a retriever in a chain: the config that the chain was called with
             params["app_id"] = config_app_id()
-        if self.extra_body or params.get("extra_body"):
-            params["extra_body"] = {**(self.extra_body or {}), **(params.get("extra_body") or {})}
+        for name in ("extra_body", "extra_query"):
+            merged = {**(getattr(self, name) or {}), **(params.get(name) or {})}
+            params[name] = merged or None
         size = params.pop("chunk_size", None)
         size = self.chunk_size if size is None else size
         if isinstance(size, bool) or not isinstance(size, int):

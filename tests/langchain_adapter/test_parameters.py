@@ -303,3 +303,19 @@ async def test_no_fallback_once_the_answer_has_begun(way: str) -> None:
 
 def answer_chunk(text: str) -> dict[str, Any]:
     return {"model": "m", "choices": [{"index": 0, "delta": {"content": text}}]}
+
+
+async def test_what_is_added_to_the_url_and_the_body_is_merged_wherever_it_was_given() -> None:
+    wire = both_kinds()
+    model = chat(wire, extra_query={"a": "1"}, extra_body={"x": 1})
+    bound = model.bind(extra_query={"b": "2"}, extra_body={"y": 2})
+    await bound.ainvoke("Hello")
+    model.invoke("Hello", extra_query={"c": "3"}, extra_body={"z": 3})
+    first, second = wire.requests
+    assert str(first.url).endswith("?a=1&b=2")
+    assert str(second.url).endswith("?a=1&c=3")
+    assert wire.bodies[0].items() >= {"x": 1, "y": 2}.items()
+    assert wire.bodies[1].items() >= {"x": 1, "z": 3}.items()
+    vectors = Wire(reply({"data": [{"embedding": [1.0]}]}))
+    embeddings(vectors, extra_query={"a": "1"}).embed_query("text", extra_query={"b": "2"})
+    assert str(vectors.requests[0].url).endswith("?a=1&b=2")

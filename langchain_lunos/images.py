@@ -109,7 +109,7 @@ class LunosImageGeneration(LunosConnection, BaseTool):
         saved = [str(file) for file in files if file is not None]
         links = [image.url for image in images.images if image.data is None and image.url]
         count = len(images.images)
-        text = f"{count} picture{'s were' if count > 1 else ' was'} drawn."
+        text = f"{count} image{'s were' if count > 1 else ' was'} generated."
         if saved or links:
             text += f" See {', '.join([*saved, *links])}"
         return text, [to_block(image) for image in images.images]

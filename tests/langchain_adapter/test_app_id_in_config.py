@@ -61,7 +61,7 @@ async def test_a_chains_config_reaches_every_model_and_retriever_in_it(is_async:
 
     chain = Parallel(
         answer=RunnableLambda(lambda text: text) | model,
-        found=RunnableLambda(store.embed_query, afunc=find),
+        result=RunnableLambda(store.embed_query, afunc=find),
     )
     config: Any = {"metadata": {"app_id": "chain"}}
     if is_async:
@@ -85,7 +85,7 @@ async def test_each_input_of_a_batch_has_the_app_id_of_its_config(is_async: bool
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_text_completions_for_one_application_stay_one_request(is_async: bool) -> None:
-    two = {"choices": [{"text": "Hi", "index": at, "finish_reason": "stop"} for at in range(2)]}
+    two = {"choices": [{"text": "Hi", "index": i, "finish_reason": "stop"} for i in range(2)]}
     for app_id in (None, "one"):
         wire = Wire(reply(two))
         configs: Any = [{"metadata": {} if app_id is None else {"app_id": app_id}}] * 2

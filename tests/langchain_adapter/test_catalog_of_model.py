@@ -87,10 +87,10 @@ TOOL = {"name": "f", "description": "F.", "parameters": {"type": "object", "prop
 
 def catalog(*, filled: bool = True) -> Catalog:
     http = httpx.Client(transport=httpx.MockTransport(Wire(reply(MODELS))))
-    found = Catalog(Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http))
+    result = Catalog(Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http))
     if filled:
-        found.list()
-    return found
+        result.list()
+    return result
 
 
 # --- the profile ---------------------------------------------------------------------------------
@@ -274,7 +274,8 @@ async def test_a_spent_budget_is_an_error_of_this_package(way: str) -> None:
         await ask(chat(wire), way)
         with pytest.raises(LunosBudgetError):
             await ask(chat(wire), way)
-    assert len(wire.requests) == 1
+    # a budget may ask for the prices; the model is asked once
+    assert [request.method for request in wire.requests].count("POST") == 1
 
 
 def test_embeddings_are_priced_and_counted() -> None:

@@ -176,7 +176,7 @@ async def test_the_rate_limiter_is_asked_once_for_each_call(way: str) -> None:
 
 async def test_an_llms_rate_limiter_is_asked_before_each_request() -> None:
     limiter = Limiter()
-    value = {**TEXT, "choices": [{**TEXT["choices"][0], "index": at} for at in (0, 1)]}
+    value = {**TEXT, "choices": [{**TEXT["choices"][0], "index": i} for i in (0, 1)]}
     wire = Wire(reply(value), reply(value), reply(TEXT))
     model = llm(wire, rate_limiter=limiter, batch_size=2)
     assert model.generate(["a", "b", "c", "d", "e"]).generations[4][0].text == "Hi"
@@ -224,8 +224,8 @@ def test_tokens_are_counted_offline() -> None:
 
 def test_langsmith_parameters_name_provider_and_model() -> None:
     model = chat(None, temperature=0.5, max_tokens=7, stop=["END"], app_id="made")
-    found = dict(model._get_ls_params())
-    assert found == {
+    result = dict(model._get_ls_params())
+    assert result == {
         "ls_provider": "lunos",
         "ls_model_name": "m",
         "ls_model_type": "chat",
@@ -237,7 +237,7 @@ def test_langsmith_parameters_name_provider_and_model() -> None:
     assert model._get_ls_params(model="other")["ls_model_name"] == "other"
     assert llm(None)._get_ls_params()["ls_model_type"] == "llm"
     message = chat(both_kinds()).invoke("Hello")
-    assert message.response_metadata["model_provider"] == found["ls_provider"]
+    assert message.response_metadata["model_provider"] == result["ls_provider"]
     assert model.metadata["lc_versions"]["lunos-integrations"]
 
 
@@ -290,8 +290,8 @@ def test_two_event_loops_one_after_the_other(gateway: LocalGateway) -> None:
 def test_threads_share_a_model(gateway: LocalGateway) -> None:
     model = ChatLunos(model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda at: model.invoke(f"Number '{at}'").text, range(24)))
-    assert [f"'{at}'" in text for at, text in enumerate(answers)] == [True] * 24
+        answers = list(pool.map(lambda i: model.invoke(f"Number '{i}'").text, range(24)))
+    assert [f"'{i}'" in text for i, text in enumerate(answers)] == [True] * 24
 
 
 async def test_with_retry_and_with_fallbacks_see_our_errors() -> None:

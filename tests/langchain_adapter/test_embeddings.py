@@ -43,8 +43,8 @@ class Lengths:
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         data = [
-            {"object": "embedding", "index": at, "embedding": self._vector(text)}
-            for at, text in enumerate(body["input"])
+            {"object": "embedding", "index": i, "embedding": self._vector(text)}
+            for i, text in enumerate(body["input"])
         ]
         usage = {"prompt_tokens": len(data), "total_tokens": len(data)}
         return {"object": "list", "model": "m", "data": data[::-1], "usage": usage}
@@ -212,10 +212,10 @@ async def test_no_more_requests_at_once_than_allowed(is_async: bool, limit: int)
         model = LunosEmbeddings(
             model="m", api_key=KEY, base_url=url, chunk_size=1, max_concurrency=limit
         )
-        vectors = await embed(model, ["a" * at for at in range(1, 8)], is_async)
+        vectors = await embed(model, ["a" * i for i in range(1, 8)], is_async)
         model.client.close()
         await model.async_client.close()
-    assert [vector[0] for vector in vectors] == [float(at) for at in range(1, 8)]
+    assert [vector[0] for vector in vectors] == [float(i) for i in range(1, 8)]
     assert len(seen) == 7
     assert max(seen) == limit
 
@@ -283,8 +283,8 @@ async def test_a_progress_bar_only_when_asked(
 async def test_a_query_is_one_text(is_async: bool) -> None:
     wire = Lengths()
     model = embeddings(wire)
-    found = await model.aembed_query("abc") if is_async else model.embed_query("abc")
-    assert found == [3.0, 1.0]
+    result = await model.aembed_query("abc") if is_async else model.embed_query("abc")
+    assert result == [3.0, 1.0]
     assert wire.bodies[0]["input"] == ["abc"]
 
 

@@ -249,8 +249,8 @@ async def test_the_summarizer_recovers_from_an_overflow(is_async: bool) -> None:
     overflow = {"error": {"message": "This model's maximum context length is 8 tokens"}}
     wire = Wire(reply(overflow, 400), reply(answer("A summary.")), reply(answer("Hi")))
     history: list[Any] = []
-    for at in range(12):
-        history += [HumanMessage(f"{at} " + "why " * 400), AIMessage(f"{at} " + "so " * 400)]
+    for i in range(12):
+        history += [HumanMessage(f"{i} " + "why " * 400), AIMessage(f"{i} " + "so " * 400)]
     agent = _summarizing(wire, trigger=("messages", 5), trim_tokens_to_summarize=None)
     asked: Any = {"messages": [*history, HumanMessage("And?")]}
     state = await agent.ainvoke(asked) if is_async else agent.invoke(asked)

@@ -20,9 +20,7 @@ ASYNC = pytest.mark.parametrize("is_async", [False, True])
 
 
 def completion(*texts: str, **more: Any) -> dict[str, Any]:
-    choices = [
-        {"text": text, "index": at, "finish_reason": "stop"} for at, text in enumerate(texts)
-    ]
+    choices = [{"text": text, "index": i, "finish_reason": "stop"} for i, text in enumerate(texts)]
     usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6, "cost": 0.25}
     return {"id": "cmpl-1", "model": "served", "choices": choices, "usage": usage, **more}
 
@@ -52,7 +50,7 @@ async def generate(model: Any, prompts: list[str], is_async: bool, **kwargs: Any
 
 async def pieces(model: Any, prompt: str, is_async: bool, **kwargs: Any) -> list[str]:
     if is_async:
-        return [one async for one in model.astream(prompt, **kwargs)]
+        return [item async for item in model.astream(prompt, **kwargs)]
     return list(model.stream(prompt, **kwargs))
 
 
@@ -119,7 +117,7 @@ async def test_prompts_go_out_together_and_answers_come_back_in_order(is_async: 
     wire = Wire(reply(first), reply(completion("C")))
     result = await generate(llm(wire, batch_size=2), ["a", "b", "c"], is_async)
     assert [body["prompt"] for body in wire.bodies] == [["a", "b"], "c"]
-    assert [[one.text for one in group] for group in result.generations] == [["A"], ["B"], ["C"]]
+    assert [[item.text for item in group] for group in result.generations] == [["A"], ["B"], ["C"]]
     assert result.llm_output["token_usage"] == {
         "prompt_tokens": 8,
         "completion_tokens": 4,
@@ -134,7 +132,7 @@ async def test_n_answers_for_each_prompt_stay_with_it(is_async: bool) -> None:
     wire = Wire(reply(completion("A1", "A2", "B1", "B2")))
     result = await generate(llm(wire, n=2), ["a", "b"], is_async)
     assert wire.bodies[0]["n"] == 2
-    texts = [[one.text for one in group] for group in result.generations]
+    texts = [[item.text for item in group] for group in result.generations]
     assert texts == [["A1", "A2"], ["B1", "B2"]]
     assert result.generations[0][0].generation_info["finish_reason"] == "stop"
 
@@ -143,8 +141,8 @@ async def test_n_answers_for_each_prompt_stay_with_it(is_async: bool) -> None:
 async def test_batch_is_one_request(is_async: bool) -> None:
     wire = Wire(reply(completion("A", "B", "C")))
     model = llm(wire, app_id="made")
-    found = await model.abatch(["a", "b", "c"]) if is_async else model.batch(["a", "b", "c"])
-    assert found == ["A", "B", "C"]
+    result = await model.abatch(["a", "b", "c"]) if is_async else model.batch(["a", "b", "c"])
+    assert result == ["A", "B", "C"]
     assert len(wire.requests) == 1
     assert wire.sent.headers["x-app-id"] == "made"
 
@@ -209,7 +207,7 @@ async def test_streaming_behind_invoke_keeps_usage_and_cost(is_async: bool) -> N
 
 @ASYNC
 async def test_usage_that_never_came_is_not_invented(is_async: bool) -> None:
-    value = {name: one for name, one in completion("Hi").items() if name != "usage"}
+    value = {name: item for name, item in completion("Hi").items() if name != "usage"}
     result = await generate(llm(Wire(reply(value))), ["a"], is_async)
     assert result.llm_output["token_usage"] == {}
     assert "cost" not in result.llm_output

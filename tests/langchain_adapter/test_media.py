@@ -57,7 +57,7 @@ async def test_a_picture_is_a_standard_block_beside_a_text_for_the_model(is_asyn
             "extras": {"revised_prompt": "A cat."},
         }
     ]  # fmt: skip
-    assert message.content == "1 picture was drawn."
+    assert message.content == "1 image was generated."
     assert ENCODED not in message.content  # a model would read it as millions of tokens
     assert [(row["endpoint"], row["cost"]) for row in ledger.rows()] == [
         ("/images/generations", 0.04)
@@ -71,7 +71,7 @@ async def test_a_folder_keeps_what_came_as_bytes(is_async: bool, tmp_path: Path)
     message = await call(draw, is_async)
     (file,) = (tmp_path / "new").iterdir()
     assert file.read_bytes() == PNG
-    assert message.content == f"2 pictures were drawn. See {file}, https://x.test/1.png"
+    assert message.content == f"2 images were generated. See {file}, https://x.test/1.png"
     assert message.artifact[1] == {"type": "image", "url": "https://x.test/1.png"}
 
 
@@ -181,8 +181,8 @@ def test_subtitles_are_segments_with_their_times_like_json_s(kind: str) -> None:
     several = parser(wire, response_format=kind, by_segment=True).parse(blob)
     assert f"\r\n\r\n{kind}\r\n".encode() in wire.sent.content
     assert [
-        (one.page_content, one.metadata["start"], one.metadata["end"], one.metadata["format"])
-        for one in several
+        (item.page_content, item.metadata["start"], item.metadata["end"], item.metadata["format"])
+        for item in several
     ] == [("Hello", 0.0, 1.0, kind), ("there.", 1.0, 2.5, kind)]
 
 
@@ -200,11 +200,11 @@ def test_the_parser_follows_the_config_of_the_chain_around_it() -> None:
 
 
 def test_the_local_gateway_transcribes(gateway: LocalGateway) -> None:
-    found = LunosAudioTranscriber(
+    result = LunosAudioTranscriber(
         model="lunos/scripted-whisper", api_key=gateway.api_key, base_url=gateway.base_url
     )
     with UsageLedger() as ledger:
-        (document,) = found.parse(Blob.from_data(speech(), path="memo.wav"))
+        (document,) = result.parse(Blob.from_data(speech(), path="memo.wav"))
     assert document.page_content
     assert [row["endpoint"] for row in ledger.rows()] == ["/audio/transcriptions"]
 

@@ -346,11 +346,11 @@ async def test_what_cannot_be_carried_is_named_and_nothing_is_sent(
     block, said = BAD[name]
     wire = both_kinds()
     messages = _in_role(role, [TEXT, block])
-    at = next(i for i, message in enumerate(messages) if isinstance(message.content, list))
+    position = next(i for i, message in enumerate(messages) if isinstance(message.content, list))
     with pytest.raises((TypeError, ValueError)) as caught:
         await ask(chat(wire), way, messages)
     # the position in the message as it was given, not among what is left of it
-    assert f"messages[{at}].content[1]" in str(caught.value)
+    assert f"messages[{position}].content[1]" in str(caught.value)
     assert said in str(caught.value)
     assert not wire.requests
 

@@ -88,8 +88,8 @@ async def test_the_call_wins_over_bound_wins_over_the_constructor(way: str) -> N
     wire = both_kinds()
     model = chat(wire, temperature=0.1, seed=1, top_p=0.1, extra_body={"a": 1, "b": 1})
     await ask(model.bind(seed=2, top_p=0.2), way, top_p=0.3, extra_body={"b": 2}, model="n")
-    found = {name: wire.bodies[0].get(name) for name in ("temperature", "seed", "top_p", "a", "b")}
-    assert found == {"temperature": 0.1, "seed": 2, "top_p": 0.3, "a": 1, "b": 2}
+    result = {name: wire.bodies[0].get(name) for name in ("temperature", "seed", "top_p", "a", "b")}
+    assert result == {"temperature": 0.1, "seed": 2, "top_p": 0.3, "a": 1, "b": 2}
     assert wire.bodies[0]["model"] == "n"
 
 

@@ -80,7 +80,7 @@ async def _sent_back(way: str, version: str | None, message: dict[str, Any]) -> 
     llm = chat(wire, output_version=version)
     said = await ask(llm, way)
     calls = message.get("tool_calls") or ()
-    results = [ToolMessage("sunny", tool_call_id=one["id"]) for one in calls]
+    results = [ToolMessage("sunny", tool_call_id=item["id"]) for item in calls]
     await ask(llm, way, [HumanMessage("Hello"), said, *results, HumanMessage("And?")])
     sent: dict[str, Any] = sent_messages(wire)[1]
     content = sent["content"]
@@ -214,7 +214,7 @@ async def test_another_providers_answer_goes_on_here(name: str, way: str) -> Non
     said, expected = FOREIGN[name]
     wire = both_kinds()
     history: list[BaseMessage] = [HumanMessage("Hello"), said]
-    history += [ToolMessage("sunny", tool_call_id=one["id"] or "") for one in said.tool_calls]
+    history += [ToolMessage("sunny", tool_call_id=item["id"] or "") for item in said.tool_calls]
     await ask(chat(wire), way, [*history, HumanMessage("And?")])
     assert sent_messages(wire)[1] == {"role": "assistant", **expected}
 

@@ -167,7 +167,7 @@ async def test_text_and_interleaved_calls_do_not_run_into_each_other(
         CALL_BLOCK,
         {"type": "tool_call", "id": "c2", "name": "time", "args": {"zone": "CET"}},
     ]
-    assert [one["id"] for one in message.tool_calls] == ["c1", "c2"]
+    assert [item["id"] for item in message.tool_calls] == ["c1", "c2"]
 
 
 @VERSIONS
@@ -201,8 +201,8 @@ async def test_a_broken_call_does_not_spoil_a_whole_one(way: str) -> None:
     calls = [call(), call("time", '{"zone":"C', id="c2")]
     wire = both_kinds(content="Look.", finish="length", tool_calls=calls)
     message = await ask(chat(wire), way)
-    assert [(one["id"], one["args"]) for one in message.tool_calls] == [("c1", {"city": "Rome"})]
-    assert [one["id"] for one in message.invalid_tool_calls] == ["c2"]
+    assert [(item["id"], item["args"]) for item in message.tool_calls] == [("c1", {"city": "Rome"})]
+    assert [item["id"] for item in message.invalid_tool_calls] == ["c2"]
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
@@ -227,7 +227,9 @@ def test_no_broken_arguments_are_ever_completed(arguments: str) -> None:
     added = parts[0]
     for part in parts[1:]:
         added += part
-    assert [one["args"] for one in added.tool_calls] == [one["args"] for one in whole.tool_calls]
+    assert [item["args"] for item in added.tool_calls] == [
+        item["args"] for item in whole.tool_calls
+    ]
     assert len(added.invalid_tool_calls) == len(whole.invalid_tool_calls)
 
 
@@ -259,8 +261,8 @@ async def test_without_usage_nothing_is_invented(way: str) -> None:
 async def test_the_usage_of_several_answers_is_counted_once(way: str) -> None:
     value = answer()
     value["choices"] = [
-        {"index": at, "message": {"content": text}, "finish_reason": "stop"}
-        for at, text in enumerate("abc")
+        {"index": i, "message": {"content": text}, "finish_reason": "stop"}
+        for i, text in enumerate("abc")
     ]
     llm = chat(Wire(reply(value)), n=3)
     asked = [HumanMessage("Hello")]
@@ -298,7 +300,7 @@ async def test_an_interrupted_stream_raises_with_what_had_come(way: str, end: st
     assert type(partial) is AIMessage
     assert partial.text == "Hello"
     assert partial.tool_calls == []
-    assert [one["id"] for one in partial.invalid_tool_calls] == ["c1"]
+    assert [item["id"] for item in partial.invalid_tool_calls] == ["c1"]
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])

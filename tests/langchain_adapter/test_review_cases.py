@@ -24,9 +24,9 @@ def test_a_key_that_is_set_later_shows_nowhere_and_is_used(kind: str) -> None:
     model = KINDS[kind](wire)
     copy = model.model_copy(update={"api_key": KEY})
     model.api_key = KEY
-    for one in (model, copy):
-        assert KEY not in repr(one) + str(one) + one.model_dump_json() + dumps(one)
-        assert one.client.config.key == KEY
+    for item in (model, copy):
+        assert KEY not in repr(item) + str(item) + item.model_dump_json() + dumps(item)
+        assert item.client.config.key == KEY
 
 
 def test_a_setting_that_is_refused_is_not_kept() -> None:

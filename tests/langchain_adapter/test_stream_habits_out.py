@@ -55,9 +55,9 @@ async def test_each_part_of_the_answer_is_there_once(
     events, expected = _expected(habit)
     message = await ask(chat(Wire(stream(events)), output_version=version), way)
 
-    found = blocks(message)
-    texts = [block for block in found if block["type"] == "text"]
-    thoughts = [block for block in found if block["type"] == "reasoning"]
+    result = blocks(message)
+    texts = [block for block in result if block["type"] == "text"]
+    thoughts = [block for block in result if block["type"] == "reasoning"]
     assert "".join(block["text"] for block in texts) == expected["content"]
     assert message.text == expected["content"]
     assert "".join(block["reasoning"] for block in thoughts) == expected["reasoning"]
@@ -65,22 +65,22 @@ async def test_each_part_of_the_answer_is_there_once(
         assert len(texts) <= 1
         assert len(thoughts) <= 1
 
-    calls = [(one["name"], _json(one["arguments"])) for one in expected["tool_calls"]]
+    calls = [(item["name"], _json(item["arguments"])) for item in expected["tool_calls"]]
     valid = [(name, arguments) for name, arguments in calls if isinstance(arguments, dict)]
-    assert [(one["name"], one["args"]) for one in message.tool_calls] == valid
+    assert [(item["name"], item["args"]) for item in message.tool_calls] == valid
     assert len(message.invalid_tool_calls) == len(calls) - len(valid)
-    shown = [(one["name"], one["args"]) for one in found if one["type"] == "tool_call"]
+    shown = [(item["name"], item["args"]) for item in result if item["type"] == "tool_call"]
     assert shown == valid
 
-    images = [block for block in found if block["type"] == "image"]
-    assert [f"data:{one['mime_type']};base64,{one['base64']}" for one in images] == expected[
+    images = [block for block in result if block["type"] == "image"]
+    assert [f"data:{item['mime_type']};base64,{item['base64']}" for item in images] == expected[
         "images"
     ]
     cited = [note["url"] for text in texts for note in text.get("annotations", ())]
-    assert cited == [one["url_citation"]["url"] for one in expected["annotations"]]
+    assert cited == [item["url_citation"]["url"] for item in expected["annotations"]]
     refused = [
         (block.get("value") or block)["refusal"]
-        for block in found
+        for block in result
         if block["type"] in ("non_standard", "refusal")
     ]
     assert refused == ([expected["refusal"]] if expected["refusal"] else [])
@@ -164,10 +164,10 @@ async def test_citations_that_come_one_by_one_are_all_there(way: str, version: s
 
 @pytest.mark.parametrize("way", STREAMED)
 async def test_log_probabilities_add_up(way: str) -> None:
-    one = {"token": "A", "logprob": -0.1, "bytes": [65], "top_logprobs": []}
+    item = {"token": "A", "logprob": -0.1, "bytes": [65], "top_logprobs": []}
     two = {"token": "B", "logprob": -0.25, "bytes": [66], "top_logprobs": []}
     events = [delta("A"), delta("B"), delta(finish="stop"), "[DONE]"]
-    events[0]["choices"][0]["logprobs"] = {"content": [one], "refusal": None}
+    events[0]["choices"][0]["logprobs"] = {"content": [item], "refusal": None}
     events[1]["choices"][0]["logprobs"] = {"content": [two], "refusal": None}
     message = await ask(chat(Wire(stream(events))), way)
-    assert message.response_metadata["logprobs"]["content"] == [one, two]
+    assert message.response_metadata["logprobs"]["content"] == [item, two]

@@ -138,10 +138,10 @@ async def test_include_raw_gives_the_answer_beside_the_object(
     runnable = chat(_wire(method, schema)).with_structured_output(
         SCHEMAS[schema], method=method, include_raw=True
     )
-    found = await _run(runnable, is_async)
-    assert found["parsed"] == (City(**VALUE) if schema == "pydantic" else VALUE)
-    assert found["parsing_error"] is None
-    assert found["raw"].usage_metadata["total_tokens"] == 12
+    result = await _run(runnable, is_async)
+    assert result["parsed"] == (City(**VALUE) if schema == "pydantic" else VALUE)
+    assert result["parsing_error"] is None
+    assert result["raw"].usage_metadata["total_tokens"] == 12
 
 
 def _refusal(method: str) -> Wire:
@@ -192,11 +192,11 @@ async def test_a_bad_answer_is_explained_and_not_parsed(
 async def test_include_raw_keeps_the_reason(method: Any, name: str, is_async: bool) -> None:
     make, kind, said = BAD[name]
     runnable = chat(make(method)).with_structured_output(City, method=method, include_raw=True)
-    found = await _run(runnable, is_async)
-    assert found["parsed"] is None
-    assert isinstance(found["parsing_error"], kind)
-    assert re.search(said, str(found["parsing_error"]))
-    assert found["raw"].response_metadata["model_name"] == "served"
+    result = await _run(runnable, is_async)
+    assert result["parsed"] is None
+    assert isinstance(result["parsing_error"], kind)
+    assert re.search(said, str(result["parsing_error"]))
+    assert result["raw"].response_metadata["model_name"] == "served"
 
 
 @pytest.mark.parametrize(
@@ -251,6 +251,6 @@ async def test_the_gateway_fills_the_form(
 ) -> None:
     llm = ChatLunos(model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url)
     runnable = llm.with_structured_output(SCHEMAS[schema], method=method, include_raw=True)
-    found = await _run(runnable, is_async)
+    result = await _run(runnable, is_async)
     assert gateway.requests()[-1]["status"] == 200
-    assert method == "json_mode" or found["parsed"]
+    assert method == "json_mode" or result["parsed"]

@@ -122,9 +122,9 @@ def test_a_schema_that_refers_to_itself_keeps_its_references(
     function = to_function(RECURSIVE[name], strict)
     parameters = function["parameters"]
     assert parameters["type"] == "object"
-    found = references(parameters)
-    assert found
-    assert {reference.removeprefix("#/$defs/") for reference in found} <= parameters["$defs"].keys()
+    used = references(parameters)
+    assert used
+    assert {reference.removeprefix("#/$defs/") for reference in used} <= parameters["$defs"].keys()
     assert not empties(parameters)
     if strict:
         assert function["strict"] is True

@@ -98,7 +98,7 @@ def streamed(*deltas: dict[str, Any], finish: str = "stop", done: bool = True) -
     """A streamed answer of the wire, made of deltas."""
     head = {"id": "gen-1", "created": 1_700_000_000, "model": "served"}
     events: list[Any] = [
-        {**head, "choices": [{"index": 0, "delta": one, "finish_reason": None}]} for one in deltas
+        {**head, "choices": [{"index": 0, "delta": item, "finish_reason": None}]} for item in deltas
     ]
     events.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "cost": 0.5}
@@ -110,7 +110,7 @@ def both_kinds(content: Any = "Hi", finish: str = "stop", **message: Any) -> Wir
     """Answers the same, streamed or whole, as each request asks."""
     whole = reply(answer(content, finish, **message))
     first = {} if content is None else {"content": content}
-    calls = [{"index": at, **call} for at, call in enumerate(message.get("tool_calls") or ())]
+    calls = [{"index": i, **call} for i, call in enumerate(message.get("tool_calls") or ())]
     parts = streamed(
         {**first, **message, **({"tool_calls": calls} if calls else {})}, finish=finish
     )
@@ -130,9 +130,9 @@ def call(
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def sent_messages(wire: Wire, at: int = -1) -> Any:
+def sent_messages(wire: Wire, i: int = -1) -> Any:
     """The messages of one request."""
-    return wire.bodies[at]["messages"]
+    return wire.bodies[i]["messages"]
 
 
 def blocks(message: AIMessage) -> list[Any]:

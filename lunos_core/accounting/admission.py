@@ -14,7 +14,6 @@ import warnings
 import weakref
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from sqlite3 import Connection
 from typing import Any
@@ -22,9 +21,18 @@ from typing import Any
 from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
 from lunos_core.accounting.estimates import Estimator, last_id_of
 from lunos_core.accounting.observers import CallRecord, CallStart
-from lunos_core.accounting.reservations import Key, Reservation, Verdict
+from lunos_core.accounting.reservations import (
+    LUMP_SECONDS,
+    POLL,
+    Key,
+    Lump,
+    Reservation,
+    Verdict,
+    lump_of,
+    refusal_text,
+    seconds_to_room,
+)
 from lunos_core.accounting.schema import (
-    REFUSED,
     UNKNOWN_APP,
     dollars,
     picodollars,
@@ -40,7 +48,7 @@ from lunos_core.logs import log as _log
 # seconds: of a reservation without total_timeout, and of a call that waits for others
 _EXPIRY = 600.0
 _LONGEST_WAIT = 60.0
-_POLL = 0.02
+_MOST_LUMPS = 1000
 _PRUNE_EVERY = 10_000
 
 
@@ -75,6 +83,7 @@ class Admissions:
         self._ids = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
         self._numbers = itertools.count()
         self._in_trouble = False
+        self._lumps: dict[tuple[Any, ...], Lump] = {}
 
     def open(self, start: CallStart) -> Generator[float, None, Reservation | None]:
         """Reserve what a call may cost; yields seconds to wait. `None` where nothing covers it.
@@ -87,6 +96,13 @@ class Admissions:
         covering += [limit.scope(facts) for limit in self.limits]
         if not any(covering):
             return None
+        kind = (start.model, facts["app"], facts["user"], *sorted(facts["tags"].items()))
+        lump = self._lumps.get(kind)
+        if lump is not None:
+            reservation = self._reservation(start, facts, None)
+            if reservation.certain and lump.draw(reservation.cost, self.store.clock()):
+                return reservation
+            self._lumps.pop(kind, None)
         approved: set[Budget] = set()
         begun = time.monotonic()
         while True:
@@ -97,6 +113,10 @@ class Admissions:
                 reservation, verdict = self._try(start, facts, approved, patient=patient)
             self._warn(verdict.warn)
             if verdict.fits:
+                if verdict.lump is not None:
+                    if len(self._lumps) > _MOST_LUMPS:
+                        self._lumps.clear()
+                    self._lumps[kind] = verdict.lump
                 return reservation
             if verdict.exceeded:
                 for budget, spent, estimate, end, key in verdict.exceeded:
@@ -120,18 +140,13 @@ class Admissions:
         return call
 
     def after(self, call: CallRecord, reservation: Reservation | None) -> None:
-        """Tell those who want to hear that a budget is nearly spent; tidy up.
-
-        Args:
-            call: one that the store was given.
-            reservation: its own, or `None`.
-        """
+        """Tell those who want to hear that a budget is nearly spent, and tidy up."""
         if self.budgets and reservation is not None:
             self._unwritten.append((call, reservation))
         if self.budgets:
             self._estimator.tell_unknown(call)
         try:
-            if any(budget.on_warn is not None for budget in self.budgets):
+            if any(self._may_warn(budget) for budget in self.budgets):
                 self.store.flush()
                 self._warn(self._look_again(self._facts(call.app_id, call.user, call)))
             if self.store.in_memory and next(self._finished) % _PRUNE_EVERY == 0:
@@ -163,15 +178,13 @@ class Admissions:
                 reservation = self._reservation(start, facts, connection)
                 verdict = self._judge(connection, now, reservation, approved, patient)
                 if verdict.fits:
-                    reservation.id = f"{self._ids}-{next(self._numbers)}"
-                    self.store.reserve(
-                        connection,
-                        (
-                            *(reservation.id, now, now + (start.total_timeout or _EXPIRY)),
-                            *(facts["app"], facts["user"], facts["tags"], start.model),
-                            *(reservation.cost, reservation.tokens, reservation.certain),
-                        ),
-                    )
+                    self._hold(connection, start, reservation, now)
+                    if reservation.certain and not self.limits and not approved:
+                        verdict.lump = lump_of(verdict, reservation.cost, now)
+                    if verdict.lump is not None:
+                        more = replace(reservation, cost=verdict.lump.left, tokens=0)
+                        self._hold(connection, start, more, now, LUMP_SECONDS)
+                        more.settled = True  # it ends by itself
             self._in_trouble = False
         except LunosConfigError as error:  # locked or full: on what this process knows
             if not self._in_trouble:
@@ -184,6 +197,24 @@ class Admissions:
         if verdict.fits:
             self._held[reservation.id] = reservation
         return reservation, verdict
+
+    def _hold(
+        self,
+        connection: Connection,
+        start: CallStart,
+        reservation: Reservation,
+        now: float,
+        seconds: float | None = None,
+    ) -> None:
+        reservation.id = f"{self._ids}-{next(self._numbers)}"
+        facts, expires = reservation.facts, now + (seconds or start.total_timeout or _EXPIRY)
+        self.store.reserve(
+            connection,
+            (
+                *(reservation.id, now, expires, facts["app"], facts["user"], facts["tags"]),
+                *(start.model, reservation.cost, reservation.tokens, reservation.certain),
+            ),
+        )
 
     def _reservation(
         self, start: CallStart, facts: dict[str, Any], connection: Connection | None
@@ -210,7 +241,7 @@ class Admissions:
                 self._unwritten.remove(item)
         for limit in self.limits:
             scope = limit.scope(wanted.facts)
-            wait = scope and self._wait(connection, now, limit, scope, wanted)
+            wait = scope and seconds_to_room(connection, now, limit, scope, wanted.tokens)
             if wait:
                 verdict.wait, verdict.limit = max(verdict.wait or 0.0, wait), limit
         for budget in self.budgets:
@@ -227,17 +258,18 @@ class Admissions:
             ).fetchone()
             for call, reservation in self._unwritten.copy():
                 if budget.scope(reservation.facts) == scope:  # it is known what it cost
-                    held += _cost_of(call) - reservation.cost
-                    guessed -= not reservation.certain
+                    held += _cost_of(call) - (reservation.cost if reservation.id else 0)
+                    guessed -= bool(reservation.id) and not reservation.certain
             limit_cost = picodollars(budget.limit) or 0
             if self._is_nearly_spent(spent, key):
                 verdict.warn.append((budget, float(dollars(spent))))
+            verdict.room = min(verdict.room, limit_cost - spent - held - wanted.cost)
             is_spent = spent >= limit_cost
             if not is_spent and guessed and patient and not wanted.certain:
-                verdict.wait = max(verdict.wait or 0.0, _POLL)  # soon it is known what they cost
+                verdict.wait = max(verdict.wait or 0.0, POLL)  # soon it is known what they cost
             elif is_spent or (held and spent + held + wanted.cost > limit_cost):
                 if not is_spent and guessed and patient:
-                    verdict.wait = max(verdict.wait or 0.0, _POLL)
+                    verdict.wait = max(verdict.wait or 0.0, POLL)
                     continue
                 used = (dollars(spent), dollars(wanted.cost if is_spent else held + wanted.cost))
                 verdict.exceeded.append((budget, *used, end, key))
@@ -284,35 +316,6 @@ class Admissions:
             self._sums[key] = (last_id, total)
         return total
 
-    def _wait(
-        self,
-        connection: Connection,
-        now: float,
-        limit: RateLimit,
-        scope: Scope,
-        wanted: Reservation,
-    ) -> float | None:
-        """Return the seconds until there may be room, or `None` where there is."""
-        calls, tokens, oldest = connection.execute(
-            "SELECT COUNT(*), COALESCE(SUM(input_tokens + output_tokens), 0), MIN(at) FROM calls "
-            f"WHERE at > ? AND status != '{REFUSED}'{scope.condition}",
-            (now - limit.seconds, *scope.values),
-        ).fetchone()
-        more, held = connection.execute(
-            "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM reservations "
-            f"WHERE expires > ?{scope.condition}",
-            (now, *scope.values),
-        ).fetchone()
-        calls, tokens = calls + more, tokens + held
-        is_full = limit.requests is not None and calls >= limit.requests
-        # a call that is larger than the whole limit goes alone
-        if limit.tokens is not None and calls and tokens + wanted.tokens > limit.tokens:
-            is_full = True
-        if not is_full:
-            return None
-        wait = _POLL if oldest is None else oldest + limit.seconds - now
-        return min(max(wait, _POLL), 1.0)
-
     def _exceeded(
         self,
         budget: Budget,
@@ -336,15 +339,15 @@ class Admissions:
                 text = f"the budget of {budget} is spent ({spent:f} USD so far)"
                 warnings.warn(text, LunosCostWarning, stacklevel=2)
             return
-        until = "" if end is None else f", until {datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%MZ}"
-        if spent >= budget.limit:
-            text = f"the budget of {budget} is spent ({spent:f} USD so far{until})"
-        else:
-            text = (
-                f"the budget of {budget} has no room for this call ({spent:f} USD so far, and "
-                f"{estimate:f} USD may follow from it and calls under way{until})"
-            )
-        raise _refusal(f"{text}: nothing was sent; raise the budget, or begin a new ledger", start)
+        raise _refusal(refusal_text(budget, spent, estimate, end), start)
+
+    def _may_warn(self, budget: Budget) -> bool:
+        """Whether a budget may be nearly spent, as far as this process knows."""
+        if budget.on_warn is None or budget.warn_at is None:
+            return False
+        known = max((sum_ for key, (_, sum_) in self._sums.items() if key[0] is budget), default=0)
+        known += sum(_cost_of(item) for item, _ in self._unwritten.copy())
+        return dollars(known) >= budget.limit * Decimal(str(budget.warn_at))
 
     def _is_nearly_spent(self, spent: int, key: Key) -> bool:
         """Whether `on_warn` is to be called, which is once per window."""

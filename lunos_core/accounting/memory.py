@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.schema import open_database
-from lunos_core.accounting.store import UsageStore
+from lunos_core.accounting.store import BATCH, UsageStore
 
 
 class MemoryStore(UsageStore):
-    """A store of one process and one ledger: its budgets need no file. Written to at once."""
+    """A store of one process and one ledger: its budgets need no file. Nobody else reads it."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.path, self.tag_keys, self.clock = ":memory:", (), clock
@@ -25,9 +25,10 @@ class MemoryStore(UsageStore):
         return True
 
     def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
-        """Write a call."""
+        """Keep a call; it is written with others, or when a budget is asked."""
         super().add(call, reservation=reservation)
-        self.flush()
+        if len(self._pending) >= BATCH:
+            self.flush()
 
     def _start_writer(self) -> None:
         pass

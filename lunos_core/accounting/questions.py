@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -190,3 +191,12 @@ def _percentile(counts: Sequence[tuple[float, int]], percent: int, buckets: bool
         if rank <= 0:
             return math.exp((value + 0.5) * _WIDTH) if buckets else value
     return None
+
+
+def is_store(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a database, by how it begins."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False

@@ -67,8 +67,13 @@ def to_frame(rows: Rows) -> Any:
     return pandas.DataFrame(list(rows), columns=list(COLUMNS))
 
 
-def write_csv(path: str | os.PathLike[str], rows: Rows, columns: Sequence[str] = COLUMNS) -> None:
-    """Write the rows with a header.
+def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
+    """Write the rows with a header."""
+    write_whole(path, csv_text(rows).encode("utf-8", "replace"))
+
+
+def csv_text(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
+    """Return the rows as CSV with a header.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
@@ -76,7 +81,7 @@ def write_csv(path: str | os.PathLike[str], rows: Rows, columns: Sequence[str] =
     writer = csv.writer(out)
     writer.writerow(columns)
     writer.writerows([_csv_cell(row[name]) for name in columns] for row in rows)
-    write_whole(path, out.getvalue().encode("utf-8", "replace"))
+    return out.getvalue()
 
 
 def write_json(path: str | os.PathLike[str], rows: Rows, history: Histories) -> None:

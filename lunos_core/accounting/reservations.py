@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
+from sqlite3 import Connection
 from typing import Any
 
 from lunos_core.accounting.budgets import Budget, RateLimit, Scope
+from lunos_core.accounting.schema import REFUSED
 from lunos_core.accounting.store import UsageStore
 
 Key = tuple[Budget, Scope, float]
 """A budget, the calls that count together, and the begin of the window."""
+
+MOST_ROOM = 2**62
+POLL = 0.02
+LUMP_SECONDS = 2.0
+_LUMP_CALLS = 50
+
+
+def lump_of(verdict: Verdict, cost: int, now: float) -> Lump | None:
+    """Return what to hold for the next calls; `None` near the end of a budget."""
+    if verdict.room <= cost * _LUMP_CALLS:
+        return None
+    return Lump(min(verdict.room // _LUMP_CALLS, cost * _LUMP_CALLS), now + LUMP_SECONDS)
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -36,15 +51,83 @@ class Reservation:
 
 
 @dataclass(slots=True)
+class Lump:
+    """Money held for the next calls of the same kind, where a budget is far from spent.
+
+    They then need no transaction of their own. It is a fiftieth of what is left, at most, and ends
+    by itself after two seconds.
+    """
+
+    left: int
+    expires: float
+
+    def draw(self, cost: int, now: float) -> bool:
+        """Take the money for a call, if there is enough."""
+        if now >= self.expires or cost > self.left:
+            return False
+        self.left -= cost
+        return True
+
+
+@dataclass(slots=True)
 class Verdict:
-    """What follows from the state of budgets and limits: `wait` seconds, or who objects."""
+    """What follows from the state of budgets and limits.
+
+    Attributes:
+        wait: seconds to wait before the next try.
+        exceeded: each budget that objects: spent, what may follow, the window's end, its key.
+        limit: the limit that is reached.
+        warn: budgets whose `on_warn` is to be called, with what is spent.
+        room: picodollars that are left after the call, by the strictest budget.
+        lump: what is held for the next calls.
+    """
 
     wait: float | None = None
     exceeded: list[tuple[Budget, Decimal, Decimal, float | None, Key]] = field(default_factory=list)
     limit: RateLimit | None = None
     warn: list[tuple[Budget, float]] = field(default_factory=list)
+    room: int = MOST_ROOM
+    lump: Lump | None = None
 
     @property
     def fits(self) -> bool:
         """Whether the call may begin."""
         return self.wait is None and not self.exceeded and self.limit is None
+
+
+def seconds_to_room(
+    connection: Connection, now: float, limit: RateLimit, scope: Scope, tokens: int
+) -> float | None:
+    """Return the seconds until a limit may have room for a call, or `None` where it has."""
+    calls, used, oldest = connection.execute(
+        "SELECT COUNT(*), COALESCE(SUM(input_tokens + output_tokens), 0), MIN(at) FROM calls "
+        f"WHERE at > ? AND status != '{REFUSED}'{scope.condition}",
+        (now - limit.seconds, *scope.values),
+    ).fetchone()
+    more, held = connection.execute(
+        "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM reservations "
+        f"WHERE expires > ?{scope.condition}",
+        (now, *scope.values),
+    ).fetchone()
+    calls, used = calls + more, used + held
+    is_full = limit.requests is not None and calls >= limit.requests
+    # a call that is larger than the whole limit goes alone
+    if limit.tokens is not None and calls and used + tokens > limit.tokens:
+        is_full = True
+    if not is_full:
+        return None
+    wait = POLL if oldest is None else oldest + limit.seconds - now
+    return min(max(wait, POLL), 1.0)
+
+
+def refusal_text(budget: Budget, spent: Decimal, estimate: Decimal, end: float | None) -> str:
+    """Say why a budget refuses a call, and until when."""
+    until = "" if end is None else f", until {datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%MZ}"
+    if spent >= budget.limit:
+        text = f"the budget of {budget} is spent ({spent:f} USD so far{until})"
+    else:
+        text = (
+            f"the budget of {budget} has no room for this call ({spent:f} USD so far, and "
+            f"{estimate:f} USD may follow from it and calls under way{until})"
+        )
+    return f"{text}: nothing was sent; raise the budget, or begin a new ledger"

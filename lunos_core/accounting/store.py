@@ -26,7 +26,7 @@ Moment = str | float | datetime | None
 
 # at kill -9 a row is lost only if it is younger than the delay, or among the last of a batch
 _DELAY = 0.5
-_BATCH = 100
+BATCH = 100
 _MOST_PENDING = 100_000
 # connections of a parent process: closing one in a child would drop the parent's locks
 _left_open: list[sqlite3.Connection | None] = []
@@ -124,7 +124,7 @@ class UsageStore:
             self._start_writer()
         if not self._wake.is_set():
             self._wake.set()
-        if reservation is not None or len(self._pending) >= _BATCH:
+        if reservation is not None or len(self._pending) >= BATCH:
             self._hurry.set()
 
     @property

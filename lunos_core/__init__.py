@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from lunos_core.config import Config as Config
     from lunos_core.endpoints.audio import Transcription as Transcription
     from lunos_core.endpoints.audio import transcription_request as transcription_request
+    from lunos_core.endpoints.balance import Balance as Balance
+    from lunos_core.endpoints.balance import balance_request as balance_request
     from lunos_core.endpoints.chat.requests import chat_request as chat_request
     from lunos_core.endpoints.chat.requests import chat_stream_request as chat_stream_request
     from lunos_core.endpoints.chat.requests import completion_request as completion_request
@@ -85,6 +87,7 @@ HOMES = {
     "endpoints.chat.types": ("Chunk", "Completion", "Message", "ToolCall"),
     "app_id": ("app", "current_app_id", "current_tags", "tags"),
     "endpoints.audio": ("Transcription", "transcription_request"),
+    "endpoints.balance": ("Balance", "balance_request"),
     "catalog.catalog": ("AsyncCatalog", "Catalog"),
     "endpoints.chat.requests": (
         "chat_request",

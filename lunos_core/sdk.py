@@ -16,6 +16,13 @@ from lunos_core.catalog.catalog import AsyncCatalog, Catalog, aload_prices, load
 from lunos_core.catalog.models import ModelInfo
 from lunos_core.config import ApiKey, Config, Settings
 from lunos_core.endpoints.audio import Sound, Transcription, transcription_request
+from lunos_core.endpoints.balance import (
+    Balance,
+    OnLowBalance,
+    atell_low_balance,
+    balance_request,
+    tell_low_balance,
+)
 from lunos_core.endpoints.chat.requests import (
     chat_request,
     chat_stream_request,
@@ -45,6 +52,7 @@ class Lunos:
             given.
         http_client: an `httpx.Client` of your own.
         observers: called with a `CallRecord` when a call is over: `[ledger.record]`.
+        on_low_balance: called with the `Balance` when `balance()` finds it low.
         **settings: those of `Config`: `base_url` (`LUNOS_BASE_URL` when not given, else the public
             service), `app_id` (`LUNOS_APP_ID`), `timeout`, `max_retries`, `default_headers`,
             `total_timeout`, `stream_idle_timeout`, and so on. `None` means "not given".
@@ -71,9 +79,11 @@ class Lunos:
         *,
         http_client: httpx.Client | None = None,
         observers: Sequence[Observer] = (),
+        on_low_balance: OnLowBalance | None = None,
         **settings: Unpack[Settings],
     ) -> None:
         config = Config.from_env(api_key=api_key, **settings)
+        self._on_low_balance = on_low_balance
         self.client = Client(config, http_client=http_client, observers=observers)
         self.chat = _Chat(_ChatCompletions(self.client))
         self.completions = _TextCompletions(self.client)
@@ -83,6 +93,18 @@ class Lunos:
         self.models = Catalog(self.client)
         self.client.prices = _weakly(self.models)
         self.client.load_prices = load_prices
+
+    def balance(self, *, app_id: str | None = None) -> Balance:
+        """Ask what is left on the account: `amount`, `is_low`, `email`, `updated_at`.
+
+        The route is on the vendor's later pages only; a deployment without it says so.
+
+        Raises:
+            LunosError: the call failed.
+        """
+        balance = self.client.send(balance_request(app_id=app_id))
+        tell_low_balance(balance, self._on_low_balance)
+        return balance
 
     def close(self) -> None:
         """Close the connections."""
@@ -119,9 +141,11 @@ class AsyncLunos:
         *,
         http_client: httpx.AsyncClient | None = None,
         observers: Sequence[Observer] = (),
+        on_low_balance: OnLowBalance | None = None,
         **settings: Unpack[Settings],
     ) -> None:
         config = Config.from_env(api_key=api_key, **settings)
+        self._on_low_balance = on_low_balance
         self.client = AsyncClient(config, http_client=http_client, observers=observers)
         self.chat = _AsyncChat(_AsyncChatCompletions(self.client))
         self.completions = _AsyncTextCompletions(self.client)
@@ -131,6 +155,12 @@ class AsyncLunos:
         self.models = AsyncCatalog(self.client)
         self.client.prices = _weakly(self.models)
         self.client.load_prices = aload_prices
+
+    async def balance(self, *, app_id: str | None = None) -> Balance:
+        """Ask what is left on the account: see `Lunos`; `on_low_balance` may be async."""
+        balance = await self.client.send(balance_request(app_id=app_id))
+        await atell_low_balance(balance, self._on_low_balance)
+        return balance
 
     async def close(self) -> None:
         """Close the connections of this event loop."""

@@ -28,7 +28,9 @@ ALLOWED = {
         *("request", "app_id", "logs", "accounting", "wire", "config", "errors"),
         *("lazy", "_version", "forks"),
     },
-    "endpoints": {"request", "accounting", "wire", "config", "errors", "lazy", "arguments"},
+    "endpoints": {
+        *("request", "logs", "accounting", "wire", "config", "errors", "lazy", "arguments"),
+    },
     "request": {"wire", "config", "errors"},
     "logs": {"wire", "errors"},
     "app_id": {"arguments"},

@@ -40,6 +40,7 @@ PUBLIC = [
 ]
 # They are made by what has an example, and are shown there.
 RESULTS = {
+    "Balance",
     "CallRecord",
     "Chunk",
     "Completion",

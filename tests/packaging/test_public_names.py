@@ -9,15 +9,16 @@ import pytest
 
 PUBLIC = {
     "lunos_core": """
-        AsyncCatalog AsyncClient AsyncLunos AsyncStream Budget CallRecord Catalog Chunk Client
-        Completion Config EmbeddingArray Embeddings GeneratedImage Images Lunos LunosAPIError
+        AsyncCatalog AsyncClient AsyncLunos AsyncStream Balance Budget CallRecord Catalog Chunk
+        Client Completion Config EmbeddingArray Embeddings GeneratedImage Images Lunos
+        LunosAPIError
         LunosAuthenticationError LunosBadRequestError LunosBudgetError LunosConfigError
         LunosConflictError LunosConnectionError LunosContextOverflowError LunosCostWarning
         LunosError LunosNotFoundError LunosPaymentError LunosPermissionError LunosPlainHTTPWarning
         LunosRateLimitError LunosResponseError LunosServerError LunosStreamInterruptedError
         LunosTimeoutError Message ModelInfo RateLimit Request Secret Stream StreamRequest ToolCall
         Transcription Usage UsageLedger UsageStore app chat_request chat_stream_request
-        completion_request completion_stream_request current_app_id current_tags
+        balance_request completion_request completion_stream_request current_app_id current_tags
         embedding_array_request embedding_request image_request models_request tags
         transcription_request
     """,

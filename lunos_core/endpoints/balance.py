@@ -1,0 +1,133 @@
+"""The account's balance: `GET /balance`.
+
+Source of the format: the vendor's later public pages. The API reference doesn't have it, and it was
+never seen live.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from lunos_core.arguments import check_app_id
+from lunos_core.logs import log
+from lunos_core.request import Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What is left on the account.
+
+    Attributes:
+        amount: in USD, or the account's credits.
+        email: the account's, where the server says it.
+        is_low: whether the server, or its alert threshold, calls the amount low.
+        updated_at: when it was counted, where the server says it.
+        raw: everything that the server said, by the wire's names.
+    """
+
+    amount: Decimal
+    email: str | None = None
+    is_low: bool = False
+    updated_at: datetime | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+OnLowBalance = Callable[[Balance], Any]
+
+
+def balance_request(*, app_id: str | None = None) -> Request[Balance]:
+    """The request for the balance.
+
+    Args:
+        app_id: the application that asks; the client's when `None`.
+
+    Example:
+        >>> balance_request().path
+        '/balance'
+    """
+    return Request(
+        path="/balance",
+        method="GET",
+        content_type=None,
+        parse=parse_balance,
+        app_id=check_app_id(app_id),
+        absent="this deployment has no route for the balance",
+    )
+
+
+def parse_balance(reply: Reply) -> Balance:
+    """Read the answer: `{"success": true, "data": {"balance": 12.5, …}}`, or the data alone.
+
+    Raises:
+        LunosResponseError: there is no amount in it.
+        LunosAPIError: it is an error, sent with a successful status.
+    """
+    value = reply.json()
+    data = value.get("data")
+    data = data if isinstance(data, dict) else value
+    amount = _decimal(data.get("balance"))
+    if amount is None:
+        raise reply.malformed("has no balance")
+    email = data.get("email")
+    low = data.get("isBalanceLow")
+    if not isinstance(low, bool | int):
+        threshold = _decimal(data.get("alertBalance"))
+        low = bool(data.get("enableAlert")) and threshold is not None and amount <= threshold
+    return Balance(
+        amount=amount,
+        email=email if isinstance(email, str) else None,
+        is_low=bool(low),
+        updated_at=_time(data.get("updatedAt")),
+        raw=data,
+    )
+
+
+def tell_low_balance(balance: Balance, on_low_balance: OnLowBalance | None) -> None:
+    """Call the user's function if the balance is low.
+
+    What it raises is logged: the balance was asked for, and is returned all the same.
+    """
+    if on_low_balance is not None and balance.is_low:
+        try:
+            on_low_balance(balance)
+        except Exception:
+            log.exception("on_low_balance failed")
+
+
+async def atell_low_balance(balance: Balance, on_low_balance: OnLowBalance | None) -> None:
+    """`tell_low_balance`, for a function that may be async."""
+    if on_low_balance is not None and balance.is_low:
+        try:
+            result = on_low_balance(balance)
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            log.exception("on_low_balance failed")
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        if isinstance(value, str):
+            when = datetime.fromisoformat(value)
+            return when if when.tzinfo else when.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            seconds = value / 1000 if value > 10**11 else value
+            return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

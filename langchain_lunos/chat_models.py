@@ -33,6 +33,7 @@ from langchain_lunos._serialization import make_loadable
 from langchain_lunos._stream_events import Event, EventBuilder, one_by_one
 from langchain_lunos._tools import to_wire_tools
 from lunos_core.accounting.token_estimate import estimate_tokens
+from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.request import Request, StreamRequest
@@ -346,6 +347,11 @@ def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]
     if not params.get("tools"):  # create_agent binds an empty list, which strict servers refuse
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             params.pop(name, None)
+    else:
+        if not all(isinstance(tool, Mapping) for tool in params["tools"]):
+            params["tools"] = to_wire_tools(params["tools"], strict=strict)
+        if isinstance(params.get("tool_choice"), str | bool):
+            params["tool_choice"] = to_tool_choice(params["tool_choice"], params["tools"])
     form = params.get("response_format")
     if form is not None and not (isinstance(form, Mapping) and form.get("type") in _FORMATS):
         from langchain_lunos._structured_output import to_response_format

@@ -22,7 +22,7 @@ from langchain_lunos._app_id import (
     with_tags,
 )
 from langchain_lunos._parameters import LunosModel
-from langchain_lunos._results import to_token_usage
+from langchain_lunos._results import PROVIDER, to_token_usage
 from langchain_lunos._serialization import make_loadable
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints import params
@@ -299,8 +299,10 @@ def _streamed_result(chunks: list[GenerationChunk], model: str) -> LLMResult:
     output = {
         "token_usage": info.get("token_usage", {}),
         "model_name": info.get("model_name", model),
+        "model_provider": PROVIDER,
     }
     output |= {name: info[name] for name in ("cost", "cost_source") if name in info}
+    output |= {"total_cost": info["cost"]} if "cost" in info else {}
     return LLMResult(generations=[[generation]], llm_output=output)
 
 
@@ -308,8 +310,9 @@ def _llm_output(usage: Usage | None, answers: list[Completion]) -> dict[str, Any
     output: dict[str, Any] = {
         "token_usage": {} if usage is None else to_token_usage(usage),
         "model_name": answers[-1].model if answers else None,
+        "model_provider": PROVIDER,
     }
     if usage is not None and usage.cost is not None:
-        output["cost"] = usage.cost
+        output["cost"] = output["total_cost"] = usage.cost  # ours, and LangSmith's name
         output["cost_source"] = usage.cost_source
     return output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from llama_index.core.types import Model
 from pydantic_core import from_json
 
 from llama_index_lunos.errors import LunosStructuredOutputError
+from lunos_core.endpoints.chat.schemas import strict_schema
 from lunos_core.errors import LunosBadRequestError
 
 StructuredOutput = Literal["json_schema", "function_calling", "prompt"]
@@ -104,44 +104,6 @@ def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> d
     if strictly is not None:
         wanted["strict"] = True
     return {"type": "json_schema", "json_schema": wanted}
-
-
-def strict_schema(schema: dict[str, Any]) -> dict[str, Any] | None:
-    """The schema under OpenAI's rules for strict mode; `None` where it can't follow them.
-
-    Every object lists its properties, requires all of them and allows no others. There are no
-    defaults, and a `$ref` stands alone.
-    """
-    strict = copy.deepcopy(schema)
-    return strict if _make_strict(strict, strict.get("$defs", {})) else None
-
-
-def _make_strict(node: Any, definitions: dict[str, Any]) -> bool:
-    if not isinstance(node, dict):
-        return False  # `true`, which allows anything
-    if "$ref" in node and len(node) > 1:
-        reference = node.pop("$ref")
-        target = definitions.get(str(reference).rpartition("/")[2])
-        if not isinstance(target, dict):
-            return False
-        node.update({**copy.deepcopy(target), **node})
-    node.pop("default", None)
-    if not node.keys() & {"type", "$ref", "anyOf", "allOf", "enum", "const"}:
-        return False  # `Any`
-    if node.get("type") == "object":
-        if "properties" not in node or node.get("additionalProperties"):
-            return False
-        node["additionalProperties"] = False
-        node["required"] = list(node["properties"])
-    if node.get("type") == "array" and "items" not in node:
-        return False
-    inner = [*node.get("properties", {}).values(), *node.get("$defs", {}).values()]
-    inner += [schema for name in ("anyOf", "allOf") for schema in node.get(name, ())]
-    if "items" in node:
-        inner.append(node["items"])
-    if "oneOf" in node or "prefixItems" in node:
-        return False
-    return all(_make_strict(schema, definitions) for schema in inner)
 
 
 def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:

@@ -185,3 +185,16 @@ def test_a_binding_is_revived_as_what_it_was() -> None:
         )
     assert type(revived) is type(bound)
     assert revived.bind_tools([weather]).kwargs["app_id"] == "bill"
+
+
+@pytest.mark.parametrize("choice", ["any", True, "weather", "required"])
+async def test_tools_may_be_bound_or_given_as_they_are(choice: Any) -> None:
+    wire = with_tools()
+    llm = chat(wire)
+    llm.bind(tools=[weather], tool_choice=choice).invoke("Hello")
+    await llm.ainvoke("Hello", tools=[weather, {"type": "web_search"}], tool_choice=choice)
+    list(llm.stream("Hello", tools=[weather], tool_choice=choice))
+    named = {"type": "function", "function": {"name": "weather"}}
+    for body in wire.bodies:
+        assert body["tools"][0]["function"]["name"] == "weather"
+        assert body["tool_choice"] == (named if choice == "weather" else "required")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lunos_cli import ask, check, compare, demo, embed, local, models, output, usage
+from lunos_cli import ask, chat, check, compare, demo, embed, local, models, output, usage
 from lunos_core import LunosConfigError, LunosError, __version__
 
 
@@ -27,7 +27,7 @@ class _Group(click.Group):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # `| head`: click ends quietly
             if isinstance(error, LunosConfigError):
-                raise click.ClickException(output.one_line(error)) from None
+                raise click.ClickException(output.safe(str(error))) from None
             with output.client() as lunos:
                 raise click.ClickException(output.one_line(error, lunos)) from None
 
@@ -46,8 +46,5 @@ def lunos() -> None:
     """
 
 
-for command in (
-    ask.ask, ask.chat, compare.compare, embed.embed, models.models, check.check, local.local,
-    usage.usage, demo.demo,
-):  # fmt: skip
-    lunos.add_command(command)
+for module in (ask, chat, compare, embed, models, check, local, usage, demo):
+    lunos.add_command(getattr(module, module.__name__.rpartition(".")[2]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 import click
@@ -13,8 +13,7 @@ from lunos_cli.usage import by_app
 from lunos_core import Lunos, UsageLedger
 from lunos_core.lazy import is_installed
 
-MODEL = "openai/gpt-4o-mini"
-EMBEDDING = "openai/text-embedding-3-small"
+MODEL, EMBEDDING = "openai/gpt-4o-mini", "openai/text-embedding-3-small"
 PASSAGES = (
     "Every request may carry the X-App-ID header, which names the application that pays.",
     "A failed request is retried twice. The wait grows with each retry, at most eight seconds.",
@@ -27,7 +26,7 @@ QUESTIONS = (
     "How often is a failed request retried?",
     "Which error does a stream raise that stops before its end?",
 )
-Ask = Callable[[str], str]
+_CORES = {"langchain": "langchain_core", "llama-index": "llama_index"}
 
 
 @click.command()
@@ -38,12 +37,8 @@ def demo(question: str | None, wide: bool) -> None:
 
     A gateway in this process answers, without a key and without the network.
     """
-    if not is_installed("starlette") or not is_installed("uvicorn"):
-        raise click.ClickException(
-            'the demo needs the local gateway: pip install "lunos-integrations[demo]"'
-        )
-    missing = [name for name in ("langchain", "llama-index") if not _is_here(name)]
-    for name in missing:
+    here = [name for name, core in _CORES.items() if is_installed(core)]
+    for name in _CORES.keys() - {*here}:
         output.note(f'without {name}: pip install "lunos-integrations[{name}]" shows it too')
     from lunos_local import LocalGateway
 
@@ -51,57 +46,41 @@ def demo(question: str | None, wide: bool) -> None:
         click.echo(f"The local gateway answers {MODEL} and {EMBEDDING} at {gateway.base_url}\n")
         with Lunos(gateway.api_key, base_url=gateway.base_url) as lunos:
             vectors = _embed(lunos, PASSAGES)
-            asks = _asks(lunos, gateway, missing)
-            for (name, ask), text in zip(
-                asks if question is None else repeat(asks[0], 1),
-                QUESTIONS if question is None else (question,),
-                strict=False,
-            ):
-                nearest = _nearest(_embed(lunos, [text])[0], vectors)
+            asks = cycle(list(_asks(lunos, gateway, here)))
+            for text in QUESTIONS if question is None else (question,):
+                name, ask = next(asks)
                 click.echo(f"[{name}] {text}")
+                nearest = _nearest(_embed(lunos, [text])[0], vectors)
                 click.echo(f"  {ask(f'{nearest}{chr(10) * 2}Question: {text}')}\n")
-        rows = ledger.rows()
-    if wide:
-        click.echo(ledger.table())
-    else:
-        by_app(rows)
+        click.echo(ledger.table()) if wide else by_app(ledger.rows())
 
 
-def _is_here(name: str) -> bool:
-    core = {"langchain": "langchain_core", "llama-index": "llama_index.core"}[name]
-    try:
-        return is_installed(core)
-    except ModuleNotFoundError:  # the parent of a dotted name
-        return False
-
-
-def _asks(lunos: Lunos, gateway: Any, missing: Sequence[str]) -> list[tuple[str, Ask]]:
-    def core(prompt: str) -> str:
-        messages = [{"role": "user", "content": prompt}]
-        create = lunos.chat.completions.create
-        return create(model=MODEL, messages=messages, app_id="demo-core").text
-
-    asks: list[tuple[str, Ask]] = [("core", core)]
-    if "langchain" not in missing:
+def _asks(
+    lunos: Lunos, gateway: Any, here: list[str]
+) -> Iterator[tuple[str, Callable[[str], str]]]:
+    create = lunos.chat.completions.create
+    yield (
+        "core",
+        lambda prompt: (
+            create(model=MODEL, messages=output.messages_of(None, prompt), app_id="demo-core").text
+        ),
+    )
+    if "langchain" in here:
         from langchain_lunos import ChatLunos
 
-        chat = ChatLunos(
-            model=MODEL, app_id="demo-langchain", api_key=gateway.api_key, base_url=gateway.base_url
-        )
-        asks.append(("LangChain", lambda prompt: str(chat.invoke(prompt).text)))
-    if "llama-index" not in missing:
-        from llama_index_lunos import Lunos as LlamaIndexLunos
+        service = {"api_key": gateway.api_key, "base_url": gateway.base_url}
+        chat = ChatLunos(model=MODEL, app_id="demo-langchain", **service)
+        yield "LangChain", lambda prompt: str(chat.invoke(prompt).text)
+    if "llama-index" in here:
+        import llama_index_lunos
 
-        llm = LlamaIndexLunos(
-            MODEL, app_id="demo-llama-index", api_key=gateway.api_key, api_base=gateway.base_url
-        )
-        asks.append(("LlamaIndex", lambda prompt: llm.complete(prompt).text))
-    return asks + [asks[0]] * (len(QUESTIONS) - len(asks))
+        service = {"api_key": gateway.api_key, "api_base": gateway.base_url}
+        llm = llama_index_lunos.Lunos(MODEL, app_id="demo-llama-index", **service)
+        yield "LlamaIndex", lambda prompt: llm.complete(prompt).text
 
 
 def _embed(lunos: Lunos, texts: Sequence[str]) -> list[Any]:
-    result = lunos.embeddings.create(model=EMBEDDING, input=list(texts), app_id="demo-embed")
-    return list(result.vectors)
+    return list(lunos.embeddings.create(model=EMBEDDING, input=texts, app_id="demo-embed").vectors)
 
 
 def _nearest(vector: Any, vectors: Sequence[Any]) -> str:

@@ -24,8 +24,7 @@ def embed(file: TextIO, model: str, app_id: str | None, target: TextIO) -> None:
     texts = [line.strip() for line in file if line.strip()]
     if not texts:
         raise click.ClickException(f"{file.name} has no text to embed")
-    total: Decimal | None = Decimal(0)
-    tokens = 0
+    total, tokens = Decimal(0), 0
     with output.client(app_id) as lunos:
         for i in range(0, len(texts), _BATCH):
             batch = texts[i : i + _BATCH]
@@ -33,7 +32,6 @@ def embed(file: TextIO, model: str, app_id: str | None, target: TextIO) -> None:
             for text, vector in zip(batch, result.vectors, strict=True):
                 line = {"text": text, "embedding": list(vector)}
                 target.write(json.dumps(line, ensure_ascii=False) + "\n")
-            cost = output.cost_of(result.usage, model, lunos)
-            total = None if total is None or cost is None else total + cost
-            tokens += (result.usage.input_tokens or 0) if result.usage else 0
+            total += output.cost_of(result.usage, model, lunos) or 0
+            tokens += result.usage.input_tokens if result.usage else 0
     output.note(f"{model}: {len(texts)} texts, {tokens} tokens, {output.usd(total)}")

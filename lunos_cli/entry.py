@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 from lunos_core.lazy import is_installed
 
 
 def main() -> None:
-    """Run the command line; without its libraries, say which extra has them."""
+    """Run the command line; without its library, say which extra has it."""
     if not is_installed("click"):
-        raise SystemExit(
-            "the command line needs click, which isn't installed: "
-            'pip install "lunos-integrations[cli]"'
-        )
-    from lunos_cli.commands import lunos
+        sys.exit('the command line needs click: pip install "lunos-integrations[cli]"')
+    try:
+        from lunos_cli.commands import lunos
 
-    lunos(prog_name="lunos")
+        lunos(prog_name="lunos")
+    except KeyboardInterrupt:  # while the libraries are imported
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)

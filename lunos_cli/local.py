@@ -11,8 +11,6 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def local(arguments: Sequence[str]) -> None:
     """Start the gateway on this machine: no account, no network. `lunos local -h` says more."""
-    try:
-        from lunos_local.__main__ import main
-    except ImportError as error:
-        raise click.ClickException(str(error)) from None
+    from lunos_local.__main__ import main
+
     raise SystemExit(main(list(arguments)))

@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -26,28 +25,25 @@ from lunos_core.accounting.pricing import price_of
 from lunos_core.accounting.report import visible
 
 Option = Callable[[Any], Any]
-DEFAULT_MODEL = "openai/gpt-4o-mini"
 # what an answer may hold beside printable characters: joiners make one emoji of several
 _HARMLESS = re.compile("([\n\t\u200c\u200d]+)")
+_DEFAULT: dict[str, Any] = {
+    "default": "openai/gpt-4o-mini",
+    "envvar": "LUNOS_MODEL",
+    "show_default": True,
+}
 JSON: Option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 MODEL: Option = click.option(
-    "-m", "--model", default=DEFAULT_MODEL, envvar="LUNOS_MODEL", show_default=True,
-    help="The model's id; LUNOS_MODEL sets another default.",
-)  # fmt: skip
-APP_ID: Option = click.option(
-    "-a", "--app-id", help="The app that pays; LUNOS_APP_ID sets a default."
+    "-m", "--model", help="The model; LUNOS_MODEL sets it too.", **_DEFAULT
 )
+APP_ID: Option = click.option("-a", "--app-id", help="The app that pays; LUNOS_APP_ID sets it too.")
+SYSTEM: Option = click.option("-s", "--system", help="What the model is told first.")
 
 
 def safe(text: str) -> str:
     """Return a server's text with its control characters spelled out, except line breaks."""
     parts = _HARMLESS.split(text)
     return "".join(part if i % 2 else visible(part) for i, part in enumerate(parts))
-
-
-def write(text: str) -> None:
-    """Print a piece of a server's text at once, without a line break."""
-    click.echo(safe(text), nl=False)
 
 
 def note(text: str) -> None:
@@ -60,14 +56,12 @@ def client(app_id: str | None = None) -> Lunos:
     try:
         return Lunos(app_id=app_id)
     except (LunosConfigError, ValueError) as error:
-        raise click.ClickException(one_line(error)) from None
+        raise click.ClickException(safe(str(error))) from None
 
 
-def one_line(error: BaseException, lunos: Lunos | None = None) -> str:
+def one_line(error: BaseException, lunos: Lunos) -> str:
     """Return what is wrong, in one line, and what to look at."""
     text = safe(" ".join(str(error).split())) or type(error).__name__
-    if lunos is None:
-        return text
     url = lunos.client.config.base_url
     if isinstance(error, LunosConnectionError):
         return f"nothing answers at {url} (LUNOS_BASE_URL): {text}"
@@ -79,6 +73,12 @@ def one_line(error: BaseException, lunos: Lunos | None = None) -> str:
     ):
         return f"is {url} (LUNOS_BASE_URL) a Lunos gateway? {text}"
     return text
+
+
+def messages_of(system: str | None, content: Any = None) -> list[dict[str, Any]]:
+    """Return the messages of a question."""
+    messages = [{"role": "system", "content": system}] if system else []
+    return [*messages, {"role": "user", "content": content}] if content else messages
 
 
 def cost_of(usage: Usage | None, model: str, lunos: Lunos) -> Decimal | None:
@@ -94,24 +94,14 @@ def cost_of(usage: Usage | None, model: str, lunos: Lunos) -> Decimal | None:
 
 def usd(cost: Decimal | None) -> str:
     """Return a cost for people."""
-    if cost is None:
-        return "cost unknown"
-    return f"{cost:.{8 if 0 < cost < Decimal('0.000001') else 6}f} USD"
+    digits = 8 if cost is not None and 0 < cost < Decimal("0.000001") else 6
+    return "cost unknown" if cost is None else f"{cost:.{digits}f} USD"
 
 
-def account(usage: Usage | None, model: str, lunos: Lunos) -> tuple[Decimal | None, str]:
-    """Return an answer's cost and the line that tells it."""
-    cost = cost_of(usage, model, lunos)
+def account(usage: Usage | None, model: str, lunos: Lunos) -> str:
+    """Return the line that tells what an answer took."""
     tokens = "" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens, "
-    return cost, f"{model}: {tokens}{usd(cost)}"
-
-
-def plain(usage: Usage | None) -> dict[str, Any] | None:
-    """Return a usage for JSON."""
-    if usage is None:
-        return None
-    values = {name: value for name, value in asdict(usage).items() if name != "raw"}
-    return {name: float(v) if isinstance(v, Decimal) else v for name, v in values.items()}
+    return f"{model}: {tokens}{usd(cost_of(usage, model, lunos))}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> None:
@@ -123,12 +113,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> 
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     shown = list(range(len(heads)))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    first_number = len(heads) - numbers
     while width is not None and len(shown) > 2 and sum(widths[i] + 2 for i in shown) - 2 > width:
-        middle = [i for i in shown if 0 < i < len(heads) - numbers]
-        shown.remove(middle[-1] if middle else shown[1])
+        shown.remove(([i for i in shown if 0 < i < first_number] or [shown[1]])[-1])
     for line in lines:
-        cells = [
-            line[i].rjust(widths[i]) if i >= len(heads) - numbers else line[i].ljust(widths[i])
-            for i in shown
-        ]
+        cells = (f"{line[i]:{'>' if i >= first_number else '<'}{widths[i]}}" for i in shown)
         click.echo("  ".join(cells).rstrip())

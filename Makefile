@@ -37,7 +37,7 @@ COUNTED := 2>&1 | awk '/^Collecting / { printf "\r  %d packages", ++n; fflush() 
 # pyenv's Pythons are found by name where this variable lists them
 PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
 
-.PHONY: help demo ask test test-all canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
+.PHONY: help demo ask test test-all test-outside canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -114,6 +114,17 @@ test-matrix: $(VENV)/.dev  ## test other versions of Python and the frameworks (
 test-wheel: $(VENV)/.dev  ## test the wheel with one framework alone, twice (a slice of test-matrix)
 	$(PYENVS) $(PY) -m nox -s alone_langchain alone_llama_index --error-on-missing-interpreters \
 		-p $$($(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])') -- -c constraints.txt
+
+# installs what it needs into an environment of its own: these packages' pins would fight with ours
+test-outside: .nox/outside/.made  ## run programs with other people's packages, beside the same with the peers' classes
+	.nox/outside/bin/python -m pytest -q -p no:cacheprovider tests/outside $(ARGS)
+
+.nox/outside/.made: tests/outside/requirements.txt pyproject.toml $(VENV)/.made
+	@echo "== other people's agent frameworks and tracers (about 1 GB; a few minutes)"
+	@"$(PYTHON)" -m venv --clear .nox/outside
+	@.nox/outside/bin/python -m pip install -q --disable-pip-version-check \
+		-e ".[langchain,llama-index,local]" -r tests/outside/requirements.txt
+	@touch $@
 
 canary: $(VENV)/.made  ## test both adapters with the newest versions of everything, without constraints
 	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt nox

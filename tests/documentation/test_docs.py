@@ -19,6 +19,7 @@ from tests.documentation.markdown_blocks import (
     matches,
     run_block,
 )
+from tests.documentation.named_tests import missing
 
 __all__ = ["run_block"]
 
@@ -131,3 +132,16 @@ def test_the_picture_of_the_demo_shows_todays_questions() -> None:
     assert len(questions) == 3
     for question in questions:
         assert f"Q: {question}" in shown
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
+def test_every_test_that_a_page_names_is_collected(page: Path) -> None:
+    named = re.findall(r"tests/[\w/]+\.py::\w+", page.read_text("utf-8"))
+    assert not missing(named)
+
+
+def test_each_security_promise_names_its_test() -> None:
+    page = (ROOT / "SECURITY.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 10
+    assert all("::test_" in row for row in rows)

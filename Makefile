@@ -84,6 +84,9 @@ serve: $(VENV)/.docs  ## serve the documentation site while you write
 
 record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 	$(PY) -m pytest tests/cassettes --ignore=tests/cassettes/test_recording.py --record-mode=rewrite $(ARGS)
+	@# what came of them is kept too, for the replays to compare: tests/cassettes/came.py
+	LUNOS_KEEP_CAME=1 $(if $(LUNOS_API_KEY),LUNOS_CASSETTES=live) \
+		$(PY) -m pytest -q tests/cassettes --ignore=tests/cassettes/test_recording.py $(ARGS)
 
 bench: $(VENV)/.dev  ## measure beside plain httpx and the installed peers
 	$(PY) -m benchmarks $(ARGS)

@@ -18,6 +18,7 @@ from vcr.request import Request
 
 from lunos_core import AsyncLunos, Lunos
 from lunos_local import LocalGateway
+from tests.cassettes.came import Came
 from tests.sounds import wav
 
 # as it was at the start: every test begins with these variables taken away
@@ -211,11 +212,28 @@ def _replayed_whole_and_offline(
     assert cassette.all_played, "the cassette holds requests that the test did not make"
 
 
+@pytest.fixture(autouse=True)
+def came(request: pytest.FixtureRequest, source: str, recording: bool) -> Iterator[Came]:
+    """Compare what the test's client returned with what it returned after the last recording.
+
+    `make record` keeps it anew, by a replay with LUNOS_KEEP_CAME=1.
+    """
+    name = f"{request.path.stem}::{request.node.originalname}"
+    results = Came(ROOT / "live" / "came.json" if source == "live" else ROOT / "came.json", name)
+    yield results
+    if recording or not request.node.get_closest_marker("vcr"):
+        return
+    if ENVIRONMENT.get("LUNOS_KEEP_CAME"):
+        results.keep()
+    else:
+        results.compare()
+
+
 Ask = Callable[..., Any]
 
 
 @pytest.fixture(params=["sync", "async"])
-async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator[Ask]:
+async def ask(request: pytest.FixtureRequest, service: Service, came: Came) -> AsyncIterator[Ask]:
     """`await ask("chat.completions", ...)` through `Lunos` and through `AsyncLunos`.
 
     An endpoint is its `create`, or a method of its own: "images.generate", "models.list".
@@ -227,7 +245,7 @@ async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator
 
             async def ask_sync(endpoint: str, **params: Any) -> Any:
                 answer = _endpoint(lunos, endpoint)(**params)
-                return list(answer) if params.get("stream") else answer
+                return came(list(answer) if params.get("stream") else answer)
 
             yield ask_sync
         return
@@ -235,7 +253,7 @@ async def ask(request: pytest.FixtureRequest, service: Service) -> AsyncIterator
 
         async def ask_async(endpoint: str, **params: Any) -> Any:
             answer = await _endpoint(async_lunos, endpoint)(**params)
-            return [chunk async for chunk in answer] if params.get("stream") else answer
+            return came([chunk async for chunk in answer] if params.get("stream") else answer)
 
         yield ask_async
 

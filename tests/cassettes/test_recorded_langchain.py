@@ -21,6 +21,7 @@ from langchain_lunos import (
     LunosLLM,
     LunosRateLimitError,
 )
+from tests.cassettes.came import Came
 
 pytestmark = pytest.mark.vcr
 
@@ -43,11 +44,11 @@ class City(BaseModel):
 class Way:
     """Call a Runnable by its sync or by its async methods."""
 
-    def __init__(self, *, is_async: bool) -> None:
-        self.is_async = is_async
+    def __init__(self, came: Came, *, is_async: bool) -> None:
+        self.came, self.is_async = came, is_async
 
     async def invoke(self, runnable: Any, given: Any, **more: Any) -> Any:
-        return (
+        return self.came(
             await runnable.ainvoke(given, **more)
             if self.is_async
             else runnable.invoke(given, **more)
@@ -55,13 +56,13 @@ class Way:
 
     async def stream(self, runnable: Any, given: Any) -> list[Any]:
         if self.is_async:
-            return [chunk async for chunk in runnable.astream(given)]
-        return list(runnable.stream(given))
+            return self.came([chunk async for chunk in runnable.astream(given)])
+        return self.came(list(runnable.stream(given)))
 
 
 @pytest.fixture(params=["sync", "async"])
-def way(request: pytest.FixtureRequest) -> Way:
-    return Way(is_async=request.param == "async")
+def way(request: pytest.FixtureRequest, came: Came) -> Way:
+    return Way(came, is_async=request.param == "async")
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ async def test_embeddings(service: Any, settings: dict[str, Any], way: Way, vcr:
         vectors = [*await embeddings.aembed_documents(texts), await embeddings.aembed_query("cats")]
     else:
         vectors = [*embeddings.embed_documents(texts), embeddings.embed_query("cats")]
-    assert [len(vector) for vector in vectors] == [16, 16, 16]
+    assert [len(vector) for vector in way.came(vectors)] == [16, 16, 16]
     assert body_of(vcr)["input"] == texts
     assert vcr.requests[0].headers["x-app-id"] == "recorded"
 
@@ -174,13 +175,13 @@ async def test_transcription(
     # LangChain's parsers have no async methods
     given = asyncio.to_thread(parser.parse, blob) if way.is_async else parser.parse(blob)
     documents = await given if way.is_async else given
-    assert documents[0].page_content
+    assert way.came(documents)[0].page_content
     assert sound in vcr.requests[0].body
 
 
 async def test_profile(chat: ChatLunos, way: Way, vcr: Cassette) -> None:
     model = await chat.aload_profile() if way.is_async else chat.load_profile()
-    assert model.profile
+    assert way.came(model.profile)
     assert model.profile["tool_calling"] is True
     assert vcr.requests[0].uri.endswith("/public/models")
 

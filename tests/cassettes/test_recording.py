@@ -60,9 +60,12 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
             "live": ([*recorded, "-k", "test_chat and not stream", "--record-mode=rewrite"], live),
             "a key": ([rules], {}),
             "not played": ([core, "-k", "test_chat and sync"], {}),
+            **{f"edited {name}": ([core, "-k", "test_chat or test_emb"], {}) for name in EDITS},
         }
         spoil(folder / "a key", "Bearer SCRUBBED", f"Bearer {KEY}")
         add_an_interaction(folder / "not played")
+        for name, (cassette, old, new) in EDITS.items():
+            spoil(folder / f"edited {name}", old, new, cassette)
         runs = {
             name: (arguments, environment | {"LUNOS_CASSETTE_ROOT": str(folder / name)})
             for name, (arguments, environment) in wanted.items()
@@ -146,12 +149,28 @@ def test_with_a_key_it_records_into_a_folder_of_its_own_and_scrubs(sessions: Ses
 CHAT = "core/test_recorded_core/test_chat.yaml"
 
 
-def spoil(root: Path, old: str, new: str) -> None:
+def spoil(root: Path, old: str, new: str, cassette: str = CHAT) -> None:
     """Copy all cassettes, with one change in one of them."""
     shutil.copytree(CASSETTES, root)
-    text = (root / CHAT).read_text("utf-8")
+    text = (root / cassette).read_text("utf-8")
     assert old in text
-    (root / CHAT).write_text(text.replace(old, new, 1), "utf-8")
+    (root / cassette).write_text(text.replace(old, new, 1), "utf-8")
+
+
+# what an answer says, edited by hand
+EDITS = {
+    "text": (CHAT, '"content":"Scripted', '"content":"Scribbled'),
+    "usage": (CHAT, '"completion_tokens":12', '"completion_tokens":13'),
+    "price": (CHAT, '"cost":0.0', '"cost":0.5'),
+    "finish": (CHAT, '"finish_reason":"stop"', '"finish_reason":"length"'),
+    "stream": (CHAT.replace("chat.", "chat_stream."), '"content": " answer', '"content": " reply'),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_answer_that_was_edited_fails(sessions: Sessions, name: str) -> None:
+    status, output = sessions.done[f"edited {name}"]
+    assert status == 1, output
 
 
 def add_an_interaction(root: Path) -> None:

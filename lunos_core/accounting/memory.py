@@ -19,10 +19,7 @@ class MemoryStore(UsageStore):
         self._connection = open_database(self.path)
         self._closed = False
 
-    @property
-    def in_memory(self) -> bool:
-        """It is."""
-        return True
+    in_memory = True
 
     def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
         """Keep a call; it is written with others, or when a budget is asked."""

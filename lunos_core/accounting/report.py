@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from lunos_core.accounting.files import write_whole
-from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS, Sum, amount_of
+from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS, History, Sum, amount_of
 
 _LEGEND_COLUMNS = 4
+_MOST_LINES = 10
+_LONGEST_LABEL = 24
+_MORE_FONTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Noto Sans Hebrew"),
+    *("Noto Sans Devanagari", "Noto Sans Thai", "WenQuanYi Zen Hei", "Arial Unicode MS"),
+)
 Rows = Sequence[Mapping[str, Any]]
 Histories = Mapping[str, Sequence[Sequence[float]]]
 
@@ -133,8 +139,12 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histo
 
 
 def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
-    """Two panels over one time axis: USD so far, and tokens so far, a step line for each app."""
+    """Draw USD so far and tokens so far over one time axis, a step line for each app.
+
+    With more than ten apps, those that cost most have a line, and "other" is the rest.
+    """
     _needed("matplotlib", "plot()")
+    history = _largest(history)
     # Figure itself, not pyplot: no window, no global state, right in any thread
     figure = importlib.import_module("matplotlib.figure").Figure(
         figsize=(8, 5), layout="constrained"
@@ -147,15 +157,18 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
     for app_id, points in history.items():
         if not points:
             continue
-        # from nothing at its first call, and on at its last height to the end of the picture
-        whole = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
-        at = [(point[0] - begin) / length for point in whole]
+        # from nothing at its first call, and on at its last height to the end of the plot
+        steps = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
+        moments = [(point[0] - begin) / length for point in steps]
+        # matplotlib leaves out a label that begins with an underscore
+        label = _short(f" {app_id}" if app_id.startswith("_") else app_id)
         for panel, height in ((above, 1), (below, 2)):
-            heights = [point[height] for point in whole]
+            heights = [point[height] for point in steps]
             # a dot at the end: an app whose calls came last would be a mere upright line
             panel.step(
-                at, heights, where="post", label=app_id, marker="o", markersize=4, markevery=[-1]
-            )
+                *(moments, heights),
+                where="post", label=label, marker="o", markersize=4, markevery=[-1],
+            )  # fmt: skip
     above.set_ylabel("cost so far, USD")
     below.set_ylabel("tokens so far")
     below.set_xlabel(f"{unit} since {datetime.fromtimestamp(begin, UTC):%Y-%m-%d %H:%M:%S} UTC")
@@ -174,9 +187,36 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
         # above the panels: inside, it would lie on the lines
         lines, names = above.get_legend_handles_labels()
         figure.legend(lines, names, loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False)
+    for text in figure.findobj(importlib.import_module("matplotlib.text").Text):
+        text.set_family(_fonts())
+        text.set_parse_math(False)  # "$" in an app id is no formula
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
+
+
+def _largest(history: Histories) -> dict[str, Sequence[Sequence[float]]]:
+    """The histories of the apps that cost most, and the sum of the others as "other"."""
+    apps = [app_id for app_id, points in history.items() if points]
+    if len(apps) <= _MOST_LINES:
+        return dict(history)
+    apps.sort(key=lambda app_id: tuple(history[app_id][-1][1:]), reverse=True)
+    rest = History()
+    for app_id in apps[_MOST_LINES - 1 :]:
+        rest.add_history(History([(p[0], p[1], int(p[2])) for p in history[app_id]]))
+    return {**{app_id: history[app_id] for app_id in apps[: _MOST_LINES - 1]}, "other": rest.points}
+
+
+def _short(text: str) -> str:
+    text = visible(text)
+    return text if len(text) <= _LONGEST_LABEL else f"{text[:_LONGEST_LABEL]}…"
+
+
+def _fonts() -> list[str]:
+    """Matplotlib's own font, and those that are installed for other scripts."""
+    fonts = importlib.import_module("matplotlib.font_manager").fontManager.ttflist
+    names = {font.name for font in fonts}
+    return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in names)]
 
 
 def _unit(seconds: float) -> tuple[str, float]:

@@ -101,7 +101,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    connection.execute("PRAGMA busy_timeout = 250")
+    connection.execute("PRAGMA busy_timeout = 0")
 
 
 def _unusable(path: str, reason: str) -> LunosConfigError:

@@ -28,7 +28,8 @@ Moment = str | float | datetime | None
 _DELAY = 0.5
 BATCH = 100
 _MOST_PENDING = 100_000
-# connections of a parent process: closing one in a child would drop the parent's locks
+_TURNS = 2.0
+# of a parent process: closing one in a child would drop the parent's locks
 _left_open: list[sqlite3.Connection | None] = []
 
 
@@ -76,10 +77,7 @@ class UsageStore:
         self._closed = False
         reset_after_fork(self)
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether it is of this process alone, and ends with it."""
-        return False
+    in_memory = False
 
     @property
     def has_pending(self) -> bool:
@@ -195,13 +193,10 @@ class UsageStore:
                 self._connection = None
 
     def prune(self, older_than: Moment = "90d") -> int:
-        """Delete the calls before a moment, and return how many.
-
-        Args:
-            older_than: "90d", "12h", an ISO date, a `datetime` or a Unix time.
+        """Delete the calls before a moment ("90d", a date, …), and return how many.
 
         Raises:
-            ValueError: `older_than` is none of these.
+            ValueError: `older_than` isn't a moment.
             LunosConfigError: the file can't be written, or the store is closed.
         """
         from lunos_core.accounting.questions import moment
@@ -251,18 +246,21 @@ class UsageStore:
         with self.reading() as connection:
             return question.ask(connection)
 
+    def write_html(self, path: str | os.PathLike[str], *, since: Moment = "30d") -> None:
+        """Write the usage by app, model and day as one HTML page that needs nothing else."""
+        from lunos_core.accounting.page import write_page
+
+        write_page(self, path, since=since)
+
     @contextlib.contextmanager
     def transaction(self, *, wait: float = 0.25) -> Iterator[sqlite3.Connection]:
-        """A short write transaction.
-
-        Args:
-            wait: seconds, at most, for other threads and processes.
+        """A short write transaction, which waits for other processes for a quarter of a second.
 
         Raises:
             LunosConfigError: the file stays locked, can't be written, or the store is closed.
         """
         with self._connected(wait) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            _begin(connection, wait)
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -273,11 +271,7 @@ class UsageStore:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own for questions, which may take long.
-
-        Raises:
-            LunosConfigError: the file can't be read, or the store is closed.
-        """
+        """A connection of its own for questions, which may take long."""
         if self._closed:
             raise LunosConfigError(f"the usage store {self.path!r} is closed")
         try:
@@ -291,20 +285,15 @@ class UsageStore:
 
     @contextlib.contextmanager
     def _connected(self, wait: float) -> Iterator[sqlite3.Connection]:
-        if not self._lock.acquire(timeout=wait):
+        # threads of this process take turns of a millisecond: more patience than for a locked file
+        if not self._lock.acquire(timeout=max(wait, _TURNS)):
             raise LunosConfigError(f"the usage store {self.path!r} is busy")
         try:
             if self._closed:
                 raise LunosConfigError(f"the usage store {self.path!r} is closed")
             if self._connection is None:  # in a forked child
                 self._connection = open_database(self.path)
-            if wait != 0.25:
-                self._connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
-            try:
-                yield self._connection
-            finally:
-                if wait != 0.25:
-                    self._connection.execute("PRAGMA busy_timeout = 250")
+            yield self._connection
         except sqlite3.Error as error:
             raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
         finally:
@@ -388,6 +377,19 @@ def _write(
             time.sleep(_DELAY)  # locked or full: not at once again
             wake.set()
         del store
+
+
+def _begin(connection: sqlite3.Connection, wait: float) -> None:
+    """Begin to write. SQLite's own waiting sleeps longer each time, so that some never get in."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.001)
 
 
 def _flush(store_of: weakref.ref[UsageStore]) -> None:

@@ -435,6 +435,21 @@ def test_a_picture_has_a_line_for_each_app_in_two_panels(
     UsageLedger().plot()  # nothing yet is a picture, too
 
 
+def test_a_picture_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    ledger = UsageLedger()
+    for i in range(50):
+        spent = Usage(10, 0, 10, cost=0.01 * (i + 1))
+        name = f"_$app {i}" * (1 + 10 * (i % 2))
+        ledger(CallRecord(name, "m", "/c", 1, 0.5, None, spent, None))
+    above, below = ledger.plot(tmp_path / "usage.png").axes
+    assert len(above.lines) == 10
+    assert above.lines[-1].get_label() == "other"
+    assert sum(line.get_ydata()[-1] for line in above.lines) == pytest.approx(12.75)
+    assert sum(line.get_ydata()[-1] for line in below.lines) == 500
+    assert not [line for line in above.lines if line.get_label().startswith("_")]
+
+
 @pytest.mark.parametrize(("name", "library"), [("to_frame", "pandas"), ("plot", "matplotlib")])
 def test_a_missing_library_is_named(
     name: str, library: str, monkeypatch: pytest.MonkeyPatch

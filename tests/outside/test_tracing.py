@@ -116,6 +116,27 @@ async def test_a_chat_of_llama_index_is_one_model_span(
         assert calls
 
 
+@pytest.mark.package("openinference-instrumentation-llama-index")
+@pytest.mark.usefixtures("openinference_llama_index")
+async def test_an_agent_of_llama_index_is_one_trace(
+    llm: Callable[[], Any], side: str, spans: Any
+) -> None:
+    from llama_index.core.agent.workflow import FunctionAgent
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    await FunctionAgent(tools=[add], llm=llm()).run("Please add a=3 and b=4")
+    calls = model_calls(spans())
+    if side == "ours":
+        assert len(calls) == 2
+        assert len({span.context.trace_id for span in spans()}) == 1, "the agent is one trace"
+        assert all(call.attributes["llm.token_count.completion"] > 0 for call in calls)
+    else:
+        assert calls
+
+
 @pytest.mark.package("langfuse")
 def test_a_call_is_one_generation_in_langfuse(chat: Callable[[], Any], spans: Any) -> None:
     langfuse = pytest.importorskip("langfuse")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -17,6 +17,7 @@ from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
+from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 from llama_index_lunos._structured_output import set_strict
 from llama_index_lunos._tools import (
@@ -31,8 +32,16 @@ from llama_index_lunos._tools import (
     with_user_message,
 )
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 # these are for LlamaIndex's ReAct fallback, not parameters of the wire
 _REACT_SETTINGS = ("react_chat_formatter", "output_parser", "tool_retriever", "memory")
+
+
+def _not_a_model_call(function: F) -> F:
+    """Keep LlamaIndex from tracing a function as a call of the model: it sends nothing."""
+    setattr(function, DISPATCHER_SPAN_DECORATED_ATTR, True)
+    return function
 
 
 class ToolCalling(FunctionCallingLLM):
@@ -46,6 +55,7 @@ class ToolCalling(FunctionCallingLLM):
         ),
     )
 
+    @_not_a_model_call
     def _prepare_chat_with_tools(
         self,
         tools: Sequence[BaseTool],

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ImageBlock
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from llama_index.core.tools import FunctionTool
 
 from llama_index_lunos import Lunos
@@ -146,4 +148,24 @@ async def test_an_agent_finds_a_tool_whose_name_the_wire_cannot_spell(
     said = await agent.run("Please add a=3 and b=4")
     assert [call.tool_name for call in said.tool_calls] == [name]
     assert said.tool_calls[0].tool_output.raw_output == 7
+    await llm.aclose()
+
+
+async def test_tracers_see_one_span_of_the_model_for_each_of_its_calls(llm: Lunos) -> None:
+    """LlamaIndex traces every abstract method, the one that only prepares a request too."""
+    names: list[str] = []
+
+    class Spans(NullSpanHandler):
+        def span_enter(self, id_: str, *args: Any, **kwargs: Any) -> None:
+            names.append(id_)
+
+    root = get_dispatcher()
+    handler = Spans()
+    root.add_span_handler(handler)
+    try:
+        await FunctionAgent(tools=[ADD], llm=llm).run("Please add a=3 and b=4")
+    finally:
+        root.span_handlers.remove(handler)
+    of_the_model = [name.partition("-")[0] for name in names if name.startswith("Lunos.")]
+    assert of_the_model == ["Lunos.astream_chat"] * 2
     await llm.aclose()

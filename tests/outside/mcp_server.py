@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mcp.server.fastmcp import FastMCP
+try:
+    from mcp.server.mcpserver import MCPServer as FastMCP
+except ImportError:  # mcp 1
+    from mcp.server.fastmcp import FastMCP
 
 server = FastMCP("weather", log_level="ERROR")
 

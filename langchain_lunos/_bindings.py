@@ -249,6 +249,14 @@ class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see 
 class LunosConfigurableFields(ModelMethods, RunnableConfigurableFields):  # type: ignore[type-arg]  # see above
     """A model whose fields the config may set."""
 
+    def _prepare(self, config: RunnableConfig | None = None) -> Any:
+        """Make the model that a config asks for; it shares what the settings leave the same."""
+        model, config = super()._prepare(config)
+        share = getattr(model, "_share_with", None)
+        if share is not None and model is not self.default:
+            share(self.default)
+        return model, config
+
     def with_config(self, config: Any = None, **kwargs: Any) -> Any:
         """Add to the config; what it names already is merged, not replaced."""
         merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))

@@ -169,6 +169,16 @@ class ChatLunos(
 
         return profile_from(self.catalog, model)
 
+    def _share_with(self, other: ChatLunos) -> None:
+        """Take over another model's connections, where the settings are the same.
+
+        A profile that came from the catalog becomes this model's own.
+        """
+        if self._clients.config == other._clients.config:
+            self._clients = other._clients
+        if other._profile_is_ours() and self.model != other.model:
+            self.profile = self._resolve_model_profile()
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a field; another model has another profile, unless it was set by hand."""
         super().__setattr__(name, value)

@@ -138,6 +138,21 @@ def test_configurable_fields_stay_configurable_after_tools() -> None:
     assert wire.bodies[1]["temperature"] == 0.75
 
 
+def test_a_configured_model_shares_the_connections_and_has_its_own_profile() -> None:
+    model = chat(with_tools(), app_id="made")
+    llm = model.configurable_fields(
+        temperature=ConfigurableField(id="t"),
+        model_name=ConfigurableField(id="m"),
+        app_id=ConfigurableField(id="app"),
+        max_retries=ConfigurableField(id="retries"),
+    )
+    prepared, _ = llm.prepare({"configurable": {"t": 0.5, "m": "other"}})
+    assert prepared.client is model.client
+    assert prepared.model == "other"
+    prepared, _ = llm.prepare({"configurable": {"retries": 5}})
+    assert prepared.client is not model.client
+
+
 def test_the_tools_of_a_binding_are_where_frameworks_look_for_them() -> None:
     bound: Any = (
         chat(with_tools()).bind(app_id="bill").bind_tools([weather]).with_config(tags=["a"])

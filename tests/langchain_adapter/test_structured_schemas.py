@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from langchain_core.messages import AIMessage
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
@@ -96,6 +96,16 @@ RECURSIVE: dict[str, Any] = {
     "a JSON schema": Node.model_json_schema(),
     "a tool": plant,
     "a function": plant_tree,
+    "a tool of an MCP server": StructuredTool(
+        name="plant",
+        description="Plant a node.",
+        args_schema={
+            "type": "object",
+            "properties": {"node": {"$ref": "#/$defs/Node"}},
+            "$defs": Node.model_json_schema()["$defs"],
+        },
+        func=lambda node: node,
+    ),
 }
 
 

@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 NAMES = (
-    "sse", "chat", "stream", "embeddings", "catalog", "images", "audio", "errors", "tool_arguments"
+    "sse", "chat", "stream", "embeddings", "catalog", "images", "audio", "errors", "tool_arguments",
+    "balance", "scrubbing",
 )  # fmt: skip
 FINDINGS = Path(__file__).parent / "findings"
 WORDS = Path(__file__).parent / "wire.dict"

@@ -18,6 +18,7 @@ from llama_index_lunos._results import ChatAccumulator, to_response
 from llama_index_lunos._tools import tool_selections
 from lunos_core.catalog.models import parse_models
 from lunos_core.endpoints.audio import parse_transcription
+from lunos_core.endpoints.balance import parse_balance
 from lunos_core.endpoints.chat.requests import parse_chat
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.types import Choice, Completion, Message, ToolCall
@@ -27,6 +28,7 @@ from lunos_core.endpoints.images import parse_images
 from lunos_core.errors import LunosAPIError, LunosError
 from lunos_core.request import Reply
 from lunos_core.wire.error_bodies import error_from_response, error_in_answer, retry_after_seconds
+from lunos_core.wire.scrub import scrub
 from lunos_core.wire.sse import SSEDecoder
 
 WIRE = Path(__file__).parent.parent / "tests" / "wire"
@@ -93,11 +95,26 @@ def catalog(data: bytes) -> None:
 
 
 def images(data: bytes) -> None:
-    """Pictures."""
+    """Images."""
     try:
         assert repr(parse_images(Reply(200, {}, data)))
     except LunosError:
         return
+
+
+def balance(data: bytes) -> None:
+    """The account's balance: a finite amount, or a typed error."""
+    try:
+        assert parse_balance(Reply(200, {}, data)).amount.is_finite()
+    except LunosError:
+        return
+
+
+def scrubbing(data: bytes) -> None:
+    """Any text of a server's: the key isn't in it afterwards, and no text costs an exception."""
+    key = "sk-0123456789"
+    text = data.decode("utf-8", "replace")
+    assert key not in scrub(text + key + text, key)
 
 
 def audio(data: bytes) -> None:
@@ -144,8 +161,11 @@ def tool_arguments(data: bytes) -> None:
 
 
 PARSERS: dict[str, Callable[[bytes], None]] = {
-    one.__name__: one
-    for one in (sse, chat, stream, embeddings, catalog, images, audio, errors, tool_arguments)
+    parser.__name__: parser
+    for parser in (
+        *(sse, chat, stream, embeddings, catalog, images, audio, balance, scrubbing, errors),
+        tool_arguments,
+    )
 }
 
 
@@ -187,6 +207,17 @@ _SHAPES = {
         b'{"created":1,"data":[{"url":"https://h/a.png","revised_prompt":"a"}],"cost":0.04}',
         b'{"data":[{"b64_json":"iVBORw0KGgo="}],"model":"m"}',
         b'{"data":[{"url":"data:image/png;base64,iVBORw0KGgo="}]}',
+    ),
+    "balance": (
+        b'{"success":true,"message":"ok","data":{"balance":12.5,"email":"a@b.c","alertBalance":5,'
+        b'"enableAlert":1,"isBalanceLow":false,"updatedAt":"2026-11-25T12:00:00.000Z"}}',
+        b'{"success":false,"message":"Secret key expired","error":"UNAUTHORIZED"}',
+        b'{"balance":"3","updatedAt":1764072000}',
+    ),
+    "scrubbing": (
+        b'{"a":"\\u0073k-0123\\/456789"}',
+        b"%73k-0123456789 &#115;k-0123456789",
+        b"c2stMDEyMzQ1Njc4OQ== 736b2d30",
     ),
     "audio": (
         b'\x00{"text":"Hello"}',

@@ -326,8 +326,10 @@ class Config(ClientSettings):
         """The key as text where it is known without asking a function, else `None`."""
         return self.api_key.reveal() if isinstance(self.api_key, Secret) else None
 
-    async def aget_key(self) -> str:
-        """`key` for async calls: an async function is awaited.
+    async def aget_key(self) -> Secret:
+        """The key for async calls: an async function is awaited.
+
+        As a `Secret`, since local variables are shown by debuggers and error trackers.
 
         Raises:
             LunosConfigError: there is no key.
@@ -336,7 +338,7 @@ class Config(ClientSettings):
         if callable(key):
             result = key()
             key = await result if inspect.isawaitable(result) else result
-        return _key_text(key)
+        return Secret(_key_text(key))
 
     @property
     def checked_timeout(self) -> Timeout:

@@ -26,7 +26,7 @@ ALLOWED = {
     },
     "transport": {
         *("request", "app_id", "logs", "accounting", "wire", "config", "errors"),
-        *("lazy", "_version", "forks"),
+        *("lazy", "_version", "forks", "_secret"),
     },
     "endpoints": {
         *("request", "logs", "accounting", "wire", "config", "errors", "lazy", "arguments"),

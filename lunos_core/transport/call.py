@@ -11,6 +11,7 @@ import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from lunos_core._secret import Secret
 from lunos_core.accounting.environment import gathered
 from lunos_core.accounting.observers import NO_TAGS, CallRecord, CallStart, Observer, Opening
 from lunos_core.accounting.pricing import Prices, price_answer
@@ -58,10 +59,10 @@ class Call(Generic[Q]):
         observers: Sequence[Observer],
         prices: Prices | None = None,
         *,
-        key: str | None = None,
+        key: Secret | None = None,
     ) -> None:
         # a missing key raises here, before anything is sent; async clients have awaited it
-        self._key = None if request.public else key or config.key
+        self._key = None if request.public else key.reveal() if key else config.key
         # a public request carries no key, but its answer may repeat that of another
         self._secret = self._key or config.known_key
         self.request: Q = request
@@ -203,10 +204,7 @@ class Call(Generic[Q]):
         error.attempts = self._failed
         error.model = self.request.model
         error.app_id = self._app_id
-        method, url, sent, secret = self.request.method, self.url, self.headers, self._secret
-        add_facts(
-            error, method=method, url=url, sent=sent, status=status, received=headers, secret=secret
-        )
+        self._add_facts(error, status, headers)
         if isinstance(error, LunosAPIError):
             retry = error.status is not None and is_retried_status(error.status)
         absent = self.request.absent
@@ -246,6 +244,18 @@ class Call(Generic[Q]):
         mapped = self._errors.apply(error)
         self.over(mapped)
         raise mapped from error.__cause__
+
+    def _add_facts(self, error: LunosError, status: int | None, headers: Mapping[str, str]) -> None:
+        # not in `failed`: error trackers show the variables of the functions that raise
+        add_facts(
+            error,
+            method=self.request.method,
+            url=self.url,
+            sent=self.headers,
+            status=status,
+            received=headers,
+            secret=self._secret,
+        )
 
     def _note_usage(self, answer: Any) -> None:
         """Take the usage of a whole answer, with its cost where it has none yet."""

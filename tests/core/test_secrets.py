@@ -190,3 +190,11 @@ async def test_an_error_without_an_answer_has_no_status_and_no_body(both: Both) 
         await both(client.send(SEND))
     assert (caught.value.status_code, caught.value.body, caught.value.headers) == (None, None, {})
     assert caught.value.request is not None
+
+
+async def test_what_had_arrived_of_an_answer_does_not_show_the_key_either(both: Both) -> None:
+    wire = Wire(stream([delta(f"your key is {KEY}")]))
+    with pytest.raises(LunosStreamInterruptedError) as caught:
+        await both.chunks(both.client(wire, api_key=KEY, max_retries=0), STREAM)
+    assert caught.value.partial.text == "your key is **********"
+    assert KEY not in texts_of(caught.value)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, get_type_hints
 
 import httpx
 import pytest
+from langchain_core.load import dumps
 
+from langchain_lunos import ChatLunos
 from langchain_lunos._settings import LunosConnection
+from llama_index_lunos import Lunos
 from llama_index_lunos._settings import Connection
 from lunos_core import Config, LunosConfigError, chat_request, embedding_request, image_request
 from lunos_core.config import ClientSettings, Settings
@@ -127,3 +131,13 @@ def test_a_timeout_may_be_given_in_parts(kind: str, given: Any, parts: Any) -> N
 def test_a_timeout_in_parts_that_cannot_work_is_refused(kind: str, wrong: Any) -> None:
     with pytest.raises(LunosConfigError, match=r"timeout must be.*\(connect, read\)"):
         EVERY[kind](api_key="k", timeout=wrong)
+
+
+def test_a_timeout_in_parts_survives_a_save() -> None:
+    data = Lunos("m", api_key="k", timeout=(5, 60)).to_dict()
+    again = Lunos.from_dict(json.loads(json.dumps(data)), api_key="k")
+    assert again.client.config.checked_timeout == (5, 60, 60, None)
+    dumped = json.loads(dumps(ChatLunos(model="m", api_key="k", timeout=(5, 60))))
+    assert ChatLunos(**{**dumped["kwargs"], "api_key": "k"}).client.config.checked_timeout == (
+        *(5, 60, 60, None),
+    )

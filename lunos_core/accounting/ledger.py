@@ -198,7 +198,7 @@ class UsageLedger:
         admissions = self._admissions
         store = self.store if admissions is None else admissions.store
         if store is not None:
-            store.add(call, reservation=None if reservation is None else reservation.id)
+            store.add(call, reservation=(reservation and reservation.id) or None)
         if admissions is not None:
             admissions.after(call, reservation)
 

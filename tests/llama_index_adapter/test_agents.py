@@ -18,7 +18,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index_lunos import Lunos
 from tests.llama_index_adapter.wire import Way, Wire, delta, stream, tool_call
 
-# LlamaIndex' workflows look at every member of a pydantic object, deprecated ones too
+# LlamaIndex's workflows look at every member of a pydantic object, deprecated ones too
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:is_running called from within a step"),
@@ -41,7 +41,7 @@ CALL = tool_call("c1", "add", '{"a": 1, "b": 2}')
 
 
 def called_in_a_stream(*calls: dict[str, Any]) -> Any:
-    pieces = [delta(tool_calls=[{"index": at, **call}]) for at, call in enumerate(calls)]
+    pieces = [delta(tool_calls=[{"index": i, **call}]) for i, call in enumerate(calls)]
     return stream(*pieces, delta(finish="tool_calls"))
 
 

@@ -52,9 +52,9 @@ METHODS = ["chat", "stream_chat"]
 
 def catalog() -> Catalog:
     http = httpx.Client(transport=httpx.MockTransport(Wire(reply(MODELS))))
-    found = Catalog(Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http))
-    found.list()
-    return found
+    value = Catalog(Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http))
+    value.list()
+    return value
 
 
 def either(method: str, cost: float | None = None) -> Wire:
@@ -105,8 +105,8 @@ async def test_the_cost_is_in_raw_and_beside_it_and_says_where_it_is_from(
     ):
         llm = way.llm(either(method, sent), catalog=known)
         with UsageLedger() as ledger:
-            found: Any = await way(llm, method, HELLO)
-        last = found[-1] if isinstance(found, list) else found
+            value: Any = await way(llm, method, HELLO)
+        last = value[-1] if isinstance(value, list) else value
         assert last.raw["usage"].get("cost") == (cost and pytest.approx(cost))
         assert last.additional_kwargs.get("cost") == (cost and pytest.approx(cost))
         assert last.additional_kwargs.get("cost_source") == source

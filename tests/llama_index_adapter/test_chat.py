@@ -1,4 +1,4 @@
-"""The eight methods: what is sent, what comes back, what LlamaIndex' own counters see."""
+"""The eight methods: what is sent, what comes back, what LlamaIndex's own counters see."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_the_app_block_around_a_call_comes_after_tags_and_before_the_const
         await way(llm, "chat", HELLO)
         with instrument_tags({"app_id": "of-the-tags"}):
             await way(llm, "chat", HELLO)
-    assert [one.headers["x-app-id"] for one in wire.requests] == ["of-the-block", "of-the-tags"]
+    assert [item.headers["x-app-id"] for item in wire.requests] == ["of-the-block", "of-the-tags"]
 
 
 async def test_the_app_id_of_the_environment_comes_last(
@@ -121,7 +121,7 @@ async def test_the_app_id_of_the_environment_comes_last(
     wire = Wire(answer())
     await way(way.llm(wire), "chat", HELLO)
     await way(way.llm(wire, app_id="given"), "chat", HELLO)
-    assert [one.headers["x-app-id"] for one in wire.requests] == ["of-the-environment", "given"]
+    assert [item.headers["x-app-id"] for item in wire.requests] == ["of-the-environment", "given"]
 
 
 async def test_headers_of_a_call_travel_with_it_alone(way: Way) -> None:
@@ -192,8 +192,8 @@ async def test_completions_stream_as_well(way: Way) -> None:
     wire = Wire(stream(text_delta("on"), text_delta("ce", "stop"), usage_event()))
     llm = way.llm(wire, is_chat_model=False)
     responses = await way(llm, "stream_complete", "Upon a time")
-    assert [one.delta for one in responses] == ["on", "ce", ""]
-    assert [one.text for one in responses] == ["on", "once", "once"]
+    assert [item.delta for item in responses] == ["on", "ce", ""]
+    assert [item.text for item in responses] == ["on", "once", "once"]
     assert responses[-1].raw["usage"]["prompt_tokens"] == 11
 
 
@@ -260,7 +260,7 @@ async def test_tracers_see_model_and_temperature_and_never_the_key(way: Way, eve
     assert events.names() == ["SpanStartEvent", "LLMChatStartEvent", "LLMChatEndEvent"] or (
         events.names() == ["LLMChatStartEvent", "LLMChatEndEvent"]
     )
-    start = next(one for one in events.events if type(one).__name__ == "LLMChatStartEvent")
+    start = next(item for item in events.events if type(item).__name__ == "LLMChatStartEvent")
     assert start.model_dict["model"] == "m"
     assert start.model_dict["temperature"] == 0.5
     said = repr([event.model_dump() for event in events.events]) + repr(events.events)
@@ -303,7 +303,7 @@ async def test_predict_puts_the_system_prompt_in_front(way: Way) -> None:
     llm = way.llm(wire, system_prompt="Be brief.")
     said = await way(llm, "predict", PromptTemplate("Capital of {country}?"), country="France")
     assert said == "Paris"
-    assert [one["role"] for one in wire.body["messages"]] == ["system", "user"]
+    assert [item["role"] for item in wire.body["messages"]] == ["system", "user"]
 
 
 async def test_logprobs_are_given_token_by_token(way: Way) -> None:
@@ -317,7 +317,7 @@ async def test_logprobs_are_given_token_by_token(way: Way) -> None:
     wire = Wire(answer("Hi", choice={"logprobs": {"content": content}}))
     response = await way(way.llm(wire, logprobs=True, top_logprobs=2), "chat", HELLO)
     assert (wire.body["logprobs"], wire.body["top_logprobs"]) == (True, 2)
-    assert [[one.token for one in token] for token in response.logprobs] == [["Hi", "Yo"]]
+    assert [[item.token for item in token] for token in response.logprobs] == [["Hi", "Yo"]]
 
 
 async def test_the_fallback_model_answers_when_the_first_fails(way: Way) -> None:

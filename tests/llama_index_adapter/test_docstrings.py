@@ -11,8 +11,8 @@ import llama_index_lunos
 
 @pytest.mark.parametrize("name", llama_index_lunos.__all__)
 def test_public_names_are_documented(name: str) -> None:
-    found = getattr(llama_index_lunos, name)
-    assert inspect.getdoc(found)
+    value = getattr(llama_index_lunos, name)
+    assert inspect.getdoc(value)
     assert name in dir(llama_index_lunos)
 
 

@@ -33,7 +33,7 @@ class Vectors:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         texts = json.loads(request.content)["input"]
-        data = [{"index": at, "embedding": self._vector(text)} for at, text in enumerate(texts)]
+        data = [{"index": i, "embedding": self._vector(text)} for i, text in enumerate(texts)]
         data = data[self._drop :]
         if self._reverse:
             data.reverse()
@@ -95,9 +95,9 @@ async def test_one_text_is_one_request(way: Way, method: str) -> None:
 
 async def test_the_async_methods_use_the_async_client_and_the_others_the_sync_one() -> None:
     sync, asynchronous = Vectors(), Vectors()
-    with httpx.Client(transport=httpx.MockTransport(sync)) as one:
+    with httpx.Client(transport=httpx.MockTransport(sync)) as item:
         async with httpx.AsyncClient(transport=httpx.MockTransport(asynchronous)) as other:
-            embedding = LunosEmbedding("e", api_key=KEY, http_client=one, async_http_client=other)
+            embedding = LunosEmbedding("e", api_key=KEY, http_client=item, async_http_client=other)
             await embedding.aget_query_embedding("q")
             await embedding.aget_text_embedding("t")
             await embedding.aget_text_embedding_batch(["a", "b"])
@@ -178,7 +178,7 @@ async def test_the_app_id_travels(way: Way) -> None:
     await embed(way, embedding, ["a"])
     with instrument_tags({"app_id": "nightly"}):
         await embed(way, embedding, ["a"])
-    assert [one.headers["x-app-id"] for one in wire.requests] == ["indexer", "nightly"]
+    assert [item.headers["x-app-id"] for item in wire.requests] == ["indexer", "nightly"]
 
 
 async def test_nodes_get_their_vectors(way: Way) -> None:

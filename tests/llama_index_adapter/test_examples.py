@@ -48,8 +48,8 @@ def test_an_example_runs_without_a_key(run_example: RunExample, name: str) -> No
 
 def test_every_example_is_tried_here_and_is_short() -> None:
     page = (ROOT / "docs" / "examples.md").read_text("utf-8")  # tests/examples tries those
-    found = sorted((ROOT / "examples").glob("llamaindex_*.py"))
-    paths = [path for path in found if f"python examples/{path.name}" not in page]
+    value = sorted((ROOT / "examples").glob("llamaindex_*.py"))
+    paths = [path for path in value if f"python examples/{path.name}" not in page]
     assert [path.stem.removeprefix("llamaindex_") for path in paths] == sorted(SAID)
     for path in paths:
         assert len(path.read_text("utf-8").splitlines()) < 80, path.name

@@ -78,7 +78,7 @@ def test_one_instance_works_from_one_event_loop_after_the_other(
     llm: Lunos, embedding: LunosEmbedding
 ) -> None:
     async def streamed() -> str:
-        return "".join([one.delta or "" async for one in await llm.astream_chat(HELLO)])
+        return "".join([entry.delta or "" async for entry in await llm.astream_chat(HELLO)])
 
     for _ in range(3):
         assert asyncio.run(llm.achat(HELLO)).message.content == "Scripted answer to: Hello"
@@ -105,7 +105,9 @@ def test_one_instance_works_from_many_threads(llm: Lunos) -> None:
 
 async def test_many_calls_at_once(llm: Lunos) -> None:
     answers = await asyncio.gather(*(llm.acomplete(f"number {n}") for n in range(24)))
-    assert [one.text for one in answers] == [f"Scripted answer to: number {n}" for n in range(24)]
+    assert [entry.text for entry in answers] == [
+        f"Scripted answer to: number {n}" for n in range(24)
+    ]
     await llm.aclose()
 
 
@@ -161,12 +163,12 @@ async def test_a_stream_that_breaks_raises_with_its_half_answer(
     seen: list[str] = []
 
     async def read() -> None:
-        async for one in await llm.astream_chat(HELLO):
-            seen.append(one.delta or "")  # noqa: PERF401 - what came before the break counts
+        async for entry in await llm.astream_chat(HELLO):
+            seen.append(entry.delta or "")  # noqa: PERF401 - what came before the break counts
 
     def read_sync() -> None:
-        for one in llm.stream_chat(HELLO):
-            seen.append(one.delta or "")  # noqa: PERF401
+        for entry in llm.stream_chat(HELLO):
+            seen.append(entry.delta or "")  # noqa: PERF401
 
     with pytest.raises(LunosError) as caught:
         await read() if is_async else read_sync()

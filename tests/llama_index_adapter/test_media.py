@@ -134,8 +134,8 @@ async def test_subtitles_are_segments_with_their_times_like_json_s(
     several = await read(way, LunosAudioReader("m", by_segment=True, **settings), path)
     assert f"\r\n\r\n{kind}\r\n".encode() in wire.requests[-1].content
     assert [
-        (one.text, one.metadata["start"], one.metadata["end"], one.metadata["format"])
-        for one in several
+        (item.text, item.metadata["start"], item.metadata["end"], item.metadata["format"])
+        for item in several
     ] == [("Hello", 0.0, 1.0, kind), ("there.", 1.0, 2.5, kind)]
 
 

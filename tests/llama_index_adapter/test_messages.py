@@ -254,7 +254,7 @@ def test_images_of_tool_results_follow_in_a_user_message() -> None:
             ChatMessage("and now?"),
         ]
     )
-    assert [one["role"] for one in sent] == ["tool", "tool", "user", "user"]
+    assert [item["role"] for item in sent] == ["tool", "tool", "user", "user"]
     assert sent[1] == {"role": "tool", "tool_call_id": "c2", "content": "4"}
     assert sent[2]["content"][0]["text"] == "What the tool call c1 returned:"
     assert sent[2]["content"][1]["type"] == "image_url"
@@ -336,7 +336,7 @@ async def test_web_citations_are_blocks_beside_the_text(way: Way) -> None:
     llm = way.llm(wire)
     message = (await way(llm, "chat", [ChatMessage("Is it?")])).message
     assert message.content == "It is."
-    block = next(one for one in message.blocks if isinstance(one, CitationBlock))
+    block = next(item for item in message.blocks if isinstance(item, CitationBlock))
     assert (block.source, block.title) == ("https://n.test", "News")
     assert block.additional_location_info == {"start_index": 0, "end_index": 4}
     assert message.additional_kwargs["annotations"] == annotations
@@ -350,7 +350,7 @@ async def test_spoken_answers_are_blocks_and_go_back_by_id(way: Way) -> None:
     llm = way.llm(wire)
     message = (await way(llm, "chat", [ChatMessage("Speak")])).message
     assert message.content == "Hello."
-    block = next(one for one in message.blocks if isinstance(one, AudioBlock))
+    block = next(item for item in message.blocks if isinstance(item, AudioBlock))
     assert block.resolve_audio().read() == WAV
     await way(llm, "chat", [message, ChatMessage("Again")])
     assert wire.bodies[1]["messages"][0]["audio"] == {"id": "audio_1"}

@@ -43,10 +43,10 @@ def shows_nothing(text: str) -> bool:
 
 @BOTH
 def test_the_spellings_of_other_integrations_are_taken(kind: Any) -> None:
-    one = kind(model="m", api_key=KEY, api_base="https://a.test")
+    item = kind(model="m", api_key=KEY, api_base="https://a.test")
     other = kind(model_name="m", api_key=KEY, base_url="https://a.test/v1/")
-    assert one.to_dict() == other.to_dict()
-    assert one.api_base == "https://a.test/v1"
+    assert item.to_dict() == other.to_dict()
+    assert item.api_base == "https://a.test/v1"
 
 
 @BOTH
@@ -93,7 +93,7 @@ async def test_a_function_may_give_the_key_anew_for_each_call(way: Way) -> None:
     llm = way.llm(wire, api_key=lambda: next(keys))
     await way(llm, "chat", [ChatMessage("Hello")])
     await way(llm, "chat", [ChatMessage("Hello")])
-    assert [one.headers["authorization"] for one in wire.requests] == ["Bearer one", "Bearer two"]
+    assert [item.headers["authorization"] for item in wire.requests] == ["Bearer one", "Bearer two"]
 
 
 @BOTH
@@ -231,8 +231,8 @@ async def test_settings_may_be_changed_afterwards(way: Way) -> None:
     llm.app_id = "third"
     llm.temperature = 0.5
     await way(llm, "chat", [ChatMessage("Hello")])
-    assert [one.headers["x-app-id"] for one in wire.requests] == ["first", "second", "third"]
-    assert [one["model"] for one in wire.bodies] == ["m", "n", "m"]
+    assert [item.headers["x-app-id"] for item in wire.requests] == ["first", "second", "third"]
+    assert [item["model"] for item in wire.bodies] == ["m", "n", "m"]
     assert wire.bodies[2]["temperature"] == 0.5
 
 
@@ -341,7 +341,7 @@ async def test_a_chat_engine_works(way: Way) -> None:
     memory = ChatMemoryBuffer.from_defaults(llm=llm)
     engine = SimpleChatEngine.from_defaults(llm=llm, memory=memory, system_prompt="Be brief.")
     assert str(await way(engine, "chat", "Hello")) == "Hi there"
-    assert [one["role"] for one in wire.body["messages"]] == ["system", "user"]
+    assert [item["role"] for item in wire.body["messages"]] == ["system", "user"]
 
 
 def test_a_call_carries_no_setting_of_the_client(gateway: LocalGateway) -> None:

@@ -36,7 +36,9 @@ TOOL_STREAMS = [name for name in STREAMS if name.startswith("stream_tools_")]
 
 def calls_of(message: ChatMessage) -> list[tuple[str, Any]]:
     return [
-        (one.tool_name, one.tool_kwargs) for one in message.blocks if isinstance(one, ToolCallBlock)
+        (item.tool_name, item.tool_kwargs)
+        for item in message.blocks
+        if isinstance(item, ToolCallBlock)
     ]
 
 
@@ -47,8 +49,8 @@ async def test_each_response_holds_what_is_new_and_the_whole_so_far(way: Way) ->
         )
     )
     responses = await way(way.llm(wire), "stream_chat", HELLO)
-    assert [one.delta for one in responses] == ["Hel", "lo", ""]
-    assert [one.message.content for one in responses] == ["Hel", "Hello", "Hello"]
+    assert [item.delta for item in responses] == ["Hel", "lo", ""]
+    assert [item.message.content for item in responses] == ["Hel", "Hello", "Hello"]
     assert responses[-1].raw["usage"]["completion_tokens"] == 7
     assert responses[-1].additional_kwargs["finish_reason"] == "stop"
     assert "prompt_tokens" not in responses[0].additional_kwargs
@@ -57,11 +59,11 @@ async def test_each_response_holds_what_is_new_and_the_whole_so_far(way: Way) ->
 async def test_what_was_yielded_before_does_not_change_later(way: Way) -> None:
     wire = Wire(stored_stream("stream_tools_interleaved"))
     responses = await way(way.llm(wire), "stream_chat", HELLO)
-    calls = [one.message.additional_kwargs["tool_calls"] for one in responses]
-    assert [len(one) for one in calls] != [len(calls[-1])] * len(calls)
-    assert len({id(one) for one in calls}) == len(calls)
-    assert len({id(one.message.blocks) for one in responses}) == len(responses)
-    sizes = [sum(len(call["function"]["arguments"]) for call in one) for one in calls]
+    calls = [item.message.additional_kwargs["tool_calls"] for item in responses]
+    assert [len(item) for item in calls] != [len(calls[-1])] * len(calls)
+    assert len({id(item) for item in calls}) == len(calls)
+    assert len({id(item.message.blocks) for item in responses}) == len(responses)
+    sizes = [sum(len(call["function"]["arguments"]) for call in item) for item in calls]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
 
@@ -71,12 +73,12 @@ async def test_the_last_response_is_what_the_deltas_add_up_to(way: Way, name: st
     """For every habit of a provider that `tests/wire/` holds."""
     responses = await way(way.llm(Wire(stored_stream(name))), "stream_chat", HELLO)
     last = responses[-1]
-    assert "".join(one.delta for one in responses) == (last.message.content or "")
-    thoughts = "".join(one.additional_kwargs.get("thinking_delta", "") for one in responses)
-    thinking = [one for one in last.message.blocks if isinstance(one, ThinkingBlock)]
-    assert thoughts == "".join(one.content or "" for one in thinking)
+    assert "".join(item.delta for item in responses) == (last.message.content or "")
+    thoughts = "".join(item.additional_kwargs.get("thinking_delta", "") for item in responses)
+    thinking = [item for item in last.message.blocks if isinstance(item, ThinkingBlock)]
+    assert thoughts == "".join(item.content or "" for item in thinking)
     assert "usage" in last.raw
-    json.dumps([one.raw for one in responses])
+    json.dumps([item.raw for item in responses])
     json.dumps(last.message.model_dump(mode="json"))
 
 
@@ -86,11 +88,11 @@ async def test_tool_calls_are_the_same_in_both_representations(way: Way, name: s
     responses = await way(llm, "stream_chat", HELLO)
     message = responses[-1].message
     plain = [
-        (one["function"]["name"], one["function"]["arguments"])
-        for one in message.additional_kwargs.get("tool_calls", [])
+        (item["function"]["name"], item["function"]["arguments"])
+        for item in message.additional_kwargs.get("tool_calls", [])
     ]
     assert plain == calls_of(message) != []
-    assert all(isinstance(one, dict) for one in message.additional_kwargs["tool_calls"])
+    assert all(isinstance(item, dict) for item in message.additional_kwargs["tool_calls"])
     for response in responses:  # agents ask on every chunk
         llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
 
@@ -111,10 +113,10 @@ async def test_parallel_calls_survive_every_numbering(way: Way, name: str) -> No
     llm = way.llm(Wire(stored_stream(name)))
     last = (await way(llm, "stream_chat", HELLO))[-1]
     selections = llm.get_tool_calls_from_response(last)
-    assert {one.tool_name for one in selections} <= {"weather", "time"}
-    assert len({one.tool_id for one in selections}) == len(selections)
-    for one in selections:
-        assert one.tool_kwargs
+    assert {item.tool_name for item in selections} <= {"weather", "time"}
+    assert len({item.tool_id for item in selections}) == len(selections)
+    for item in selections:
+        assert item.tool_kwargs
 
 
 async def test_reasoning_in_the_first_delta_without_content_is_kept(way: Way) -> None:
@@ -127,7 +129,7 @@ async def test_reasoning_in_the_first_delta_without_content_is_kept(way: Way) ->
         )
     )
     responses = await way(way.llm(wire), "stream_chat", HELLO)
-    thoughts = [one.additional_kwargs.get("thinking_delta") for one in responses]
+    thoughts = [item.additional_kwargs.get("thinking_delta") for item in responses]
     assert thoughts[:2] == ["R1 ", "R2 "]
     block = responses[-1].message.blocks[0]
     assert isinstance(block, ThinkingBlock)
@@ -145,7 +147,7 @@ async def test_blocks_come_in_the_order_thinking_text_calls(way: Way) -> None:
         )
     )
     last = (await way(way.llm(wire), "stream_chat", HELLO))[-1]
-    assert [type(one) for one in last.message.blocks] == [ThinkingBlock, TextBlock, ToolCallBlock]
+    assert [type(item) for item in last.message.blocks] == [ThinkingBlock, TextBlock, ToolCallBlock]
 
 
 async def test_a_refusal_is_text_at_the_end_of_the_stream(way: Way) -> None:
@@ -265,7 +267,7 @@ async def test_a_stream_closed_early_gives_the_connection_back(way: Way) -> None
 async def test_a_server_that_does_not_stream_is_read_all_the_same(way: Way) -> None:
     responses = await way(way.llm(Wire(answer("whole"))), "stream_chat", HELLO)
     assert responses[-1].message.content == "whole"
-    assert "".join(one.delta for one in responses) == "whole"
+    assert "".join(item.delta for item in responses) == "whole"
 
 
 async def test_generated_images_arrive_once_each(way: Way) -> None:
@@ -273,6 +275,6 @@ async def test_generated_images_arrive_once_each(way: Way) -> None:
     responses = await way(way.llm(wire, modalities=["image", "text"]), "stream_chat", HELLO)
     assert wire.body["modalities"] == ["image", "text"]
     for response in responses[-2:]:
-        images = [one for one in response.message.blocks if one.block_type == "image"]
-        urls = [one.url or one.image for one in images]
+        images = [item for item in response.message.blocks if item.block_type == "image"]
+        urls = [item.url or item.image for item in images]
         assert len(urls) == len(set(urls)) >= 1

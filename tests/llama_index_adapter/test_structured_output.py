@@ -59,15 +59,15 @@ class Box(BaseModel, Generic[Thing]):
 
 
 def in_pieces(size: int = 7) -> Any:
-    pieces = [JSON[at : at + size] for at in range(0, len(JSON), size)]
+    pieces = [JSON[index : index + size] for index in range(0, len(JSON), size)]
     return stream(*map(delta, pieces), delta(finish="stop"), usage_event())
 
 
 def call_in_pieces(size: int = 7) -> Any:
-    pieces = [JSON[at : at + size] for at in range(0, len(JSON), size)]
+    pieces = [JSON[index : index + size] for index in range(0, len(JSON), size)]
     first = {"index": 0, "id": "c", "function": {"name": "Album", "arguments": ""}}
     calls = [first, *({"index": 0, "function": {"arguments": piece}} for piece in pieces)]
-    return stream(*(delta(tool_calls=[one]) for one in calls), delta(finish="tool_calls"))
+    return stream(*(delta(tool_calls=[item]) for item in calls), delta(finish="tool_calls"))
 
 
 def called() -> Any:
@@ -77,15 +77,15 @@ def called() -> Any:
 METHODS = ["structured_predict", "stream_structured_predict"]
 
 
-def whole(found: Any) -> Any:
-    return found[-1] if isinstance(found, list) else found
+def whole(result: Any) -> Any:
+    return result[-1] if isinstance(result, list) else result
 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_the_schema_of_the_class_is_asked_for(way: Way, method: str) -> None:
     wire = Wire(in_pieces() if "stream" in method else answer(JSON))
-    found = await way(way.llm(wire), method, Album, PROMPT, topic="the sea")
-    assert whole(found) == ALBUM
+    result = await way(way.llm(wire), method, Album, PROMPT, topic="the sea")
+    assert whole(result) == ALBUM
     sent = wire.body
     assert sent["messages"] == [{"role": "user", "content": "An album about the sea"}]
     wanted = sent["response_format"]["json_schema"]
@@ -131,8 +131,8 @@ async def test_llama_index_own_modes_are_honoured(
     way: Way, settings: dict[str, Any], field: str | None
 ) -> None:
     wire = Wire(called() if field == "tools" else answer(JSON))
-    found = await way(way.llm(wire, **settings), "structured_predict", Album, PROMPT, topic="x")
-    assert found == ALBUM
+    result = await way(way.llm(wire, **settings), "structured_predict", Album, PROMPT, topic="x")
+    assert result == ALBUM
     asked = {name for name in ("response_format", "tools") if name in wire.body}
     assert asked == ({field} if field else set())
 
@@ -178,20 +178,20 @@ async def test_the_system_prompt_is_never_dropped(way: Way, method: str, how: An
     wire = Wire(played)
     llm = way.llm(wire, system_prompt="Be brief.", structured_output=how)
     await way(llm, method, Album, PROMPT, topic="x")
-    assert [one["role"] for one in wire.body["messages"]] == ["system", "user"]
+    assert [item["role"] for item in wire.body["messages"]] == ["system", "user"]
 
 
 async def test_a_stream_grows_and_ends_whole(way: Way) -> None:
-    found = await way(
+    result = await way(
         way.llm(Wire(in_pieces())), "stream_structured_predict", Album, PROMPT, topic="x"
     )
-    assert len(found) > 3
-    names = [one.name for one in found if one.name is not None]
+    assert len(result) > 3
+    names = [item.name for item in result if item.name is not None]
     assert names[-1] == "Sea"
-    lengths = [len(one.songs or []) for one in found]
+    lengths = [len(item.songs or []) for item in result]
     assert lengths == sorted(lengths)
-    assert isinstance(found[-1], Album)
-    assert all(one != two for one, two in pairwise(found))
+    assert isinstance(result[-1], Album)
+    assert all(item != two for item, two in pairwise(result))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -261,13 +261,15 @@ async def test_the_private_streams_work_without_llm_kwargs(way: Way) -> None:
     """Core's `_structured_stream_call` may be called directly; OpenAI's breaks there."""
     llm = way.llm(Wire(in_pieces()))
     if way.is_async:
-        found = [one async for one in await llm._structured_astream_call(Album, PROMPT, topic="x")]
+        result = [
+            item async for item in await llm._structured_astream_call(Album, PROMPT, topic="x")
+        ]
     else:
-        found = list(llm._structured_stream_call(Album, PROMPT, topic="x"))
-    assert found[-1] == ALBUM
+        result = list(llm._structured_stream_call(Album, PROMPT, topic="x"))
+    assert result[-1] == ALBUM
 
 
-# LlamaIndex' StructuredLLM calls pydantic's deprecated `.json()`
+# LlamaIndex's StructuredLLM calls pydantic's deprecated `.json()`
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.parametrize("method", ["chat", "stream_chat"])
 async def test_as_structured_llm_answers_with_objects(way: Way, method: str) -> None:
@@ -288,8 +290,8 @@ async def test_chat_prompts_and_generic_classes_work(way: Way) -> None:
     prompt = ChatPromptTemplate.from_messages([("system", "Be {how}."), ("user", "Go")])
     for how in ("json_schema", "function_calling", "prompt"):
         llm = way.llm(wire, structured_output=how)
-        found = await way(llm, "structured_predict", Box[int], prompt, how="brief")
-        assert found == Box[int](content=3)
+        result = await way(llm, "structured_predict", Box[int], prompt, how="brief")
+        assert result == Box[int](content=3)
     assert wire.bodies[0]["response_format"]["json_schema"]["name"] == "Box_int_"
     assert wire.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
 
@@ -299,8 +301,8 @@ async def test_llama_index_own_programs_work_too(way: Way) -> None:
     program = FunctionCallingProgram.from_defaults(
         output_cls=Album, llm=way.llm(wire), prompt=PROMPT
     )
-    found = await program.acall(topic="x") if way.is_async else program(topic="x")
-    assert found == ALBUM
+    result = await program.acall(topic="x") if way.is_async else program(topic="x")
+    assert result == ALBUM
     assert wire.body["tool_choice"] == "required"  # not overridden by the program's None
 
 

@@ -43,7 +43,7 @@ def called(*calls: dict[str, Any]) -> Any:
 
 
 def called_in_a_stream(*calls: dict[str, Any]) -> Any:
-    pieces = [delta(tool_calls=[{"index": at, **call}]) for at, call in enumerate(calls)]
+    pieces = [delta(tool_calls=[{"index": index, **call}]) for index, call in enumerate(calls)]
     return stream(*pieces, delta(finish="tool_calls"))
 
 
@@ -120,7 +120,7 @@ async def test_a_tool_of_the_server_stands_beside_functions(way: Way) -> None:
     llm = way.llm(wire, additional_kwargs={"tools": [{"type": "web_search"}]})
     await way(llm, "chat_with_tools", [ADD], "1 + 2?")
     await way(llm, "chat", HISTORY)
-    assert [one["type"] for one in wire.bodies[0]["tools"]] == ["function", "web_search"]
+    assert [item["type"] for item in wire.bodies[0]["tools"]] == ["function", "web_search"]
     assert wire.bodies[1]["tools"] == [{"type": "web_search"}]
 
 
@@ -136,9 +136,9 @@ async def test_only_the_first_call_is_kept_where_one_was_allowed(way: Way, strea
     played = called_in_a_stream(CALL, SECOND) if streamed else called(CALL, SECOND)
     method = "stream_chat_with_tools" if streamed else "chat_with_tools"
     llm = way.llm(Wire(played))
-    one = await way(llm, method, [ADD], "?")
+    item = await way(llm, method, [ADD], "?")
     both = await way(llm, method, [ADD], "?", allow_parallel_tool_calls=True)
-    for response, wanted in ((one, 1), (both, 2)):
+    for response, wanted in ((item, 1), (both, 2)):
         last = response[-1] if streamed else response
         blocks = [block for block in last.message.blocks if isinstance(block, ToolCallBlock)]
         assert len(blocks) == len(last.message.additional_kwargs["tool_calls"]) == wanted

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks.baseline import compare
+from benchmarks.baseline import keep as keep_baseline
 from benchmarks.measures import GROUPS, MEASURES
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
@@ -46,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = _about(time.monotonic() - began, left_out)
     text = report(results, about)
     print(text)
+    print(compare(results))
+    if asked.keep_baseline:
+        keep_baseline(results, about)
     _keep(asked.out, text, results, about)
 
 
@@ -73,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CLIENT[,CLIENT]=PATH",
         help=f"the interpreter of a client, whose pins clash with ours; also {_ENVIRONMENT}, "
         "with several of these separated by ';'",
+    )
+    parser.add_argument(
+        "--keep-baseline", action="store_true", help="keep the figures in benchmarks/baseline.json"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out"), help="where to keep")
     return parser

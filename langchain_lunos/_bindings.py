@@ -197,6 +197,16 @@ class ModelMethods:
         return keep_methods(getattr(super(), method)(*args, **kwargs))
 
 
+def _merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """What is bound later wins; of what is added to a request, both are added."""
+    added = {
+        name: {**earlier[name], **later[name]}
+        for name in ("extra_body", "extra_headers", "extra_query")
+        if earlier.get(name) and later.get(name)
+    }
+    return {**earlier, **later, **added}
+
+
 # without type arguments: with them pydantic makes classes that LangChain's runnables don't match
 
 
@@ -226,7 +236,7 @@ class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # 
             return type(self)(**{**self.__dict__, "bound": inner})
         own = {
             "bound": inner.bound,
-            "kwargs": {**self.kwargs, **inner.kwargs},
+            "kwargs": _merged(self.kwargs, inner.kwargs),
             "config": merge_configs(self.config, inner.config),
             "config_factories": [*self.config_factories, *inner.config_factories],
         }

@@ -213,3 +213,11 @@ async def test_tools_may_be_bound_or_given_as_they_are(choice: Any) -> None:
     for body in wire.bodies:
         assert body["tools"][0]["function"]["name"] == "weather"
         assert body["tool_choice"] == (named if choice == "weather" else "required")
+
+
+def test_what_is_added_to_a_request_is_added_by_each_binding() -> None:
+    wire = both_kinds()
+    model = chat(wire, extra_body={"a": 1}).bind(extra_body={"b": 2}, extra_query={"q": "1"})
+    model.bind(extra_body={"c": 3}, extra_query={"r": "2"}).invoke("Hello")
+    assert wire.bodies[0].items() >= {"a": 1, "b": 2, "c": 3}.items()
+    assert str(wire.requests[0].url).endswith("?q=1&r=2")

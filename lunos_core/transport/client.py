@@ -8,13 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Generator,
-    Iterator,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from lunos_core._secret import Secret
@@ -34,7 +34,7 @@ from lunos_core.errors import (
 from lunos_core.logs import log as _log
 from lunos_core.logs import log_body, reason_of
 from lunos_core.request import Reply, Request, StreamReader, StreamRequest
-from lunos_core.transport.deadline import Patience
+from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.headers import request_headers, request_url, resolve_app_id
 from lunos_core.transport.retry import is_retried_status, retry_delay
@@ -78,7 +78,7 @@ class Call(Generic[Q]):
         self._first_event: float | None = None
         self._failed = 0
         self._retries_left = config.max_retries
-        self.patience = Patience(config.total_timeout, config.max_response_bytes)
+        self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
         self._primary_error: LunosError | None = None
         self._over = False
         self.usage: Usage | None = None
@@ -119,7 +119,7 @@ class Call(Generic[Q]):
             raise self._errors.apply(error) from None
         self._observers = opening.observers
         self._started = time.monotonic()
-        self.patience = Patience(config.total_timeout, config.max_response_bytes)
+        self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
 
     @property
     def url(self) -> str:
@@ -130,15 +130,6 @@ class Call(Generic[Q]):
     def headers(self) -> dict[str, str]:
         """What to send with it."""
         return request_headers(self._config, self.request, key=self._key, app_id=self._app_id)
-
-    @property
-    def headers_key(self) -> Hashable:
-        """What decides about the headers; `None` where the call has some of its own."""
-        request = self.request
-        if request.headers:
-            return None
-        kind = request.content_type if request.body else None
-        return isinstance(request, StreamRequest), kind, self._key, self._app_id
 
     @property
     def timeout(self) -> Timeout:
@@ -220,7 +211,7 @@ class Call(Generic[Q]):
             delay = retry_delay(
                 attempt=self._failed, retry_after=error.retry_after, jitter=random.random()
             )
-            if self.patience.allows(delay):
+            if self.deadline.allows(delay):
                 self._retries_left -= 1
                 _log.info(
                     "attempt %d failed, next in %.2f s: %s", self._failed, delay, reason_of(error)
@@ -230,7 +221,7 @@ class Call(Generic[Q]):
                 f"total_timeout={self._config.total_timeout:g} leaves no time for the next attempt"
             )
         may_help = not self.delivered and not no_route and _is_of_the_model(error)
-        may_help = may_help and self.patience.allows(0)
+        may_help = may_help and self.deadline.allows(0)
         if self.request.fallback is not None and may_help:
             _log.info(
                 "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
@@ -348,11 +339,11 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         self.first_event()  # an error in place of a stream is no event: it may be tried again
         return [] if chunk is None else [chunk]
 
-    def listen(self) -> Patience:
+    def listen(self) -> Deadline:
         """Begin to wait for events: now, not when it was opened, which may be long ago."""
         idle = self._config.stream_idle_timeout
-        self.patience.stream(self._read_timeout() if idle is None else idle)
-        return self.patience
+        self.deadline.stream(self._read_timeout() if idle is None else idle)
+        return self.deadline
 
     def feed(self, data: bytes) -> list[T]:
         """The chunks that the next bytes complete; what is wrong with them is told by `go_on`.
@@ -371,9 +362,9 @@ class StreamCall(Call["StreamRequest[T]"], Generic[T]):
         if self._wrong is not None:
             raise self._wrong
         # now, not when they came: while the consumer works nobody waits for the server
-        self.patience.check(self._received, event=self._had_events)
+        self.deadline.check(self._received, event=self._had_events)
         if self._reader is not None and self._reader.done:
-            self.patience.last_event()
+            self.deadline.last_event()
 
     def end(self) -> list[T]:
         """The chunks that the end of the bytes completes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -19,13 +19,15 @@ from lunos_core.config import Config
 from lunos_core.errors import ErrorMap
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
-from lunos_core.transport.batches import abatches, batches
+from lunos_core.transport.bodies import headers_of, pieces
 from lunos_core.transport.call import SendCall, StreamCall, is_streamed
-from lunos_core.transport.deadline import Patience, hold_reads, in_time, let_go
-from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, understand, unusable
-from lunos_core.transport.httpx_requests import Prepared
+from lunos_core.transport.deadline import Deadline
+from lunos_core.transport.exchange import Exchange, Trace
+from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
+from lunos_core.transport.httpx_requests import build_request
 from lunos_core.transport.loop_cleanup import running_loop
-from lunos_core.transport.pool import AsyncClients, Clients, GivenClient, Place, checked
+from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
+from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
 from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 
 T = TypeVar("T")
@@ -63,8 +65,7 @@ class Client:
     ) -> None:
         self.config = config
         self._given = checked(http_client, httpx.Client)
-        self._clients = Clients()
-        self._prepared = Prepared(ours=http_client is None)
+        self._clients = ClientPool()
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
@@ -83,10 +84,11 @@ class Client:
             response: httpx.Response | None = None
             try:
                 response = self._open(call, place.http)
-                body = _read(response, call.patience)
-                return call.finish(response.status_code, _headers(response), body)
+                with within(call.deadline):
+                    body = _read(response, call.deadline)
+                return call.finish(response.status_code, headers_of(response), body)
             except FAILURES as failure:
-                error, retry = understand(failure, call)
+                error, retry = translate_error(failure, call)
                 delay = call.failed(error, retry=retry, **_answer(response))
             except BaseException:
                 call.abandon()
@@ -114,15 +116,17 @@ class Client:
                 response: httpx.Response | None = None
                 try:
                     response = self._open(call, place.http)
-                    body = None if _streams(response) else _read(response, call.patience)
-                    chunks = call.open(response.status_code, _headers(response), body)
+                    body = None
+                    if not is_streamed(response.status_code, response.headers):
+                        with within(call.deadline):
+                            body = _read(response, call.deadline)
+                    chunks = call.open(response.status_code, headers_of(response), body)
                     if not opened:
                         opened = True
                         yield OPENED
                     yield from chunks
                     if body is None:
-                        hold_reads(response, call.listen(), ahead=self._given is None)
-                        for data in batches(_pieces(response), call.patience):
+                        for data in bounded(pieces(response), call.listen()):
                             yield from call.feed(data)
                             call.go_on()
                     yield from call.end()
@@ -131,7 +135,7 @@ class Client:
                     if call.whole and isinstance(failure, LATE_FAILURES):
                         yield from call.end()
                         return
-                    error, retry = understand(failure, call)
+                    error, retry = translate_error(failure, call)
                     error = call.interrupted(error)
                     delay = call.failed(error, retry=retry, **_answer(response))
                 finally:
@@ -159,13 +163,19 @@ class Client:
         ), (self.config,)
 
     def _take(self) -> Place[httpx.Client]:
-        return self._clients.take() if self._given is None else GivenClient(self._given)
+        return self._clients.acquire() if self._given is None else GivenClient(self._given)
 
     def _open(self, call: _AnyCall, http: httpx.Client) -> httpx.Response:
+        call.deadline.attempt()
         try:
-            return http.send(self._prepared.request(http, call), stream=True)
+            with within(call.deadline):
+                trace = watch_new_connection if call.deadline.limited else None
+                response = http.send(build_request(http, call, trace), stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
+        if response.http_version.startswith("HTTP/1"):  # HTTP/2's calls share a connection
+            watch(response.extensions.get("network_stream"))
+        return response
 
 
 class AsyncClient:
@@ -201,8 +211,7 @@ class AsyncClient:
     ) -> None:
         self.config = config
         self._given = checked(http_client, httpx.AsyncClient)
-        self._clients = AsyncClients(config.transport)
-        self._prepared = Prepared(ours=http_client is None)
+        self._clients = AsyncClientPool(config.transport)
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
@@ -218,20 +227,20 @@ class AsyncClient:
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         await aadmit(self, call)
         while True:
-            place = await self._take()
-            response: httpx.Response | None = None
+            exchange = self._begin(call)
             try:
-                response = await self._open(call, place.http)
-                body = await _aread(response, call.patience)
-                return call.finish(response.status_code, _headers(response), body)
+                await exchange.opened()
+                return call.finish(exchange.status or 0, exchange.headers, exchange.body or b"")
             except FAILURES as failure:
-                error, retry = understand(failure, call)
-                delay = call.failed(error, retry=retry, **_answer(response))
+                error, retry = translate_error(failure, call)
+                delay = call.failed(
+                    error, retry=retry, status=exchange.status, headers=exchange.headers
+                )
             except BaseException:
                 call.abandon()
                 raise
             finally:
-                await _aleave(response, place)
+                await exchange.close()
             await asyncio.sleep(delay)
 
     async def stream(self, request: StreamRequest[T]) -> AsyncStream[T]:
@@ -250,20 +259,18 @@ class AsyncClient:
         opened = False
         try:
             while True:
-                place = await self._take()
-                response: httpx.Response | None = None
+                exchange = self._begin(call)
                 try:
-                    response = await self._open(call, place.http)
-                    body = None if _streams(response) else await _aread(response, call.patience)
-                    chunks = call.open(response.status_code, _headers(response), body)
+                    await exchange.opened()
+                    chunks = call.open(exchange.status or 0, exchange.headers, exchange.body)
                     if not opened:
                         opened = True
                         yield OPENED
                     for chunk in chunks:
                         yield chunk
-                    if body is None:
-                        pieces = _held(response, call.listen(), ahead=self._given is None)
-                        async for data in abatches(pieces, call.patience):
+                    if exchange.body is None:
+                        call.listen()
+                        async for data in exchange.pieces():
                             for chunk in call.feed(data):
                                 yield chunk
                             call.go_on()
@@ -275,11 +282,13 @@ class AsyncClient:
                         for chunk in call.end():
                             yield chunk
                         return
-                    error, retry = understand(failure, call)
+                    error, retry = translate_error(failure, call)
                     error = call.interrupted(error)
-                    delay = call.failed(error, retry=retry, **_answer(response))
+                    delay = call.failed(
+                        error, retry=retry, status=exchange.status, headers=exchange.headers
+                    )
                 finally:
-                    await _aleave(response, place)
+                    await exchange.close()
                 await asyncio.sleep(delay)
         finally:
             call.over()
@@ -302,96 +311,43 @@ class AsyncClient:
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
 
+    def _begin(self, call: _AnyCall) -> Exchange:
+        running_loop()  # raises here, in words, where none of asyncio's runs
+        send = functools.partial(self._open, call)
+        return Exchange(self._take, send, call.deadline, stream=isinstance(call, StreamCall))
+
     async def _take(self) -> Place[httpx.AsyncClient]:
         if self._given is None:
-            return await self._clients.take()
-        running_loop()  # says so where it is none of asyncio's
+            return await self._clients.acquire()
         return GivenClient(self._given)
 
-    async def _open(self, call: _AnyCall, http: httpx.AsyncClient) -> httpx.Response:
+    async def _open(self, call: _AnyCall, http: httpx.AsyncClient, trace: Trace) -> httpx.Response:
         try:
-            return await http.send(self._prepared.request(http, call), stream=True)
+            return await http.send(build_request(http, call, trace), stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
 
 
-def _read(response: httpx.Response, patience: Patience) -> bytes:
-    """The whole body, within the call's limits."""
-    if patience.limited:
-        hold_reads(response, patience)
-    pieces = []
-    for data in _pieces(response):
-        patience.check(len(data))
-        pieces.append(data)
-    return b"".join(pieces)
-
-
-def _pieces(response: httpx.Response) -> Iterator[bytes]:
-    """`response.iter_bytes()`, without what httpx does for encodings where there is none: 2 µs."""
-    stream = response.stream
-    if _is_plain(response) and isinstance(stream, httpx.SyncByteStream):
-        return iter(stream)
-    return response.iter_bytes()
-
-
-def _apieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    stream = response.stream
-    if _is_plain(response) and isinstance(stream, httpx.AsyncByteStream):
-        return aiter(stream)
-    return response.aiter_bytes()
-
-
-def _is_plain(response: httpx.Response) -> bool:
-    # a hook of the user's may have read or closed it
-    untouched = not (response.is_stream_consumed or response.is_closed)
-    return untouched and "content-encoding" not in response.headers
-
-
-def _held(
-    response: httpx.Response, patience: Patience, *, ahead: bool = False
-) -> AsyncIterator[bytes]:
-    held = hold_reads(response, patience, ahead=ahead)
-    pieces = _apieces(response)
-    return pieces if held else in_time(pieces, patience)
-
-
-async def _aread(response: httpx.Response, patience: Patience) -> bytes:
-    pieces = []
-    async for data in _held(response, patience) if patience.limited else _apieces(response):
-        patience.check(len(data))
-        pieces.append(data)
-    return b"".join(pieces)
+def _read(response: httpx.Response, deadline: Deadline) -> bytes:
+    """Return the whole body, within the call's limits."""
+    body = []
+    for data in pieces(response):
+        deadline.check(len(data))
+        body.append(data)
+    return b"".join(body)
 
 
 def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:
     """End an attempt: the connection is free again before its place is."""
     try:
         if response is not None:
-            let_go(response)
             response.close()
     finally:
-        place.give_back()
-
-
-async def _aleave(response: httpx.Response | None, place: Place[httpx.AsyncClient]) -> None:
-    try:
-        if response is not None:
-            let_go(response)
-            await response.aclose()
-    finally:
-        place.give_back()
-
-
-def _headers(response: httpx.Response) -> dict[str, str]:
-    return dict(response.headers.items())  # not dict(headers): it looks up each by its name
+        place.release()
 
 
 def _answer(response: httpx.Response | None) -> dict[str, Any]:
-    """What is known of an answer that failed."""
+    """Return what is known of an answer that failed."""
     if response is None:
         return {"status": None, "headers": {}}
-    return {"status": response.status_code, "headers": _headers(response)}
-
-
-def _streams(response: httpx.Response) -> bool:
-    return is_streamed(response.status_code, response.headers)
+    return {"status": response.status_code, "headers": headers_of(response)}

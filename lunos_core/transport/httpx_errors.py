@@ -33,7 +33,7 @@ _RETRIED_AS_CHOSEN = (httpx.ReadTimeout, httpx.WriteTimeout)
 LATE_FAILURES = (httpx.HTTPError, LunosTimeoutError)
 
 
-def understand(
+def translate_error(
     failure: Exception, call: SendCall[Any] | StreamCall[Any]
 ) -> tuple[LunosError, bool]:
     """The failure in our terms, and whether one of its kind may be tried again."""
@@ -42,7 +42,7 @@ def understand(
     error: LunosError
     name = type(failure).__name__
     if isinstance(failure, httpx.TimeoutException):
-        error = call.patience.timed_out(name)
+        error = call.deadline.timed_out(name)
     elif isinstance(failure, httpx.DecodingError | httpx.StreamError):
         error = LunosResponseError(f"the answer could not be read ({name}): {failure}")
     else:

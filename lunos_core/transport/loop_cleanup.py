@@ -37,7 +37,7 @@ def _loop_or_none() -> asyncio.AbstractEventLoop | None:
 _GRACE = 0.1  # a loop that ends within it closes by itself; two closings at once would meet
 
 
-class Closer:
+class LoopCleanup:
     """Closes something when its event loop does, or when its owner is gone.
 
     `asyncio.run` closes the asynchronous generators that are open, so one is kept open here. It is
@@ -91,11 +91,11 @@ class Closer:
 
 # Not weakly by loop: what is open holds on to its loop anyway. Without a lock: a set is touched by
 # its own loop alone, and the dictionary by single steps, also from a finalizer that runs anywhere.
-_open: dict[asyncio.AbstractEventLoop, set[Closer]] = {}
+_open: dict[asyncio.AbstractEventLoop, set[LoopCleanup]] = {}
 _of_the_parent: list[object] = []
 
 
-def _forget(closer: Closer, loop: asyncio.AbstractEventLoop) -> None:
+def _forget(closer: LoopCleanup, loop: asyncio.AbstractEventLoop) -> None:
     closer.let_go()
     closers = _open.get(loop, set())
     closers.discard(closer)
@@ -103,7 +103,7 @@ def _forget(closer: Closer, loop: asyncio.AbstractEventLoop) -> None:
         _open.pop(loop, None)
 
 
-def _owner_is_gone(closer: Closer, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+def _owner_is_gone(closer: LoopCleanup, loop: asyncio.AbstractEventLoop, pid: int) -> None:
     if os.getpid() != pid:
         return
     if loop.is_closed():

@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 import httpx
 
-from lunos_core.transport.loop_cleanup import Closer, running_loop
+from lunos_core.transport.loop_cleanup import LoopCleanup, running_loop
 from lunos_core.transport.shards import IDLE, WIDTH, Shards
 
 H_co = TypeVar("H_co", httpx.Client, httpx.AsyncClient, covariant=True)
@@ -29,7 +29,7 @@ class Place(Protocol[H_co]):
         """The client."""
         ...
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """The answer is read, or given up."""
 
 
@@ -39,23 +39,23 @@ class GivenClient(Generic[H]):
     def __init__(self, http: H) -> None:
         self.http: H = http
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Nothing is counted."""
 
 
-class Clients:
+class ClientPool:
     """The sync clients of one `Client`: made at first use, closed with their owner."""
 
     def __init__(self) -> None:
         self._pid = 0
         self._shards: Shards[httpx.Client] | None = None
 
-    def take(self) -> Place[httpx.Client]:
+    def acquire(self) -> Place[httpx.Client]:
         """A place for one call."""
         shards = self._shards
         if shards is None or self._pid != os.getpid():
             shards = self._begin()
-        place, unneeded = shards.take()
+        place, unneeded = shards.acquire()
         if unneeded is not None:
             with contextlib.suppress(
                 Exception
@@ -79,7 +79,7 @@ class Clients:
             return self._shards
 
 
-class AsyncClients:
+class AsyncClientPool:
     """The async clients of one `AsyncClient`, for each event loop that uses it.
 
     Frameworks hop loops, and a kept-alive connection dies with its own.
@@ -94,7 +94,7 @@ class AsyncClients:
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients]
         self._loops = weakref.WeakKeyDictionary()
 
-    async def take(self) -> Place[httpx.AsyncClient]:
+    async def acquire(self) -> Place[httpx.AsyncClient]:
         """A place for one call."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
@@ -108,12 +108,12 @@ class AsyncClients:
                 for gone in [old for old in self._loops if old.is_closed()]:
                     del self._loops[gone]
                 own = self._loops[loop] = _LoopClients(self, self._transport)
-        place, unneeded = own.shards.take()
+        place, unneeded = own.shards.acquire()
         if unneeded is not None:
             try:
                 await unneeded.aclose()
             except BaseException:  # cancelled, say: the place was not used
-                place.give_back()
+                place.release()
                 raise
         return place
 
@@ -129,12 +129,12 @@ class AsyncClients:
 class _LoopClients:
     """The clients of one event loop."""
 
-    def __init__(self, owner: AsyncClients, transport: str) -> None:
+    def __init__(self, owner: AsyncClientPool, transport: str) -> None:
         if transport == "aiohttp":
             self.shards = Shards(_new_aiohttp, math.inf)  # its pool takes no longer when it is wide
         else:
             self.shards = Shards(functools.partial(new_http, httpx.AsyncClient))
-        self.closer = Closer(functools.partial(_aclose, self.shards), owner)
+        self.closer = LoopCleanup(functools.partial(_aclose, self.shards), owner)
 
 
 async def _aclose(shards: Shards[httpx.AsyncClient]) -> None:

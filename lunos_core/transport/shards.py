@@ -35,7 +35,7 @@ class Shard(Generic[H]):
         self.idle_since = 0.0
         self._lock = lock
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """The call's answer is read, or given up."""
         with self._lock:
             self.under_way -= 1
@@ -59,7 +59,7 @@ class Shards(Generic[H]):
         # stream, which gives its place back
         self._lock = threading.RLock()
 
-    def take(self) -> tuple[Shard[H], H | None]:
+    def acquire(self) -> tuple[Shard[H], H | None]:
         """A place for one call, until it is given back; and a client that is no longer needed.
 
         The second is to be closed by the caller: to close may have to be awaited. It is the last of

@@ -71,6 +71,11 @@ class RawServer:
             thread.join(5)
         self._listener.close()
 
+    def open_connections(self) -> int:
+        """Return how many connections are open."""
+        with self._changed:
+            return len(self._open)
+
     def all_closed(self) -> bool:
         """Wait until no connection is open; `False` where one stays open."""
         with self._changed:
@@ -150,7 +155,10 @@ def _requests(connection: socket.socket, number: int) -> Iterator[Got]:
         }
         length = int(headers.get("content-length", "0"))
         while len(data) < length:
-            data += connection.recv(65536)
+            more = connection.recv(65536)
+            if not more:
+                return
+            data += more
         yield Got(line, headers, data[:length], number)
         data = data[length:]
 

@@ -122,7 +122,7 @@ def test_a_loop_closed_by_hand_is_forgotten_with_the_next_one() -> None:
     client = AsyncClient(Config(api_key="k"))
 
     async def open_client() -> None:
-        await client._clients.take()
+        await client._clients.acquire()
 
     for _ in range(3):
         loop = asyncio.new_event_loop()
@@ -175,7 +175,7 @@ def test_threads_that_start_at_once_make_one_client_between_them(
     monkeypatch.setattr(httpx, "Client", Slow)
     client = Client(Config(api_key="k"))
     with ThreadPoolExecutor(count) as threads:
-        futures = [threads.submit(client._clients.take) for _ in range(count)]
+        futures = [threads.submit(client._clients.acquire) for _ in range(count)]
         found = [future.result().http for future in futures]
     assert len(made) == 1
     assert set(found) == set(made)

@@ -22,7 +22,7 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-from lunos_core.transport.deadline import LAST_WORD, Patience
+from lunos_core.transport.deadline import LAST_WORD, Deadline
 from tests.core.raw_server import STALL, RawServer, chunk, http, sse_head
 from tests.core.wire_samples import HELLO, Wire, delta, lines, reply, stored
 
@@ -254,25 +254,25 @@ async def test_one_connection_serves_calls_with_and_without_limits(both: Both) -
 
 def test_the_limits_are_told_by_one_clock() -> None:
     now = [100.0]
-    patience = Patience(10, 1000, clock=lambda: now[0])
-    assert (patience.cap(60), patience.cap(None), patience.cap(1)) == (10, 10, 1)
-    assert patience.allows(9.9)
-    assert not patience.allows(10)
-    patience.stream(3)
-    assert patience.cap(60) == 3
+    deadline = Deadline(10, 1000, clock=lambda: now[0])
+    assert (deadline.cap(60), deadline.cap(None), deadline.cap(1)) == (10, 10, 1)
+    assert deadline.allows(9.9)
+    assert not deadline.allows(10)
+    deadline.stream(3)
+    assert deadline.cap(60) == 3
     now[0] += 2
-    assert patience.cap(60) == 1
-    patience.check(1, event=True)
-    assert patience.cap(60) == 3
-    patience.last_event()
-    assert patience.cap(60) == LAST_WORD
-    patience.attempt()
-    assert patience.cap(60) == 8
+    assert deadline.cap(60) == 1
+    deadline.check(1, event=True)
+    assert deadline.cap(60) == 3
+    deadline.last_event()
+    assert deadline.cap(60) == LAST_WORD
+    deadline.attempt()
+    assert deadline.cap(60) == 8
     now[0] += 50
-    assert patience.over
-    assert 0 < patience.cap(60) < 0.01  # type: ignore[operator]
-    assert not patience.allows(0)
-    assert Patience(None, 1000).cap(None) is None
+    assert deadline.over
+    assert 0 < deadline.cap(60) < 0.01  # type: ignore[operator]
+    assert not deadline.allows(0)
+    assert Deadline(None, 1000).cap(None) is None
 
 
 @pytest.mark.parametrize(

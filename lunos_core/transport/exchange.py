@@ -1,0 +1,192 @@
+"""One attempt of an async call, in a task of its own.
+
+A cancelled caller may be cancelled again while it cleans up: anyio's scopes cancel each of its
+awaits, and servers cancel the task of a request twice. `httpcore` then leaves the connection open
+for good. Here the caller may be cancelled as often as it likes: the task that sends, reads and
+closes is cancelled once, and finishes its cleanup by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import httpx
+
+from lunos_core.transport.bodies import apieces, headers_of
+from lunos_core.transport.call import is_streamed
+from lunos_core.transport.deadline import Deadline
+from lunos_core.transport.pool import Place
+
+_AHEAD = 1024 * 1024  # bytes that are read while the consumer is busy
+_CLEANUP = 0.5  # seconds; no cleanup waits for the network
+
+Trace = Callable[[str, dict[str, Any]], Coroutine[None, None, None]]
+
+_running: set[asyncio.Task[None]] = set()  # the event loop's own references are weak
+
+
+class Exchange:
+    """A request on its way, and the answer as it comes.
+
+    Args:
+        acquire: gives a place in the connection pool.
+        send: sends the request through the place's client, with httpcore's extension "trace".
+        deadline: of the call.
+        stream: whether an answer that is a stream is read piece by piece, by `pieces`.
+
+    Attributes:
+        status: of the answer; `None` before its head has come.
+        headers: of the answer.
+        body: the whole body; `None` for a stream.
+    """
+
+    def __init__(
+        self,
+        acquire: Callable[[], Awaitable[Place[httpx.AsyncClient]]],
+        send: Callable[[httpx.AsyncClient, Trace], Awaitable[httpx.Response]],
+        deadline: Deadline,
+        *,
+        stream: bool = False,
+    ) -> None:
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.body: bytes | None = None
+        self._deadline = deadline
+        self._stream = stream
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._streaming = False
+        self._connecting = False
+        self._stopped = False
+        self._connection: Any = None  # httpcore's, where this attempt has opened one
+        self._news = asyncio.Event()  # something for the caller to look at
+        self._wanted = asyncio.Event()  # the caller wants more
+        deadline.attempt()
+        self._task = asyncio.create_task(self._run(acquire, send))
+        _running.add(self._task)
+        self._task.add_done_callback(self._done)
+
+    async def opened(self) -> None:
+        """Wait for the whole answer, or for the head of a stream.
+
+        Raises:
+            LunosTimeoutError: the call's time is up.
+            Exception: what went wrong.
+        """
+        while not (self._streaming or self._task.done()):
+            await self._wait()
+        if self._task.done() and not self._streaming:
+            self._task.result()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the stream's bytes as they come; those that came while the caller worked, at once.
+
+        Raises:
+            LunosTimeoutError: the next event took too long.
+            Exception: what went wrong, after all that came before it.
+        """
+        self._wanted.set()
+        while True:
+            if self._pieces:
+                data = b"".join(self._pieces)
+                self._pieces.clear()
+                self._size = 0
+                self._wanted.set()
+                yield data
+            elif self._task.done():
+                self._task.result()
+                return
+            else:
+                await self._wait()
+
+    async def close(self) -> None:
+        """Stop, where the answer hasn't come to its end."""
+        if self._stopped or self._task.done():
+            return
+        self._stopped = True
+        # A cancelled connect may leave its socket open in the event loop: `_trace` ends it when it
+        # has one. Cancelled once: a second time would interrupt the cleanup.
+        if not self._connecting:
+            if not self._task.cancelling():
+                self._task.cancel()
+            asyncio.get_running_loop().call_later(_CLEANUP, self._cancel_again)
+            await asyncio.wait((self._task,), timeout=_CLEANUP)
+
+    def _cancel_again(self) -> None:
+        """Cancel what has swallowed its cancellation, as anyio does in some moments."""
+        if not self._task.done():
+            self._task.cancel()
+            self._task.get_loop().call_later(_CLEANUP, self._cancel_again)
+
+    async def _wait(self) -> None:
+        self._news.clear()
+        limit = asyncio.timeout(self._deadline.cap(None))
+        try:
+            async with limit:
+                await self._news.wait()
+        except TimeoutError:
+            raise self._deadline.timed_out("no event") from None
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        _running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the caller has gone
+        self._news.set()
+
+    async def _run(
+        self,
+        acquire: Callable[[], Awaitable[Place[httpx.AsyncClient]]],
+        send: Callable[[httpx.AsyncClient, Trace], Awaitable[httpx.Response]],
+    ) -> None:
+        place = await acquire()
+        response: httpx.Response | None = None
+        try:
+            response = await send(place.http, self._trace)
+            self.status, self.headers = response.status_code, headers_of(response)
+            if self._stream and is_streamed(response.status_code, self.headers):
+                await self._read_stream(response)
+            else:
+                self.body = await self._read(response)
+        except BaseException:
+            if self._connection is not None:  # a cancelled TLS handshake leaves it open
+                await self._connection.aclose()
+            raise
+        finally:
+            try:
+                if response is not None:
+                    await response.aclose()
+            finally:
+                place.release()  # after: the connection is free again before its place is
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        _, _, step = event.partition(".")
+        if step.startswith(("connect_tcp.", "connect_unix_socket.")):
+            self._connecting = step.endswith(".started")
+            if step.endswith(".complete"):
+                self._connection = info["return_value"]
+                if self._stopped:
+                    raise asyncio.CancelledError
+        elif event.startswith("http2."):
+            self._connection = None  # calls share it
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body = []
+        async for data in apieces(response):
+            self._deadline.check(len(data))
+            body.append(data)
+        return b"".join(body)
+
+    async def _read_stream(self, response: httpx.Response) -> None:
+        self._streaming = True
+        self._news.set()
+        # not before: the read timeout begins when the caller does
+        await self._wanted.wait()
+        async for data in apieces(response):
+            self._pieces.append(data)
+            self._size += len(data)
+            self._news.set()
+            if self._size > _AHEAD:
+                self._wanted.clear()
+                await self._wanted.wait()

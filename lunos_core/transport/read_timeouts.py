@@ -1,0 +1,89 @@
+"""Sync reads and writes that end when the call's time is up.
+
+httpx fixes one timeout for all the reads of an answer, so a server that sends a byte now and then
+holds a call for ever. Here each read and write of a connection is given the time that is left.
+The async client needs none of this: its event loop bounds the whole attempt.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from lunos_core.transport.deadline import Deadline
+
+_PIECE = 16 * 1024  # bytes of an upload between two looks at the clock
+
+
+class _Active(threading.local):
+    """The deadline of the call that reads or writes in this thread just now."""
+
+    deadline: Deadline | None = None
+
+
+_active = _Active()
+
+
+class within:  # noqa: N801 - used like a function
+    """Let `deadline` bound the reads and writes of a `with` block."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._outer = _active.deadline
+        _active.deadline = self._deadline
+
+    def __exit__(self, *_: object) -> None:
+        _active.deadline = self._outer
+
+
+def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
+    """Yield the pieces of a body, each read within the deadline."""
+    while True:
+        with within(deadline):  # around each: the consumer may make other calls in between
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece
+
+
+def watch_new_connection(event: str, info: dict[str, Any]) -> None:
+    """Bound the reads and writes of each connection that is opened: httpcore's extension "trace".
+
+    What is set there lasts as long as the connection: it looks for the deadline at each step.
+    """
+    if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", "tls.complete")):
+        watch(info["return_value"])
+
+
+def watch(connection: Any) -> None:
+    """Bound the reads and writes of a connection, httpcore's `NetworkStream`.
+
+    One that can't be changed, such as that of a user's own transport, is left alone.
+    """
+    attributes = getattr(connection, "__dict__", None)
+    if attributes is None or "read" in attributes or not hasattr(type(connection), "read"):
+        return
+    plain_read, plain_write = connection.read, connection.write
+
+    def read(max_bytes: int, timeout: float | None = None) -> bytes:
+        return plain_read(max_bytes, _left(timeout))  # type: ignore[no-any-return]  # httpcore's
+
+    def write(buffer: bytes, timeout: float | None = None) -> None:
+        if _active.deadline is None or not _active.deadline.limited:
+            plain_write(buffer, timeout)
+            return
+        for start in range(0, len(buffer), _PIECE):
+            plain_write(buffer[start : start + _PIECE], _left(timeout))
+
+    connection.read, connection.write = read, write
+
+
+def _left(timeout: float | None) -> float | None:
+    deadline = _active.deadline
+    if deadline is None:
+        return timeout
+    deadline.check(0)  # a flood of bytes leaves no read waiting
+    return deadline.cap(timeout)

@@ -87,7 +87,6 @@ class Exchange:
             LunosTimeoutError: the next event took too long.
             Exception: what went wrong, after all that came before it.
         """
-        self._wanted.set()
         while True:
             if self._pieces:
                 data = b"".join(self._pieces)
@@ -181,8 +180,7 @@ class Exchange:
     async def _read_stream(self, response: httpx.Response) -> None:
         self._streaming = True
         self._news.set()
-        # not before: the read timeout begins when the caller does
-        await self._wanted.wait()
+        # at once: aiohttp forgets what has come when the connection is lost before it is read
         async for data in apieces(response):
             self._pieces.append(data)
             self._size += len(data)

@@ -48,7 +48,16 @@ def imported_at_run_time(source: Path) -> set[str]:
 
 
 KNOW_HTTPX = {
-    f"transport/{name}" for name in ("aiohttp", "client", "httpx_errors", "httpx_requests", "pool")
+    f"transport/{name}"
+    for name in (
+        "aiohttp",
+        "bodies",
+        "client",
+        "exchange",
+        "httpx_errors",
+        "httpx_requests",
+        "pool",
+    )
 }
 
 

@@ -356,8 +356,7 @@ SETTING_NAMES = frozenset(setting.name for setting in fields(Config))
 
 
 def _tracing_from_env() -> bool | None:
-    text = os.environ.get(_TRACING, "").strip().lower()
-    if not text:
+    if not (text := os.environ.get(_TRACING, "").strip().lower()):
         return None
     if text not in _FLAGS:
         raise LunosConfigError(f"{_TRACING} must be one of {', '.join(_FLAGS)}, not {text!r}")
@@ -365,10 +364,9 @@ def _tracing_from_env() -> bool | None:
 
 
 def _key_text(key: Any) -> str:
-    checked = check_api_key(key)
-    if not isinstance(checked, Secret):
-        raise LunosConfigError(MISSING_KEY)
-    return checked.reveal()
+    if isinstance(checked := check_api_key(key), Secret):
+        return checked.reveal()
+    raise LunosConfigError(MISSING_KEY)
 
 
 @lru_cache(64)  # called for every object that is made
@@ -397,7 +395,5 @@ def normalise_base_url(url: str) -> str:
             "base_url must have no user, password, query or fragment: "
             "pass the key as api_key, other headers as default_headers"
         )
-    path = parts.path.rstrip("/")
-    if not path.endswith("/v1"):
-        path += "/v1"
+    path = parts.path.rstrip("/").removesuffix("/v1") + "/v1"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

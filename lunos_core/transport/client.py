@@ -20,7 +20,7 @@ from lunos_core.errors import ErrorMap
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
 from lunos_core.transport.bodies import headers_of, pieces
-from lunos_core.transport.call import SendCall, StreamCall, is_streamed
+from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.exchange import Exchange, Trace
 from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
@@ -28,6 +28,7 @@ from lunos_core.transport.httpx_requests import build_request
 from lunos_core.transport.loop_cleanup import running_loop
 from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
 from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
+from lunos_core.transport.stream_call import StreamCall, is_streamed
 from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Client:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
+        self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self.load_prices: LoadPrices | None = None
 
     def send(self, request: Request[T]) -> T:
@@ -108,6 +110,7 @@ class Client:
     def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
         """`OPENED` when the stream is open, then its chunks."""
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
+        call.know_refusals(self._no_stream_options)
         admit(self, call)
         opened = False
         try:
@@ -215,6 +218,7 @@ class AsyncClient:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
+        self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self.load_prices: AsyncLoadPrices | None = None
 
     async def send(self, request: Request[T]) -> T:
@@ -255,6 +259,7 @@ class AsyncClient:
         """`OPENED` when the stream is open, then its chunks."""
         key = None if request.public else await self.config.aget_key()
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
+        call.know_refusals(self._no_stream_options)
         await aadmit(self, call)
         opened = False
         try:

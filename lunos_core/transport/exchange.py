@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from lunos_core.transport.bodies import apieces, headers_of
-from lunos_core.transport.call import is_streamed
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.pool import Place
+from lunos_core.transport.stream_call import is_streamed
 
 _AHEAD = 1024 * 1024  # bytes that are read while the consumer is busy
 _CLEANUP = 0.5  # seconds; no cleanup waits for the network

@@ -13,7 +13,8 @@ from lunos_core.errors import (
     LunosResponseError,
     LunosTimeoutError,
 )
-from lunos_core.transport.call import SendCall, StreamCall
+from lunos_core.transport.call import SendCall
+from lunos_core.transport.stream_call import StreamCall
 
 FAILURES = (LunosError, httpx.HTTPError, httpx.StreamError)
 

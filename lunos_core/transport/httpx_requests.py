@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 
 from lunos_core.config import Timeout
-from lunos_core.transport.call import SendCall, StreamCall
+from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import Deadline
+from lunos_core.transport.stream_call import StreamCall
 
 
 def build_request(

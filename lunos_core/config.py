@@ -179,7 +179,8 @@ class ClientSettings:
     """How often a failed request is retried (2); 0 sends exactly one request."""
     total_timeout: float | None = field(default=None, metadata=_check(_check_seconds))
     """Seconds for the whole call with all its retries and waits, and for a stream until its end;
-    no limit when not given."""
+    no limit when not given. Not bounded: the name lookup of a sync call, and what a sync HTTP
+    client of your own does before the head of the answer on a connection that others opened."""
     stream_idle_timeout: float | None = field(default=None, metadata=_check(_check_seconds))
     """Seconds that an open stream may go without an event (comments that keep the connection alive
     don't count); the read timeout when not given."""

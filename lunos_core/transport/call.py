@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import time
@@ -264,7 +265,8 @@ class Call(Generic[Q]):
         for observer in self._observers:
             abandon = getattr(observer, "abandon", None)
             if abandon is not None:
-                abandon()
+                with contextlib.suppress(Exception):  # a cancelled call stays cancelled
+                    abandon()
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, once, that the call is over."""
@@ -290,7 +292,11 @@ class Call(Generic[Q]):
             self._errors.framework,
         )
         for observer in self._observers:
-            observer(record)
+            try:
+                observer(record)
+            except Exception:
+                # the answer is paid for: no observer may replace it with its own failure
+                _log.exception("an observer failed; the answer of the call is not affected")
 
 
 class SendCall(Call["Request[T]"], Generic[T]):

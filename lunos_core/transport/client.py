@@ -16,7 +16,7 @@ import httpx
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
 from lunos_core.config import Config
-from lunos_core.errors import ErrorMap
+from lunos_core.errors import ErrorMap, LunosConfigError
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
 from lunos_core.transport.bodies import headers_of, pieces
@@ -166,7 +166,12 @@ class Client:
         ), (self.config,)
 
     def _take(self) -> Place[httpx.Client]:
-        return self._clients.acquire() if self._given is None else GivenClient(self._given)
+        if self._given is not None:
+            return GivenClient(self._given)
+        try:
+            return self._clients.acquire()
+        except LunosConfigError as error:
+            raise self._errors.apply(error) from None
 
     def _open(self, call: _AnyCall, http: httpx.Client) -> httpx.Response:
         call.deadline.attempt()

@@ -10,10 +10,12 @@ import os
 import ssl
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 import httpx
 
+from lunos_core.errors import LunosConfigError
 from lunos_core.transport.loop_cleanup import LoopCleanup, running_loop
 from lunos_core.transport.shards import IDLE, WIDTH, Shards
 
@@ -180,8 +182,38 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=WIDTH, ke
 
 
 def new_http(kind: type[H]) -> H:
-    """A client of our own."""
-    return _quick(kind(verify=_ssl_context(), limits=_LIMITS))
+    """Make a client of our own.
+
+    Raises:
+        LunosConfigError: the environment names a proxy or certificates that can't be used.
+    """
+    with _environment_errors():
+        return _quick(kind(verify=_ssl_context(), limits=_LIMITS))
+
+
+@contextlib.contextmanager
+def _environment_errors() -> Iterator[None]:
+    """Raise what httpx makes of the environment as our error, which names the variables."""
+    try:
+        yield
+    except LunosConfigError:
+        raise
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as failure:
+        # ssl's errors are OSErrors
+        if isinstance(failure, OSError):
+            files = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+            named = " and ".join(files) or "the system"
+            text = f"the certificates named by {named} can't be loaded: {failure}"
+        else:
+            variables = sorted(name for name in os.environ if name.upper().endswith("_PROXY"))
+            named = ", ".join(name for name in variables if name.upper() != "NO_PROXY")
+            # without the URL of the message: it may have a password
+            text = f"the proxy that the environment names ({named}) can't be used: " + (
+                "its scheme or port isn't valid"
+                if not isinstance(failure, ImportError)
+                else 'a SOCKS proxy needs a package: pip install "httpx[socks]"'
+            )
+        raise LunosConfigError(text) from None
 
 
 def _quick(http: H) -> H:
@@ -198,7 +230,8 @@ def _new_aiohttp() -> httpx.AsyncClient:
     from lunos_core.transport.aiohttp import AiohttpClient
 
     limits = httpx.Limits(max_connections=0, keepalive_expiry=IDLE)  # aiohttp's word for no limit
-    return _quick(AiohttpClient(verify=_ssl_context(), limits=limits))
+    with _environment_errors():
+        return _quick(AiohttpClient(verify=_ssl_context(), limits=limits))
 
 
 def _no_cookies(response: httpx.Response) -> None:

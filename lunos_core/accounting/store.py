@@ -304,7 +304,7 @@ class UsageStore:
             if self._writer is not None or self._closed:
                 return
             # the thread does not keep a store alive that nobody else knows
-            mine = weakref.ref(self)
+            mine: weakref.ref[UsageStore] = weakref.ref(self)
             self._writer = threading.Thread(
                 target=_write,
                 args=(mine, self._wake, self._hurry),

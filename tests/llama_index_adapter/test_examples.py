@@ -15,7 +15,7 @@ SAID = {
         r"A: .*X-App-ID",
         r"A: .*(two times|request)",
         r"\[1\] (app-ids|retries|errors)\.md: ",
-        r"rag-answer .* /chat/completions +2 +0 +0",
+        r"rag-answer +2 +[1-9]\d+ +0\.000[1-9]",  # calls, tokens, cost
     ],
     "agents": [
         r"multiply\(\{'a': 128, 'b': 46\}\) = 5888",

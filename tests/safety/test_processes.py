@@ -134,7 +134,7 @@ def test_after_a_fork_the_child_has_connections_of_its_own_and_the_parent_keeps_
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert (done.returncode, done.stderr) == (7, "")
     for name in KINDS:
@@ -164,7 +164,7 @@ def test_a_spawned_worker_gets_instances_that_work(server: AnsweringServer) -> N
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
         for name, kind in KINDS.items():
             job = workers.submit(_in_a_worker, name, pickle.dumps(models[name]))
-            pid, *answers = job.result(timeout=60)
+            pid, *answers = job.result(timeout=240)
             assert pid != os.getpid()
             assert answers == [kind.answer] * 2
     for model in models.values():

@@ -70,7 +70,14 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Output:
-        """As LangChain's, for the app id that the config names."""
+        """As LangChain's, for the app id that the config names.
+
+        Raises:
+            LunosConfigError: the event loop isn't asyncio's. LangChain's own error doesn't say so.
+        """
+        from lunos_core.transport.loop_cleanup import running_loop  # for those who await
+
+        running_loop()
         parent: Any = super()
         output: Output = await parent.ainvoke(input, config, **with_config_app_id(kwargs, config))
         return output

@@ -34,6 +34,11 @@ CASES: dict[str, Callable[[str], Awaitable[Any]]] = {
         url, http_client=httpx.AsyncClient()
     ),
     "a stream": _stream,
+    **{
+        name: lambda url, name=name: KINDS[name].make(api_key="k", base_url=url).ainvoke("Hello")
+        for name in ("ChatLunos", "LunosLLM")
+        if name in KINDS
+    },
     "LunosEmbeddings": lambda url: KINDS["LunosEmbeddings"].aask(
         KINDS["LunosEmbeddings"].make(api_key="k", base_url=url)
     ),

@@ -31,7 +31,7 @@ from lunos_core.wire.error_bodies import error_in_answer
 from lunos_core.wire.scrub import scrub
 from lunos_core.wire.text import decode
 
-_FACTS = ("id", "model", "created", "provider", "system_fingerprint", "service_tier")
+_FACTS = ("id", "model", "provider", "system_fingerprint", "service_tier")
 
 
 class ChatStreamReader:
@@ -75,7 +75,11 @@ class ChatStreamReader:
         # the tier may come with the end, once the provider knows it
         news = value.get("model") != self._facts.get("model") or value.get("service_tier")
         if news or not self._facts:
-            self._facts |= {name: value[name] for name in _FACTS if value.get(name) is not None}
+            facts = {name: value.get(name) for name in _FACTS}
+            if isinstance(value.get("created"), int):
+                self._facts["created"] = value["created"]
+            # what isn't a text replaces none that was
+            self._facts |= {name: fact for name, fact in facts.items() if isinstance(fact, str)}
         if value.get("usage") is not None:
             # kept to the end: some providers send it on every chunk, or twice
             self._usage = merge_usage(self._usage, value["usage"])

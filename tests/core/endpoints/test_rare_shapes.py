@@ -1,0 +1,199 @@
+"""Shapes that come rarely: each is read, sent or refused by a rule of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunos_core import UsageLedger, UsageStore, chat_request, chat_stream_request
+from lunos_core.accounting.files import write_whole
+from lunos_core.accounting.token_estimate import estimate_tokens
+from lunos_core.catalog.models import ModelInfo
+from lunos_core.catalog.preflight import refusal
+from lunos_core.catalog.search import ModelIndex
+from lunos_core.endpoints.chat.content_parts import check_url
+from lunos_core.endpoints.chat.history import arguments_text
+from lunos_core.endpoints.chat.message import parse_content
+from lunos_core.endpoints.chat.reasoning import ReasoningMerger
+from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema
+from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler
+from lunos_core.errors import LunosBadRequestError
+from lunos_core.lazy import is_installed
+from lunos_core.request import Reply
+from lunos_core.transport.stream_options import without_stream_options
+from tests.core.wire_samples import HELLO
+
+TEXT = {"type": "string"}
+
+
+def form(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        form(a={}),
+        form(a=True),
+        form(a={"type": "array"}),
+        form(a={"type": "object"}),
+        form(a={"type": "object", "properties": {}, "additionalProperties": TEXT}),
+        form(a={"$ref": "#/$defs/Missing", "description": "x"}),
+        {"type": "array", "items": TEXT},
+        {"type": "object"},
+        form(a={"oneOf": [TEXT]}),
+        form(a={"type": "object", "properties": {}, "patternProperties": {"x": TEXT}}),
+    ],
+    ids=str,
+)
+def test_a_schema_that_strict_mode_cannot_hold_is_not_strict(schema: dict[str, Any]) -> None:
+    assert strict_schema(schema) is None
+
+
+def test_a_strict_schema_requires_all_and_allows_no_more() -> None:
+    schema = form(a={**TEXT, "default": "x"}, b={"$ref": "#/$defs/B", "description": "b"})
+    union = {"discriminator": {"propertyName": "k"}, "oneOf": [form(k=TEXT)]}
+    schema["$defs"] = {"B": form(c=union)}
+    strict = strict_schema(schema)
+    assert strict is not None
+    assert strict["required"] == ["a", "b"]
+    assert strict["properties"]["a"] == TEXT
+    inner = strict["properties"]["b"]
+    assert (inner["description"], inner["required"]) == ("b", ["c"])
+    assert inner["properties"]["c"]["anyOf"][0]["additionalProperties"] is False
+    assert schema["properties"]["a"]["default"] == "x", "the caller's schema is not changed"
+
+
+@pytest.mark.parametrize(
+    ("definitions", "recursive"),
+    [
+        ({"A": {"$ref": "#/$defs/B"}, "B": {"items": {"$ref": "#/$defs/A"}}}, True),
+        ({"A": {"$ref": "#/$defs/A"}}, True),
+        ({"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/C"}, "C": TEXT}, False),
+    ],
+)
+def test_definitions_that_come_back_to_themselves_are_recursive(
+    definitions: dict[str, Any], recursive: bool
+) -> None:
+    assert is_recursive({**form(a={"$ref": "#/$defs/A"}), "$defs": definitions}) is recursive
+
+
+def test_each_chunk_names_the_answer_and_the_model() -> None:
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    choice = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
+    chunk = reader.read(json.dumps({"id": "a", "model": "m", "choices": [choice]}).encode())
+    odd = reader.read(b'{"id": 1, "choices": [{"index": 0, "delta": {}}]}')
+    last = reader.end()
+    assert chunk is not None
+    assert odd is not None
+    assert last is not None
+    assert [(piece.id, piece.model) for piece in (chunk, last)] == [("a", "m"), ("a", "m")]
+    assert (odd.id, odd.model) == (None, None)
+
+
+def test_texts_and_refusals_among_the_parts_are_kept_apart() -> None:
+    parts = ["a", {"type": "refusal", "refusal": "no"}, {"type": "text", "text": "b"}, 3]
+    content = parse_content(parts)
+    assert (content.text, content.refusal, content.reasoning) == ("ab", "no", "")
+    nested = parse_content({"type": "text", "text": {"value": "c"}})
+    assert nested.text == "c"
+
+
+def test_tools_of_the_server_and_messages_of_any_form_are_sent_as_they_are() -> None:
+    tools = [{"type": "web_search"}, {"type": "function", "function": {"name": "my tool"}}]
+    history: Any = [*HELLO, {"role": "assistant", "content": "x", "tool_calls": [{"id": "1"}]}]
+    body = json.loads(chat_request(history, model="m", tools=tools, tool_choice={"type": "x"}).body)
+    assert [tool["type"] for tool in body["tools"]] == ["web_search", "function"]
+    assert body["tools"][1]["function"]["name"] == "my_tool"
+    assert body["messages"] == history
+    odd: Any = ["no message"]
+    assert json.loads(chat_request(odd, model="m").body)["messages"] == odd
+
+
+def test_odd_fragments_change_nothing_and_late_halves_of_a_name_are_shown() -> None:
+    assembler = ToolCallAssembler()
+    assert assembler.add([{"index": 0}, {"index": 0, "function": {}}, "x"]) == []
+    (first,) = assembler.add([{"index": 0, "id": "a", "function": {"name": "get_"}}])
+    (second,) = assembler.add([{"index": 0, "function": {"name": "all"}}])
+    assert (first.name, second.name) == ("get_", "all")
+    broken = [{"id": "a", "function": {"name": "get_all", "arguments": piece}} for piece in "{x}."]
+    for fragment in broken:
+        assembler.add([fragment])
+    assert [(call.name, call.arguments) for call in assembler.calls()] == [("get_all", "{x}.")]
+
+
+def test_spellings_of_reasoning_that_differ_are_both_shown_and_details_stay_apart() -> None:
+    merger = ReasoningMerger()
+    assert merger.add({"reasoning": "Let me"}) == "Let me"
+    assert merger.add({"reasoning_content": "Other"}) == "Other"
+    secret = {"type": "reasoning.encrypted", "data": "x"}
+    text = {"type": "reasoning.text", "text": "a", "index": 0}
+    for detail in (secret, secret, text, {**text, "index": 1}, {**text, "index": 1, "text": "b"}):
+        merger.add({"reasoning_details": [detail]})
+    assert [detail.get("text", detail.get("data")) for detail in merger.details()] == [
+        *("x", "x", "a", "ab")
+    ]
+
+
+def test_arguments_nested_without_end_become_an_object_that_says_so() -> None:
+    deep: Any = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    assert json.loads(arguments_text(deep)).popitem()[1] == "nested too deeply"
+
+
+def test_a_model_that_makes_no_images_is_refused_before_the_network() -> None:
+    model = ModelInfo("m", output_modalities=("text",))
+    params = {"modalities": ["image", "text"]}
+    error = refusal(ModelIndex([model]), HELLO, model="m", params=params)
+    assert isinstance(error, LunosBadRequestError)
+    assert "makes no images" in str(error)
+    able = ModelInfo("m", output_modalities=("text", "image"))
+    assert refusal(ModelIndex([able]), HELLO, model="m", params=params) is None
+
+
+def test_stream_options_are_taken_out_only_where_they_are() -> None:
+    asked = chat_stream_request(HELLO, model="m")
+    without = without_stream_options(asked)
+    assert without is not None
+    assert b"stream_options" not in without.body
+    quoted = chat_stream_request(
+        [{"role": "user", "content": "stream_options"}], model="m", stream_options={}
+    )
+    assert without_stream_options(quoted) is None
+    assert without_stream_options(chat_stream_request(HELLO, model="m", stream_options={})) is None
+
+
+def test_small_rules_of_parts() -> None:
+    odd: Any = [{"role": "user", "content": ["text"]}]
+    assert json.loads(chat_request(odd, model="m", cache_control=True).body)["messages"] == odd
+    assert estimate_tokens([{"type": "unknown"}, {"type": "tool_use", "input": {}}]) == 0
+    url: Any = 3
+    with pytest.raises(TypeError, match="must be a str"):
+        check_url(url, "image_url")
+
+
+def test_a_module_whose_parent_is_missing_is_not_installed() -> None:
+    assert is_installed("json.decoder")
+    assert not is_installed("no_such_package.inside")
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    device = Path("/dev/null")
+    write_whole(device, b"x")
+    assert device.is_char_device()
+
+
+def test_a_ledger_closes_the_store_that_it_opened_and_no_other(tmp_path: Path) -> None:
+    own = UsageLedger(store=tmp_path / "own.db").start()
+    own.stop()
+    own.close()
+    with UsageStore(tmp_path / "shared.db") as store:
+        shared = UsageLedger(store=store)
+        shared.before_call(app_id="a", model="m")
+        shared.close()
+        assert store.summary() == []

@@ -55,8 +55,8 @@ ask: $(VENV)/.demo  ## ask about the examples' text: make ask Q="How often is a 
 	@[ -n "$$LUNOS_QUESTION" ] || { echo 'make: ask something: make ask Q="…"' >&2; exit 2; }
 	@$(PY) examples/quickstart.py -- "$$LUNOS_QUESTION"
 
-test: $(VENV)/.test  ## run the tests but the slow ones, in about three minutes on two cores (ARGS='-k retry' for some)
-	@echo "== about 3 minutes on 2 cores; the slow tests are left out (make test-all)"
+test: $(VENV)/.test  ## run the tests but the slow ones, in about four minutes on two cores (ARGS='-k retry' for some)
+	@echo "== about 4 minutes on 2 cores; the slow tests are left out (make test-all)"
 	$(PY) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 # with what the tests cover, where too little fails the run (tests/coverage_bars.py)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from lunos_core.accounting.pricing import EXACT
 from lunos_core.request import Reply, Request
+from lunos_core.wire.scalars import decimal_of, flag_of
 
 PUBLIC_PATH = "/public/models"
 PATH = "/models"
@@ -21,7 +22,6 @@ PATH = "/models"
 
 _PRICED_PER = {"token": 0, "tokens": 0, "1k tokens": -3, "million": -6, "1m tokens": -6}
 _PER_MILLION = -6
-_LONGEST_PRICE = 40
 _NOBODY = ("system", "")
 
 # catalogs of different ages name the same ability, parameter or modality differently
@@ -264,7 +264,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
         output_modalities=_words(entry.get("outputModalities")),
         capabilities=_words(entry.get("capabilities")),
         supported_parameters=_words(entry.get("supportedParameters")),
-        supports_reasoning=_flag(entry.get("supportReasoning")),
+        supports_reasoning=flag_of(entry.get("supportReasoning")),
         input_price=input_price,
         output_price=output_price,
         enabled=_enabled(entry),
@@ -275,7 +275,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
         status=_text(entry.get("status")),
         tokens_per_second=_positive(entry.get("avgThroughput")),
         free_tokens=_count(free.get("maxTokens")),
-        free_is_premium=_flag(free.get("isPremium")),
+        free_is_premium=flag_of(free.get("isPremium")),
         raw=entry,
     )
 
@@ -296,15 +296,8 @@ def _prices(entry: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
 
 
 def _price(value: Any, power: int) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        # the shortest text of a float is the number that the server wrote
-        text = str(value).strip()
-        number = Decimal(text) if len(text) <= _LONGEST_PRICE else None
-    except (InvalidOperation, ValueError):
-        return None
-    if number is None or not number.is_finite() or number.is_signed():
+    number = decimal_of(value)
+    if number is None or number.is_signed():
         return None  # some catalogs say -1 for "it depends"
     if not number:
         return Decimal(0)
@@ -314,7 +307,7 @@ def _price(value: Any, power: int) -> Decimal | None:
 
 
 def _enabled(entry: Mapping[str, Any]) -> bool | None:
-    enabled = _flag(entry.get("isEnabled"))
+    enabled = flag_of(entry.get("isEnabled"))
     status = _text(entry.get("status"))
     if enabled is None and status is not None:
         return status.lower() in ("active", "enabled", "available")
@@ -329,10 +322,6 @@ def _text(value: Any) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 def _words(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return None
@@ -342,15 +331,11 @@ def _words(value: Any) -> tuple[str, ...] | None:
 
 
 def _count(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # refuses NaN, infinities and a "0" that stands for "not known"
-    return int(value) if 1 <= value < 2**63 else None
+    number = decimal_of(value)
+    # refuses a "0" that stands for "not known"
+    return int(number) if number is not None and 1 <= number < 2**63 else None
 
 
 def _positive(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 < value < 10**9 else None
+    number = decimal_of(value)
+    return float(number) if number is not None and 0 < number < 10**9 else None

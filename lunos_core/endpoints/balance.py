@@ -10,12 +10,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from lunos_core.arguments import check_app_id
 from lunos_core.logs import log
 from lunos_core.request import Reply, Request
+from lunos_core.wire.scalars import decimal_of, flag_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,19 @@ def parse_balance(reply: Reply) -> Balance:
     value = reply.json()
     data = value.get("data")
     data = data if isinstance(data, dict) else value
-    amount = _decimal(data.get("balance"))
+    amount = decimal_of(data.get("balance"))
     if amount is None:
         raise reply.malformed("has no balance")
     email = data.get("email")
-    low = data.get("isBalanceLow")
-    if not isinstance(low, bool | int):
-        threshold = _decimal(data.get("alertBalance"))
-        low = bool(data.get("enableAlert")) and threshold is not None and amount <= threshold
+    low = flag_of(data.get("isBalanceLow"))
+    if low is None:
+        threshold = decimal_of(data.get("alertBalance"))
+        alerts = flag_of(data.get("enableAlert", data.get("isAlertEnabled")))
+        low = bool(alerts) and threshold is not None and amount <= threshold
     return Balance(
         amount=amount,
         email=email if isinstance(email, str) else None,
-        is_low=bool(low),
+        is_low=low,
         updated_at=_time(data.get("updatedAt")),
         raw=data,
     )
@@ -110,24 +112,15 @@ async def atell_low_balance(balance: Balance, on_low_balance: OnLowBalance | Non
             log.exception("on_low_balance failed")
 
 
-def _decimal(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
 def _time(value: Any) -> datetime | None:
     try:
+        number = decimal_of(value)
+        if number is not None:
+            seconds = float(number / 1000 if number > 10**11 else number)
+            return datetime.fromtimestamp(seconds, UTC)
         if isinstance(value, str):
             when = datetime.fromisoformat(value)
             return when if when.tzinfo else when.replace(tzinfo=UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = value / 1000 if value > 10**11 else value
-            return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         pass
     return None

@@ -27,6 +27,7 @@ from lunos_core.errors import (
     LunosServerError,
 )
 from lunos_core.wire import json
+from lunos_core.wire.scalars import flag_of
 from lunos_core.wire.scrub import scrub, scrub_value
 from lunos_core.wire.text import decode
 
@@ -45,13 +46,20 @@ _BY_STATUS: dict[int, type[LunosAPIError]] = {
 # HTTP's own words ("UNAUTHORIZED"), and those of the providers.
 _STATUS_BY_WORD = {
     **{status.name.lower(): int(status) for status in HTTPStatus if status >= 400},
+    "invalid_request": 400,
     "invalid_request_error": 400,
+    "validation_error": 422,
     "context_length_exceeded": 400,
     "authentication_error": 401,
     "unauthenticated": 401,
     "invalid_api_key": 401,
+    "invalid_secret_key": 401,
+    "secret_key_expired": 401,
+    "token_expired": 401,
     "insufficient_quota": 402,
     "insufficient_balance": 402,
+    "insufficient_credit": 402,
+    "insufficient_credits": 402,
     "insufficient_funds": 402,
     "permission_error": 403,
     "permission_denied": 403,
@@ -67,6 +75,9 @@ _STATUS_BY_WORD = {
     "overloaded": 503,
     "overloaded_error": 503,
 }
+
+# the reference's envelope says {"status": "success"} of an answer
+_FAILED = ("error", "fail", "failed", "failure")
 
 # {"success": false, "message": …, "error": "UNAUTHORIZED"}: `error` is the code
 _BARE_CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
@@ -108,9 +119,10 @@ def error_from_response(
         value = json.loads(response.text)
     except ValueError:
         value = None
+    value = _only_item(value)
     facts = _error_facts(value)
     message = facts.pop("message", None) or _plain_message(response)
-    if isinstance(value, dict) and "success" in value:
+    if isinstance(value, dict) and ("success" in value or value.get("status") in _FAILED):
         status = _status_of(facts) or status
     return _api_error(
         message,
@@ -133,6 +145,7 @@ def error_in_answer(
             for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
         secret: the key, taken out of the message in case the server echoed it.
     """
+    value = _only_item(value)
     if not isinstance(value, dict) or not (value.get("error") or _says_failed(value)):
         return None
     value = scrub_value(value, secret)
@@ -160,11 +173,25 @@ def error_response(
     return ErrorResponse(status, scrub_value(dict(headers), secret), text)
 
 
+def _only_item(value: Any) -> Any:
+    """The error in a list that holds nothing else, as Google's servers send it."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        return value[0]
+    return value
+
+
 def _says_failed(value: Mapping[str, Any]) -> bool:
-    """Whether an answer without an error object is one all the same: `{"success": false, …}`."""
-    if value.get("choices") or value.get("data"):
+    """Whether an answer without an error object is one all the same: `{"success": false, …}`.
+
+    Results win: what was paid for isn't thrown away for a flag.
+    """
+    data = value.get("data")
+    if value.get("choices") or (isinstance(data, dict) and data.get("choices")):
         return False
-    return value.get("success") in (False, "false")
+    if (isinstance(data, list) and data) or (data and not value.get("message")):
+        return False
+    is_failure = value.get("status") in _FAILED and isinstance(value.get("message"), str)
+    return is_failure or flag_of(value.get("success")) is False
 
 
 def _api_error(message: str, *, status: int, facts: dict[str, Any], **more: Any) -> LunosAPIError:
@@ -190,14 +217,29 @@ def _error_facts(value: Any) -> dict[str, str]:
         for name in ("message", "code", "param", "type")
         if isinstance(source.get(name), str | int) and source[name] != ""
     }
+    if message := _joined(source.get("message")):
+        facts["message"] = message
     if isinstance(error, str) and error:
+        is_code = bool(_BARE_CODE.fullmatch(error))
+        if is_code:
+            facts.setdefault("code", error)
         if "message" not in facts:
             facts["message"] = error
-        elif _BARE_CODE.fullmatch(error):
-            facts.setdefault("code", error)
-        else:
+        elif not is_code:
             facts.setdefault("type", error)
+    numbers = (source.get(name) for name in ("statusCode", "status_code", "status"))
+    status = next((n for n in numbers if isinstance(n, int) and 400 <= n <= 599), None)
+    if status is not None and _status_of(facts) is None:
+        facts.setdefault("code", str(status))
     return facts
+
+
+def _joined(message: Any) -> str:
+    """A message that came as several texts, or in an object."""
+    if isinstance(message, dict):
+        message = [message.get(name) for name in ("message", "text")]
+    texts = message if isinstance(message, list) else ()
+    return "; ".join(text for text in texts if isinstance(text, str) and text)
 
 
 def _status_of(facts: Mapping[str, str]) -> int | None:

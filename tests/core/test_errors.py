@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,10 @@ from lunos_core import (
     LunosServerError,
     LunosStreamInterruptedError,
     LunosTimeoutError,
+    balance_request,
     chat_request,
+    chat_stream_request,
+    models_request,
 )
 from lunos_core.errors import ErrorMap, ErrorRequest, ErrorResponse
 from lunos_core.wire.error_bodies import error_from_response, error_in_answer
@@ -233,6 +237,56 @@ def test_neighbours_of_that_shape_are_errors_too(body: Any, facts: dict[str, Any
 )
 def test_an_answer_that_brings_something_is_no_error(body: Any) -> None:
     assert error_in_answer(body) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (
+            {"success": False, "error": "UNAUTHORIZED"},
+            lunos_core.LunosAuthenticationError,
+            "UNAUTHORIZED",
+        ),
+        (
+            {"success": "False", "message": "no", "error": "INSUFFICIENT_CREDITS"},
+            lunos_core.LunosPaymentError,
+            "no",
+        ),
+        ({"success": 0, "message": "no", "statusCode": 429}, LunosRateLimitError, "no"),
+        ({"success": False, "message": ["a", "b"], "error": "BAD_REQUEST"}, None, "a; b"),
+        ({"success": False, "message": {"text": "no"}, "code": "VALIDATION_ERROR"}, None, "no"),
+        (
+            {"success": False, "message": "no", "error": "FORBIDDEN", "data": {"balance": 0}},
+            lunos_core.LunosPermissionError,
+            "no",
+        ),
+        (
+            {"status": "error", "message": "no", "code": "TOKEN_EXPIRED"},
+            lunos_core.LunosAuthenticationError,
+            "no",
+        ),
+        ([{"error": {"code": 429, "message": "no"}}], LunosRateLimitError, "no"),
+        (
+            [{"success": False, "message": "no", "code": "NOT_FOUND"}],
+            lunos_core.LunosNotFoundError,
+            "no",
+        ),
+    ],
+)
+@pytest.mark.parametrize("how", ["whole", "listed", "streamed", "status"])
+async def test_an_error_body_is_the_error_of_its_code_wherever_it_comes(
+    both: Both, how: str, body: Any, kind: type[LunosError] | None, message: str
+) -> None:
+    event = b"data: " + json.dumps(body).encode() + b"\n\n"
+    answer = raw(event, content_type="text/event-stream") if how == "streamed" else reply(body)
+    request: Any = models_request() if how == "listed" else balance_request()
+    if how == "status":
+        answer = reply(body, 429)
+    client = both.client(Wire(answer), max_retries=0)
+    stream = chat_stream_request(HELLO, model="m")
+    with pytest.raises(kind or LunosBadRequestError) as caught:
+        await (both.chunks(client, stream) if how == "streamed" else both(client.send(request)))
+    assert caught.value.message == message
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

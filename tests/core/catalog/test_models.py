@@ -272,6 +272,13 @@ def test_what_newer_catalogs_tell_reaches_the_model() -> None:
     assert (model.free_tokens, model.free_is_premium) == (250_000, True)
     assert (model.tokens_per_second, model.status) == (81.5, "active")
     assert one(description="long", summary="short").description == "long"
+    texts = one(freeConfig={"maxTokens": "5", "isPremium": 1}, avgThroughput="81.5", isEnabled="0")
+    assert (texts.free_tokens, texts.free_is_premium) == (5, True)
+    assert (texts.tokens_per_second, texts.enabled) == (81.5, False)
+    assert (one(supportReasoning="true").supports_reasoning, one(isEnabled=7).enabled) == (
+        True,
+        None,
+    )
     odd = one(modelId=1, freeConfig=[1], avgThroughput=1e308, releaseDate=2025)
     assert (odd.model_id, odd.free_tokens, odd.tokens_per_second, odd.release_date) == (None,) * 4
 

@@ -67,11 +67,23 @@ async def test_the_balance_is_asked_for_with_the_key(both: Both) -> None:
         ({"isBalanceLow": None, "balance": 3}, True),
         ({"isBalanceLow": None, "balance": 3, "enableAlert": 0}, False),
         ({"isBalanceLow": None, "balance": "3.5", "alertBalance": "5"}, True),
+        ({"isBalanceLow": "false", "balance": 3}, False),
+        ({"isBalanceLow": "true"}, True),
+        ({"isBalanceLow": None, "balance": 3, "enableAlert": "0"}, False),
+        ({"isBalanceLow": None, "balance": 3, "enableAlert": "1"}, True),
     ],
 )
 def test_numbers_and_flags_are_read_in_every_form(changed: dict[str, Any], low: bool) -> None:
     assert read({"success": True, "data": {**DATA, **changed}}).is_low is low
     assert read({**DATA, **changed}).is_low is low
+
+
+@pytest.mark.parametrize(
+    ("amount", "read_as"),
+    [("1,234.50", "1234.50"), ("$12.5", "12.5"), ("12 USD", "12"), (-3, "-3"), (1e-7, "1E-7")],
+)
+def test_an_amount_is_exact_in_every_spelling(amount: Any, read_as: str) -> None:
+    assert str(read({"success": "true", "data": {"balance": amount}}).amount) == read_as
 
 
 @pytest.mark.parametrize("when", [None, "yesterday", True, 1e300, {}])
@@ -82,7 +94,7 @@ def test_a_time_that_makes_no_sense_is_left_out(when: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("amount", [None, True, "much", "NaN", [], {}])
+@pytest.mark.parametrize("amount", [None, True, "much", "NaN", "1,5", "9" * 99, [], {}])
 def test_an_answer_without_an_amount_is_malformed(amount: Any) -> None:
     with pytest.raises(LunosResponseError, match="has no balance"):
         read({"success": True, "data": {"balance": amount}})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +27,7 @@ from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.adapters import check_call as check_call_arguments
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config, TimeoutSetting
 from lunos_core.errors import LunosConfigError
+from lunos_core.forks import first_use
 
 if TYPE_CHECKING:
     from lunos_core.transport.client import AsyncClient, Client
@@ -114,6 +117,7 @@ class LunosConnection(BaseModel, ClientSettings):
         )
         if config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
+        _import_for_calls()
         self._clients = ClientPair(
             config,
             errors=LANGCHAIN_ERRORS,
@@ -184,6 +188,18 @@ class LunosConnection(BaseModel, ClientSettings):
     def async_client(self) -> AsyncClient:
         """The async client, made when it is first used; it serves any event loop."""
         return self._clients.asynchronous
+
+
+@functools.cache
+def _import_for_calls() -> None:
+    """Import what LangChain imports in its first call: a fork meanwhile would hang the child."""
+    with first_use:
+        for name in (
+            *("env", "tracers.context", "tracers.langchain", "tracers.stdout"),
+            "messages.block_translators.langchain_v0",
+        ):
+            with contextlib.suppress(ImportError):  # a version that has no such module
+                importlib.import_module(f"langchain_core.{name}")
 
 
 def _is_loaded(made: object) -> bool:

@@ -13,6 +13,7 @@ from lunos_core._plain_http import is_loopback
 from lunos_core.arguments import unknown_argument
 from lunos_core.config import DEFAULT_BASE_URL, Config, normalise_base_url
 from lunos_core.errors import ErrorMap, LunosConfigError, LunosError
+from lunos_core.forks import first_use
 
 if TYPE_CHECKING:
     from lunos_core.accounting.pricing import Prices
@@ -61,20 +62,24 @@ class ClientPair:
     def sync(self) -> Client:
         """The sync client."""
         if self._sync is None:
-            from lunos_core.transport.client import Client  # httpx, for those who send something
+            with first_use:
+                from lunos_core.transport.client import Client  # httpx, for those who call
 
-            self._sync = Client(http_client=self._http_clients[0], **self._shared)
-            self._sync.load_prices = functools.partial(_load_prices, catalog=self._catalog)
+                client = Client(http_client=self._http_clients[0], **self._shared)
+                client.load_prices = functools.partial(_load_prices, catalog=self._catalog)
+                self._sync = self._sync or client
         return self._sync
 
     @property
     def asynchronous(self) -> AsyncClient:
         """The async client; it serves any event loop."""
         if self._asynchronous is None:
-            from lunos_core.transport.client import AsyncClient
+            with first_use:
+                from lunos_core.transport.client import AsyncClient
 
-            self._asynchronous = AsyncClient(http_client=self._http_clients[1], **self._shared)
-            self._asynchronous.load_prices = functools.partial(_aload_prices, catalog=self._catalog)
+                client = AsyncClient(http_client=self._http_clients[1], **self._shared)
+                client.load_prices = functools.partial(_aload_prices, catalog=self._catalog)
+                self._asynchronous = self._asynchronous or client
         return self._asynchronous
 
     @property

@@ -1,14 +1,23 @@
-"""What a forked child begins with: locks of its own, and nobody to wait for.
+"""What a forked child begins with: whole imports, and locks that none of the parent's threads hold.
 
-A lock that a thread of the parent held at the fork stays locked in the child for ever, as that
-thread isn't there.
+A lock that a thread of the parent holds at the fork stays locked in the child for ever, as that
+thread isn't there. Ours are made anew. Python's import locks and OpenSSL's can't be: a fork waits
+until nobody holds `first_use`.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
+
+first_use = threading.RLock()
+"""Held while a first call imports modules or loads certificates. Forks wait for it.
+
+Never take it while a module is being imported: another thread may hold it and wait for that import.
+Re-entrant, as an import may fork.
+"""
 
 
 class ResetAfterFork(Protocol):
@@ -27,9 +36,12 @@ def reset_after_fork(item: ResetAfterFork) -> None:
 
 
 def _in_child() -> None:
+    first_use.release()
     for item in list(_objects):
         item.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(
+        before=first_use.acquire, after_in_parent=first_use.release, after_in_child=_in_child
+    )

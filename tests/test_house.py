@@ -17,6 +17,7 @@ ALLOWED = {
     "__init__": {"_version", "app_id", "lazy"},
     "sdk": {"catalog", "transport", "endpoints", "request", "accounting", "config", "errors"},
     "adapters": {
+        "forks",
         *("catalog", "transport", "endpoints", "request", "accounting", "config", "errors"),
         *("arguments", "_plain_http"),
     },

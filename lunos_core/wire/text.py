@@ -20,7 +20,8 @@ def decode(data: bytes | bytearray) -> str:
             return data.decode(detect_encoding(data))
         except UnicodeDecodeError:
             pass
-    return data.decode("utf-8-sig", "replace")
+    # not utf-8-sig: Python would import that codec in the midst of the first call
+    return data.removeprefix(BOM).decode("utf-8", "replace")
 
 
 _MARKS = (b"\xff\xfe", b"\xfe\xff")

@@ -74,6 +74,7 @@ def test_few_modules_know_httpx_and_no_other_library_is_needed() -> None:
     assert others == {
         **{name: {"httpx"} for name in KNOW_HTTPX},
         "transport/aiohttp": {"httpx", "aiohttp", "httpx_aiohttp"},
+        "transport/pool": {"httpx", "httpcore", "anyio"},  # httpx needs both anyway
         "wire/json": {"orjson"},
         "endpoints/embedding_arrays": {"numpy"},
     }

@@ -151,12 +151,12 @@ def test_two_loops_at_once_share_a_client() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_fork_opens_connections_of_its_own_even_where_a_lock_was_held() -> None:
+def test_a_fork_waits_for_a_first_use_and_opens_connections_of_its_own() -> None:
     with RawServer(http(body=CHAT)) as server:
         code = f"""
-            import asyncio, os, sys, threading, warnings
+            import asyncio, os, sys, threading, time, warnings
             from lunos_core import AsyncClient, Client, Config, chat_request
-            from lunos_core.transport import pool as module
+            from lunos_core.forks import first_use
 
             # Python 3.12 warns of a fork beside a thread: that is what is tried here
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -164,19 +164,20 @@ def test_a_fork_opens_connections_of_its_own_even_where_a_lock_was_held() -> Non
             config = Config(api_key="k", base_url={server.url!r})
             request = chat_request([{{"role": "user", "content": "Hello"}}], model="m")
             sync, awaited = Client(config), AsyncClient(config)
-            held, go = threading.Event(), threading.Event()
+            held, over = threading.Event(), threading.Event()
 
             def hold():
-                with module._making:
+                with first_use:
                     held.set()
-                    go.wait()
+                    time.sleep(0.3)
+                    over.set()
 
             async def main():
                 await awaited.send(request)
                 threading.Thread(target=hold).start()
                 held.wait()
                 child = os.fork()
-                go.set()
+                assert over.is_set()
                 if child:
                     _, status = await asyncio.to_thread(os.waitpid, child, 0)
                     await awaited.send(request)

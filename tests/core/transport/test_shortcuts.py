@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lunos_core.transport.pool import AsyncClientPool
-from lunos_core.transport.shards import IDLE, WIDTH, Shards
+from lunos_core.transport.pool import IDLE, WIDTH, AsyncClientPool, Shards
 from lunos_core.wire.sse import SSEDecoder
 
 

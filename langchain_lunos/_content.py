@@ -130,6 +130,17 @@ def _video_url(block: Block) -> dict[str, Any]:
     return video_part(video if isinstance(video, str) else video["url"])
 
 
+def _media(block: Block) -> dict[str, Any]:
+    """Return the part of a block of Google's: `mime_type`, with `data` or `file_uri`."""
+    return _file({"url": block.get("file_uri"), **block})
+
+
+def _input_file(block: Block) -> dict[str, Any]:
+    """Return the part of a file of OpenAI's Responses API."""
+    url = block.get("file_url") or block.get("file_data")
+    return _file({**block, "url": url})
+
+
 def _non_standard(block: Block) -> dict[str, Any]:
     value = block["value"]
     return to_part(value, "value")
@@ -138,10 +149,15 @@ def _non_standard(block: Block) -> dict[str, Any]:
 _BLOCKS: dict[str, Callable[[Block], dict[str, Any]]] = {
     "text": _text,
     "text-plain": _file,
+    "input_text": _text,
+    "output_text": _text,
     "image_url": _image_url,
+    "input_image": _image_url,
     "image": _image,
     "file": _file,
     "document": _file,
+    "input_file": _input_file,
+    "media": _media,
     "audio": _audio,
     "input_audio": _input_audio,
     "video": _video,

@@ -17,7 +17,8 @@ from langchain_core.messages import (
 from langchain_lunos._content import to_part, to_parts
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.content_parts import text_part
-from lunos_core.endpoints.chat.history import arguments_text
+from lunos_core.endpoints.chat.tool_arguments import arguments_text
+from lunos_core.endpoints.chat.tool_calls import UNNAMED
 from lunos_core.endpoints.params import ROLES
 from lunos_core.wire.text import join_surrogates
 
@@ -214,7 +215,7 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
 
 
 def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
-    function = {"name": name or "", "arguments": arguments_text(arguments)}
+    function = {"name": name or UNNAMED, "arguments": arguments_text(arguments)}
     return {"id": identifier or "", "type": "function", "function": function}
 
 

@@ -6,7 +6,6 @@ different floats. So each chunk carries what it adds, and the last one the metad
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.utils.json import parse_partial_json
 
 from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints.chat.tool_arguments import read_arguments
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Delta, Message, ToolCallDelta
 from lunos_core.endpoints.chat.types import ToolCall as CoreCall
 from lunos_core.logs import quiet_logger
@@ -177,7 +177,9 @@ def _last_chunk(completion: Completion) -> ChatGenerationChunk:
         extra["audio"] = _without(choice.message.audio, "data", "transcript")
     for index, call in enumerate(choice.message.tool_calls):
         mark = _mark_of_invalid(call, choice.finish_reason)
-        if mark:
+        if not call.name:  # it was never shown
+            calls.append(tool_call_chunk(args=call.arguments + mark, id=call.id, index=index))
+        elif mark:
             calls.append(tool_call_chunk(args=mark, index=index))
     message = AIMessageChunk(
         content="",
@@ -232,10 +234,9 @@ def to_tool_calls(
         arguments = _arguments(call, finish_reason)
         if arguments is None:
             error = "the arguments aren't a JSON object: cut off, or written wrongly by the model"
-            log.warning(
-                "the model's arguments for %s aren't valid JSON; the call is in invalid_tool_calls",
-                call.name,
-            )
+            if not call.name:
+                error = "the call has no name"
+            log.warning("a call of %r is in invalid_tool_calls: %s", call.name, error)
             invalid.append(
                 invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=error)
             )
@@ -245,15 +246,9 @@ def to_tool_calls(
 
 
 def _arguments(call: CoreCall, finish_reason: str | None) -> dict[str, Any] | None:
-    if not call.arguments and finish_reason == "length":
-        return None  # cut before they began
-    try:
-        # "" is how some say "no arguments"; strict=False lets line breaks into strings, which
-        # models write and LangChain's own parser takes
-        arguments = json.loads(call.arguments or "{}", strict=False)
-    except (ValueError, RecursionError):
-        return None
-    return arguments if isinstance(arguments, dict) else None
+    if not call.name or (not call.arguments and finish_reason == "length"):
+        return None  # nobody can run it, or it was cut before the arguments began
+    return read_arguments(call.arguments)
 
 
 def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:

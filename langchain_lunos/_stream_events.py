@@ -128,6 +128,10 @@ class EventBuilder:
                 valid, invalid = to_tool_calls([call], choice.finish_reason)
                 block = dict(valid[0] if valid else invalid[0])
                 events.append(_finish(index, {**block, "type": _CALL_TYPES[bool(valid)]}))
+            for call in choice.message.tool_calls:
+                if not call.name:  # it was never shown
+                    _, (block, *_) = to_tool_calls([call], choice.finish_reason)
+                    events += self._whole({**block})
             if self._audio is not None and choice.message.audio:
                 events.append(_finish(self._audio, audio_block(choice.message.audio)))
             if choice.message.refusal:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,15 +14,12 @@ from llama_index.core.base.llms.types import (
     ThinkingBlock,
     ToolCallBlock,
 )
-from llama_index.core.bridge.pydantic import BaseModel
-from pydantic_core import from_json
 
 from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
 from llama_index_lunos._results import DETAILS, SPELLING, log
 from lunos_core.endpoints.chat.content_parts import text_part
-
-INVALID_JSON = "INVALID_JSON"
-"""The key under which arguments that aren't a JSON object travel, as they came."""
+from lunos_core.endpoints.chat.tool_arguments import arguments_text
+from lunos_core.endpoints.chat.tool_calls import UNNAMED
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -76,62 +71,6 @@ def sent_tool_call(call: Any) -> SentCall:
     name = str(_get(function, "name") or "")
     # integrations of providers without ids use the name in its place
     return SentCall(str(_get(call, "id") or name), name, _get(function, "arguments"))
-
-
-def read_arguments(arguments: Any) -> dict[str, Any] | None:
-    """The arguments of a whole tool call, or `None` where they aren't an object.
-
-    Nothing, null and an empty list are no arguments. Bare newlines, NaN and JSON within a JSON
-    string are read, since models write them.
-    """
-    if isinstance(arguments, Mapping):
-        return dict(arguments)
-    if arguments is None or arguments == []:
-        return {}
-    if not isinstance(arguments, str):
-        return None
-    if not arguments.strip():
-        return {}
-    try:
-        value = json.loads(arguments, strict=False)
-    except (ValueError, RecursionError):
-        return None
-    # one string within a string is common; more of them are text
-    if isinstance(value, str) and not value.lstrip().startswith('"'):
-        return read_arguments(value)
-    return read_arguments(value) if value is None or isinstance(value, Mapping | list) else None
-
-
-def wire_arguments(arguments: Any) -> str:
-    """The arguments of a call in a history: always the text of a JSON object.
-
-    Text that is one already goes back as it came, which keeps the provider's prompt cache valid.
-    Anything else would make strict servers refuse the conversation for good.
-    """
-    if isinstance(arguments, str):
-        try:
-            if isinstance(from_json(arguments, allow_inf_nan=False), dict):
-                return arguments
-        except (ValueError, TypeError):  # TypeError: half a surrogate pair
-            pass
-    kwargs = read_arguments(arguments)
-    return json.dumps(_plain({INVALID_JSON: arguments} if kwargs is None else kwargs))
-
-
-def _plain(value: Any) -> Any:
-    """The value with nothing in it that JSON can't carry; NaN becomes null, as in JavaScript."""
-    if isinstance(value, Mapping):
-        return {_plain(str(name)): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(mode="json"))
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, int):
-        return value
-    # half a surrogate pair can't be sent; two halves that meet are one character
-    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _History:
@@ -194,7 +133,7 @@ class _History:
             n += 1
             wire_id = f"{call.id}_{n}"
         self._open.append((call.id, wire_id))
-        function = {"name": call.name, "arguments": wire_arguments(call.arguments)}
+        function = {"name": call.name or UNNAMED, "arguments": arguments_text(call.arguments)}
         return {"id": wire_id, "type": "function", "function": function}
 
     def _tool_result(self, message: ChatMessage, where: str) -> dict[str, Any]:

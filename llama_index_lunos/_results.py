@@ -84,7 +84,10 @@ def to_message(
     if message.reasoning or message.reasoning_details:
         blocks.append(_thinking(message, usage, spelling))
     text = message.content or message.refusal or _transcript(message)
-    calls: list[ContentBlock] = [_tool_call_block(call) for call in message.tool_calls]
+    named = [call for call in message.tool_calls if call.name]
+    if len(named) < len(message.tool_calls):
+        log.warning("the model called a tool without saying which: that call is left out")
+    calls: list[ContentBlock] = [_tool_call_block(call) for call in named]
     images: list[ContentBlock] = [*to_images(message.images)]
     if text or not (calls or images or message.audio):
         blocks.append(TextBlock(text=text))
@@ -138,7 +141,7 @@ class ChatAccumulator:
                 self._calls.append(ToolCall("", "", ""))
             call = self._calls[piece.index]
             call.id = call.id or piece.id or ""
-            call.name = call.name or piece.name or ""
+            call.name += piece.name or ""
             call.arguments += piece.arguments
         self._others += to_images(delta.images)
         return ChatResponse(
@@ -284,8 +287,9 @@ def _transcript(message: Message) -> str:
 
 def _message_extras(message: Message) -> dict[str, Any]:
     extras: dict[str, Any] = {}
-    if message.tool_calls:
-        extras["tool_calls"] = [call.to_wire() for call in message.tool_calls]
+    named = [call.to_wire() for call in message.tool_calls if call.name]
+    if named:
+        extras["tool_calls"] = named
     if message.refusal:
         extras["refusal"] = message.refusal
     if message.annotations:

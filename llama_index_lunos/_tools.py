@@ -16,13 +16,10 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool, ToolOutput
 from pydantic_core import from_json
 
-from llama_index_lunos._messages import (
-    INVALID_JSON,
-    read_arguments,
-    sent_tool_call,
-)
+from llama_index_lunos._messages import sent_tool_call
 from llama_index_lunos._results import log
 from lunos_core import adapters
+from lunos_core.endpoints.chat.tool_arguments import INVALID_JSON, read_arguments
 
 
 def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:

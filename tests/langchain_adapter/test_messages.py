@@ -145,6 +145,24 @@ BLOCKS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"type": "video_url", "video_url": {"url": URL}},
     ),
     "a file that is an image": ({"type": "file", "base64": PNG, "mime_type": "image/png"}, IMAGE),
+    "openai's responses text": ({"type": "input_text", "text": "a"}, TEXT),
+    "openai's responses image": (
+        {"type": "input_image", "image_url": URL, "detail": "low"},
+        IMAGE_LOW,
+    ),
+    "openai's responses file": (
+        {
+            "type": "input_file",
+            "filename": "a.pdf",
+            "file_data": f"data:application/pdf;base64,{PDF}",
+        },
+        file(),
+    ),
+    "google's media": ({"type": "media", "mime_type": "image/png", "data": PNG}, IMAGE),
+    "google's media by url": (
+        {"type": "media", "mime_type": "video/mp4", "file_uri": URL},
+        {"type": "video_url", "video_url": {"url": URL}},
+    ),
 }
 
 

@@ -144,8 +144,8 @@ async def test_a_broken_call_with_a_result_goes_back_as_json(way: str) -> None:
     await ask(llm, way, [HumanMessage("Hello"), said, failed])
     (sent,) = sent_messages(wire)[1]["tool_calls"]
     arguments = json.loads(sent["function"]["arguments"])
-    assert list(arguments) == ["invalid_arguments"]
-    assert arguments["invalid_arguments"].startswith('{"city":"Ro')
+    assert list(arguments) == ["INVALID_JSON"]
+    assert arguments["INVALID_JSON"].startswith('{"city":"Ro')
 
 
 FOREIGN: dict[str, tuple[AIMessage, dict[str, Any]]] = {

@@ -10,6 +10,7 @@ from lunos_core.endpoints.chat.reasoning import parse_reasoning
 from lunos_core.endpoints.chat.tool_calls import parse_tool_calls
 from lunos_core.endpoints.chat.types import Choice, Completion, Message
 from lunos_core.request import Reply
+from lunos_core.wire import json
 from lunos_core.wire.text import join_surrogates
 
 
@@ -53,6 +54,8 @@ def parse_content(content: object) -> Content:
     """
     if isinstance(content, str):
         return Content(content)
+    if isinstance(content, int | float) or (isinstance(content, dict) and "type" not in content):
+        return Content(json.dumps(content).decode())  # a gateway that parsed the model's JSON
     parts = [content] if isinstance(content, dict) else content
     said: dict[str, list[str]] = {"text": [], "reasoning": [], "refusal": []}
     for part in parts if isinstance(parts, list) else ():
@@ -99,9 +102,12 @@ def parse_images(value: object) -> list[str]:
 def tool_call_fragments(sent: dict[str, Any]) -> object:
     """The `tool_calls` of a message or delta, or its `function_call` of old in that form."""
     calls = sent.get("tool_calls")
-    if not calls and isinstance(sent.get("function_call"), dict):
+    if calls:
+        return calls
+    if isinstance(sent.get("function_call"), dict):
         return [{"index": 0, "function": sent["function_call"]}]
-    return calls
+    # a gateway that passes Anthropic's content on
+    return [part for part in objects_of(sent.get("content")) if part.get("type") == "tool_use"]
 
 
 def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Reply) -> Completion:
@@ -125,7 +131,7 @@ def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Repl
 
 def objects_of(value: object) -> list[dict[str, Any]]:
     """The objects in a list; nothing where it is no list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def text_of(value: object) -> str:

@@ -89,7 +89,7 @@ class ReasoningMerger:
 def parse_reasoning(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
     """The reasoning of a whole message: its text, once, and its details exactly as they came."""
     sent = message.get("reasoning_details")
-    details = [one for one in sent if isinstance(one, dict)] if isinstance(sent, list) else []
+    details = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
     for spelling in _PLAIN:
         text = message.get(spelling)
         if isinstance(text, str) and text:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lunos_core.endpoints.chat.tool_arguments import read_arguments
 from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
 from lunos_core.wire.text import SurrogateJoiner
 
 _NO_ARGUMENTS = "null"
 
+UNNAMED = "unnamed_tool"
+"""The name under which a call without a name goes back to the model in a history."""
+
+
+_NOT_SHOWN = sys.maxsize  # sorts behind all that were
+
 
 class _Call:
     """One call while its fragments arrive."""
 
-    __slots__ = ("id", "index", "is_announced", "joiner", "name", "pieces", "shown", "wants_id")
+    __slots__ = ("id", "index", "joiner", "name", "pieces", "shown", "wants_id")
 
-    def __init__(self, index: int, identifier: str) -> None:
-        self.index = index
+    def __init__(self, identifier: str) -> None:
+        self.index = _NOT_SHOWN
         # an id that is made here stays, should the provider's come late: it may have been shown
         self.wants_id = not identifier
         self.id = identifier or _new_id()
@@ -27,12 +35,14 @@ class _Call:
         self.pieces: list[str] = []
         self.joiner = SurrogateJoiner()
         self.shown = 0  # pieces
-        self.is_announced = False
 
     @property
     def arguments(self) -> str:
         """The arguments so far; "" for what says that there are none."""
         arguments = "".join(self.pieces)
+        if arguments.lstrip().startswith('"'):  # JSON within a JSON string
+            value = read_arguments(arguments)
+            arguments = arguments if value is None else json.dumps(value).decode()
         return "" if arguments.strip() in ("", _NO_ARGUMENTS) else arguments
 
     def whole_object(self) -> str | None:
@@ -45,16 +55,22 @@ class _Call:
         except ValueError:
             return None
 
-    def show(self) -> ToolCallDelta | None:
+    @property
+    def is_announced(self) -> bool:
+        """Whether its name has been shown."""
+        return self.index != _NOT_SHOWN
+
+    def show(self, next_index: int) -> ToolCallDelta | None:
         """Return what has come and wasn't shown yet; `None` for nothing."""
         arguments = "".join(self.pieces[self.shown :])
-        # held back until it is clear that it isn't just white space or `null`
-        if not self.shown and _NO_ARGUMENTS.startswith(arguments.strip()):
+        # held back until it is clear that it isn't just white space, `null` or a JSON string
+        begun = arguments.strip()
+        if not self.shown and (_NO_ARGUMENTS.startswith(begun) or begun[0] == '"'):
             arguments = ""
         else:
             self.shown = len(self.pieces)
         if not self.is_announced:
-            self.is_announced = True
+            self.index = next_index
             return ToolCallDelta(self.index, self.id, self.name, arguments)
         return ToolCallDelta(self.index, None, None, arguments) if arguments else None
 
@@ -84,6 +100,8 @@ class ToolCallAssembler:
 
     def add(self, fragments: object) -> list[ToolCallDelta]:
         """Take a delta's `tool_calls`, and return what they add. Anything else is passed over."""
+        if isinstance(fragments, dict):
+            fragments = [fragments]
         if not isinstance(fragments, list):
             return []
         deltas = [self._add(item) for item in fragments if isinstance(item, dict)]
@@ -95,31 +113,47 @@ class ToolCallAssembler:
         Names that were held back, since they could have grown, and `{}` for calls without
         arguments, unless the answer was cut before they came.
         """
+        self._settle_nameless()
         missing: list[ToolCallDelta] = []
         for call in self._calls:
-            delta = None if call.is_announced or not call.name else self._show(call)
-            if call.is_announced and not call.arguments and reason != "length":
-                call.pieces, call.shown = ["{}"], 1
-                delta = delta or ToolCallDelta(call.index)
-                delta.arguments = "{}"
+            delta = self._show(call) if call.name else None
+            if call.is_announced and not call.shown:
+                arguments = call.arguments or ("" if reason == "length" else "{}")
+                call.pieces, call.shown = [arguments], 1
+                delta = delta or (ToolCallDelta(call.index) if arguments else None)
+                if delta is not None:
+                    delta.arguments = arguments
             if delta is not None:
                 missing.append(delta)
         return missing
 
     def calls(self) -> list[ToolCall]:
-        """The calls as far as they have come; one whose name never came has the name ""."""
+        """The calls in the order in which they were shown, then those without a name so far."""
         own = self._names
         return [
-            ToolCall(call.id, own.get(call.name, call.name), call.arguments) for call in self._calls
+            ToolCall(call.id, own.get(call.name, call.name), call.arguments)
+            for call in sorted(self._calls, key=lambda call: call.index)
         ]
 
+    def _settle_nameless(self) -> None:
+        """Join calls that never got a name to the call before, where that lacks arguments."""
+        named: _Call | None = None
+        for call in list(self._calls):
+            if call.name:
+                named = call
+            elif not call.arguments:
+                self._calls.remove(call)
+            elif named is not None and named.whole_object() is None:
+                named.pieces += call.pieces
+                self._calls.remove(call)
+
     def _add(self, fragment: dict[str, Any]) -> ToolCallDelta | None:
-        function = fragment.get("function")
+        function = fragment.get("function") or fragment.get("custom")
         if not isinstance(function, dict):
-            function = {}
+            function = fragment  # some gateways leave the wrapper out
         identifier = _text(fragment.get("id"))
         name = _text(function.get("name"))
-        arguments = _arguments(function.get("arguments"))
+        arguments = _arguments(function.get("arguments", function.get("input")))
         index = fragment.get("index")
         index = index if isinstance(index, int) else None
         call = self._continued(index, identifier, name, arguments)
@@ -148,7 +182,7 @@ class ToolCallAssembler:
         return delta
 
     def _show(self, call: _Call) -> ToolCallDelta | None:
-        delta = call.show()
+        delta = call.show(sum(other.is_announced for other in self._calls))
         if delta is not None and delta.name:
             delta.name = self._names.get(delta.name, delta.name)
         return delta
@@ -192,7 +226,7 @@ class ToolCallAssembler:
 
     def _begin(self, index: int | None, identifier: str) -> _Call:
         # a second call with the same id gets one of its own: answers to the calls go by it
-        call = _Call(len(self._calls), "" if identifier in self._by_id else identifier)
+        call = _Call("" if identifier in self._by_id else identifier)
         self._calls.append(call)
         if index is not None:
             self._by_index[index] = call
@@ -204,7 +238,7 @@ class ToolCallAssembler:
 def parse_tool_calls(value: object, names: Mapping[str, str] | None = None) -> list[ToolCall]:
     """Read the `tool_calls` of a whole message. Each entry is one call; nothing is joined."""
     calls: list[ToolCall] = []
-    for entry in value if isinstance(value, list) else ():
+    for entry in value if isinstance(value, list) else [value]:
         assembler = ToolCallAssembler(names)
         assembler.add([entry])
         for call in assembler.calls():

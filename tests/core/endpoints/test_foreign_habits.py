@@ -106,10 +106,38 @@ ARGUMENTS_FIRST = [
     fragment('"x"}', "delete_file", index=0, id="a"),
 ]
 WITHOUT_INDEX = [fragment("", "delete_file", id="a"), fragment('{"path":"x"}', id="b")]
+GROWING_INDEX = [
+    fragment("", "delete_file", index=0, id="a"),
+    fragment('{"path":', index=1, id="b"),
+    fragment('"x"}', index=2, id="c"),
+]
+LATE_NAME_AT_ITS_OWN_INDEX = [
+    fragment('{"path":', index=1, id="a"),
+    fragment('"x"}', "delete_file", index=1),
+]
+FLAT = [
+    {"index": 0, "id": "a", "name": "delete_file", "arguments": '{"path":'},
+    {"index": 0, "arguments": '"x"}'},
+]
+TEXT_IN_TEXT = [
+    fragment('"{\\"path\\":', "delete_file", index=0, id="a"),
+    fragment('\\"x\\"}"', index=0),
+]
 
 
 @pytest.mark.parametrize(
-    "fragments", [NEW_IDS, TWO_HALVES, HALF_ALONE, ARGUMENTS_FIRST, WITHOUT_INDEX]
+    "fragments",
+    [
+        NEW_IDS,
+        TWO_HALVES,
+        HALF_ALONE,
+        ARGUMENTS_FIRST,
+        WITHOUT_INDEX,
+        GROWING_INDEX,
+        LATE_NAME_AT_ITS_OWN_INDEX,
+        FLAT,
+        TEXT_IN_TEXT,
+    ],
 )
 def test_fragments_of_one_call_are_one_call(fragments: list[Fragment]) -> None:
     for calls in streamed(fragments, tools=("delete_file", "delete_folder")):
@@ -131,6 +159,55 @@ def test_a_call_whose_name_never_comes_is_never_shown_as_a_call() -> None:
     shown, whole = streamed([fragment('{"a": 1}', index=0, id="a")])
     assert shown == []
     assert as_pairs(whole) == [("", '{"a": 1}')]
+
+
+def test_a_call_with_a_late_name_keeps_its_arguments_beside_another_call() -> None:
+    late = [
+        fragment("{}", "get", index=0, id="a"),
+        fragment('{"b":', index=1, id="b"),
+        fragment("1}", "put", index=1),
+    ]
+    for calls in streamed(late):
+        assert as_pairs(calls) == [("get", "{}"), ("put", '{"b":1}')]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"tool_calls": {"id": "a", "function": {"name": "get", "arguments": '{"b":1}'}}},
+        {"tool_calls": [{"id": "a", "name": "get", "arguments": {"b": 1}}]},
+        {"tool_calls": [{"id": "a", "function": {"name": "get", "arguments": '"{\\"b\\":1}"'}}]},
+        {"tool_calls": [{"id": "a", "custom": {"name": "get", "input": '{"b":1}'}}]},
+        {"content": [{"type": "tool_use", "id": "a", "name": "get", "input": {"b": 1}}]},
+    ],
+)
+async def test_calls_in_other_shapes_are_read(both: Both, sent: Fragment) -> None:
+    said = {"choices": [{"message": sent, "finish_reason": "tool_calls"}]}
+    client = both.client(Wire(reply(said)))
+    answer = await both(client.send(chat_request(HELLO, model="m")))
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    choices = [
+        {"index": 0, "delta": sent},
+        {"index": 0, "delta": {}, "finish_reason": "tool_calls"},
+    ]
+    for choice in choices:
+        reader.read(json.dumps({"choices": [choice]}).encode())
+    end = reader.end()
+    assert end is not None
+    for completion in (answer, end.last):
+        (call,) = completion.choices[0].message.tool_calls
+        assert (call.id, call.name, json.loads(call.arguments)) == ("a", "get", {"b": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "text"), [(5, "5"), (True, "true"), ({"a": [1]}, '{"a":[1]}'), ([], ""), ({}, "{}")]
+)
+async def test_content_that_a_gateway_parsed_is_text_again(
+    both: Both, content: Any, text: str
+) -> None:
+    client = both.client(Wire(reply({"choices": [{"message": {"content": content}}]})))
+    answer = await both(client.send(chat_request(HELLO, model="m")))
+    assert answer.text == text
 
 
 @pytest.mark.parametrize("arguments", ["", "null", " ", "\n", " null\n", None])

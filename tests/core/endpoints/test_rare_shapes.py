@@ -15,11 +15,11 @@ from lunos_core.catalog.models import ModelInfo
 from lunos_core.catalog.preflight import refusal
 from lunos_core.catalog.search import ModelIndex
 from lunos_core.endpoints.chat.content_parts import check_url
-from lunos_core.endpoints.chat.history import arguments_text
 from lunos_core.endpoints.chat.message import parse_content
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger
 from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema
 from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.chat.tool_arguments import arguments_text
 from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler
 from lunos_core.errors import LunosBadRequestError
 from lunos_core.lazy import is_installed

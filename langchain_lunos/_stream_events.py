@@ -130,8 +130,8 @@ class EventBuilder:
                 events.append(_finish(index, {**block, "type": _CALL_TYPES[bool(valid)]}))
             for call in choice.message.tool_calls:
                 if not call.name:  # it was never shown
-                    _, (block, *_) = to_tool_calls([call], choice.finish_reason)
-                    events += self._whole({**block})
+                    _, invalid = to_tool_calls([call], choice.finish_reason)
+                    events += self._whole(dict(invalid[0]))
             if self._audio is not None and choice.message.audio:
                 events.append(_finish(self._audio, audio_block(choice.message.audio)))
             if choice.message.refusal:

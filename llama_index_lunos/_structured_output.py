@@ -21,6 +21,7 @@ from llama_index.core.types import Model
 from pydantic_core import from_json
 
 from llama_index_lunos.errors import LunosStructuredOutputError
+from lunos_core.endpoints.chat.json_text import is_thinking, strip_thinking
 from lunos_core.endpoints.chat.schemas import strict_schema
 from lunos_core.errors import LunosBadRequestError
 
@@ -28,7 +29,6 @@ StructuredOutput = Literal["json_schema", "function_calling", "prompt"]
 
 # arguments of LlamaIndex's programs: how the object is asked for is decided here
 _PROGRAM_SETTINGS = ("tool_choice", "tool_required", "allow_parallel_tool_calls")
-_THOUGHT = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.DOTALL)
 _DECODER = json.JSONDecoder(strict=False)  # small models write bare newlines
 
 
@@ -259,7 +259,8 @@ def _json_texts(message: ChatMessage) -> list[str]:
     if calls:
         arguments = [call.tool_kwargs for call in calls]
         return [item if isinstance(item, str) else json.dumps(item) for item in arguments]
-    return [_THOUGHT.sub("", message.content or "", count=1)]
+    text = message.content or ""
+    return [] if is_thinking(text) else [strip_thinking(text)]
 
 
 def _validate(output_cls: type[Model], value: Any) -> Model:
@@ -269,6 +270,8 @@ def _validate(output_cls: type[Model], value: Any) -> Model:
         try:  # strict classes take dates and enums from JSON only
             return output_cls.model_validate_json(json.dumps(value))
         except ValidationError:
+            if isinstance(value, list) and len(value) == 1:  # `[{…}]` in place of the object
+                return _validate(output_cls, value[0])
             raise error from None
 
 

@@ -370,6 +370,8 @@ async def test_the_local_gateway_fills_the_schema(
         ("As {asked} in [2] and {'x': 1}: ", " (see [3], {more})"),
         ("Empty {} and [] first. ", ' and {"name": "Other", "songs": []}'),
         ('<think>{"name": "Draft", "songs": []}</think>', ""),
+        ('<thinking>{"name": "Draft", "songs": []}</thinking>', ""),
+        ("[", "]"),
         ("```json\n", "\n```"),
     ],
 )

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 
 _DECODER = json.JSONDecoder(strict=False)  # models write line breaks into strings
-_THINKING = re.compile(r"\s*<(think|thinking|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_TAGS = "(?:think|thinking|thought)"
+_THINKING = re.compile(rf"\s*<({_TAGS})>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(rf"<(/?){_TAGS}>", re.IGNORECASE)
 # A text of braces alone would be tried at each of them: after so many nothing is found any more.
 _MOST_CANDIDATES = 1000
 
@@ -15,13 +17,26 @@ _MOST_CANDIDATES = 1000
 def strip_thinking(text: str) -> str:
     """Remove the `<think>…</think>` blocks at the beginning of a text.
 
+    Some models' first tag is in the prompt: then what ends with the closing one is removed.
+
     Example:
         >>> strip_thinking("<think>Hm.</think>Oslo")
         'Oslo'
     """
     while (block := _THINKING.match(text)) is not None:
         text = text[block.end() :]
-    return text
+    tag = _TAG.search(text)
+    return text[tag.end() :] if tag is not None and tag.group(1) else text
+
+
+def is_thinking(text: str) -> bool:
+    """Return whether a text begins with a thought that hasn't ended.
+
+    Example:
+        >>> is_thinking("<think>Hm"), is_thinking("<think>Hm.</think>Oslo")
+        (True, False)
+    """
+    return _TAG.match(strip_thinking(text).lstrip()) is not None
 
 
 def json_objects(text: str) -> Iterator[str]:

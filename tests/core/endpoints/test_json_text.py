@@ -17,6 +17,7 @@ OBJECT = '{"name": "a", "text": "} {"}'
         f"```json\n{OBJECT}\n```",
         f'<think>What about {{x}}, or {{"name": 1}}?</think>\n{OBJECT}',
         f"<thinking>a</thinking><think>b</think> {OBJECT} and {{}}",
+        f'The first tag is in the prompt: {{"a": 1}}</think>{OBJECT}',
         f"{{curly}} {OBJECT} trailing {{",
         f"Sure! {OBJECT} Is that right?",
     ],
@@ -28,6 +29,10 @@ def test_the_first_object_is_found(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "no object", "{", "[1, 2]", "{x}", '{"a": ', "{" * 5000])
 def test_text_without_an_object_gives_none(text: str) -> None:
     assert find_json_object(text) is None
+
+
+def test_a_closing_tag_inside_the_object_is_no_end_of_a_thought() -> None:
+    assert find_json_object('{"html": "a</think>b"}') == '{"html": "a</think>b"}'
 
 
 def test_every_object_is_a_candidate() -> None:

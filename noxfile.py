@@ -101,10 +101,12 @@ def oldest_declared(session: nox.Session) -> None:
         session,
         *("-W", "default"),  # old LlamaIndex under new pydantic warns
         # the langchain that takes this langchain-core has a summarizer that shortens nothing there;
-        # the other one is about warnings that are errors
+        # the second is about warnings that are errors; LlamaIndex's own program lost the value of a
+        # class with one field until it was mended in llama-index-core
         "-k",
         "not test_the_summarizer_recovers_from_an_overflow"
-        " and not test_where_warnings_are_errors_every_attempt_is_one",
+        " and not test_where_warnings_are_errors_every_attempt_is_one"
+        " and not test_llama_index_own_program_fills_it_too",
         "--ignore=tests/cassettes/test_recording.py",  # runs pytest, with warnings as errors
         "--ignore=tests/examples",  # their databases and engines want newer frameworks
         "--ignore-glob=tests/langchain_adapter/test_standard_*",

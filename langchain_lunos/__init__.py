@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from langchain_lunos.images import LunosImageGeneration as LunosImageGeneration
     from langchain_lunos.llms import LunosLLM as LunosLLM
     from langchain_lunos.registration import register as register
+    from langchain_lunos.tracing import langsmith_costs as langsmith_costs
 
 _HOMES = {
     "audio": ("LunosAudioTranscriber",),
@@ -55,5 +56,6 @@ _HOMES = {
     "images": ("LunosImageGeneration",),
     "llms": ("LunosLLM",),
     "registration": ("register",),
+    "tracing": ("langsmith_costs",),
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -70,14 +71,8 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
     async def ainvoke(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Output:
-        """As LangChain's, for the app id that the config names.
-
-        Raises:
-            LunosConfigError: the event loop isn't asyncio's. LangChain's own error doesn't say so.
-        """
-        from lunos_core.transport.loop_cleanup import running_loop  # for those who await
-
-        running_loop()
+        """As LangChain's, for the app id that the config names."""
+        refuse_trio()
         parent: Any = super()
         output: Output = await parent.ainvoke(input, config, **with_config_app_id(kwargs, config))
         return output
@@ -96,11 +91,44 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[ChunkT]:
         """As LangChain's, with the app id among the run's tags."""
+        refuse_trio()
         parent: Any = super()
         kwargs = with_config_app_id(kwargs, config)
         tagged = config_with_tag(config, self._app_id(kwargs))
         chunks: AsyncIterator[ChunkT] = parent.astream(input, tagged, **kwargs)
         return chunks
+
+    async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[Output]:
+        """As LangChain's."""
+        refuse_trio()
+        parent: Any = super()
+        outputs: list[Output] = await parent.abatch(inputs, config, **kwargs)
+        return outputs
+
+    def abatch_as_completed(self, inputs: Any, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's."""
+        refuse_trio()
+        parent: Any = super()
+        return parent.abatch_as_completed(inputs, config, **kwargs)
+
+    def astream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
+        """As LangChain's."""
+        refuse_trio()
+        parent: Any = super()
+        return parent.astream_events(input, config, **kwargs)
+
+
+def refuse_trio() -> None:
+    """Say where it is called that an async method needs asyncio: LangChain's errors don't.
+
+    Raises:
+        LunosConfigError: the event loop is trio's.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        from lunos_core.transport.loop_cleanup import running_loop
+
+        running_loop()
 
 
 def ls_params(params: Any, *, app_id: str | None, model: str) -> Any:

@@ -22,6 +22,7 @@ from langchain_lunos._app_id import (
     AppIdFromConfig,
     config_with_tag,
     ls_params,
+    refuse_trio,
     with_config_app_id,
     with_tag,
 )
@@ -219,6 +220,7 @@ class ChatLunos(
         self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any
     ) -> LLMResult:
         """As LangChain's, with the app id among the run's tags."""
+        refuse_trio()
         tags = with_tag(tags, self._app_id(kwargs))
         return await super().agenerate(messages, *args, tags=tags, **kwargs)
 

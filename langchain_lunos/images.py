@@ -10,10 +10,11 @@ from langchain_core.callbacks import (
     AsyncCallbackManagerForToolRun,
     CallbackManagerForToolRun,
 )
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, Field, PrivateAttr
 
-from langchain_lunos._app_id import config_app_id
+from langchain_lunos._app_id import config_app_id, refuse_trio
 from langchain_lunos._settings import LunosConnection
 from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
 from lunos_core.request import Request
@@ -86,6 +87,11 @@ class LunosImageGeneration(LunosConnection, BaseTool):
         self, prompt: str, run_manager: CallbackManagerForToolRun | None = None
     ) -> tuple[str, list[dict[str, Any]]]:
         return self._result(self.client.send(self._request(prompt)))
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """As LangChain's."""
+        refuse_trio()
+        return await super().ainvoke(input, config, **kwargs)
 
     async def _arun(
         self, prompt: str, run_manager: AsyncCallbackManagerForToolRun | None = None

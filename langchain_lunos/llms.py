@@ -18,6 +18,7 @@ from langchain_lunos._app_id import (
     AppIdFromConfig,
     config_app_id,
     ls_params,
+    refuse_trio,
     with_config_app_id,
     with_tags,
 )
@@ -93,6 +94,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         self, prompts: list[str], stop: Any = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """As LangChain's, with the app id among the run's tags."""
+        refuse_trio()
         kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
         llm, others = self._for_cache(kwargs)
         return await super(LunosLLM, llm).agenerate(prompts, stop, callbacks, **others)
@@ -105,6 +107,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
 
     async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
         """`batch`, awaited."""
+        refuse_trio()
         if _for_several(config, kwargs):
             return await Runnable.abatch(self, inputs, config, **kwargs)
         return await super().abatch(inputs, config, **with_config_app_id(kwargs, _first(config)))
@@ -264,7 +267,19 @@ def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMR
             generations.append([_to_generation(answer, choice) for choice in part])
         if answer.usage is not None:
             usage = answer.usage if usage is None else usage + answer.usage
-    return LLMResult(generations=generations, llm_output=_llm_output(usage, answers))
+    return _Result(generations=generations, llm_output=_llm_output(usage, answers))
+
+
+class _Result(LLMResult):
+    """The answers of several prompts, with the cost of all of them."""
+
+    def flatten(self) -> list[LLMResult]:
+        """Split it for the callbacks: the first prompt gets the tokens and the cost, once."""
+        first, *others = super().flatten()
+        for other in others:
+            for name in ("cost", "cost_source", "total_cost"):
+                (other.llm_output or {}).pop(name, None)
+        return [first, *others]
 
 
 def _to_generation(answer: Completion, choice: Choice) -> Generation:

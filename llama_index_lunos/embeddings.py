@@ -129,6 +129,17 @@ class LunosEmbedding(Connection, BaseEmbedding):
             await self.rate_limiter.async_acquire()
         return await self._aembed(texts)
 
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """As LlamaIndex's, which gathers tasks of asyncio.
+
+        Raises:
+            LunosConfigError: the event loop isn't asyncio's.
+        """
+        running_loop()
+        return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+
     async def _aget_text_embeddings_rate_limited(self, texts: list[str]) -> list[Embedding]:
         return await self._aget_text_embeddings(texts)
 

@@ -82,6 +82,8 @@ def _attributes(call: CallRecord, operation: str, config: Config) -> dict[str, A
         attributes |= {
             "gen_ai.usage.input_tokens": usage.input_tokens,
             "gen_ai.usage.output_tokens": usage.output_tokens,
+            # no convention names a cost yet; this is what OpenLIT writes and Langfuse reads
+            "gen_ai.usage.cost": usage.cost,
             "lunos.cost": usage.cost,
             "lunos.cost_source": usage.cost_source,
         }

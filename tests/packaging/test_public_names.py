@@ -28,7 +28,7 @@ PUBLIC = {
         LunosConnectionError LunosContextOverflowError LunosEmbeddings LunosError
         LunosImageGeneration LunosLLM LunosNotFoundError LunosPaymentError LunosPermissionError
         LunosRateLimitError LunosRefusalError LunosResponseError LunosServerError
-        LunosStreamInterruptedError LunosTimeoutError LunosTruncatedError register
+        LunosStreamInterruptedError LunosTimeoutError LunosTruncatedError langsmith_costs register
     """,
     "llama_index_lunos": """
         Lunos LunosAudioReader LunosEmbedding LunosImageToolSpec LunosStructuredOutputError

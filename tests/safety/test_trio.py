@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from langchain_core.messages import HumanMessage
 
 from lunos_core import AsyncClient, AsyncLunos, Config, LunosConfigError
 from tests.safety.answering_server import AnsweringServer
@@ -28,7 +29,33 @@ async def _stream(url: str) -> Any:
     )
 
 
+def _langchain(ask: Callable[[Any], Any], kind: str = "ChatLunos") -> Callable[[str], Any]:
+    """A case: what LangChain's class is asked, awaited or iterated to its end."""
+
+    async def case(url: str) -> None:
+        result = ask(KINDS[kind].make(api_key="k", base_url=url))
+        if hasattr(result, "__aiter__"):
+            async for _ in result:
+                pass
+        else:
+            await result
+
+    return case
+
+
 CASES: dict[str, Callable[[str], Awaitable[Any]]] = {
+    "astream": _langchain(lambda llm: llm.astream("Hello")),
+    "astream of a text model": _langchain(lambda llm: llm.astream("Hello"), "LunosLLM"),
+    "abatch": _langchain(lambda llm: llm.abatch(["Hello", "Hi"])),
+    "abatch of a text model": _langchain(lambda llm: llm.abatch(["Hello"]), "LunosLLM"),
+    "abatch_as_completed": _langchain(lambda llm: llm.abatch_as_completed(["Hello"])),
+    "agenerate": _langchain(lambda llm: llm.agenerate([[HumanMessage("Hello")]])),
+    "astream_events v2": _langchain(lambda llm: llm.astream_events("Hello", version="v2")),
+    "astream_events v3": _langchain(lambda llm: llm.astream_events("Hello", version="v3")),
+    "a stream with a stop bound": _langchain(lambda llm: llm.bind(stop=["x"]).astream("Hello")),
+    "LlamaIndex's batch of texts": _langchain(
+        lambda model: model.aget_text_embedding_batch(["a", "b"]), "LunosEmbedding"
+    ),
     "a call": _chat,
     "a call through a client of the user's own": lambda url: _chat(
         url, http_client=httpx.AsyncClient()

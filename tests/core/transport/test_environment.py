@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from lunos_core import AsyncClient, Client, Config, LunosConfigError, chat_request
@@ -27,6 +28,8 @@ async def test_an_environment_that_cannot_be_used_is_named(
     both: Both, monkeypatch: pytest.MonkeyPatch, name: str, value: str, transport: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)  # as where it isn't installed
+    if value == "/does/not/exist.pem" and httpx.__version__ < "0.28":
+        pytest.skip("httpx 0.27 passes over a certificate file that isn't there")
     pool._ssl_context.cache_clear()
     monkeypatch.setenv(name, value)
     kind = AsyncClient if both.is_async else Client

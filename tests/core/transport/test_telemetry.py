@@ -64,6 +64,7 @@ async def test_a_call_is_one_client_span_with_its_app_id(both: Both, spans: Any)
         "server.address": "lunos.test",
         "lunos.app_id": "billing",
         "lunos.attempts": 1,
+        "gen_ai.usage.cost": 0.1,
         "lunos.cost": 0.1,
         "lunos.cost_source": "gateway",
         "lunos.first_token_seconds": 0,

@@ -1,8 +1,8 @@
 """Soak test: many calls through a few objects; memory and open files before and after.
 
-`python -m benchmarks.soak --calls 100000`: sync, async, streamed and not, through the core and both
-frameworks by turns; a few minutes. The server is a process of its own (`load_server.py`), so that
-what is measured is what the calls leave behind in this one.
+`python -m benchmarks.soak --calls 100000`: sync and async by turns, through both frameworks, and a
+stream for each five calls; a few minutes. The server is a process of its own (`load_server.py`), so
+that what is measured is what the calls leave behind in this one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llama_index.core.llms import ChatMessage
+
 from langchain_lunos import ChatLunos
 from llama_index_lunos import Lunos
-from lunos_core import AsyncClient, Client, Config, chat_request, chat_stream_request
 
-HELLO = [{"role": "user", "content": "Hello"}]
-REQUEST = chat_request(HELLO, model="m")
-STREAM = chat_stream_request(HELLO, model="m")
+HELLO = [ChatMessage(role="user", content="Hello")]
 AT_ONCE = 20
 
 
@@ -61,60 +60,60 @@ async def aread(stream: Any) -> None:
 
 
 class Calls:
-    """The objects, kept for the whole run, and one round of calls through each."""
+    """The models, kept for the whole run; each round makes five calls to one stream."""
 
     def __init__(self, url: str) -> None:
-        config = Config(api_key="k", base_url=url)
-        self.client, self.awaited = Client(config), AsyncClient(config)
         self.chat = ChatLunos(model="m", api_key="k", base_url=url)
         self.llm = Lunos("m", api_key="k", api_base=url)
-        self.made = 0
+        self.calls = self.streams = 0
 
     def synchronous(self) -> None:
-        """Make six calls."""
-        self.client.send(REQUEST)
-        read(self.client.stream(STREAM))
-        self.chat.invoke("Hello")
+        """Make ten calls and two streams."""
+        for _ in range(5):
+            self.chat.invoke("Hello")
+            self.llm.chat(HELLO)
         read(self.chat.stream("Hello"))
-        self.llm.complete("Hello")
-        read(self.llm.stream_complete("Hello"))
-        self.made += 6
+        read(self.llm.stream_chat(HELLO))
+        self._count()
 
     async def asynchronous(self) -> None:
-        """Make six calls."""
-        await self.awaited.send(REQUEST)
-        await aread(await self.awaited.stream(STREAM))
-        await self.chat.ainvoke("Hello")
+        """Make ten calls and two streams."""
+        for _ in range(5):
+            await self.chat.ainvoke("Hello")
+            await self.llm.achat(HELLO)
         await aread(self.chat.astream("Hello"))
-        await self.llm.acomplete("Hello")
-        await aread(await self.llm.astream_complete("Hello"))
-        self.made += 6
+        await aread(await self.llm.astream_chat(HELLO))
+        self._count()
 
-    async def several(self, rounds: int) -> None:
-        """Make rounds of six, some at once, in a new event loop each time."""
-        for _ in range(rounds):
-            await asyncio.gather(*(self.asynchronous() for _ in range(AT_ONCE)))
+    async def several(self) -> None:
+        """Make rounds at once, in a new event loop each time."""
+        await asyncio.gather(*(self.asynchronous() for _ in range(AT_ONCE)))
+
+    def _count(self) -> None:
+        self.calls += 10
+        self.streams += 2
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000)
-    wanted = parser.parse_args().calls
+    parser.add_argument("--steps", type=int, default=5, help="lines to print after the first")
+    arguments = parser.parse_args()
     with load_server() as port:
         calls = Calls(f"http://127.0.0.1:{port}/soak/good")
         began = time.perf_counter()
-        steps = 5
-        for step in range(steps + 1):  # the first one, a tenth as long, fills the caches
-            until = wanted // 10 // steps if step == 0 else wanted * step // steps
-            while calls.made < until:
+        for step in range(arguments.steps + 1):  # the first one, a tenth as long, fills the caches
+            until = arguments.calls * (step or 0.1) // arguments.steps
+            while calls.calls < until:
                 for _ in range(AT_ONCE):
                     calls.synchronous()
-                asyncio.run(calls.several(1))
+                asyncio.run(calls.several())
             memory, files = standing()
             took = time.perf_counter() - began
             print(
-                f"after {calls.made} calls, {took:.0f} s: {memory:.1f} MB, {files} open files",
+                f"after {calls.calls} calls and {calls.streams} streams, {took:.0f} s: "
+                f"{memory:.1f} MB, {files} open files",
                 flush=True,
             )
 

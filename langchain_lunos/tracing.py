@@ -32,8 +32,8 @@ def langsmith_costs(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         ... )
     """
     for run in runs:
-        outputs = run.get("outputs")
-        costs = list(_costs(outputs)) if isinstance(outputs, Mapping) else []
+        outputs: Mapping[str, Any] = run.get("outputs") or {}
+        costs = list(_costs(outputs))
         if not costs:
             continue
         extra = run["extra"] = {**(run.get("extra") or {})}

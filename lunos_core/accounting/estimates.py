@@ -8,7 +8,7 @@ from sqlite3 import Connection
 
 from lunos_core.accounting.budgets import LunosCostWarning
 from lunos_core.accounting.observers import CallRecord, CallStart
-from lunos_core.accounting.schema import picodollars
+from lunos_core.accounting.schema import last_id_of, picodollars
 from lunos_core.accounting.totals import amount_of
 from lunos_core.errors import LunosBudgetError
 
@@ -51,13 +51,15 @@ class Estimator:
             LunosBudgetError: nothing tells, and unknown costs are refused.
         """
         model = start.model or ""
-        ceiling = _ceiling(start)
         cost = self._learned.get(model)
+        if cost is not None and start.max_tokens is None:
+            return cost, True
+        ceiling = _ceiling(start)
         if cost is None and connection is not None:
             cost = self._look_up(connection, model)
         if cost is not None:
             is_bounded = ceiling is not None and start.max_tokens is not None
-            return (min(cost, ceiling or 0) if is_bounded else cost), True
+            return min(cost, ceiling or 0) if is_bounded else cost, True
         if ceiling is not None:
             return ceiling, start.max_tokens is not None
         if self._on_unknown_cost == "refuse":
@@ -118,9 +120,3 @@ def _ceiling(start: CallStart) -> int | None:
     prompt = start.input_bytes // _CHARACTERS_PER_TOKEN
     price = (known.input_price or Decimal(0)) * prompt + (known.output_price or Decimal(0)) * most
     return picodollars(amount_of(price))
-
-
-def last_id_of(connection: Connection) -> int:
-    """Return the id of the last call of a store; 0 for none."""
-    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()
-    return int(last)

@@ -198,7 +198,9 @@ class UsageLedger:
         admissions = self._admissions
         store = self.store if admissions is None else admissions.store
         if store is not None:
-            store.add(call, reservation=(reservation and reservation.id) or None)
+            held = reservation is not None and reservation.id
+            settled = (reservation.id, reservation.part) if reservation and held else None
+            store.add(call, reservation=settled)
         if admissions is not None:
             admissions.after(call, reservation)
 

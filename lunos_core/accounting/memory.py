@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from lunos_core.accounting.database import Database
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.schema import open_database
-from lunos_core.accounting.store import BATCH, UsageStore
+from lunos_core.accounting.store import BATCH, Settled, UsageStore
 
 
 class MemoryStore(UsageStore):
@@ -16,12 +16,12 @@ class MemoryStore(UsageStore):
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.path, self.tag_keys, self.clock = ":memory:", (), clock
         self._forget()
-        self._connection = open_database(self.path)
+        self._database = Database(self.path)
         self._closed = False
 
     in_memory = True
 
-    def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
+    def add(self, call: CallRecord, *, reservation: Settled | None = None) -> None:
         """Keep a call; it is written with others, or when a budget is asked."""
         super().add(call, reservation=reservation)
         if len(self._pending) >= BATCH:

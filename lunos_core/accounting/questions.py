@@ -6,13 +6,15 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from lunos_core.accounting.budgets import json_path
+from lunos_core.accounting.histograms import counts_of, percentile
 from lunos_core.accounting.schema import PICO, REFUSED
+from lunos_core.accounting.sums import COLUMNS, DAY, HOUR, OF_A_CALL, SPLIT, pieces, summed_up_to
 
 NUMBERS = (
     *("calls", "errors", "retries", "input_tokens", "output_tokens", "cached_tokens"),
@@ -29,25 +31,13 @@ _GROUPS = {
 }
 _TIMES = {"day": (86_400, "%Y-%m-%d"), "hour": (3600, "%Y-%m-%dT%H:00")}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-# in two parts: the sum of the whole could be too large for SQLite's integers
-_SPLIT = 10**6
-_SUMS = (
-    "COUNT(*)",
-    "SUM(status != 'ok')",
-    *(
-        f"TOTAL({name})"
-        for name in (
-            *("retries", "input_tokens", "output_tokens", "cached_tokens"),
-            "reasoning_tokens",
-        )
-    ),
-    f"SUM(cost / {_SPLIT})",
-    f"SUM(cost % {_SPLIT})",
-    f"TOTAL(CASE WHEN cost_source = 'estimate' THEN cost / {_SPLIT} END)",
+_SUMS = ", ".join(f"SUM({name})" for name in COLUMNS[:-2])
+_ROW = ", ".join(
+    f"{call} AS {name}" if call != name else name
+    for name, call in zip(COLUMNS, OF_A_CALL, strict=True)
 )
-# above so many calls a percentile is read from buckets that are 4 % wide, without sorting them all
+# above so many calls percentiles are read from histograms, within 2 %
 _MOST_SORTED = 100_000
-_WIDTH = math.log(1.04)
 
 
 def moment(value: Any, name: str, now: float) -> float:
@@ -88,8 +78,9 @@ class Question:
     """What to add up, checked."""
 
     by: tuple[str, ...]
-    conditions: tuple[str, ...]
-    values: tuple[Any, ...]
+    since: float
+    until: float
+    only: Mapping[str, str]
 
     @classmethod
     def of(
@@ -114,63 +105,93 @@ class Question:
             is_tag = isinstance(name, str) and name.startswith("tag:") and len(name) > len("tag:")
             if name not in _GROUPS and not is_tag:
                 raise ValueError(f"by takes {', '.join(_GROUPS)} and tag:NAME, not {name!r}")
-        conditions: list[str] = ["status != ?"]
-        values: list[Any] = [REFUSED]
-        for name, value in (("since", since), ("until", until)):
-            if value is not None:
-                conditions.append("at >= ?" if name == "since" else "at < ?")
-                values.append(moment(value, name, now))
-        for name, value in (("app", app), ("model", model), ("user", user)):
-            if value is not None:
-                if not isinstance(value, str):
-                    raise ValueError(f"{name} must be a str, not {type(value).__name__}")
-                conditions.append(f"{name} = ?")
-                values.append(value)
-        return cls(tuple(dict.fromkeys(names)), tuple(conditions), tuple(values))
+        begin = -math.inf if since is None else moment(since, "since", now)
+        end = math.inf if until is None else moment(until, "until", now)
+        only = {"app": app, "model": model, "user": user}
+        for name, value in only.items():
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{name} must be a str, not {type(value).__name__}")
+        chosen = {name: value for name, value in only.items() if value is not None}
+        return cls(tuple(dict.fromkeys(names)), begin, end, chosen)
 
     def ask(self, connection: sqlite3.Connection) -> list[dict[str, Any]]:
         """Return one dict for each group."""
         keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
-        tags = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
-        where = " AND ".join(self.conditions)
-        columns = [*keys, *_SUMS]
+        paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
         group = f" GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}" if keys else ""
-        # all words are our own; what users say is a parameter
-        sql = f"SELECT {', '.join(columns)} FROM calls WHERE {where}{group}"
-        found = connection.execute(sql, (*tags, *self.values)).fetchall()
-        rows = {tuple(row[: len(keys)]): self._row(row) for row in found if row[len(keys)]}
-        for name, column, percents in (
-            ("p{}_seconds", "seconds", (50, 95, 99)),
-            ("first_token_p{}_seconds", "first_token_seconds", (50,)),
-        ):
-            many = sum(row["calls"] for row in rows.values()) > _MOST_SORTED
-            connection.create_function("bucket", 1, _bucket, deterministic=True)
-            value = f"bucket({column})" if many else column
-            sql = (
-                f"SELECT {', '.join([*keys, value])}, COUNT(*) FROM calls WHERE {where} "
-                f"AND {column} IS NOT NULL "
-                f"GROUP BY {', '.join(str(i + 1) for i in range(len(keys) + 1))} "
-                f"ORDER BY {', '.join(str(i + 1) for i in range(len(keys) + 1))}"
-            )
-            counts: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
-            for *key, value, count in connection.execute(sql, (*tags, *self.values)):
-                counts.setdefault(tuple(key), []).append((value, count))
-            for key, row in rows.items():
-                for percent in percents:
-                    row[name.format(percent)] = _percentile(counts.get(key, []), percent, many)
+        source, values = self._source(connection)
+
+        def select(columns: str) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+            # all words are our own; what users say is a parameter
+            sql = f"SELECT {', '.join([*keys, columns])} FROM ({source}){group}"
+            for cells in connection.execute(sql, (*paths, *values)):
+                yield cells[: len(keys)], cells[len(keys) :]
+
+        rows = {key: self._row(key, sums) for key, sums in select(_SUMS) if sums[0]}
+        if sum(row["calls"] for row in rows.values()) > _MOST_SORTED:
+            for key, blobs in select("histogram(seconds), histogram(first_token_seconds)"):
+                if key in rows:
+                    _add_percentiles(rows[key], *map(counts_of, blobs))
+        else:
+            source, values = self._calls(self.since, self.until)
+            times: dict[tuple[Any, ...], tuple[list[float], list[float]]] = {}
+            group = ""
+            for key, (seconds, first) in select("seconds, first_token_seconds"):
+                lists = times.setdefault(key, ([], []))
+                lists[0].append(seconds)
+                if first is not None:
+                    lists[1].append(first)
+            for key, lists in times.items():
+                _add_percentiles(rows[key], *([(v, 1) for v in sorted(item)] for item in lists))
         return sorted(rows.values(), key=self._order)
 
-    def _row(self, cells: Sequence[Any]) -> dict[str, Any]:
+    def _source(self, connection: sqlite3.Connection) -> tuple[str, list[Any]]:
+        """Return the rows to add up, in SQL: stored sums where they tell, else calls."""
+        if "user" in self.only or not {*self.by} <= {"app", "model", "endpoint", "day", "hour"}:
+            return self._calls(self.since, self.until)
+        done = summed_up_to(connection)
+        spans = (HOUR,) if "hour" in self.by else (DAY, HOUR)
+        source, values = self._calls(self.since, self.until, "id > ?", done)
+        for span, begin, end in pieces(self.since, self.until, spans):
+            if span:
+                where, more = self._where("begin", begin, end, "span = ?", span)
+                columns = ", ".join(COLUMNS)
+                part = f"SELECT begin AS at, app, NULL, model, endpoint, NULL, {columns} FROM sums"
+                source, values = f"{source} UNION ALL {part} WHERE {where}", [*values, *more]
+            else:
+                part, more = self._calls(begin, end, "id <= ?", done)
+                source, values = f"{source} UNION ALL {part}", [*values, *more]
+        return source, values
+
+    def _calls(
+        self, begin: float, end: float, condition: str = "1", *values: int
+    ) -> tuple[str, list[Any]]:
+        where, more = self._where("at", begin, end, condition, *values)
+        columns = f"at, app, user, model, endpoint, tags, {_ROW}"
+        return f"SELECT {columns} FROM calls WHERE {where} AND status != '{REFUSED}'", more
+
+    def _where(
+        self, time: str, begin: float, end: float, condition: str, *values: int
+    ) -> tuple[str, list[Any]]:
+        conditions = [condition, *(f"{name} = ?" for name in self.only)]
+        bounds = [(f"{time} >= ?", begin), (f"{time} < ?", end)]
+        bounds = [(sql, bound) for sql, bound in bounds if math.isfinite(bound)]
+        conditions += [sql for sql, _ in bounds]
+        more = [*values, *self.only.values(), *(bound for _, bound in bounds)]
+        return " AND ".join(conditions), more
+
+    def _row(self, key: Sequence[Any], sums: Sequence[Any]) -> dict[str, Any]:
         names: dict[str, Any] = {}
-        for name, cell in zip(self.by, cells, strict=False):
+        for name, cell in zip(self.by, key, strict=True):
             names[name] = cell
             if name in _TIMES:
                 length, form = _TIMES[name]
                 names[name] = datetime.fromtimestamp(cell * length, UTC).strftime(form)
-        *sums, high, low, estimated = cells[len(self.by) :]
-        counts = dict(zip(NUMBERS, map(int, sums), strict=False))
-        cost = None if high is None else float((high * _SPLIT + low) / PICO)
-        return {**names, **counts, "cost": cost, "estimated_cost": float(estimated * _SPLIT / 1e12)}
+        *counts, high, low, estimated = sums
+        known = dict(zip(NUMBERS, counts, strict=False))
+        cost = None if high is None else float((high * SPLIT + low) / PICO)
+        estimated_cost = float((estimated or 0) * SPLIT / PICO)
+        return {**names, **known, "cost": cost, "estimated_cost": estimated_cost}
 
     def _order(self, row: dict[str, Any]) -> tuple[Any, ...]:
         times = tuple(row[name] for name in self.by if name in _TIMES)
@@ -178,19 +199,12 @@ class Question:
         return (*times, -(row["cost"] or 0.0), -row["calls"], *names)
 
 
-def _bucket(value: float) -> int:
-    return math.floor(math.log(max(value, 1e-6)) / _WIDTH)
-
-
-def _percentile(counts: Sequence[tuple[float, int]], percent: int, buckets: bool) -> float | None:
-    """Return the nearest rank among sorted values with their counts."""
-    total = sum(count for _, count in counts)
-    rank = max(math.ceil(total * percent / 100), 1)
-    for value, count in counts:
-        rank -= count
-        if rank <= 0:
-            return math.exp((value + 0.5) * _WIDTH) if buckets else value
-    return None
+def _add_percentiles(
+    row: dict[str, Any], seconds: Sequence[tuple[float, int]], first: Sequence[tuple[float, int]]
+) -> None:
+    for percent in (50, 95, 99):
+        row[f"p{percent}_seconds"] = percentile(seconds, percent)
+    row["first_token_p50_seconds"] = percentile(first, 50)
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:

@@ -17,20 +17,18 @@ Key = tuple[Budget, Scope, float]
 
 MOST_ROOM = 2**62
 POLL = 0.02
-LUMP_SECONDS = 2.0
-_LUMP_CALLS = 50
-
-
-def lump_of(verdict: Verdict, cost: int, now: float) -> Lump | None:
-    """Return what to hold for the next calls; `None` near the end of a budget."""
-    if verdict.room <= cost * _LUMP_CALLS:
-        return None
-    return Lump(min(verdict.room // _LUMP_CALLS, cost * _LUMP_CALLS), now + LUMP_SECONDS)
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Reservation:
-    """Money and tokens that are held for one call; given back where the call leaves no record."""
+    """Money and tokens that are held for one call; given back where the call leaves no record.
+
+    Attributes:
+        certain: whether `cost` is more than a guess.
+        id: of its row in the store; that of the lump where it is drawn from one.
+        part: what it has of a lump, in picodollars.
+        keys: the windows of the budgets that cover it.
+    """
 
     store: UsageStore
     facts: dict[str, Any]
@@ -38,35 +36,18 @@ class Reservation:
     tokens: int
     certain: bool
     id: str = ""
+    part: int | None = None
     settled: bool = False
+    keys: tuple[Key, ...] = ()
 
     def release(self) -> None:
         """Give back what is held, unless the call was settled."""
         if self.id and not self.settled:
             self.settled = True
-            self.store.end_reservation(self.id)
+            self.store.end_reservation(self.id, self.part)
 
     def __del__(self) -> None:
         self.release()
-
-
-@dataclass(slots=True)
-class Lump:
-    """Money held for the next calls of the same kind, where a budget is far from spent.
-
-    They then need no transaction of their own. It is a fiftieth of what is left, at most, and ends
-    by itself after two seconds.
-    """
-
-    left: int
-    expires: float
-
-    def draw(self, cost: int, now: float) -> bool:
-        """Take the money for a call, if there is enough."""
-        if now >= self.expires or cost > self.left:
-            return False
-        self.left -= cost
-        return True
 
 
 @dataclass(slots=True)
@@ -79,7 +60,6 @@ class Verdict:
         limit: the limit that is reached.
         warn: budgets whose `on_warn` is to be called, with what is spent.
         room: picodollars that are left after the call, by the strictest budget.
-        lump: what is held for the next calls.
     """
 
     wait: float | None = None
@@ -87,7 +67,6 @@ class Verdict:
     limit: RateLimit | None = None
     warn: list[tuple[Budget, float]] = field(default_factory=list)
     room: int = MOST_ROOM
-    lump: Lump | None = None
 
     @property
     def fits(self) -> bool:

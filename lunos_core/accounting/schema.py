@@ -1,4 +1,4 @@
-"""The tables of a usage store, and how calls become their rows."""
+"""How calls become rows of a usage store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.totals import amount_of, tokens_of
 from lunos_core.accounting.usage import Usage
-from lunos_core.errors import LunosBudgetError, LunosConfigError
+from lunos_core.errors import LunosBudgetError
 
-VERSION = 1
-# of SQLite's header: tells our files from other people's
-APPLICATION_ID = 0x4C554E4F  # "LUNO"
 # money is kept as whole picodollars, so that sums in SQL are exact
 PICO = Decimal(10**12)
 UNKNOWN_APP = "Unknown"  # the server's own word for calls without an app id
@@ -31,81 +28,16 @@ COLUMNS = (
 INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
 RESERVE = f"INSERT INTO reservations VALUES ({', '.join('?' * 10)})"
-
-_SCHEMA = f"""
-CREATE TABLE calls (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    at REAL NOT NULL, app TEXT NOT NULL, user TEXT, model TEXT NOT NULL, served TEXT,
-    endpoint TEXT NOT NULL, status TEXT NOT NULL, http_status INTEGER,
-    retries INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER, cache_write_tokens INTEGER, reasoning_tokens INTEGER,
-    audio_tokens INTEGER, cost INTEGER, cost_source TEXT,
-    seconds REAL NOT NULL, first_token_seconds REAL, request_id TEXT, framework TEXT, tags TEXT
-);
-CREATE INDEX calls_at ON calls (at);
-CREATE TABLE reservations (
-    id TEXT PRIMARY KEY, at REAL NOT NULL, expires REAL NOT NULL,
-    app TEXT NOT NULL, user TEXT, tags TEXT, model TEXT NOT NULL,
-    cost INTEGER NOT NULL, tokens INTEGER NOT NULL, certain INTEGER NOT NULL
-);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-"""
+# what a reservation's estimate is worth
+GUESS, CERTAIN, SHARED = 0, 1, 2
+# one that calls share ends when all of them have
+SETTLED = f"DELETE FROM reservations WHERE expires <= ? OR (certain = {SHARED} AND cost <= 0)"
 
 
-def open_database(path: str) -> sqlite3.Connection:
-    """Open the file, and make its tables where it is new.
-
-    Raises:
-        LunosConfigError: it can't be opened or written, isn't a usage store, or is newer than this
-            package.
-    """
-    try:
-        # autocommit, so that transactions begin and end where the code says so
-        connection = sqlite3.connect(
-            path, timeout=0.25, isolation_level=None, check_same_thread=False
-        )
-    except sqlite3.Error as error:
-        raise _unusable(path, str(error)) from None
-    try:
-        _prepare(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise _unusable(path, str(error)) from None
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("PRAGMA busy_timeout = 5000")  # while it is opened; later less
-    connection.execute("PRAGMA journal_mode = WAL")
-    # a killed process loses nothing that was committed; a power cut may lose the last second
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")  # one of several processes makes the tables
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise _unusable(path, "it is the database of another program")
-        if version > VERSION:
-            raise _unusable(
-                path, f"version {version} was written by a newer lunos-integrations: upgrade it"
-            )
-        if not tables:
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("PRAGMA busy_timeout = 0")
-
-
-def _unusable(path: str, reason: str) -> LunosConfigError:
-    return LunosConfigError(f"path={path!r} can't be used as a usage store: {reason}")
+def last_id_of(connection: sqlite3.Connection) -> int:
+    """Return the id of the last call of a store; 0 for none."""
+    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()
+    return int(last)
 
 
 def row_of(call: CallRecord, now: float, tag_keys: Collection[str]) -> tuple[Any, ...]:

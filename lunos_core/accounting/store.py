@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import sqlite3
@@ -11,26 +12,31 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from lunos_core.accounting import sums
+from lunos_core.accounting.database import Database, checked_path
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.schema import INSERT, RESERVE, open_database, row_of
+from lunos_core.accounting.schema import INSERT, RESERVE, SETTLED, row_of
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import reset_after_fork
 from lunos_core.logs import log as _log
 
 Moment = str | float | datetime | None
+T = TypeVar("T")
+Settled = tuple[str, int | None]
+"""A reservation that has ended, or the part of a shared one that has: its id, and picodollars."""
 
 # at kill -9 a row is lost only if it is younger than the delay, or among the last of a batch
 _DELAY = 0.5
 BATCH = 100
 _MOST_PENDING = 100_000
 _TURNS = 2.0
-# of a parent process: closing one in a child would drop the parent's locks
-_left_open: list[sqlite3.Connection | None] = []
+_OTHERS = 5.0
 
 
 class UsageStore:
@@ -68,12 +74,12 @@ class UsageStore:
     ) -> None:
         if isinstance(tag_keys, str):
             raise TypeError("tag_keys must be several str, not a str")
-        self.path = os.path.realpath(_checked_path(path))
+        self.path = checked_path(path)
         self.tag_keys = tuple(tag_keys)
         self.clock = clock
         self._closed = True
         self._forget()
-        self._connection: sqlite3.Connection | None = open_database(self.path)
+        self._database = Database(self.path)
         self._closed = False
         reset_after_fork(self)
 
@@ -86,9 +92,11 @@ class UsageStore:
 
     def _forget(self) -> None:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
-        self._lock = threading.RLock()
-        self._pending: deque[tuple[CallRecord, float, str | None]] = deque()
-        self._ended: deque[str] = deque()
+        self._flushing = threading.RLock()
+        self._pending: deque[tuple[CallRecord, float, Settled | None]] = deque()
+        self._ended: deque[Settled] = deque()
+        # tell which reservations of theirs have ended by now
+        self._holders: weakref.WeakSet[Any] = weakref.WeakSet()
         self._recent: deque[CallRecord] = deque(maxlen=32)
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -98,23 +106,25 @@ class UsageStore:
 
     def reset_after_fork(self) -> None:
         """Begin with nothing to write: what is pending is the parent's."""
-        _left_open.append(self._connection)
-        self._connection = None
+        self._database.reset_after_fork()
         self._forget()
 
-    def add(self, call: CallRecord, *, reservation: str | None = None) -> None:
+    def add(self, call: CallRecord, *, reservation: Settled | None = None) -> None:
         """Take a call that is over; it is written soon. Never raises.
 
         Args:
             call: one that was added a moment ago isn't added again.
-            reservation: of a budget, which ends when the call is written: as soon as can be.
+            reservation: of a budget, which ends when the call is written: as soon as can be where
+                it isn't a part of a shared one.
         """
         if call.model is None or self._closed or any(call is item for item in self._recent.copy()):
             if reservation is not None:
-                self.end_reservation(reservation)
+                self.end_reservation(*reservation)
             return
         if len(self._pending) >= _MOST_PENDING:
             self._lost += 1
+            if reservation is not None:
+                self.end_reservation(*reservation)
             return
         self._recent.append(call)
         self._pending.append((call, self.clock(), reservation))
@@ -122,7 +132,7 @@ class UsageStore:
             self._start_writer()
         if not self._wake.is_set():
             self._wake.set()
-        if reservation is not None or len(self._pending) >= BATCH:
+        if len(self._pending) >= BATCH or (reservation is not None and reservation[1] is None):
             self._hurry.set()
 
     @property
@@ -135,13 +145,23 @@ class UsageStore:
         cells = [json.dumps(cell) if isinstance(cell, dict) else cell for cell in row]
         connection.execute(RESERVE, cells)
 
-    def end_reservation(self, reservation: str) -> None:
-        """End a reservation without a call. Never waits: a garbage collection may call it."""
-        self._ended.append(reservation)
+    def end_reservation(self, reservation: str, amount: int | None = None) -> None:
+        """End a reservation without a call. Never waits: a garbage collection may call it.
+
+        Args:
+            reservation: its id.
+            amount: the part that ends, in picodollars, of one that several calls share.
+        """
+        self._ended.append((reservation, amount))
         if self._writer is None:
             self._start_writer()
         self._wake.set()
         self._hurry.set()
+
+    def watch(self, holder: Any) -> None:
+        """Ask `holder.end_old(now)` before each writing, at least twice a second while it holds."""
+        self._holders.add(holder)
+        self._wake.set()
 
     def add_many(self, records: Iterable[CallRecord]) -> int:
         """Write many calls at once, and return how many; for imports.
@@ -150,47 +170,61 @@ class UsageStore:
             LunosConfigError: the file can't be written, or the store is closed.
         """
         rows = [row_of(call, self.clock(), self.tag_keys) for call in records]
-        with self.transaction(wait=30.0) as connection:
-            connection.executemany(INSERT, rows)
+        self.transact(lambda connection: connection.executemany(INSERT, rows), wait=_OTHERS)
+        self._carry_on()
         return len(rows)
 
     def flush(self) -> bool:
         """Write what is pending, and return whether nothing is pending any more."""
+        if not self._flushing.acquire(timeout=_TURNS):
+            return False
         try:
-            with self._lock:
-                while self._pending or self._ended:
-                    batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
-                    ended = [self._ended[i] for i in range(len(self._ended))]
-                    rows = [row_of(call, now, self.tag_keys) for call, now, _ in batch]
-                    done = [(item,) for item in [*ended, *(item for *_, item in batch)] if item]
-                    with self.transaction() as connection:
-                        connection.executemany(INSERT, rows)
-                        if done:
-                            connection.executemany("DELETE FROM reservations WHERE id = ?", done)
-                            sql = "DELETE FROM reservations WHERE expires <= ?"
-                            connection.execute(sql, (self.clock(),))
-                    for _ in batch:
-                        self._pending.popleft()
-                    for _ in ended:
-                        self._ended.popleft()
-        except (LunosConfigError, sqlite3.Error, IndexError) as error:
+            for holder in tuple(self._holders):
+                holder.end_old(self.clock())
+            while self._pending or self._ended:
+                batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
+                ended = [self._ended[i] for i in range(len(self._ended))]
+                rows = [row_of(call, now, self.tag_keys) for call, now, _ in batch]
+                settled = [*ended, *(item for *_, item in batch if item is not None)]
+                self.transact(functools.partial(self._write, rows, settled))
+                for _ in batch:
+                    self._pending.popleft()
+                for _ in ended:
+                    self._ended.popleft()
+        except (LunosConfigError, IndexError) as error:
             self._warn(str(error))
             return False
+        finally:
+            self._flushing.release()
         self._trouble = None
         return True
+
+    def _write(
+        self, rows: Sequence[Any], settled: Sequence[Settled], connection: sqlite3.Connection
+    ) -> None:
+        connection.executemany(INSERT, rows)
+        if not self.in_memory:
+            sums.carry_on(connection)
+        if not settled:
+            return
+        whole = [(name,) for name, amount in settled if amount is None]
+        connection.executemany("DELETE FROM reservations WHERE id = ?", whole)
+        parts: Counter[str] = Counter()
+        for name, amount in settled:
+            parts[name] += amount or 0
+        changes = [(amount, name) for name, amount in parts.items() if amount]
+        connection.executemany("UPDATE reservations SET cost = cost - ? WHERE id = ?", changes)
+        connection.execute(SETTLED, (self.clock(),))
 
     def close(self) -> None:
         """Write what is pending and close the file; later calls are not recorded."""
         if self._closed:
             return
         self.flush()
-        with self._lock:
-            self._closed = True
-            self._wake.set()
-            self._hurry.set()
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._closed = True
+        self._wake.set()
+        self._hurry.set()
+        self._database.close()
 
     def prune(self, older_than: Moment = "90d") -> int:
         """Delete the calls before a moment ("90d", a date, …), and return how many.
@@ -202,8 +236,7 @@ class UsageStore:
         from lunos_core.accounting.questions import moment
 
         before = moment(older_than, "older_than", self.clock())
-        with self.transaction(wait=30.0) as connection:
-            return connection.execute("DELETE FROM calls WHERE at < ?", (before,)).rowcount
+        return self.transact(lambda connection: sums.prune(connection, before), wait=_OTHERS)
 
     def summary(
         self,
@@ -243,8 +276,14 @@ class UsageStore:
             by, since=since, until=until, app=app, model=model, user=user, now=self.clock()
         )
         self.flush()
+        with contextlib.suppress(LunosConfigError):  # slower without
+            self._carry_on()
         with self.reading() as connection:
             return question.ask(connection)
+
+    def _carry_on(self) -> None:
+        while self.transact(lambda connection: sums.carry_on(connection, sums.LARGE_CHUNK)):
+            pass
 
     def write_html(self, path: str | os.PathLike[str], *, since: Moment = "30d") -> None:
         """Write the usage by app, model and day as one HTML page that needs nothing else."""
@@ -252,55 +291,31 @@ class UsageStore:
 
         write_page(self, path, since=since)
 
-    @contextlib.contextmanager
-    def transaction(self, *, wait: float = 0.25) -> Iterator[sqlite3.Connection]:
-        """A short write transaction, which waits for other processes for a quarter of a second.
+    def transact(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        wait: float = 0.25,
+        reads_first: bool = False,
+    ) -> T:
+        """Run a function in a write transaction; again where another process came in between.
+
+        Args:
+            work: it may run several times, and only its last run counts.
+            wait: seconds to wait for a locked file.
+            reads_first: lock the file for its writing alone, which may be nothing.
 
         Raises:
             LunosConfigError: the file stays locked, can't be written, or the store is closed.
         """
-        with self._connected(wait) as connection:
-            _begin(connection, wait)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+        return self._database.transact(work, wait=wait, reads_first=reads_first)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own for questions, which may take long."""
-        if self._closed:
-            raise LunosConfigError(f"the usage store {self.path!r} is closed")
-        try:
-            connection = sqlite3.connect(self.path, timeout=5.0)
-            try:
-                yield connection
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
-            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
-
-    @contextlib.contextmanager
-    def _connected(self, wait: float) -> Iterator[sqlite3.Connection]:
-        # threads of this process take turns of a millisecond: more patience than for a locked file
-        if not self._lock.acquire(timeout=max(wait, _TURNS)):
-            raise LunosConfigError(f"the usage store {self.path!r} is busy")
-        try:
-            if self._closed:
-                raise LunosConfigError(f"the usage store {self.path!r} is closed")
-            if self._connection is None:  # in a forked child
-                self._connection = open_database(self.path)
-            yield self._connection
-        except sqlite3.Error as error:
-            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
-        finally:
-            self._lock.release()
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection of its own, on one state of the file: for questions, which may take long."""
+        return self._database.reading()
 
     def _start_writer(self) -> None:
-        with self._lock:
+        with self._database.lock:
             if self._writer is not None or self._closed:
                 return
             # the thread does not keep a store alive that nobody else knows
@@ -328,7 +343,7 @@ class UsageStore:
 
     def __del__(self) -> None:
         """What is pending is written."""
-        if hasattr(self, "_connection"):
+        if hasattr(self, "_database"):
             self.close()
 
     def __enter__(self) -> Self:
@@ -352,21 +367,15 @@ def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageS
     return kind(path, tag_keys=tag_keys)
 
 
-def _checked_path(path: str | os.PathLike[str]) -> str:
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a str or a path, not {type(path).__name__}")
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
-        raise LunosConfigError(f"path={text!r} can't be used as a usage store: name a file")
-    return os.path.expanduser(text)
-
-
 def _write(
     store_of: weakref.ref[UsageStore], wake: threading.Event, hurry: threading.Event
 ) -> None:
     """Write what is pending, until the store is closed or gone: the writer thread."""
     while True:
-        wake.wait()
+        store = store_of()
+        holds = store is not None and any(item.holds for item in tuple(store._holders))
+        del store
+        wake.wait(_DELAY if holds else None)
         hurry.wait(_DELAY)
         store = store_of()
         if store is None or store._closed:
@@ -377,19 +386,6 @@ def _write(
             time.sleep(_DELAY)  # locked or full: not at once again
             wake.set()
         del store
-
-
-def _begin(connection: sqlite3.Connection, wait: float) -> None:
-    """Begin to write. SQLite's own waiting sleeps longer each time, so that some never get in."""
-    end = time.monotonic() + wait
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() >= end:
-                raise
-        time.sleep(0.001)
 
 
 def _flush(store_of: weakref.ref[UsageStore]) -> None:

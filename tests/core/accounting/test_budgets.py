@@ -312,6 +312,38 @@ def test_four_processes_share_a_budget(tmp_path: Path, known: bool) -> None:
     assert 0.8 - 1e-9 <= row["cost"] <= 1.2
 
 
+async def test_what_calls_share_is_held_until_the_last_of_them_is_written(tmp_path: Path) -> None:
+    go, clock = asyncio.Event(), Clock("2026-11-25T10:00")
+    slow = False
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if slow:
+            await go.wait()
+        return answer(0.1)()
+
+    def held(store: UsageStore) -> list[Any]:
+        store.flush()
+        with store.reading() as connection:
+            return connection.execute("SELECT cost / 1000000000 FROM reservations").fetchall()
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
+        client = lunos_core.AsyncClient(CONFIG, http_client=http)
+        with UsageStore(tmp_path / "u.db", clock=clock) as store:
+            with UsageLedger(budget=1000, store=store):
+                for _ in range(3):  # one to learn, one alone, and one of those that share
+                    await client.send(ask())
+                assert held(store) == [(4900,)]
+                slow = True
+                task = asyncio.create_task(client.send(ask()))
+                await asyncio.sleep(0.05)
+                clock.now += 3  # what nobody has drawn is given back; the call goes on
+                assert held(store) == [(100,)]
+                go.set()
+                await task
+                assert held(store) == []
+            assert store.summary()[0]["cost"] == pytest.approx(0.4)
+
+
 async def test_a_failed_call_and_a_cancelled_one_give_back_what_they_held(tmp_path: Path) -> None:
     waiting = asyncio.Event()
 
@@ -470,7 +502,7 @@ async def test_a_store_that_fails_leaves_budgets_to_what_this_process_knows(
         def locked(*_: Any, **__: Any) -> Any:
             raise LunosConfigError("locked")
 
-        monkeypatch.setattr(store, "transaction", locked)
+        monkeypatch.setattr(store, "transact", locked)
         await both(client.send(ask()))
         with pytest.raises(LunosBudgetError):
             await both(client.send(ask()))

@@ -1,0 +1,235 @@
+"""The SQLite file of a usage store: its tables and versions, and one connection of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from lunos_core.accounting.histograms import add_functions
+from lunos_core.errors import LunosConfigError
+
+T = TypeVar("T")
+# of SQLite's header: tells our files from other people's
+_APPLICATION_ID = 0x4C554E4F  # "LUNO"
+_TURNS = 2.0
+_CONFLICTS = 3
+# of a parent process: closing one in a child would drop the parent's locks
+_left_open: list[sqlite3.Connection | None] = []
+
+# Each version adds to the one before it. `PRAGMA user_version` says which a file has.
+_VERSIONS = (
+    """
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL, app TEXT NOT NULL, user TEXT, model TEXT NOT NULL, served TEXT,
+    endpoint TEXT NOT NULL, status TEXT NOT NULL, http_status INTEGER,
+    retries INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER, cache_write_tokens INTEGER, reasoning_tokens INTEGER,
+    audio_tokens INTEGER, cost INTEGER, cost_source TEXT,
+    seconds REAL NOT NULL, first_token_seconds REAL, request_id TEXT, framework TEXT, tags TEXT
+);
+CREATE INDEX calls_at ON calls (at);
+CREATE TABLE reservations (
+    id TEXT PRIMARY KEY, at REAL NOT NULL, expires REAL NOT NULL,
+    app TEXT NOT NULL, user TEXT, tags TEXT, model TEXT NOT NULL,
+    cost INTEGER NOT NULL, tokens INTEGER NOT NULL, certain INTEGER NOT NULL
+)""",
+    # sums of calls by hour and by day, up to the call that `summed` names
+    """
+CREATE TABLE sums (
+    span INTEGER NOT NULL, begin INTEGER NOT NULL,
+    app TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, retries INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+    cost_high INTEGER, cost_low INTEGER, estimated_high INTEGER,
+    seconds BLOB NOT NULL, first_token_seconds BLOB NOT NULL,
+    PRIMARY KEY (span, begin, app, model, endpoint)
+) WITHOUT ROWID;
+CREATE TABLE summed (id INTEGER NOT NULL);
+INSERT INTO summed VALUES (0)""",
+)
+
+
+class Database:
+    """One connection to the file, for all threads of this process.
+
+    Raises:
+        LunosConfigError: the file can't be opened or written, isn't a usage store, or is newer
+            than this package.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        self.lock = threading.RLock()
+        self.closed = False
+        self.connection: sqlite3.Connection | None = _open(path)
+
+    def reset_after_fork(self) -> None:
+        """Leave the parent's connection alone; the first use opens another."""
+        _left_open.append(self.connection)
+        self.connection = None
+        self.lock = threading.RLock()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self.lock:
+            self.closed = True
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
+
+    def transact(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        wait: float = 0.25,
+        reads_first: bool = False,
+    ) -> T:
+        """Run a function in a write transaction; again where another process came in between.
+
+        Args:
+            work: it may run several times, and only its last run counts.
+            wait: seconds to wait for a locked file.
+            reads_first: lock the file for its writing alone, which may be nothing.
+
+        Raises:
+            LunosConfigError: the file stays locked, can't be written, or the store is closed.
+        """
+        locked_since = None
+        for tries in itertools.count():
+            begin = "BEGIN" if reads_first and tries < _CONFLICTS else "BEGIN IMMEDIATE"
+            with self._connected() as connection:
+                if connection.in_transaction:  # a garbage collection in there closed a stream
+                    raise LunosConfigError(f"the usage store {self.path!r} is busy")
+                try:
+                    connection.execute(begin)
+                    result = work(connection)
+                    connection.execute("COMMIT")
+                    return result
+                except BaseException as error:
+                    if connection.in_transaction:
+                        with contextlib.suppress(sqlite3.Error):
+                            connection.execute("ROLLBACK")
+                    # SQLite's own waiting sleeps longer each time, so that some never get in
+                    locked_since = locked_since or time.monotonic()
+                    if not _is_locked(error) or time.monotonic() - locked_since >= wait:
+                        raise
+            time.sleep(0.001)  # without our lock, so that other threads try and wait at once
+        raise AssertionError
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, on one state of the file: for questions, which may take long.
+
+        Raises:
+            LunosConfigError: the file can't be read, or the store is closed.
+        """
+        if self.closed:
+            raise LunosConfigError(f"the usage store {self.path!r} is closed")
+        try:
+            connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+            try:
+                add_functions(connection)
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        # threads of this process take turns of a millisecond: more patience than for a locked file
+        if not self.lock.acquire(timeout=_TURNS):
+            raise LunosConfigError(f"the usage store {self.path!r} is busy")
+        try:
+            if self.closed:
+                raise LunosConfigError(f"the usage store {self.path!r} is closed")
+            if self.connection is None:  # in a forked child
+                self.connection = _open(self.path)
+            yield self.connection
+        except sqlite3.Error as error:
+            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
+        finally:
+            self.lock.release()
+
+
+def checked_path(path: str | os.PathLike[str]) -> str:
+    """Return the real path of a file that can be a store.
+
+    Raises:
+        TypeError: `path` isn't a text or a path.
+        LunosConfigError: no file can have it.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a str or a path, not {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise LunosConfigError(f"path={text!r} can't be used as a usage store: name a file")
+    return os.path.realpath(os.path.expanduser(text))
+
+
+def _open(path: str) -> sqlite3.Connection:
+    try:
+        # autocommit, so that transactions begin and end where the code says so
+        connection = sqlite3.connect(
+            path, timeout=0.25, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise _unusable(path, str(error)) from None
+    try:
+        _prepare(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unusable(path, str(error)) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    add_functions(connection)
+    connection.execute("PRAGMA busy_timeout = 5000")  # while it is opened; later less
+    connection.execute("PRAGMA journal_mode = WAL")
+    # a killed process loses nothing that was committed; a power cut may lose the last second
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")  # one of several processes makes the tables
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables and application != _APPLICATION_ID:
+            raise _unusable(path, "it is the database of another program")
+        if version > len(_VERSIONS):
+            raise _unusable(
+                path, f"version {version} was written by a newer lunos-integrations: upgrade it"
+            )
+        if version < len(_VERSIONS):
+            statements = ";".join(_VERSIONS[version:]).split(";")
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("PRAGMA busy_timeout = 0")
+
+
+def _unusable(path: str, reason: str) -> LunosConfigError:
+    return LunosConfigError(f"path={path!r} can't be used as a usage store: {reason}")
+
+
+def _is_locked(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,0 +1,70 @@
+"""How long calls took, as counts in buckets that are 4 % wide: SQLite's function `histogram`."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+_WIDTH = math.log(1.04)
+_SHORTEST = 1e-6
+_PAIR = struct.Struct("<HI")  # a bucket and its count
+
+
+class _Histogram:
+    """An aggregate function of SQL: counts seconds, and merges what it has counted before."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def step(self, value: Any, /) -> None:
+        """Count a number of seconds, or add a histogram."""
+        counts = self._counts
+        if isinstance(value, bytes):
+            for bucket, count in _PAIR.iter_unpack(value):
+                counts[bucket] = counts.get(bucket, 0) + count
+        elif value is not None:
+            bucket = math.floor(math.log(max(value, _SHORTEST) / _SHORTEST) / _WIDTH)
+            counts[bucket] = counts.get(bucket, 0) + 1
+
+    def finalize(self) -> Any:
+        """Return the pairs of bucket and count."""
+        return b"".join(_PAIR.pack(*pair) for pair in sorted(self._counts.items()))
+
+
+def _merged(left: bytes, right: bytes) -> Any:
+    histogram = _Histogram()
+    histogram.step(left)
+    histogram.step(right)
+    return histogram.finalize()
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Give a connection the functions `histogram(seconds)` and `merged(left, right)`."""
+    connection.create_aggregate("histogram", 1, _Histogram)
+    connection.create_function("merged", 2, _merged, deterministic=True)
+
+
+def counts_of(histogram: bytes) -> list[tuple[float, int]]:
+    """Return the middle of each bucket in seconds, and its count."""
+    return [
+        (_SHORTEST * math.exp((bucket + 0.5) * _WIDTH), count)
+        for bucket, count in _PAIR.iter_unpack(histogram)
+    ]
+
+
+def percentile(counts: Sequence[tuple[float, int]], percent: int) -> float | None:
+    """Return the nearest rank among sorted values with their counts; `None` of nothing.
+
+    Example:
+        >>> percentile([(0.1, 3), (0.5, 1)], 50), percentile([(0.1, 3), (0.5, 1)], 95)
+        (0.1, 0.5)
+    """
+    rank = max(math.ceil(sum(count for _, count in counts) * percent / 100), 1)
+    for value, count in counts:
+        rank -= count
+        if rank <= 0:
+            return value
+    return None

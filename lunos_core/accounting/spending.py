@@ -1,0 +1,124 @@
+"""What was spent in the windows of budgets, as a store and this process know it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from sqlite3 import Connection
+from typing import Any
+
+from lunos_core.accounting.budgets import Budget, RateLimit, Scope
+from lunos_core.accounting.observers import CallRecord, CallStart
+from lunos_core.accounting.reservations import Key
+from lunos_core.accounting.schema import UNKNOWN_APP, last_id_of, picodollars, tags_of, user_of
+from lunos_core.accounting.store import UsageStore
+from lunos_core.accounting.totals import amount_of
+
+Facts = dict[str, Any]
+"""What decides whether a budget covers a call: its app, user and tags."""
+
+
+def facts_of(store: UsageStore, call: CallRecord | CallStart) -> Facts:
+    """Return what decides which budgets cover a call."""
+    return {
+        "app": call.app_id or UNKNOWN_APP,
+        "user": user_of(call.tags, call.user),
+        "tags": tags_of(call.tags, call.metadata, store.tag_keys),
+    }
+
+
+def cost_of(call: CallRecord) -> int:
+    """Return what a call cost in picodollars, as far as is known."""
+    return (call.usage and picodollars(amount_of(call.usage.cost))) or 0
+
+
+def covering(
+    budgets: Iterable[Budget], facts: Facts, now: float, but: Collection[Budget] = ()
+) -> Iterator[tuple[Budget, Scope, float | None, Key]]:
+    """Yield each budget that covers a call, with its scope, its window's end and its key."""
+    for budget in budgets:
+        scope = budget.scope(facts)
+        if scope is not None and budget not in but:
+            begin, end = budget.window(now)
+            yield budget, scope, end, (budget, scope, begin)
+
+
+class Spending:
+    """Adds up the calls of windows, each row of the store once."""
+
+    def __init__(self, store: UsageStore) -> None:
+        self._store = store
+        # of each window: up to which row it is added up, and the sum
+        self._sums: dict[Key, tuple[int, int]] = {}
+        # of the same: what this process has spent since, or not written then
+        self._since: dict[Key, int] = {}
+        self._lock = threading.RLock()
+
+    def known(self, key: Key) -> int:
+        """Return the picodollars of a window as far as this process knows, without the store."""
+        return self._sums.get(key, (0, 0))[1] + self._since.get(key, 0)
+
+    def note(self, call: CallRecord, keys: Iterable[Key]) -> None:
+        """Take a call that is over, by the windows that cover it."""
+        cost = cost_of(call)
+        if cost:
+            with self._lock:
+                for key in keys:
+                    self._since[key] = self._since.get(key, 0) + cost
+
+    def exact(self, key: Key) -> int:
+        """Return the picodollars of a window, with what this process hasn't written yet.
+
+        Raises:
+            LunosConfigError: the store can't be read.
+        """
+        self._store.flush()
+        return self._store.transact(lambda connection: self.total(connection, key))
+
+    def total(self, connection: Connection, key: Key) -> int:
+        """Add up the rows of a window that are new, and return the sum in picodollars."""
+        budget, scope, begin = key
+        last_id = last_id_of(connection)
+        seen, total = self._sums.get(key, (0, 0))
+        if seen < last_id:
+            # in two parts, as in questions: the whole may be too large for SQLite's integers
+            high, low = connection.execute(
+                "SELECT COALESCE(SUM(cost / 1000000), 0), COALESCE(SUM(cost % 1000000), 0) "
+                f"FROM calls WHERE id > ? AND id <= ? AND at >= ?{scope.condition}",
+                (seen, last_id, begin, *scope.values),
+            ).fetchone()
+            total += high * 1_000_000 + low
+            if key not in self._sums:
+                # windows that are over count no more
+                over = [k for k in self._sums if k[0] is budget and k[2] != begin]
+                for old in over:
+                    self._sums.pop(old, None)
+                    self._since.pop(old, None)
+            with self._lock:
+                self._since[key] = self.unwritten(key)
+                self._sums[key] = (last_id, total)
+        return total
+
+    def unwritten(self, key: Key) -> int:
+        """Return what calls of this process cost that are over, and not written yet."""
+        budget, scope, _ = key
+        return sum(
+            cost_of(call)
+            for call in self._store.pending
+            if budget.scope(facts_of(self._store, call)) == scope
+        )
+
+    def forget_old_rows(self, limits: Iterable[RateLimit]) -> None:
+        """Drop the rows of a store in memory, once they are added up.
+
+        Raises:
+            LunosConfigError: the store can't be written.
+        """
+
+        def add_up(connection: Connection) -> None:
+            for key in list(self._sums):
+                self.total(connection, key)
+
+        self._store.transact(add_up)
+        longest = max((limit.seconds for limit in limits), default=0.0)
+        self._store.prune(self._store.clock() - longest)

@@ -1,0 +1,112 @@
+"""Sums of calls by hour and by day, beside the calls: a question about a million reads few rows.
+
+They lag behind: `summed` names the last call that they hold, and questions read the later ones
+themselves. Whoever writes calls carries them on, be it another version of this package.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+
+from lunos_core.accounting.schema import REFUSED, last_id_of
+
+HOUR, DAY = 3600, 86_400
+# the sum of the whole could be too large for SQLite's integers
+SPLIT = 10**6
+_COUNTS = (
+    *("calls", "errors", "retries", "input_tokens", "output_tokens", "cached_tokens"),
+    "reasoning_tokens",
+)
+_COSTS = ("cost_high", "cost_low", "estimated_high")
+_TIMES = ("seconds", "first_token_seconds")
+COLUMNS = (*_COUNTS, *_COSTS, *_TIMES)
+OF_A_CALL = (
+    *("1", "status != 'ok'", "retries", "input_tokens", "output_tokens"),
+    *("COALESCE(cached_tokens, 0)", "COALESCE(reasoning_tokens, 0)"),
+    *(f"cost / {SPLIT}", f"cost % {SPLIT}"),
+    f"CASE WHEN cost_source = 'estimate' THEN cost / {SPLIT} END",
+    *_TIMES,
+)
+# calls at a time: the file is locked for some 20 ms, or a second; more at once is cheaper
+CHUNK, LARGE_CHUNK = 5000, 100_000
+_WORTH = 1000
+_SUMS = ", ".join(
+    f"{'histogram' if name in _TIMES else 'SUM'}({call})"
+    for name, call in zip(COLUMNS, OF_A_CALL, strict=True)
+)
+_ADDED = ", ".join(
+    [f"{name} = {name} + excluded.{name}" for name in _COUNTS]
+    + [
+        f"{name} = CASE WHEN {name} IS NULL THEN excluded.{name} "
+        f"ELSE {name} + COALESCE(excluded.{name}, 0) END"
+        for name in _COSTS
+    ]
+    + [f"{name} = merged({name}, excluded.{name})" for name in _TIMES]
+)
+
+
+def _add(connection: sqlite3.Connection, span: int, where: str, *values: float) -> None:
+    begin = f"CAST(at / {span} AS INTEGER) * {span}"
+    connection.execute(
+        f"INSERT INTO sums SELECT {span}, {begin}, app, model, endpoint, {_SUMS} FROM calls "
+        f"WHERE {where} AND status != '{REFUSED}' GROUP BY 2, 3, 4, 5 "
+        f"ON CONFLICT DO UPDATE SET {_ADDED}",
+        values,
+    )
+
+
+def summed_up_to(connection: sqlite3.Connection) -> int:
+    """Return the id of the last call that the sums hold."""
+    (done,) = connection.execute("SELECT id FROM summed").fetchone()
+    return int(done)
+
+
+def carry_on(connection: sqlite3.Connection, most: int = CHUNK) -> bool:
+    """Add the next calls to the sums where it is worth while, and say whether there are more."""
+    done, last = summed_up_to(connection), last_id_of(connection)
+    if last - done < _WORTH:
+        return False
+    to = min(done + most, last)
+    for span in (HOUR, DAY):
+        _add(connection, span, "id > ? AND id <= ?", done, to)
+    connection.execute("UPDATE summed SET id = ?", (to,))
+    return last - to >= _WORTH
+
+
+def prune(connection: sqlite3.Connection, before: float) -> int:
+    """Delete the calls before a moment, and keep the sums right; return how many calls."""
+    deleted = connection.execute("DELETE FROM calls WHERE at < ?", (before,)).rowcount
+    for span in (HOUR, DAY):
+        # the hour and the day of the moment are added up again
+        begin = math.floor(before / span) * span
+        connection.execute("DELETE FROM sums WHERE span = ? AND begin <= ?", (span, begin))
+        done = summed_up_to(connection)
+        _add(connection, span, "at >= ? AND at < ? AND id <= ?", begin, begin + span, done)
+    return deleted
+
+
+def pieces(
+    since: float, until: float, spans: tuple[int, ...]
+) -> Iterator[tuple[int, float, float]]:
+    """Cut a stretch of time into whole days, hours at their edges, and what is left (span 0).
+
+    Example:
+        >>> list(pieces(3500.0, 90_000.0, (86_400, 3600)))
+        [(0, 3500.0, 3600.0), (3600, 3600, 90000)]
+    """
+    if not since < until:
+        return
+    if not spans:
+        yield 0, since, until
+        return
+    span, *smaller = spans
+    begin = since if math.isinf(since) else math.ceil(since / span) * span
+    end = until if math.isinf(until) else math.floor(until / span) * span
+    if not begin < end:
+        yield from pieces(since, until, tuple(smaller))
+        return
+    yield from pieces(since, begin, tuple(smaller))
+    yield span, begin, end
+    yield from pieces(end, until, tuple(smaller))

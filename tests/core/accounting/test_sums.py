@@ -1,0 +1,156 @@
+"""Stored sums say what the calls say, however they came to be."""
+
+from __future__ import annotations
+
+import math
+import random
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunos_core import CallRecord, LunosServerError, Usage, UsageStore
+from lunos_core.accounting import database, questions, sums
+
+NOW = 1_800_000_000.0  # 2027-01-15T08:00 UTC
+
+
+def random_calls(count: int, days: float, seed: int = 1) -> Iterator[CallRecord]:
+    choose = random.Random(seed)
+    for _ in range(count):
+        source = choose.choice(["gateway", "catalog", "estimate", None])
+        cost = None if source is None else round(choose.random(), 9)
+        usage = Usage(
+            input_tokens=choose.randrange(1000),
+            output_tokens=choose.randrange(100),
+            cached_tokens=choose.choice([None, 5]),
+            cost=cost,
+            cost_source=source,
+        )
+        yield CallRecord(
+            *(choose.choice(["a", "b", "c"]), choose.choice(["m", "n"])),
+            *(choose.choice(["/chat/completions", "/embeddings"]), choose.choice([1, 1, 1, 3])),
+            *(choose.lognormvariate(0, 1), choose.choice([None, choose.random()])),
+            usage,
+            choose.choice([None, None, LunosServerError("no", status=500)]),
+            time=NOW - choose.random() * days * 86_400,
+        )
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[UsageStore]:
+    monkeypatch.setattr(sums, "_WORTH", 1)
+    with UsageStore(tmp_path / "u.db", clock=lambda: NOW) as store:
+        yield store
+
+
+QUESTIONS: list[dict[str, Any]] = [
+    {},
+    {"by": ()},
+    {"by": "model,endpoint"},
+    {"by": ("app", "day"), "since": "7d"},
+    {"by": "hour", "since": "30h", "until": "90m"},
+    {"by": "day", "since": "2d", "until": "47h", "app": "a"},
+    {"since": "10m", "model": "n"},
+    {"by": "app", "until": NOW - 1000.5},
+    {"by": "day", "since": "2027-01-10", "until": "2027-01-11T13:30"},
+]
+
+
+@pytest.mark.parametrize("asked", QUESTIONS)
+def test_sums_and_calls_give_the_same_answer(store: UsageStore, asked: dict[str, Any]) -> None:
+    store.add_many(random_calls(1500, 9))
+    from_sums = store.summary(**asked)
+    with store.reading() as connection:
+        assert sums.summed_up_to(connection) == 1500
+    store.transact(lambda c: c.execute("DELETE FROM sums") and c.execute("UPDATE summed SET id=0"))
+    with store.reading() as connection:
+        question = questions.Question.of(**{"by": ("app",), **asked}, now=NOW)
+        assert question.ask(connection) == from_sums
+
+
+def test_every_number_is_what_adding_up_by_hand_gives(store: UsageStore) -> None:
+    calls = list(random_calls(800, 3))
+    store.add_many(calls)
+    groups: dict[Any, list[CallRecord]] = defaultdict(list)
+    for call in calls:
+        assert call.time is not None
+        groups[call.app_id, datetime.fromtimestamp(call.time, UTC).strftime("%Y-%m-%d")].append(
+            call
+        )
+    for row in store.summary(("app", "day")):
+        group = groups.pop((row["app"], row["day"]))
+        usages = [call.usage for call in group if call.usage is not None]
+        seconds = sorted(call.seconds for call in group)
+        assert row["calls"] == len(group)
+        assert row["errors"] == sum(call.error is not None for call in group)
+        assert row["retries"] == sum(call.attempts - 1 for call in group)
+        assert row["input_tokens"] == sum(usage.input_tokens for usage in usages)
+        assert row["cached_tokens"] == sum(usage.cached_tokens or 0 for usage in usages)
+        assert row["cost"] == pytest.approx(sum(usage.cost or 0 for usage in usages), rel=1e-12)
+        assert row["p95_seconds"] == seconds[math.ceil(len(seconds) * 0.95) - 1]
+    assert not groups
+
+
+def test_many_calls_give_percentiles_within_five_percent(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_many(random_calls(3000, 40))
+    exact = store.summary(("app", "model"), since="30d")
+    monkeypatch.setattr(questions, "_MOST_SORTED", 0)
+    names = [name for name in exact[0] if name.endswith("_seconds")]
+    for row, about in zip(exact, store.summary(("app", "model"), since="30d"), strict=True):
+        assert {name: row[name] for name in row if name not in names} == {
+            name: about[name] for name in row if name not in names
+        }
+        for name in names:
+            assert about[name] == pytest.approx(row[name], rel=0.05)
+
+
+@pytest.mark.parametrize("before", ["4d", "90m", "2027-01-12", "2027-01-12T10:20:30"])
+def test_pruning_keeps_the_sums_right(store: UsageStore, before: str) -> None:
+    calls = list(random_calls(1000, 9))
+    store.add_many(calls)
+    moment = questions.moment(before, "older_than", NOW)
+    old = [call for call in calls if call.time is not None and call.time < moment]
+    assert store.prune(before) == len(old)
+    kept = store.summary(("day", "app"))
+    with UsageStore(str(store.path) + "-2", clock=lambda: NOW) as other:
+        other.add_many(call for call in calls if call not in old)
+        assert other.summary(("day", "app")) == kept
+    store.add_many(old)
+    assert sum(row["calls"] for row in store.summary(())) == 1000
+
+
+def test_the_writer_keeps_the_sums_up(store: UsageStore) -> None:
+    for call in random_calls(50, 1):
+        store.add(call)
+    assert store.flush()
+    with store.reading() as connection:
+        assert sums.summed_up_to(connection) == 50
+
+
+def test_a_file_of_an_older_version_is_carried_over(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(database._VERSIONS[0])
+        old.execute(f"PRAGMA application_id = {database._APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+        old.execute(
+            "INSERT INTO calls (at, app, model, endpoint, status, retries, input_tokens, "
+            "output_tokens, cost, seconds) VALUES (?, 'a', 'm', '/c', 'ok', 0, 1, 2, ?, 0.5)",
+            (NOW, 10**11),
+        )
+    old.close()
+    with UsageStore(path, clock=lambda: NOW) as store:
+        store.add_many(random_calls(10, 1))
+        (row,) = store.summary((), since="1h")
+        assert row["calls"] >= 1
+        assert store.summary(())[0]["calls"] == 11
+    with sqlite3.connect(path) as new:
+        assert new.execute("PRAGMA user_version").fetchone() == (2,)
+    new.close()

@@ -29,7 +29,7 @@ from langchain_core.tools import BaseTool
 
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_tools
-from lunos_core.adapters import to_tool_choice
+from lunos_core.adapters import merge_options, to_tool_choice
 
 NAMESPACE = ["langchain_lunos", "_bindings"]
 
@@ -199,12 +199,9 @@ class ModelMethods:
 
 def _merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     """What is bound later wins; of what is added to a request, both are added."""
-    added = {
-        name: {**earlier[name], **later[name]}
-        for name in ("extra_body", "extra_headers", "extra_query")
-        if earlier.get(name) and later.get(name)
-    }
-    return {**earlier, **later, **added}
+    merged = {**earlier, **later}
+    merge_options(merged, earlier, later)
+    return merged
 
 
 # without type arguments: with them pydantic makes classes that LangChain's runnables don't match

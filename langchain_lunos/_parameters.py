@@ -13,7 +13,7 @@ from langchain_lunos._settings import LunosConnection, check_call
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
 from lunos_core.accounting.token_estimate import estimate_tokens
-from lunos_core.adapters import refuse_impossible
+from lunos_core.adapters import merge_options, refuse_impossible
 from lunos_core.endpoints import params
 from lunos_core.endpoints.params import Check, check_params
 
@@ -150,10 +150,7 @@ class LunosModel(LunosConnection):
         if stop is not None:
             params["stop"] = stop
         params["app_id"] = self._app_id(kwargs)
-        for name in ("extra_body", "extra_query"):
-            own: Mapping[str, Any] | None = getattr(self, name)
-            if own:
-                params[name] = {**own, **(kwargs.get(name) or {})}
+        merge_options(params, self.model_kwargs, self.__dict__, more, kwargs)
         for name in _NOT_ON_THE_WIRE:
             params.pop(name, None)
         if not params.get("stop"):

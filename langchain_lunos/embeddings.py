@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field
 from langchain_lunos._app_id import config_app_id
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
 from langchain_lunos._settings import LunosConnection, check_call
+from lunos_core.adapters import merge_options
 from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays
 from lunos_core.endpoints.embeddings import embedding_request
 from lunos_core.request import Request
@@ -149,22 +150,21 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         if isinstance(texts, str):
             raise TypeError("texts must be a list of str: for one text there is embed_query")
         check_call(kwargs)
+        more = kwargs.get("model_kwargs") or {}
         params: dict[str, Any] = {
             "model": self.model,
             "dimensions": self.dimensions,
             "encoding_format": self.encoding_format,
             "user": self.user,
             **self.model_kwargs,
-            **(kwargs.get("model_kwargs") or {}),
+            **more,
             **kwargs,
         }
         params.pop("model_kwargs", None)
         if params.get("app_id") is None:
             # a retriever in a chain: the config that the chain was called with
             params["app_id"] = config_app_id()
-        for name in ("extra_body", "extra_query"):
-            merged = {**(getattr(self, name) or {}), **(params.get(name) or {})}
-            params[name] = merged or None
+        merge_options(params, self.model_kwargs, self.__dict__, more, kwargs)
         size = params.pop("chunk_size", None)
         size = self.chunk_size if size is None else size
         if isinstance(size, bool) or not isinstance(size, int):

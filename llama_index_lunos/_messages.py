@@ -67,10 +67,11 @@ class SentCall(NamedTuple):
 
 def sent_tool_call(call: Any) -> SentCall:
     """A tool call of a message that another integration made: a plain dict, or an SDK's object."""
-    function = _get(call, "function")
+    function = _get(call, "function") or call  # OpenAI's Responses API has no wrapper
     name = str(_get(function, "name") or "")
     # integrations of providers without ids use the name in its place
-    return SentCall(str(_get(call, "id") or name), name, _get(function, "arguments"))
+    identifier = _get(call, "call_id") or _get(call, "id") or name
+    return SentCall(str(identifier), name, _get(function, "arguments"))
 
 
 class _History:

@@ -9,6 +9,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseComponent
 
 from llama_index_lunos._settings import resolve_app_id
+from lunos_core.adapters import merge_options
 from lunos_core.endpoints.params import CHAT, check_params
 
 # both endpoints take these
@@ -46,8 +47,6 @@ _CHAT = (
     "prediction",
     "web_search",
 )
-# options of a call that are merged, name by name, wherever they are set
-_MERGED = ("extra_body", "extra_headers", "extra_query")
 # LlamaIndex's own, passed along by some of its callers
 _NOT_OF_THE_WIRE = ("verbose", "formatted", "model")
 
@@ -165,11 +164,7 @@ class Parameters(BaseComponent):
         }
         params = {**self._set(names), **self.additional_kwargs, **given}
         params["app_id"] = resolve_app_id(given.get("app_id"))
-        for name in _MERGED:
-            layers = (self.__dict__.get(name), self.additional_kwargs.get(name), given.get(name))
-            if all(layer is None or isinstance(layer, Mapping) for layer in layers):
-                merged = {key: value for layer in layers if layer for key, value in layer.items()}
-                params[name] = merged or None
+        merge_options(params, self.__dict__, self.additional_kwargs, given)
         return params
 
     def _set(self, names: tuple[str, ...]) -> dict[str, Any]:

@@ -124,6 +124,23 @@ def _pair(config: Config, errors: ErrorMap, catalog: Any) -> ClientPair:
     return ClientPair(config, errors=errors, catalog=catalog)
 
 
+def merge_options(params: dict[str, Any], *layers: Mapping[str, Any]) -> None:
+    """Put together what several layers add to a request: body, headers and query, name by name.
+
+    Args:
+        params: a call's parameters; they are changed.
+        layers: where `extra_body` and its like may be set; a later one wins.
+    """
+    for name in ("extra_body", "extra_headers", "extra_query"):
+        given = [layer[name] for layer in layers if layer.get(name)]
+        if len(given) > 1 and not all(isinstance(item, Mapping) for item in given):
+            continue  # the check of the call's parameters says what is wrong with it
+        if given:
+            params[name] = (
+                given[0] if len(given) == 1 else {k: v for item in given for k, v in item.items()}
+            )
+
+
 def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -> None:
     """Refuse arguments that `owner` doesn't have, which pydantic would drop in silence.
 

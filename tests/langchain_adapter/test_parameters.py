@@ -230,7 +230,7 @@ async def test_headers_and_timeout_are_the_calls_own(way: str) -> None:
     model = chat(wire, default_headers={"X-A": "1", "X-B": "1"}, timeout=7)
     await ask(model, way, extra_headers={"X-B": "2"}, timeout=9.5)
     await ask(model, way)
-    first, second = wire.requests
+    first, second = wire.requests[:2]
     assert (first.headers["x-a"], first.headers["x-b"]) == ("1", "2")
     assert (second.headers["x-a"], second.headers["x-b"]) == ("1", "1")
     assert first.extensions["timeout"]["read"] == 9.5
@@ -311,11 +311,15 @@ async def test_what_is_added_to_the_url_and_the_body_is_merged_wherever_it_was_g
     bound = model.bind(extra_query={"b": "2"}, extra_body={"y": 2})
     await bound.ainvoke("Hello")
     model.invoke("Hello", extra_query={"c": "3"}, extra_body={"z": 3})
-    first, second = wire.requests
+    first, second = wire.requests[:2]
     assert str(first.url).endswith("?a=1&b=2")
     assert str(second.url).endswith("?a=1&c=3")
     assert wire.bodies[0].items() >= {"x": 1, "y": 2}.items()
     assert wire.bodies[1].items() >= {"x": 1, "z": 3}.items()
+    more = {"extra_body": {"v": 4}, "extra_query": {"d": "4"}}
+    chat(wire, extra_body={"x": 1}, model_kwargs=more).invoke("Hello", extra_body={"z": 3})
+    assert wire.bodies[-1].items() >= {"v": 4, "x": 1, "z": 3}.items()
+    assert str(wire.requests[-1].url).endswith("?d=4")
     vectors = Wire(reply({"data": [{"embedding": [1.0]}]}))
     embeddings(vectors, extra_query={"a": "1"}).embed_query("text", extra_query={"b": "2"})
     assert str(vectors.requests[0].url).endswith("?a=1&b=2")

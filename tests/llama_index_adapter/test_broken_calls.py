@@ -148,6 +148,20 @@ def test_whatever_a_memory_holds_goes_back_as_an_object(stored: Any, sent: Any) 
         assert sent is None or strict_object(arguments) == sent
 
 
+def test_a_call_of_openais_responses_keeps_its_name_and_the_id_that_its_result_has() -> None:
+    call = {
+        "type": "function_call",
+        "id": "fc",
+        "call_id": "c",
+        "name": "f",
+        "arguments": '{"a":1}',
+    }
+    (wire,) = to_wire([ChatMessage(role="assistant", additional_kwargs={"tool_calls": [call]})])
+    (sent,) = wire["tool_calls"]
+    assert sent["id"] == "c"
+    assert sent["function"] == {"name": "f", "arguments": '{"a":1}'}
+
+
 def test_a_whole_object_goes_back_as_it_came() -> None:
     text = '{ "b":1,"a" : "ä" }'
     block = ToolCallBlock(tool_call_id="c", tool_name="f", tool_kwargs=text)

@@ -105,12 +105,12 @@ class Exchange:
         if self._stopped or self._task.done():
             return
         self._stopped = True
-        # A cancelled connect may leave its socket open in the event loop: `_trace` ends it when it
-        # has one. Cancelled once: a second time would interrupt the cleanup.
+        # A connect that is cancelled as it succeeds leaves its socket open in the event loop: most
+        # succeed soon, and `_trace` ends them. Cancelled once: again would interrupt the cleanup.
+        if not self._connecting and not self._task.cancelling():
+            self._task.cancel()
+        asyncio.get_running_loop().call_later(_CLEANUP, self._cancel_again)
         if not self._connecting:
-            if not self._task.cancelling():
-                self._task.cancel()
-            asyncio.get_running_loop().call_later(_CLEANUP, self._cancel_again)
             await asyncio.wait((self._task,), timeout=_CLEANUP)
 
     def _cancel_again(self) -> None:

@@ -39,6 +39,9 @@ PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null |
 
 .PHONY: help demo ask test test-all test-outside canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
 
+# Ctrl-C in these is one word, without a traceback
+demo ask $(VENV)/.made $(VENV)/.demo: SHELL := scripts/interruptible
+
 help:  ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
 
@@ -50,9 +53,13 @@ ifeq ($(strip $(ARGS)),)
 	@$(PY) examples/llamaindex_rag.py
 endif
 
+ifneq ($(filter ask,$(MAKECMDGOALS)),)
+ifeq ($(strip $(Q)),)
+$(error ask something: make ask Q="How often is a request retried?")
+endif
+endif
 ask: export LUNOS_QUESTION := $(Q)
 ask: $(VENV)/.demo  ## ask about the examples' text: make ask Q="How often is a request retried?"
-	@[ -n "$$LUNOS_QUESTION" ] || { echo 'make: ask something: make ask Q="…"' >&2; exit 2; }
 	@$(PY) examples/quickstart.py -- "$$LUNOS_QUESTION"
 
 test: $(VENV)/.test  ## run the tests but the slow ones, in about four minutes on two cores (ARGS='-k retry' for some)
@@ -153,10 +160,13 @@ $(VENV)/.made:
 		"install one, or name it: make PYTHON=path/to/python" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "make: $(PYTHON) is not a Python 3.11 or newer" >&2; exit 1; }
-	@echo "== a virtual environment in $(VENV), with $$("$(PYTHON)" --version)"
-	@"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); echo "make: no virtual environment;" \
-		"on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@touch $@
+	@# one that is there already is kept: the README makes it
+	@if [ -x $(PY) ] && $(PY) -m pip --version >/dev/null 2>&1 && \
+		$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; \
+	then echo "== the virtual environment in $(VENV), with $$($(PY) --version)"; \
+	else echo "== a virtual environment in $(VENV), with $$("$(PYTHON)" --version)"; \
+		"$(PYTHON)" -m venv --clear $(VENV) || { rm -rf $(VENV); echo "make: no virtual environment;" \
+			"on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; fi; touch $@
 
 # one chat model's weights, about 90 MB
 $(WEIGHTS_STAMP): $(VENV)/.made
@@ -165,9 +175,9 @@ $(WEIGHTS_STAMP): $(VENV)/.made
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.made
-	@echo "== this project, LangChain, LlamaIndex and the local gateway (about a minute)"
-	@$(PIP_INSTALL) -e ".[demo]" $(COUNTED)
-	@touch $@
+	@# one command: make 4.3 stumbles over a Ctrl-C between two
+	@echo "== this project, LangChain, LlamaIndex and the local gateway (about a minute)"; \
+	$(PIP_INSTALL) -e ".[demo]" $(COUNTED) && touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.made $(WEIGHTS_STAMP)
 	@echo "== this project and what its tests need (about 1 GB; one or two minutes)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -38,23 +39,36 @@ def test_a_python_block_prints_what_stands_below_it(
     assert len([line for line in example.code.splitlines() if line.strip()]) <= 12, "too long"
 
 
-def test_the_first_block_is_an_install_that_works_where_it_is_pasted(tmp_path: Path) -> None:
-    """Run its first line with an address; `make test-wheel` checks what the second installs."""
-    clone, install = blocks_of(README, "bash")[0].splitlines()
+STARTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("start-*.md"))]
+
+
+@pytest.mark.parametrize("page", STARTS, ids=lambda page: page.stem)
+def test_the_first_block_installs_when_it_is_pasted_into_a_clone(
+    page: Path, tmp_path: Path
+) -> None:
+    """Run it, but for pip's work: `make test-wheel` checks what it installs."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    install, gateway = blocks_of(page.read_text("utf-8"), "bash")[:2]
+    record = 'pip() { echo "$VIRTUAL_ENV|$PWD|$*"; }\n'
     done = subprocess.run(
-        ["bash", "-c", clone],
-        cwd=tmp_path,
-        env={"REPOSITORY": str(ROOT), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
+        ["bash", "-ec", record + install], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    if "not a git repository" in done.stderr or "does not exist" in done.stderr:
-        pytest.skip("these files are no git repository")
-    assert done.returncode == 0, done.stderr
-    folder = re.search(r'"\./([\w-]+)\[', install)
-    assert folder
-    assert (tmp_path / folder[1] / "pyproject.toml").exists()
+    environment, folder, arguments = done.stdout.strip().split("|")
+    assert Path(environment) == Path(folder) / ".venv"
+    extras = re.fullmatch(r"install \.\[([\w,-]+)\]", arguments)
+    assert extras
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {*extras[1].split(",")} <= {*project["optional-dependencies"]}
+    assert gateway.startswith("python -m lunos_local &\n")
+
+
+def test_the_variables_that_are_exported_are_those_of_the_local_gateway() -> None:
+    from lunos_local.__main__ import DEFAULT_PORT
+    from lunos_local.gateway import DEFAULT_KEY
+
+    service = f"LUNOS_API_KEY={DEFAULT_KEY} LUNOS_BASE_URL=http://127.0.0.1:{DEFAULT_PORT}/v1"
+    for page in STARTS:
+        assert f"export {service}\n" in page.read_text("utf-8")
 
 
 def test_the_commands_exist() -> None:
@@ -63,7 +77,7 @@ def test_the_commands_exist() -> None:
     shell = "\n".join(blocks_of(README, "bash"))
     for target in re.findall(r"^make (\w+)", shell, re.MULTILINE):
         assert f"\n{target}:" in makefile
-    extras = set(re.findall(rf"{project['name']}\[([\w-]+)\]", README))
+    extras = {name for some in re.findall(r"\.\[([\w,-]+)\]", README) for name in some.split(",")}
     assert extras <= set(project["optional-dependencies"])
     assert {"langchain", "local", "cli", "whisper", "aiohttp"} <= extras
 

@@ -12,11 +12,11 @@ from langchain_core.callbacks import (
 )
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
-from pydantic import AliasChoices, BaseModel, Field, PrivateAttr
+from pydantic import AliasChoices, BaseModel, Field
 
 from langchain_lunos._app_id import config_app_id, refuse_trio
 from langchain_lunos._settings import LunosConnection
-from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
+from lunos_core.endpoints.images import GeneratedImage, Images, image_request
 from lunos_core.request import Request
 
 __all__ = ["LunosImageGeneration"]
@@ -81,8 +81,6 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     """Save the images here; the text then names the files. Images that came as a web address aren't
     fetched, and so not saved."""
 
-    _path: ImagePath = PrivateAttr(default_factory=ImagePath)
-
     def _run(
         self, prompt: str, run_manager: CallbackManagerForToolRun | None = None
     ) -> tuple[str, list[dict[str, Any]]]:
@@ -104,7 +102,6 @@ class LunosImageGeneration(LunosConnection, BaseTool):
         return image_request(
             prompt,
             model=self.model,
-            path=self._path,
             response_format=self.image_format,
             app_id=config_app_id(),
             **{name: getattr(self, name) for name in names},

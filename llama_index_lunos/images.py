@@ -12,7 +12,7 @@ from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
 from llama_index_lunos._settings import Connection, resolve_app_id
-from lunos_core.endpoints.images import GeneratedImage, ImagePath, Images, image_request
+from lunos_core.endpoints.images import GeneratedImage, Images, image_request
 from lunos_core.request import Request
 
 
@@ -57,7 +57,6 @@ class LunosImageToolSpec(BaseToolSpec):
         self.folder = None if folder is None else Path(folder)
         self.params = dict(params or {})
         self._connection = Connection(**connection)
-        self._path = ImagePath()
 
     def generate_image(self, prompt: str) -> Any:
         """Generate an image from a description. Use it when the user asks for an image.
@@ -86,7 +85,7 @@ class LunosImageToolSpec(BaseToolSpec):
 
     def _request(self, prompt: str) -> Request[Images]:
         params = {**self.params, "app_id": resolve_app_id(self.params.get("app_id"))}
-        return image_request(prompt, model=self.model, path=self._path, **params)
+        return image_request(prompt, model=self.model, **params)
 
     def _blocks(self, images: Images) -> ImageBlock | list[ImageBlock]:
         files: list[Path | None] = [None] * len(images.images)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lunos_core.endpoints.audio import transcription_request as transcription_request
     from lunos_core.endpoints.balance import Balance as Balance
     from lunos_core.endpoints.balance import balance_request as balance_request
+    from lunos_core.endpoints.chat.images import image_chat_request as image_chat_request
     from lunos_core.endpoints.chat.requests import chat_request as chat_request
     from lunos_core.endpoints.chat.requests import chat_stream_request as chat_stream_request
     from lunos_core.endpoints.chat.requests import completion_request as completion_request
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from lunos_core.endpoints.images import GeneratedImage as GeneratedImage
     from lunos_core.endpoints.images import Images as Images
     from lunos_core.endpoints.images import image_request as image_request
+    from lunos_core.endpoints.speech import Speech as Speech
+    from lunos_core.endpoints.speech import speech_request as speech_request
+    from lunos_core.endpoints.speech import speech_stream_request as speech_stream_request
     from lunos_core.errors import LunosAPIError as LunosAPIError
     from lunos_core.errors import LunosAuthenticationError as LunosAuthenticationError
     from lunos_core.errors import LunosBadRequestError as LunosBadRequestError
@@ -74,8 +78,8 @@ if TYPE_CHECKING:
     from lunos_core.errors import LunosTimeoutError as LunosTimeoutError
     from lunos_core.request import Request as Request
     from lunos_core.request import StreamRequest as StreamRequest
-    from lunos_core.sdk import AsyncLunos as AsyncLunos
-    from lunos_core.sdk import Lunos as Lunos
+    from lunos_core.sdk.clients import AsyncLunos as AsyncLunos
+    from lunos_core.sdk.clients import Lunos as Lunos
     from lunos_core.transport.client import AsyncClient as AsyncClient
     from lunos_core.transport.client import Client as Client
     from lunos_core.transport.streams import AsyncStream as AsyncStream
@@ -124,7 +128,9 @@ HOMES = {
     "accounting.store": ("UsageStore",),
     "catalog.models": ("ModelInfo", "models_request"),
     "request": ("Request", "StreamRequest"),
-    "sdk": ("AsyncLunos", "Lunos"),
+    "endpoints.chat.images": ("image_chat_request",),
+    "endpoints.speech": ("Speech", "speech_request", "speech_stream_request"),
+    "sdk.clients": ("AsyncLunos", "Lunos"),
     "transport.streams": ("AsyncStream", "Stream"),
     "accounting.usage": ("Usage",),
 }

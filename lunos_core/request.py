@@ -15,6 +15,7 @@ from lunos_core.errors import ErrorResponse, LunosResponseError
 from lunos_core.wire import json
 from lunos_core.wire.error_bodies import error_in_answer, error_response
 from lunos_core.wire.scrub import scrub
+from lunos_core.wire.sse import PlainPieces, SSEDecoder
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -169,13 +170,13 @@ class Request(Outgoing, Generic[T]):
     Attributes:
         parse: reads the answer.
         fallback: makes the request for the fallback model, if the user named one.
-        elsewhere: makes the same request for the other path of an endpoint that has two, where
-            this path is missing and `absent` says that it may be.
+        elsewhere: the endpoint's other path, asked where this one is missing and `absent` says
+            that it may be. A client keeps in mind which of the two answered.
     """
 
     parse: Callable[[Reply], T]
     fallback: Callable[[], Request[T]] | None = None
-    elsewhere: Callable[[], Request[T]] | None = None
+    elsewhere: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +186,9 @@ class StreamRequest(Outgoing, Generic[T]):
     Attributes:
         reader: makes the reader of one stream, from the reply (without its body).
         fallback: makes the request for the fallback model, if the user named one.
+        decoder: makes what cuts the bytes into the events that the reader reads.
     """
 
     reader: Callable[[Reply], StreamReader[T]]
     fallback: Callable[[], StreamRequest[T]] | None = None
+    decoder: Callable[[], SSEDecoder | PlainPieces] = SSEDecoder

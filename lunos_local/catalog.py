@@ -9,7 +9,7 @@ from typing import Any
 
 from lunos_local.backends.answer import CREATED
 from lunos_local.backends.base import Body, ChatBackend, EmbeddingBackend
-from lunos_local.backends.scripted_images import ScriptedImages
+from lunos_local.backends.scripted_images import IMAGE_TOKENS, ScriptedImages
 from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.transcription import Listener
 from lunos_local.errors import WireError
@@ -74,7 +74,10 @@ class Model:
     def billed(self, answer: Body) -> Body:
         """Put the price of this entry into the `usage.cost` of an answer that has one."""
         usage = answer.get("usage")
-        if usage and "cost" in usage and (self.input_price or self.output_price):
+        if usage and self.images:
+            drawn = usage["completion_tokens_details"]["image_tokens"] / IMAGE_TOKENS
+            usage["cost"] = round(drawn * self.unit_price, 10)
+        elif usage and "cost" in usage and (self.input_price or self.output_price):
             cost = usage["prompt_tokens"] * self.input_price
             cost += usage.get("completion_tokens", 0) * self.output_price
             usage["cost"] = round(cost / _MILLION, 10)

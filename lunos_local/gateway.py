@@ -162,14 +162,15 @@ class Gateway:
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
         model, body = await self._open(request, "chat")
-        if model.chat is None:
+        backend = model.images.chat if model.images else model.chat
+        if backend is None:
             raise _wrong_endpoint(model, "chat completions")
         model.check_chat(body)
         if fault := self._fault_of(model):
             return await self._failed(fault, "chat", body, request)
         if body.get("stream"):
-            return await _streamed(request, model, body, model.chat.chat_chunks(_counted(body)))
-        return _answered(request, model, await model.chat.chat(body))
+            return await _streamed(request, model, body, backend.chat_chunks(_counted(body)))
+        return _answered(request, model, await backend.chat(body))
 
     async def completion(self, request: Request) -> Response:
         """POST /v1/completions."""

@@ -6,14 +6,27 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file in one step: a reader sees the old file or the new one, never a part.
+    """Write a file in one step: see `replacing`.
 
-    A symlink stays, and the file that it points to is replaced. What isn't a regular file, such as
-    `/dev/stdout`, is written as it is.
+    Raises:
+        OSError: it cannot be written; the old file is as it was.
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that takes its place when the block ends, and never if the block raises.
+
+    A reader sees the old file or the new one, never a part. A symlink stays, and the file that it
+    points to is replaced. What isn't a regular file, such as `/dev/stdout`, is written as it is.
 
     Raises:
         OSError: it cannot be written; the old file is as it was.
@@ -24,12 +37,13 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     except FileNotFoundError:
         mode = stat.S_IFREG | (0o666 & ~_umask())
     if not stat.S_ISREG(mode):
-        target.write_bytes(data)
+        with target.open("wb") as file:
+            yield file
         return
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, target)
     except BaseException:

@@ -158,14 +158,18 @@ class ModelCache:
             if disk and not self._disk_was_read and _key(PUBLIC) not in self._entries:
                 self._read_disk()
             self._disk_was_read = self._disk_was_read or disk
-            public, detailed = (self._models(request) for request in (PUBLIC, DETAILED))
+            public = self._models(_key(PUBLIC))
+            detailed: dict[str, ModelInfo] = {}
+            for key in (*self._entries, _key(DETAILED)):  # lists with a filter, then the whole one
+                if key != _key(PUBLIC):
+                    detailed |= {model.id: model for model in self._models(key)}
             listed = ModelIndex(public)
-            more = [model for model in detailed if listed.get(model.id) is None]
-            self._index = index = ModelIndex([*completed(public, detailed), *more])
+            more = [model for model in detailed.values() if listed.get(model.id) is None]
+            self._index = index = ModelIndex([*completed(public, detailed.values()), *more])
             return index
 
-    def _models(self, request: Request[Models]) -> Models:
-        entry = self._entries.get(_key(request))
+    def _models(self, key: str) -> Models:
+        entry = self._entries.get(key)
         return [] if entry is None else entry.models
 
     def _finish(

@@ -40,6 +40,8 @@ _SIGNATURES = (
     (b"\xff\xfb", "mp3"),
     (b"\xff\xf3", "mp3"),
     (b"\xff\xf2", "mp3"),
+    (b"\xff\xf1", "aac"),
+    (b"\xff\xf9", "aac"),
     (b"OggS", "ogg"),
     (b"fLaC", "flac"),
     (b"\x1aE\xdf\xa3", "webm"),
@@ -287,11 +289,15 @@ def _read(file: Any, filename: str | None) -> FormFile:
     return FormFile(filename or own or _fitting_name(data), data)
 
 
-def _fitting_name(data: bytes) -> str:
+def ending_of(data: bytes) -> str | None:
+    """Return what a file of this sound ends with, by how it begins; `None` for an unknown one."""
     if data[4:8] == b"ftyp":
-        return "audio.m4a"
-    ending = next((end for start, end in _SIGNATURES if data.startswith(start)), "wav")
-    return f"audio.{ending}"
+        return "m4a"
+    return next((end for start, end in _SIGNATURES if data.startswith(start)), None)
+
+
+def _fitting_name(data: bytes) -> str:
+    return f"audio.{ending_of(data) or 'wav'}"
 
 
 def _check_words(name: str, value: Any, options: tuple[str, ...]) -> None:

@@ -25,6 +25,15 @@ PATH = "/embeddings"
 ENCODINGS = ("base64", "float")
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One vector under OpenAI's names."""
+
+    embedding: list[float]
+    index: int
+    object: str = "embedding"
+
+
 @dataclass(slots=True)
 class Embeddings:
     """The vectors of one request, in the order of its texts.
@@ -42,6 +51,11 @@ class Embeddings:
     model: str | None = None
     request_id: str | None = None
     attempts: int = 1
+
+    @property
+    def data(self) -> list[Embedding]:
+        """The vectors in OpenAI's shape: `response.data[0].embedding`."""
+        return [Embedding(vector, i) for i, vector in enumerate(self.vectors)]
 
 
 def embedding_request(

@@ -1,8 +1,8 @@
-"""`POST /images/generations`: images from a prompt.
+"""Images from a prompt: `POST /images/generations`, or a chat model that draws.
 
 Source of the format: the Lunos API reference, which has the plural path; the vendor's own clients
-call `/image/generations`. The plural one is asked first, on 404 the other, and an `ImagePath`
-remembers which of the two it was.
+call `/image/generations`, which is asked where the plural one is missing. Through chat, as the
+vendor's later pages use image models, it is `endpoints.chat.images`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lunos_core.accounting.files import write_whole
 from lunos_core.accounting.usage import Usage, usage_with_cost
 from lunos_core.endpoints.build import fallback_of, json_call
 from lunos_core.endpoints.chat.content_parts import data_of
-from lunos_core.endpoints.params import SAMPLING, Check
+from lunos_core.endpoints.params import SAMPLING, Check, integer
 from lunos_core.request import Reply, Request
 
 PATHS = ("/images/generations", "/image/generations")
@@ -32,6 +34,9 @@ IMAGE: dict[str, Check] = {
     "seed": SAMPLING["seed"],
     "user": _TEXT,
     "fallback_model": _TEXT,
+    # seen in the vendor's client, not in the reference
+    "width": integer(256, 1792),
+    "height": integer(256, 1792),
 }
 _ABSENT = f"this deployment generates no images (it has neither {PATHS[0]} nor {PATHS[1]})"
 _SIGNATURES = (
@@ -67,8 +72,7 @@ class GeneratedImage:
     @property
     def mime_type(self) -> str | None:
         """What the bytes are, by how they begin; `None` where there are none, or unknown ones."""
-        data = self.data or b""
-        return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+        return mime_type_of(self.data or b"")
 
 
 @dataclass(slots=True)
@@ -76,7 +80,8 @@ class Images:
     """The images of one request.
 
     Attributes:
-        images: at least one.
+        images: at least one; `data` is the same list under OpenAI's name.
+        text: what a chat model wrote beside them.
         model: the model that answered, as the server names it.
         cost: what they cost by the gateway's word, in USD; `None` where it said nothing.
         usage: tokens and the same cost, or `None`.
@@ -86,12 +91,18 @@ class Images:
     """
 
     images: list[GeneratedImage]
+    text: str = ""
     model: str | None = None
     cost: float | None = None
     usage: Usage | None = None
     created: int | None = None
     request_id: str | None = None
     attempts: int = 1
+
+    @property
+    def data(self) -> list[GeneratedImage]:
+        """The images: `response.data[0].url`, as in OpenAI's client."""
+        return self.images
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path | None]:
         """Write each image whose bytes came to a file, and return the paths.
@@ -110,6 +121,11 @@ class Images:
         return [_save(image, Path(folder)) for image in self.images]
 
 
+def mime_type_of(data: bytes) -> str | None:
+    """Return what an image's bytes are, by how they begin; `None` for unknown ones."""
+    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+
+
 def _save(image: GeneratedImage, folder: Path) -> Path | None:
     data = image.data
     if data is None:
@@ -117,35 +133,20 @@ def _save(image: GeneratedImage, folder: Path) -> Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     ending = _ENDINGS.get(image.mime_type or "", ".bin")
     path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}{ending}"
-    path.write_bytes(data)
+    write_whole(path, data)
     return path
 
 
-class ImagePath:
-    """Which of the two paths a deployment has, once it is known. One for each client."""
-
-    def __init__(self) -> None:
-        self.first = PATHS[0]
-
-    @property
-    def other(self) -> str:
-        """The path to ask when the first is missing."""
-        return PATHS[1] if self.first == PATHS[0] else PATHS[0]
-
-
-def image_request(
-    prompt: str, /, *, model: str, path: ImagePath | None = None, **params: Any
-) -> Request[Images]:
+def image_request(prompt: str, /, *, model: str, **params: Any) -> Request[Images]:
     """Return the request for one image or several.
 
     Args:
         prompt: what the image shows.
         model: the model's id.
-        path: remembers which of the two paths answered; give the same one with every request of a
-            client. Without it each request finds out anew.
         **params: `n`, `size` ("1024x1024"), `quality` ("standard", "hd"), `style` ("vivid",
             "natural"), `response_format` ("url" or "b64_json"), `seed`, `user`, `fallback_model`,
-            and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
+            and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call. `width` and
+            `height` (256 to 1792) were seen in the vendor's client, not in the reference.
 
     Raises:
         TypeError: a parameter of the wrong type.
@@ -155,29 +156,29 @@ def image_request(
         >>> image_request("a red cat", model="m", size="256x256").body
         b'{"model":"m","prompt":"a red cat","size":"256x256"}'
     """
+    check_prompt(prompt, params.get("response_format"))
+    return Request(
+        **json_call(PATHS[0], {"model": model, "prompt": prompt}, params, IMAGE),
+        parse=parse_images,
+        fallback=fallback_of(image_request, prompt, params),
+        absent=_ABSENT,
+        elsewhere=PATHS[1],
+    )
+
+
+def check_prompt(prompt: Any, response_format: Any) -> None:
+    """Check what both ways to an image have in common.
+
+    Raises:
+        TypeError: the prompt isn't a `str`.
+        ValueError: the prompt is empty, or there is no such format.
+    """
     if not isinstance(prompt, str):
         raise TypeError(f"prompt must be a str, not {type(prompt).__name__}")
     if not prompt.strip():
         raise ValueError("prompt is empty: say what the image shows")
-    wanted = params.get("response_format")
-    if wanted is not None and wanted not in FORMATS:
-        raise ValueError(f"response_format must be one of {FORMATS}, not {wanted!r}")
-    known = path or ImagePath()
-    other = known.other
-
-    def parse_and_remember(reply: Reply) -> Images:
-        images = parse_images(reply)
-        known.first = other
-        return images
-
-    here: Request[Images] = Request(
-        **json_call(known.first, {"model": model, "prompt": prompt}, params, IMAGE),
-        parse=parse_images,
-        fallback=fallback_of(image_request, prompt, {**params, "path": known}),
-        absent=_ABSENT,
-    )
-    there = replace(here, path=other, parse=parse_and_remember)
-    return replace(here, elsewhere=lambda: there)
+    if response_format is not None and response_format not in FORMATS:
+        raise ValueError(f"response_format must be one of {FORMATS}, not {response_format!r}")
 
 
 def parse_images(reply: Reply) -> Images:
@@ -188,15 +189,14 @@ def parse_images(reply: Reply) -> Images:
         LunosAPIError: an error that came with a successful status.
     """
     value = reply.json()
-    data = value.get("data")
+    data = value.get("data") or value.get("images")
     if not isinstance(data, list) or not data:
         raise reply.malformed("has no list of images")
-    images = [_parse_image(reply, entry, position) for position, entry in enumerate(data)]
     usage = usage_with_cost(value)
     model = value.get("model")
     created = value.get("created")
     return Images(
-        images=images,
+        images=read_images(reply, data),
         model=model if isinstance(model, str) else None,
         cost=None if usage is None else usage.cost,
         usage=usage,
@@ -206,12 +206,25 @@ def parse_images(reply: Reply) -> Images:
     )
 
 
+def read_images(reply: Reply, entries: Sequence[Any]) -> list[GeneratedImage]:
+    """Read each image: an object, one in a wrapper, or an address alone.
+
+    Raises:
+        LunosResponseError: one of them is none of these.
+    """
+    return [_parse_image(reply, entry, i) for i, entry in enumerate(entries)]
+
+
 def _parse_image(reply: Reply, entry: Any, position: int) -> GeneratedImage:
-    fields = entry if isinstance(entry, dict) else {}
+    fields = entry if isinstance(entry, dict) else {"url": entry}
+    wrapped = fields.get("image_url")
+    inner = wrapped if isinstance(wrapped, dict) else {"url": wrapped or fields.get("url")}
     url, encoded, revised = (
-        text if isinstance(text := fields.get(name), str) and text else None
+        text if isinstance(text := {**fields, **inner}.get(name), str) and text else None
         for name in ("url", "b64_json", "revised_prompt")
     )
+    if url is not None and not url.lower().startswith(("http:", "https:", "data:")):
+        url, encoded = None, encoded or url  # base64, whatever it is called
     if url is None and encoded is None:
         raise reply.malformed(f"has an image {position} without url and b64_json")
     if encoded is not None and encoded.startswith("data:"):

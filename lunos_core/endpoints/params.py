@@ -30,7 +30,9 @@ def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict
     return given
 
 
-def _number(low: float, high: float) -> Check:
+def number(low: float, high: float) -> Check:
+    """A check for a number, both limits included."""
+
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number, not {type(value).__name__}")
@@ -40,7 +42,9 @@ def _number(low: float, high: float) -> Check:
     return check
 
 
-def _integer(low: int | None = None, high: int | None = None) -> Check:
+def integer(low: int | None = None, high: int | None = None) -> Check:
+    """A check for a whole number, both limits included."""
+
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int, not {type(value).__name__}")
@@ -78,7 +82,7 @@ def _stop(name: str, value: Any) -> None:
 def _logit_bias(name: str, value: Any) -> None:
     _of_type(Mapping, "a mapping of token id to bias")(name, value)
     for token, bias in value.items():
-        _number(-100, 100)(f"{name}[{token!r}]", bias)
+        number(-100, 100)(f"{name}[{token!r}]", bias)
 
 
 def _reasoning(name: str, value: Any) -> None:
@@ -86,7 +90,7 @@ def _reasoning(name: str, value: Any) -> None:
     if value.get("effort") is not None:
         _of_type(str, "a str")(f"{name}.effort", value["effort"])
     if value.get("max_tokens") is not None:
-        _integer(1)(f"{name}.max_tokens", value["max_tokens"])
+        integer(1)(f"{name}.max_tokens", value["max_tokens"])
 
 
 def _plugins(name: str, value: Any) -> None:
@@ -126,14 +130,14 @@ _FLAG = _of_type(bool, "True or False")
 _MAPPING = _of_type(Mapping, "a mapping")
 
 SAMPLING: dict[str, Check] = {
-    "max_tokens": _integer(1),
-    "temperature": _number(0, 2),
-    "top_p": _number(0, 1),
-    "n": _integer(1),
+    "max_tokens": integer(1),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "n": integer(1),
     "stop": _stop,
-    "seed": _integer(),
-    "presence_penalty": _number(-2, 2),
-    "frequency_penalty": _number(-2, 2),
+    "seed": integer(),
+    "presence_penalty": number(-2, 2),
+    "frequency_penalty": number(-2, 2),
     "logit_bias": _logit_bias,
     "user": _text,
     "fallback_model": _text,
@@ -146,14 +150,14 @@ COMPLETION: dict[str, Check] = {
     "logprobs": _of_type(int, "a number of tokens, or True"),
     "echo": _FLAG,
     "suffix": _of_type(str, "a str"),
-    "best_of": _integer(1),
+    "best_of": integer(1),
 }
 
 CHAT: dict[str, Check] = {
     **SAMPLING,
-    "max_completion_tokens": _integer(1),
+    "max_completion_tokens": integer(1),
     "logprobs": _FLAG,
-    "top_logprobs": _integer(0, 20),
+    "top_logprobs": integer(0, 20),
     "tools": _list_of(Mapping, "mappings", empty=False),
     "tool_choice": _of_type((str, Mapping), "a str or a mapping"),
     "parallel_tool_calls": _FLAG,
@@ -172,13 +176,13 @@ CHAT: dict[str, Check] = {
     "prompt_cache_key": _text,
     "verbosity": _text,
     "prediction": _MAPPING,
-    "top_k": _integer(0),
-    "min_p": _number(0, 1),
+    "top_k": integer(0),
+    "min_p": number(0, 1),
     "web_search": _web_search,
 }
 
 EMBEDDING: dict[str, Check] = {
-    "dimensions": _integer(1),
+    "dimensions": integer(1),
     "user": _text,
     "fallback_model": _text,
 }

@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from lunos_core._secret import Secret
@@ -200,10 +201,7 @@ class Call(Generic[Q]):
         absent = self.request.absent
         no_route = absent is not None and _is_missing_route(error, status)
         if absent is not None and no_route:
-            elsewhere = self.request.elsewhere if isinstance(self.request, Request) else None
-            if elsewhere is not None:
-                _log.info("no route %s, asking the other: %s", self.request.path, reason_of(error))
-                self.request = elsewhere()  # type: ignore[assignment]  # same kind of request
+            if self._ask_elsewhere(error):
                 return 0.0
             error, retry = _no_such_route(error, absent), False
         if retry and self._retries_left and not self.delivered:
@@ -227,10 +225,12 @@ class Call(Generic[Q]):
             )
             self._primary_error = error
             self._retries_left = 0  # once more, not once more with all its retries
-            self.request = self.request.fallback()  # type: ignore[assignment]  # same kind of request
+            self.request = self._located(self.request.fallback())  # type: ignore[arg-type]  # same kind
             return 0.0
         if self._primary_error is not None:
             error.add_note(f"asked as fallback_model, after: {self._primary_error}")
+        if self.usage is None and error.partial is not None:
+            self._note_usage(error.partial)  # an answer that is of no use was paid for all the same
         mapped = self._errors.apply(error)
         self.over(mapped)
         raise mapped from error.__cause__
@@ -238,6 +238,14 @@ class Call(Generic[Q]):
     def _accept_refusal(self, error: LunosError) -> bool:
         """Whether the request was changed so that the server may take it."""
         return False
+
+    def _ask_elsewhere(self, error: LunosError) -> bool:
+        """Whether the request was changed to the endpoint's other path."""
+        return False
+
+    def _located(self, request: Q) -> Q:
+        """The request, at the path that this deployment is known to have."""
+        return request
 
     def _add_facts(self, error: LunosError, status: int | None, headers: Mapping[str, str]) -> None:
         # not in `failed`: error trackers show the variables of the functions that raise
@@ -302,6 +310,14 @@ class Call(Generic[Q]):
 class SendCall(Call["Request[T]"], Generic[T]):
     """A call with one answer."""
 
+    _paths: dict[str, str]
+    _home = ""
+
+    def know_paths(self, paths: dict[str, str]) -> None:
+        """Take the paths that the client knows: of a missing one, what answered instead."""
+        self._paths, self._home = paths, self.request.path
+        self.request = self._located(self.request)
+
     def finish(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """The result.
 
@@ -309,9 +325,25 @@ class SendCall(Call["Request[T]"], Generic[T]):
             LunosError: the answer is an error, or makes no sense.
         """
         result = self.request.parse(self.accept(status, headers, body))
+        if self.request.path != self._home:
+            self._paths[self._home] = self.request.path
+        elif self._paths:
+            self._paths.pop(self._home, None)
         self._note_usage(result)
         self.over()
         return result
+
+    def _ask_elsewhere(self, error: LunosError) -> bool:
+        other = self.request.elsewhere
+        if other is None:
+            return False
+        _log.info("no route %s, asking the other: %s", self.request.path, reason_of(error))
+        self.request = replace(self.request, path=other, elsewhere=None)
+        return True
+
+    def _located(self, request: Request[T]) -> Request[T]:
+        path = self._paths.get(request.path)
+        return request if path is None else replace(request, path=path, elsewhere=request.path)
 
 
 def _is_of_the_model(error: LunosError) -> bool:

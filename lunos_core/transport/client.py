@@ -71,6 +71,7 @@ class Client:
         self._observers = observers
         self.prices = prices
         self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
+        self._paths: dict[str, str] = {}  # of a missing path, the one that answered instead
         self.load_prices: LoadPrices | None = None
 
     def send(self, request: Request[T]) -> T:
@@ -80,6 +81,7 @@ class Client:
             LunosError: it failed for good.
         """
         call = SendCall(self.config, request, self._errors, self._observers, self.prices)
+        call.know_paths(self._paths)
         admit(self, call)
         while True:
             place = self._take()
@@ -224,6 +226,7 @@ class AsyncClient:
         self._observers = observers
         self.prices = prices
         self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
+        self._paths: dict[str, str] = {}  # of a missing path, the one that answered instead
         self.load_prices: AsyncLoadPrices | None = None
 
     async def send(self, request: Request[T]) -> T:
@@ -234,6 +237,7 @@ class AsyncClient:
         """
         key = None if request.public else await self.config.aget_key()
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
+        call.know_paths(self._paths)
         await aadmit(self, call)
         while True:
             exchange = self._begin(call)

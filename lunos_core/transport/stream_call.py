@@ -17,7 +17,7 @@ from lunos_core.request import StreamReader, StreamRequest
 from lunos_core.transport.call import Call
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.stream_options import refuses_stream_options, without_stream_options
-from lunos_core.wire.sse import SSEDecoder
+from lunos_core.wire.sse import PlainPieces, SSEDecoder
 from lunos_core.wire.text import BOM
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
     """A call whose answer comes in pieces."""
 
     _reader: StreamReader[T] | None = None
-    _decoder: SSEDecoder
+    _decoder: SSEDecoder | PlainPieces
     _received = 0
     _had_events = False
     _wrong: LunosError | None = None
@@ -48,7 +48,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         """
         reply = self.accept(status, headers, body or b"")
         self._reader = self.request.reader(reply)
-        self._decoder = SSEDecoder()
+        self._decoder = self.request.decoder()
         self._wrong = None
         if body is None:
             return []

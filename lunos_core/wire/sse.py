@@ -80,3 +80,17 @@ class SSEDecoder:
             elif line == b"data":
                 data.append(b"")
         return events
+
+
+class PlainPieces:
+    """Stands where `SSEDecoder` does for a body that isn't events: each piece is one."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the next bytes as they came."""
+        return [chunk] if chunk else []
+
+    def close(self) -> list[bytes]:
+        """Return nothing: nothing is kept."""
+        return []

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from typing import Any
 
-from lunos_local.backends.answer import CREATED
-from lunos_local.backends.base import Body
+from lunos_local.backends import conversation, tokens
+from lunos_local.backends.answer import CREATED, Answer, Choice, usage
+from lunos_local.backends.base import Body, RuleBackend
 from lunos_local.backends.picture import draw
 
 DEFAULT_SIZE = "256x256"
+IMAGE_TOKENS = 1290
 _MOST_FILES = 64
 
 
@@ -42,6 +45,10 @@ class Files:
 class ScriptedImages:
     """Makes `n` images; their colours and patterns depend on prompt, seed and number."""
 
+    def __init__(self) -> None:
+        """Draw in answers to chat requests too."""
+        self.chat = RuleBackend(_chat, _chat)
+
     async def draw(self, body: Body, files: Files, files_url: str) -> Body:
         """Answer an image request; URLs begin with `files_url`."""
         return await asyncio.to_thread(self._answer, body, files, files_url)
@@ -57,3 +64,24 @@ class ScriptedImages:
                 entry = {"url": files_url + files.add(image)}
             data.append({**entry, "revised_prompt": body["prompt"]})
         return {"created": CREATED, "data": data, "model": body["model"], "cost": 0.0}
+
+
+def _chat(body: Body) -> Answer:
+    """Draw an image for each choice, and write nothing."""
+    prompt = conversation.last_user_text(body["messages"])
+    ratio = (body.get("image_config") or {}).get("aspect_ratio") or ""
+    match = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", ratio)
+    height = 256 * int(match[2]) // int(match[1]) if match else 256
+    count = body.get("n") or 1
+    choices = []
+    for number in range(count):
+        image = draw(f"{prompt}\n{body.get('seed')}\n{number}", 256, height)
+        url = "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+        choices.append(Choice(images=[url]))
+    spent = usage(
+        tokens.count(prompt),
+        count * IMAGE_TOKENS,
+        completion_details={"image_tokens": count * IMAGE_TOKENS},
+    )
+    name = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return Answer(f"chatcmpl-{name}", body["model"], choices, spent)

@@ -51,6 +51,7 @@ RESULTS = {
     "Message",
     "ModelInfo",
     "Request",
+    "Speech",
     "StreamRequest",
     "ToolCall",
     "Transcription",

@@ -70,7 +70,7 @@ def parse_content(content: object) -> Content:
             else:
                 said["text"].append(_text_inside(part))
     text, reasoning, refusal = ("".join(pieces) for pieces in said.values())
-    return Content(text, parse_images(parts), reasoning, refusal)
+    return Content(text, parse_images(objects_of(parts)), reasoning, refusal)
 
 
 def _text_inside(part: object, *names: str) -> str:
@@ -88,15 +88,22 @@ def _text_inside(part: object, *names: str) -> str:
 def parse_images(value: object) -> list[str]:
     """Return the URLs of `{"type": "image_url", "image_url": {"url": …}}` parts, each once.
 
-    Images have been seen without their wrapper too: `{"url": …}`.
+    Images have been seen without their wrapper too: `{"url": …}`. An address alone and base64
+    under the names of the images route are read as well.
     """
-    urls: dict[str, None] = {}
-    for part in objects_of(value):
-        image = part.get("image_url", part if "type" not in part else None)
-        url = image.get("url") if isinstance(image, dict) else image
-        if isinstance(url, str) and url:
-            urls[url] = None
-    return list(urls)
+    found = map(_image_url, value if isinstance(value, list) else [value])
+    return list(dict.fromkeys(url for url in found if url))
+
+
+def _image_url(part: object) -> str:
+    if isinstance(part, dict) and "image" in str(part.get("type", "image")):
+        inner = part.get("image_url") or part
+        if isinstance(inner, dict):
+            data = text_of(inner.get("b64_json"))
+            inner = inner.get("url") or (data and f"data:image/png;base64,{data}")
+        return text_of(inner)
+    text = text_of(part)
+    return text if text.startswith(("https://", "http://", "data:image/")) else ""
 
 
 def tool_call_fragments(sent: dict[str, Any]) -> object:

@@ -1,0 +1,300 @@
+"""`lunos.images` and `lunos.audio`: arguments checked, requests sent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from typing import Any, Self
+
+from lunos_core.accounting.files import replacing
+from lunos_core.catalog.catalog import AsyncCatalog, Catalog
+from lunos_core.endpoints.audio import Sound, Transcription, transcription_request
+from lunos_core.endpoints.chat.images import Picture, Route, drawing_request
+from lunos_core.endpoints.images import Images as Drawn
+from lunos_core.endpoints.speech import Speech, speech_request, speech_stream_request
+from lunos_core.transport.client import AsyncClient, Client
+from lunos_core.transport.streams import AsyncStream, Stream
+
+_VARIATION = "Make a variation of this image."
+
+
+class Images:
+    """`lunos.images`."""
+
+    def __init__(self, client: Client, catalog: Catalog) -> None:
+        self._client, self._catalog = client, catalog
+
+    def generate(self, *, model: str, prompt: str, route: Route = "auto", **params: Any) -> Drawn:
+        """Generate images: `data[0].url` or `.b64_json`, and `.data` for the bytes.
+
+        Args:
+            model: the model's id.
+            prompt: what the image shows.
+            route: "images" for `/images/generations`, "chat" for a chat model that draws, "auto"
+                for chat where the loaded catalog (`lunos.models`) says that the model writes
+                images. No catalog is fetched for it.
+            **params: `n`, `size`, `seed`, `response_format` and so on: see `image_request` and
+                `image_chat_request`.
+
+        Raises:
+            TypeError: a parameter has the wrong type.
+            ValueError: a parameter out of range, or one that the route can't carry.
+            LunosError: the call failed.
+        """
+        request = drawing_request(prompt, model=model, route=route, catalog=self._catalog, **params)
+        return self._client.send(request)
+
+    def edit(
+        self, *, model: str, image: Picture | Sequence[Picture], prompt: str, **params: Any
+    ) -> Drawn:
+        """Change an image, or several, as the prompt says: through chat, for models that draw.
+
+        Args:
+            model: the model's id, such as "google/gemini-2.5-flash-image".
+            image: an https or `data:` URL, a path, bytes, an open file or a `GeneratedImage`.
+            prompt: what to change.
+            **params: as those of `generate`.
+        """
+        request = drawing_request(
+            prompt, model=model, image=image, route="chat", catalog=self._catalog, **params
+        )
+        return self._client.send(request)
+
+    def create_variation(
+        self,
+        *,
+        model: str,
+        image: Picture | Sequence[Picture],
+        prompt: str = _VARIATION,
+        **params: Any,
+    ) -> Drawn:
+        """Make an image like another one: `edit`, with a prompt of its own."""
+        return self.edit(model=model, image=image, prompt=prompt, **params)
+
+
+class AsyncImages:
+    """`lunos.images`, awaited."""
+
+    def __init__(self, client: AsyncClient, catalog: AsyncCatalog) -> None:
+        self._client, self._catalog = client, catalog
+
+    async def generate(
+        self, *, model: str, prompt: str, route: Route = "auto", **params: Any
+    ) -> Drawn:
+        """Generate images: see `Lunos`."""
+        request = drawing_request(prompt, model=model, route=route, catalog=self._catalog, **params)
+        return await self._client.send(request)
+
+    async def edit(
+        self, *, model: str, image: Picture | Sequence[Picture], prompt: str, **params: Any
+    ) -> Drawn:
+        """Change an image: see `Lunos`."""
+        options = {"image": image, "route": "chat", "catalog": self._catalog, **params}
+        # in a thread: it may read files
+        request = await asyncio.to_thread(drawing_request, prompt, model=model, **options)
+        return await self._client.send(request)
+
+    async def create_variation(
+        self,
+        *,
+        model: str,
+        image: Picture | Sequence[Picture],
+        prompt: str = _VARIATION,
+        **params: Any,
+    ) -> Drawn:
+        """Make an image like another one: see `Lunos`."""
+        return await self.edit(model=model, image=image, prompt=prompt, **params)
+
+
+class SpeechStream:
+    """Sound as it comes: an iterator of pieces and a context manager."""
+
+    def __init__(self, stream: Stream[bytes]) -> None:
+        self._stream = stream
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rest of the sound to a file, which takes its place when all of it is there.
+
+        Raises:
+            LunosError: the stream broke; an older file is as it was.
+            OSError: the file cannot be written.
+        """
+        with self, replacing(path) as file:
+            for piece in self._stream:
+                file.write(piece)
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stream.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def __next__(self) -> bytes:
+        return next(self._stream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncSpeechStream:
+    """`SpeechStream`, awaited. It is opened by `await`, `async with` or `async for`."""
+
+    def __init__(self, opening: Any) -> None:
+        self._opening = opening
+        self._stream: AsyncStream[bytes] | None = None
+
+    async def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rest of the sound to a file: see `SpeechStream`."""
+        async with self:
+            with replacing(path) as file:
+                async for piece in self:
+                    await asyncio.to_thread(file.write, piece)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._stream is not None:
+            await self._stream.close()
+
+    async def _opened(self) -> AsyncStream[bytes]:
+        if self._stream is None:
+            self._stream = await self._opening()
+        return self._stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in await self._opened():
+            yield piece
+
+    async def __aenter__(self) -> Self:
+        await self._opened()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self.__aenter__().__await__()
+
+
+class Speeches:
+    """`lunos.audio.speech`: known from the vendor's later pages, not from the reference."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(
+        self,
+        *,
+        model: str,
+        input: str,
+        voice: str | None = None,
+        response_format: str | None = None,
+        speed: float | None = None,
+        **params: Any,
+    ) -> Speech:
+        """Speak a text: `content` is the sound, `save(path)` writes it to a file.
+
+        Args:
+            model: the model's id, such as "openai/tts-1".
+            input: the text, at most 4,096 characters.
+            voice: such as "alloy"; Google's models take `google_voice_config={"voiceName": …}`.
+            response_format: "mp3", "opus", "aac", "flac" or "wav".
+            speed: 0.25 to 4.
+            **params: `google_voice_config`, `fallback_model`, `app_id`, `timeout`, `extra_body`, …
+
+        Raises:
+            TypeError: a parameter has the wrong type.
+            ValueError: the text is empty or too long, or a parameter out of range.
+            LunosError: the call failed.
+
+        Example:
+            >>> from lunos_core import Lunos
+            >>> lunos = Lunos(gateway.api_key, base_url=gateway.base_url)
+            >>> speech = lunos.audio.speech.create(model="openai/tts-1", input="Hi", voice="alloy")
+            >>> speech.media_type, speech.content[:4]
+            ('audio/wav', b'RIFF')
+        """
+        params |= {"voice": voice, "response_format": response_format, "speed": speed}
+        return self._client.send(speech_request(input, model=model, **params))
+
+    def stream(self, *, model: str, input: str, **params: Any) -> SpeechStream:
+        """Speak a text, piece by piece: iterate, or `save(path)`.
+
+        Args:
+            model: the model's id.
+            input: the text, at most 4,096 characters.
+            **params: as those of `create`.
+        """
+        return SpeechStream(
+            self._client.stream(speech_stream_request(input, model=model, **params))
+        )
+
+
+class AsyncSpeeches:
+    """`lunos.audio.speech`, awaited."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(
+        self,
+        *,
+        model: str,
+        input: str,
+        voice: str | None = None,
+        response_format: str | None = None,
+        speed: float | None = None,
+        **params: Any,
+    ) -> Speech:
+        """Speak a text: see `Lunos`."""
+        params |= {"voice": voice, "response_format": response_format, "speed": speed}
+        return await self._client.send(speech_request(input, model=model, **params))
+
+    def stream(self, *, model: str, input: str, **params: Any) -> AsyncSpeechStream:
+        """Speak a text, piece by piece: see `Lunos`."""
+        request = speech_stream_request(input, model=model, **params)
+        return AsyncSpeechStream(lambda: self._client.stream(request))
+
+
+class Transcriptions:
+    """`lunos.audio.transcriptions`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
+        """Transcribe a recording: a path, bytes, or an open binary file; `text` is what it says."""
+        return self._client.send(transcription_request(file, model=model, **params))
+
+
+class AsyncTranscriptions:
+    """`lunos.audio.transcriptions`, awaited."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
+        """Transcribe a recording: see `Lunos`."""
+        # in a thread: it reads the file
+        request = await asyncio.to_thread(transcription_request, file, model=model, **params)
+        return await self._client.send(request)
+
+
+class Audio:
+    """`lunos.audio`."""
+
+    def __init__(self, client: Client) -> None:
+        self.transcriptions = Transcriptions(client)
+        self.speech = Speeches(client)
+
+
+class AsyncAudio:
+    """`lunos.audio`, awaited."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.transcriptions = AsyncTranscriptions(client)
+        self.speech = AsyncSpeeches(client)

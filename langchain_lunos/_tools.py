@@ -26,8 +26,13 @@ def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[
 
 
 def _to_wire(tool: Tool, strict: bool | None) -> dict[str, Any]:
-    if isinstance(tool, Mapping) and (tool.get("type") == "function" or _runs_on_server(tool)):
-        return dict(tool)
+    if isinstance(tool, Mapping):
+        if "function" in tool or _runs_on_server(tool):
+            return dict(tool)
+        # of OpenAI's Responses API, without the wrapper
+        tool = {
+            name: value for name, value in tool.items() if (name, value) != ("type", "function")
+        }
     if isinstance(tool, TextTool) and (tool.metadata or {}).get("type") == "custom_tool":
         return convert_to_openai_tool(tool)
     return {"type": "function", "function": to_function(tool, strict)}

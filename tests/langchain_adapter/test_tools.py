@@ -61,6 +61,8 @@ KINDS: dict[str, tuple[Any, str]] = {
     "a JSON schema": (SCHEMA, "schema"),
     "OpenAI's dict": (FUNCTION, "f"),
     "Anthropic's dict": (ANTHROPIC, "anthropic"),
+    "Anthropic's dict with its type": ({"type": "custom", **ANTHROPIC}, "anthropic"),
+    "the dict of OpenAI's Responses": ({"type": "function", **FUNCTION["function"]}, "f"),
 }
 
 

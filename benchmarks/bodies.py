@@ -28,12 +28,18 @@ def reply(kind: str, count: int, base64_vectors: bool) -> bytes:
     if kind in ("call", "slow"):
         return _whole(_answer())
     if kind == "stream":
-        return _chunked([_event({"content": "word "}) for _ in range(count)])
+        return b"".join(paced(count))
     if kind == "tool":
-        return _chunked([_event({"tool_calls": [call]}) for call in _fragments(count)])
+        return b"".join(_pieces([_event({"tool_calls": [call]}) for call in _fragments(count)]))
     if kind == "vectors":
         return _whole(_vectors(count, base64_vectors))
     return b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+
+
+@functools.cache
+def paced(count: int) -> list[bytes]:
+    """Return the pieces of a streamed response of `count` chunks, to be sent one after another."""
+    return _pieces([_event({"content": "word "}) for _ in range(count)])
 
 
 def tool_arguments(count: int) -> list[str]:
@@ -78,15 +84,14 @@ def _fragments(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def _chunked(events: list[bytes]) -> bytes:
-    """Return a streamed answer as servers send it: each event is one HTTP chunk."""
+def _pieces(events: list[bytes]) -> list[bytes]:
+    """Return a streamed response as servers send it: each event is one HTTP chunk."""
     reason = "tool_calls" if b'"tool_calls"' in events[0] else "stop"
     first = _event({"role": "assistant", "content": ""})
     events = [first, *events, _event({}, reason, usage=_USAGE), b"data: [DONE]\n\n"]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
     head += b"transfer-encoding: chunked\r\n\r\n"
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in events)
-    return head + chunks + b"0\r\n\r\n"
+    return [head, *(b"%x\r\n%s\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
 
 
 def _vectors(count: int, base64_vectors: bool) -> dict[str, Any]:

@@ -88,6 +88,10 @@ MEASURES = [
     Measure("async call", "calls", "acall", "call", _CALLS, (15, 5), "quietest", _MICRO),
     _stream("stream", 2000, (5, 2)),
     _stream("stream", 8000, (3, 1)),
+    Measure(
+        "paced 250", "stream", "paced", "paced-250", {"count": 250}, (9, 3),
+        "cpu", ("µs CPU per chunk", 1e6 / 250),
+    ),
     _stream("tool", 2000, (5, 1)),
     _stream("tool", 8000, (3, 0)),
     _at_once("concurrent", 10, 400, (3, 0)),

@@ -1,7 +1,8 @@
 """The loopback server: raw bytes on an asyncio protocol, faster than any client it measures.
 
-The path says what comes: `/stream-2000/v1/chat/completions` is a stream of 2,000 chunks,
-`/slow-50/…` an answer after 50 ms. `/counts` gives what was counted and begins anew.
+The path says what comes: `/stream-2000/v1/chat/completions` is a stream of 2,000 chunks at once,
+`/paced-250/…` one of 250 chunks, one every 2 ms, `/slow-50/…` an answer after 50 ms.
+`/counts` gives what was counted and begins anew.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Iterator
 
-from benchmarks.bodies import reply
+from benchmarks.bodies import paced, reply
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _END = b"\r\n\r\n"
+_PACE = 0.002  # seconds between two chunks: what models send at their fastest
 
 
 class Counts:
@@ -63,6 +66,9 @@ class Connection(asyncio.Protocol):
             return
         kind, _, number = words.partition("-")
         count = int(number or 0)
+        if kind == "paced":
+            self._send(iter(paced(count)), asyncio.get_running_loop().time())
+            return
         body = reply(kind, count, b'"base64"' in request[-200:])
         self._counts.requests += 1
         self._counts.sent += len(body)
@@ -70,6 +76,13 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(count / 1000, self._transport.write, body)
         else:
             self._transport.write(body)
+
+    def _send(self, pieces: Iterator[bytes], when: float) -> None:
+        """Send the next piece, and the others at their times."""
+        piece = next(pieces, None)
+        if piece is not None:
+            self._transport.write(piece)
+            asyncio.get_running_loop().call_at(when, self._send, pieces, when + _PACE)
 
 
 async def serve() -> None:

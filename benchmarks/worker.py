@@ -84,6 +84,15 @@ class Worker:
         took, seen = _quietest(lambda: self._verbs.stream(model))
         return {"seconds": took, "right": seen == count * len("word ")}
 
+    def paced(self, url: str, count: int) -> Answer:
+        """Read a stream whose chunks come one every 2 ms; return the CPU time."""
+        model = self.chat(url)
+        gc.collect()
+        busy = time.process_time()
+        seen = self._verbs.stream(model)
+        busy = time.process_time() - busy
+        return {"cpu": busy, "right": seen == count * len("word ")}
+
     def tool(self, url: str, count: int) -> Answer:
         """Read streams of a tool call one after the other; return the fastest."""
         model = self.chat(url)

@@ -70,10 +70,11 @@ class Reply:
             value = json.loads(self.body)
         except ValueError:
             raise self.malformed("isn't valid JSON") from None
-        error = error_in_answer(value, status=self.status, secret=self.secret)
-        if error is not None:
-            error.response = self.as_error_response()
-            raise error
+        if isinstance(value, dict) and ("error" in value or "success" in value):
+            error = error_in_answer(value, status=self.status, secret=self.secret)
+            if error is not None:
+                error.response = self.as_error_response()
+                raise error
         return value
 
     def malformed(self, why: str) -> LunosResponseError:

@@ -94,21 +94,9 @@ def parse_usage(value: object) -> Usage | None:
         return None
     if sent is None and total is not None:
         sent = max(total - (got or 0), 0)
-    inputs = {**value, **_details(value, "prompt_tokens_details", "input_tokens_details")}
-    outputs = {**value, **_details(value, "completion_tokens_details", "output_tokens_details")}
-    details = {
-        "cached_tokens": _count(inputs, *_CACHED),
-        "cache_write_tokens": _count(inputs, *_CACHE_WRITES),
-        "reasoning_tokens": _count(outputs, "reasoning_tokens", "thoughtsTokenCount"),
-        "image_tokens": _count(outputs, "image_tokens"),
-    }
-    # of the details alone: beside the totals nothing says which side they are of
-    details["input_audio_tokens"] = _count(
-        _details(value, "prompt_tokens_details", "input_tokens_details"), "audio_tokens"
-    )
-    details["output_audio_tokens"] = _count(
-        _details(value, "completion_tokens_details", "output_tokens_details"), "audio_tokens"
-    )
+    of_input = _details(value, "prompt_tokens_details", "input_tokens_details")
+    of_output = _details(value, "completion_tokens_details", "output_tokens_details")
+    inputs, outputs = {**value, **of_input}, {**value, **of_output}
     return Usage(
         input_tokens=sent or 0,
         output_tokens=got or 0,
@@ -116,7 +104,13 @@ def parse_usage(value: object) -> Usage | None:
         cost=cost,
         cost_source=None if cost is None else "gateway",
         raw=value,
-        **details,
+        cached_tokens=_count(inputs, *_CACHED),
+        cache_write_tokens=_count(inputs, *_CACHE_WRITES),
+        reasoning_tokens=_count(outputs, "reasoning_tokens", "thoughtsTokenCount"),
+        image_tokens=_count(outputs, "image_tokens"),
+        # of the details alone: beside the totals nothing says which side they are of
+        input_audio_tokens=_count(of_input, "audio_tokens"),
+        output_audio_tokens=_count(of_output, "audio_tokens"),
     )
 
 
@@ -153,9 +147,10 @@ def _details(value: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 def _count(value: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
-        number = _number(value.get(name), MOST_TOKENS)
-        if number is not None:
-            return int(number)
+        if name in value:
+            number = _number(value[name], MOST_TOKENS)
+            if number is not None:
+                return int(number)
     return None
 
 

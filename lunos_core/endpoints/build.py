@@ -97,7 +97,7 @@ def _checked(
         body.update(extra)
     return body, {
         "model": body["model"],
-        "app_id": check_app_id(app_id),
+        "app_id": app_id if app_id is None else check_app_id(app_id),
         "headers": {} if headers is None else check_headers(headers),
         "query": _query(query),
         "timeout": timeout if timeout is None else check_timeout(timeout),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import re
 import time
@@ -69,9 +70,11 @@ class Call(Generic[Q]):
         self._config = config
         self._errors = errors
         # taken now: a stream may be closed from another context than it was opened in
-        self._observers = (*gathered(observers), *span_observers(request, config))
+        self.observers = gathered(observers)
+        if config.tracing is not False:
+            self.observers += span_observers(request, config)
         self._prices = prices
-        self._tags = current_tags()
+        self._tags = current_tags() if self.observers else NO_TAGS
         self._started = time.monotonic()
         self._first_event: float | None = None
         self._failed = 0
@@ -89,7 +92,7 @@ class Call(Generic[Q]):
         model = self.request.model
         if model is None or (self._prices is not None and self._prices(model) is not None):
             return False
-        return any(getattr(observer, "wants_prices", False) for observer in self._observers)
+        return any(getattr(observer, "wants_prices", False) for observer in self.observers)
 
     def admission(self, prices: Prices | None) -> Iterator[float]:
         """Yield seconds to wait until budgets and limits let the call begin.
@@ -101,8 +104,6 @@ class Call(Generic[Q]):
             LunosBudgetError: they refuse it.
         """
         self._prices = prices
-        if not self._observers:
-            return
         request, config = self.request, self._config
         start = CallStart(
             *(self._app_id, request.model, request.path, request.user, self._tags, NO_TAGS),
@@ -110,12 +111,12 @@ class Call(Generic[Q]):
             config.total_timeout,
         )
         try:
-            opening = Opening(self._observers, start)
+            opening = Opening(self.observers, start)
             yield from opening
         except LunosBudgetError as error:
             self._over = True
             raise self._errors.apply(error) from None
-        self._observers = opening.observers
+        self.observers = opening.observers
         self._started = time.monotonic()
         self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
 
@@ -152,8 +153,9 @@ class Call(Generic[Q]):
         Raises:
             LunosAPIError: it does not.
         """
-        log_body(f"sent to {self.request.path}", self.request.body, self._secret)
-        log_body(f"answer {status}", body, self._secret)
+        if _log.isEnabledFor(logging.DEBUG):
+            log_body(f"sent to {self.request.path}", self.request.body, self._secret)
+            log_body(f"answer {status}", body, self._secret)
         if not 200 <= status < 300:
             raise error_from_response(status, headers, body, secret=self._secret)
         if self.request.method == "GET":  # the service's own words, which are printed and stored
@@ -264,13 +266,14 @@ class Call(Generic[Q]):
         self._served = getattr(answer, "model", None)
         self._request_id = getattr(answer, "request_id", None)
         if getattr(answer, "usage", None) is not None:
-            fallback = self._primary_error is None and self.request.fallback is not None
-            price_answer(answer, self.request.model, fallback=fallback, prices=self._prices)
+            if self._prices is not None:
+                fallback = self._primary_error is None and self.request.fallback is not None
+                price_answer(answer, self.request.model, fallback=fallback, prices=self._prices)
             self.usage = answer.usage
 
     def abandon(self) -> None:
         """Tell observers that hold something for the call that it leaves no record: cancelled."""
-        for observer in self._observers:
+        for observer in self.observers:
             abandon = getattr(observer, "abandon", None)
             if abandon is not None:
                 with contextlib.suppress(Exception):  # a cancelled call stays cancelled
@@ -281,7 +284,7 @@ class Call(Generic[Q]):
         if self._over:
             return
         self._over = True
-        if not self._observers:
+        if not self.observers:
             return
         record = CallRecord(  # in its own order: by name it takes twice as long
             self._app_id,
@@ -299,7 +302,7 @@ class Call(Generic[Q]):
             self._request_id if error is None else error.request_id,
             self._errors.framework,
         )
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer(record)
             except Exception:

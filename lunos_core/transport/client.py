@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -82,14 +82,14 @@ class Client:
         """
         call = SendCall(self.config, request, self._errors, self._observers, self.prices)
         call.know_paths(self._paths)
-        admit(self, call)
+        if call.observers:
+            admit(self, call)
         while True:
             place = self._take()
             response: httpx.Response | None = None
             try:
                 response = self._open(call, place.http)
-                with within(call.deadline):
-                    body = _read(response, call.deadline)
+                body = _read(response, call.deadline)
                 return call.finish(response.status_code, headers_of(response), body)
             except FAILURES as failure:
                 error, retry = translate_error(failure, call)
@@ -113,7 +113,8 @@ class Client:
         """`OPENED` when the stream is open, then its chunks."""
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
         call.know_refusals(self._no_stream_options)
-        admit(self, call)
+        if call.observers:
+            admit(self, call)
         opened = False
         try:
             while True:
@@ -123,15 +124,14 @@ class Client:
                     response = self._open(call, place.http)
                     body = None
                     if not is_streamed(response.status_code, response.headers):
-                        with within(call.deadline):
-                            body = _read(response, call.deadline)
+                        body = _read(response, call.deadline)
                     chunks = call.open(response.status_code, headers_of(response), body)
                     if not opened:
                         opened = True
                         yield OPENED
                     yield from chunks
                     if body is None:
-                        for data in bounded(pieces(response), call.listen()):
+                        for data in _pieces(response, call.listen()):
                             yield from call.feed(data)
                             call.go_on()
                     yield from call.end()
@@ -177,15 +177,15 @@ class Client:
 
     def _open(self, call: _AnyCall, http: httpx.Client) -> httpx.Response:
         call.deadline.attempt()
+        ours = self._given is None
         try:
+            if not call.deadline.limited:
+                return http.send(build_request(http, call, ours=ours), stream=True)
             with within(call.deadline):
-                trace = watch_new_connection if call.deadline.limited else None
-                response = http.send(build_request(http, call, trace), stream=True)
+                request = build_request(http, call, watch_new_connection, ours=ours)
+                return http.send(request, stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
-        if response.http_version.startswith("HTTP/1"):  # HTTP/2's calls share a connection
-            watch(response.extensions.get("network_stream"))
-        return response
 
 
 class AsyncClient:
@@ -238,7 +238,8 @@ class AsyncClient:
         key = None if request.public else await self.config.aget_key()
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         call.know_paths(self._paths)
-        await aadmit(self, call)
+        if call.observers:
+            await aadmit(self, call)
         while True:
             exchange = self._begin(call)
             try:
@@ -269,7 +270,8 @@ class AsyncClient:
         key = None if request.public else await self.config.aget_key()
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         call.know_refusals(self._no_stream_options)
-        await aadmit(self, call)
+        if call.observers:
+            await aadmit(self, call)
         opened = False
         try:
             while True:
@@ -337,7 +339,8 @@ class AsyncClient:
 
     async def _open(self, call: _AnyCall, http: httpx.AsyncClient, trace: Trace) -> httpx.Response:
         try:
-            return await http.send(build_request(http, call, trace), stream=True)
+            request = build_request(http, call, trace, ours=self._given is None)
+            return await http.send(request, stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
 
@@ -345,10 +348,19 @@ class AsyncClient:
 def _read(response: httpx.Response, deadline: Deadline) -> bytes:
     """Return the whole body, within the call's limits."""
     body = []
-    for data in pieces(response):
+    for data in _pieces(response, deadline):
         deadline.check(len(data))
         body.append(data)
     return b"".join(body)
+
+
+def _pieces(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
+    """Return the body as it comes, within the call's limits."""
+    if not deadline.limited:
+        return pieces(response)
+    if response.http_version.startswith("HTTP/1"):  # HTTP/2's calls share a connection
+        watch(response.extensions.get("network_stream"))
+    return bounded(pieces(response), deadline)
 
 
 def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:

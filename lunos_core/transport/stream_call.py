@@ -163,7 +163,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, with what had been said of the usage when it was closed early."""
-        if self.usage is None and self._observers and self._reader is not None:
+        if self.usage is None and self.observers and self._reader is not None:
             self._note_usage(self._reader.partial())
         super().over(error)
 

@@ -11,7 +11,6 @@ from lunos_core.endpoints.chat.tool_calls import parse_tool_calls
 from lunos_core.endpoints.chat.types import Choice, Completion, Message
 from lunos_core.request import Reply
 from lunos_core.wire import json
-from lunos_core.wire.text import join_surrogates
 
 
 class Content(NamedTuple):
@@ -32,11 +31,12 @@ def parse_message(sent: dict[str, Any], names: Mapping[str, str] | None = None) 
     """
     text, images, thoughts, refusal = parse_content(sent.get("content"))
     reasoning, details = parse_reasoning(sent)
+    calls = tool_call_fragments(sent)
     audio = sent.get("audio")
     return Message(
-        content=join_surrogates(text),
-        tool_calls=parse_tool_calls(tool_call_fragments(sent), names),
-        reasoning=join_surrogates(reasoning or thoughts),
+        content=text,
+        tool_calls=parse_tool_calls(calls, names) if calls else [],
+        reasoning=reasoning or thoughts,
         reasoning_details=details,
         refusal=text_of(sent.get("refusal")) or refusal,
         images=list(dict.fromkeys([*images, *parse_images(sent.get("images"))])),

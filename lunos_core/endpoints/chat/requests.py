@@ -93,8 +93,9 @@ def _prepared(
     messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
     """The messages, the parameters that are sent beside them, and the names of the tools."""
-    check_params(params, CHAT)
-    search = params.get("web_search")
+    search, mark = params.get("web_search"), params.get("cache_control")
+    if search is not None or mark is not None:  # not sent as they are: checked before they change
+        check_params(params, CHAT)
     if search is not None:
         params = {name: value for name, value in params.items() if name != "web_search"}
         if search is not False:
@@ -102,8 +103,10 @@ def _prepared(
             if search is not True and search:
                 tool["parameters"] = search
             params["tools"] = [*(params.get("tools") or ()), tool]
-    sent, params, names = rename(messages, params)
-    if params.get("cache_control") is not None:
+    sent, names = messages, dict[str, str]()
+    if params.get("tools") or any("name" in item or "tool_calls" in item for item in messages):
+        sent, params, names = rename(messages, params)
+    if mark is not None:
         sent, params = mark_for_cache(sent, params)
     return {"messages": sent}, params, names
 

@@ -1,4 +1,4 @@
-"""Lunos for LangChain: models, embeddings, an image tool and an audio parser.
+"""Lunos for LangChain: models, embeddings, tools that draw and speak, and an audio parser.
 
 Names are loaded when they are first used, so that an application pays for what it asks for.
 """
@@ -18,6 +18,7 @@ if not is_installed("langchain_core"):
 
 if TYPE_CHECKING:
     from langchain_lunos.audio import LunosAudioTranscriber as LunosAudioTranscriber
+    from langchain_lunos.audio import LunosSpeech as LunosSpeech
     from langchain_lunos.chat_models import ChatLunos as ChatLunos
     from langchain_lunos.embeddings import LunosEmbeddings as LunosEmbeddings
     from langchain_lunos.errors import LunosAPIError as LunosAPIError
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from langchain_lunos.tracing import langsmith_costs as langsmith_costs
 
 _HOMES = {
-    "audio": ("LunosAudioTranscriber",),
+    "audio": ("LunosAudioTranscriber", "LunosSpeech"),
     "chat_models": ("ChatLunos",),
     "embeddings": ("LunosEmbeddings",),
     "errors": (

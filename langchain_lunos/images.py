@@ -10,13 +10,14 @@ from langchain_core.callbacks import (
     AsyncCallbackManagerForToolRun,
     CallbackManagerForToolRun,
 )
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, Field
 
-from langchain_lunos._app_id import config_app_id, refuse_trio
+from langchain_lunos._app_id import config_app_id
 from langchain_lunos._settings import LunosConnection
-from lunos_core.endpoints.images import GeneratedImage, Images, image_request
+from lunos_core.adapters import named_picture
+from lunos_core.endpoints.chat.images import drawing_request
+from lunos_core.endpoints.images import GeneratedImage, Images
 from lunos_core.request import Request
 
 __all__ = ["LunosImageGeneration"]
@@ -26,6 +27,16 @@ class ImagePrompt(BaseModel):
     """The arguments that a model fills in."""
 
     prompt: str = Field(description="What to draw, in full sentences.")
+
+
+class ImageEdit(ImagePrompt):
+    """The same, for a tool that changes images too."""
+
+    image: str | None = Field(
+        default=None,
+        description="An image to change: its web address, or the name of a file that this tool "
+        "saved. Leave it out to draw a new one.",
+    )
 
 
 class LunosImageGeneration(LunosConnection, BaseTool):
@@ -62,7 +73,11 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     n: int | None = None
     """How many images."""
     size: str | None = None
-    """Such as "1024x1024"."""
+    """Such as "1024x1024"; through chat also "1K", "2K" or "4K"."""
+    width: int | None = None
+    """Pixels, 256 to 1792: seen in the vendor's client, not in the reference."""
+    height: int | None = None
+    """The same."""
     quality: str | None = None
     """"standard" or "hd"."""
     style: str | None = None
@@ -77,34 +92,71 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     """The model to ask once when `model` fails for good."""
     extra_body: dict[str, Any] | None = None
     """Fields of the request body that this class doesn't know."""
+    route: Literal["auto", "images", "chat"] = "auto"
+    """"images" asks `/images/generations`, "chat" a chat model that draws; "auto" takes chat where
+    the `catalog`, as far as it is loaded, says that the model writes images."""
+    modalities: list[str] | None = None
+    """Through chat: `["image"]` for models that write no text, where no catalog says so."""
+    image_config: dict[str, Any] | None = None
+    """Through chat: `{"aspect_ratio": "16:9", "image_size": "2K"}`."""
+    edits: bool = False
+    """Let the model name an image to change, which goes through chat."""
     folder: Path | None = None
     """Save the images here; the text then names the files. Images that came as a web address aren't
     fetched, and so not saved."""
 
-    def _run(
-        self, prompt: str, run_manager: CallbackManagerForToolRun | None = None
-    ) -> tuple[str, list[dict[str, Any]]]:
-        return self._result(self.client.send(self._request(prompt)))
+    def model_post_init(self, context: Any, /) -> None:
+        """Choose the arguments that the model sees."""
+        super().model_post_init(context)
+        if self.edits and self.args_schema is ImagePrompt:
+            self.args_schema = ImageEdit
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """As LangChain's."""
-        refuse_trio()
-        return await super().ainvoke(input, config, **kwargs)
+    def _run(
+        self,
+        prompt: str,
+        image: str | None = None,
+        run_manager: CallbackManagerForToolRun | None = None,
+    ) -> tuple[str, list[dict[str, Any]]]:
+        if mistake := self._mistake(prompt, image):
+            return mistake, []
+        return self._result(self.client.send(self._request(prompt, image)))
 
     async def _arun(
-        self, prompt: str, run_manager: AsyncCallbackManagerForToolRun | None = None
+        self,
+        prompt: str,
+        image: str | None = None,
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
     ) -> tuple[str, list[dict[str, Any]]]:
-        images = await self.async_client.send(self._request(prompt))
-        return await asyncio.to_thread(self._result, images)  # it may write files
+        if mistake := self._mistake(prompt, image):
+            return mistake, []
+        # in threads: they may read and write files
+        request = await asyncio.to_thread(self._request, prompt, image)
+        images = await self.async_client.send(request)
+        return await asyncio.to_thread(self._result, images)
 
-    def _request(self, prompt: str) -> Request[Images]:
-        names = ("n", "size", "quality", "style", "seed", "user", "fallback_model", "extra_body")
-        return image_request(
+    def _mistake(self, prompt: str, image: str | None) -> str:
+        """What to tell the model about arguments of no use: it may try again."""
+        if not prompt.strip():
+            return "Nothing was drawn: the prompt is empty."
+        if image and self._picture(image) is None:
+            return f"Nothing was drawn: there is no image {image!r}."
+        return ""
+
+    def _picture(self, image: str) -> str | Path | None:
+        return named_picture(image, self.folder) if self.edits else None
+
+    def _request(self, prompt: str, image: str | None) -> Request[Images]:
+        names = ("n", "size", "width", "height", "quality", "style", "seed", "user")
+        more = ("modalities", "image_config", "fallback_model", "extra_body")
+        return drawing_request(
             prompt,
             model=self.model,
+            route=self.route,
+            catalog=self.catalog,
+            image=self._picture(image) if image else None,
             response_format=self.image_format,
             app_id=config_app_id(),
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in (*names, *more)},
         )
 
     def _result(self, images: Images) -> tuple[str, list[dict[str, Any]]]:
@@ -115,6 +167,8 @@ class LunosImageGeneration(LunosConnection, BaseTool):
         text = f"{count} image{'s were' if count > 1 else ' was'} generated."
         if saved or links:
             text += f" See {', '.join([*saved, *links])}"
+        if images.text:
+            text += f" The model wrote: {images.text}"
         return text, [to_block(image) for image in images.images]
 
 

@@ -18,13 +18,14 @@ if not is_installed("llama_index.core"):
 
 if TYPE_CHECKING:
     from llama_index_lunos.audio import LunosAudioReader as LunosAudioReader
+    from llama_index_lunos.audio import LunosSpeechToolSpec as LunosSpeechToolSpec
     from llama_index_lunos.embeddings import LunosEmbedding as LunosEmbedding
     from llama_index_lunos.errors import LunosStructuredOutputError as LunosStructuredOutputError
     from llama_index_lunos.images import LunosImageToolSpec as LunosImageToolSpec
     from llama_index_lunos.llm import Lunos as Lunos
 
 _HOMES = {
-    "audio": ("LunosAudioReader",),
+    "audio": ("LunosAudioReader", "LunosSpeechToolSpec"),
     "embeddings": ("LunosEmbedding",),
     "errors": ("LunosStructuredOutputError",),
     "images": ("LunosImageToolSpec",),

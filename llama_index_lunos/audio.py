@@ -1,16 +1,22 @@
-"""`LunosAudioReader`: speech as documents, also for `SimpleDirectoryReader`."""
+"""Speech as documents, also for `SimpleDirectoryReader`, and texts as speech by a tool."""
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import asyncio
+import base64
+import os
+from pathlib import Path, PurePath
 from typing import Any
 
+from llama_index.core.base.llms.types import AudioBlock
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
+from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._settings import Connection, resolve_app_id
 from lunos_core.endpoints.audio import Transcription, transcription_request
+from lunos_core.endpoints.speech import Speech, speech_request, spoken_mistake
 from lunos_core.request import Request
 
 
@@ -87,8 +93,6 @@ class LunosAudioReader(Connection, BasePydanticReader):
         self, file: Any, extra_info: dict[str, Any] | None = None, fs: Any = None
     ) -> list[Document]:
         """`load_data`, awaited."""
-        import asyncio
-
         # in a thread: it reads the file
         request = await asyncio.to_thread(self._request, file, fs)
         answer = await self.async_client.send(request)
@@ -123,3 +127,87 @@ class LunosAudioReader(Connection, BasePydanticReader):
             document.excluded_llm_metadata_keys = hidden
             documents.append(document)
         return documents
+
+
+class LunosSpeechToolSpec(BaseToolSpec):
+    """Speaks texts with a model behind the Lunos gateway.
+
+    Args:
+        model: the model's id, such as "openai/tts-1".
+        folder: save the sound in this folder; the block then names the file.
+        params: the wire's parameters: `voice`, `response_format`, `speed`, `google_voice_config`,
+            `fallback_model`, `extra_body`.
+        **connection: as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout` and so on.
+
+    Raises:
+        LunosConfigError: there is no key, or a setting is invalid.
+
+    Example:
+        >>> from llama_index_lunos import LunosSpeechToolSpec
+        >>> spec = LunosSpeechToolSpec(
+        ...     "openai/tts-1",
+        ...     params={"voice": "alloy"},
+        ...     api_key=gateway.api_key,
+        ...     api_base=gateway.base_url,
+        ... )
+        >>> tool, = spec.to_tool_list()
+        >>> tool.metadata.name
+        'speak'
+        >>> spec.speak("Good morning!").block_type
+        'audio'
+        >>> spec.close()
+    """
+
+    spec_functions = [("speak", "aspeak")]  # noqa: RUF012  # LlamaIndex's own name
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        params: dict[str, Any] | None = None,
+        **connection: Any,
+    ) -> None:
+        self.model = model
+        self.folder = None if folder is None else Path(folder)
+        self.params = dict(params or {})
+        self._connection = Connection(**connection)
+
+    def speak(self, text: str) -> Any:
+        """Read a text aloud. Use it when the user wants to hear something.
+
+        Args:
+            text (str): what to say, at most 4,096 characters.
+        """
+        if mistake := spoken_mistake(text):
+            return mistake
+        return self._block(self._connection.client.send(self._request(text)))
+
+    async def aspeak(self, text: str) -> Any:
+        """Read a text aloud. Use it when the user wants to hear something.
+
+        Args:
+            text (str): what to say, at most 4,096 characters.
+        """
+        if mistake := spoken_mistake(text):
+            return mistake
+        speech = await self._connection.async_client.send(self._request(text))
+        return await asyncio.to_thread(self._block, speech)  # it may write a file
+
+    def close(self) -> None:
+        """Close the sync connections."""
+        self._connection.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        await self._connection.aclose()
+
+    def _request(self, text: str) -> Request[Speech]:
+        params = {**self.params, "app_id": resolve_app_id(self.params.get("app_id"))}
+        return speech_request(text, model=self.model, **params)
+
+    def _block(self, speech: Speech) -> AudioBlock:
+        kind = speech.ending.removeprefix(".")
+        if self.folder is not None:
+            return AudioBlock(path=speech.save_in(self.folder), format=kind)
+        return AudioBlock(audio=base64.b64encode(speech.content), format=kind)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
 from llama_index_lunos._settings import Connection, resolve_app_id
-from lunos_core.endpoints.images import GeneratedImage, Images, image_request
+from lunos_core.adapters import named_picture
+from lunos_core.endpoints.chat.images import drawing_request
+from lunos_core.endpoints.images import GeneratedImage, Images
 from lunos_core.request import Request
 
 
@@ -23,7 +25,11 @@ class LunosImageToolSpec(BaseToolSpec):
         model: the model's id, such as "openai/dall-e-3".
         folder: save images that arrive as bytes in this folder; the block then names the file.
         params: the wire's parameters: `n`, `size`, `quality`, `style`, `response_format`, `seed`,
-            `user`, `fallback_model`, `extra_body`. For several images the tool returns a list.
+            `user`, `fallback_model`, `extra_body`; through chat also `modalities` and
+            `image_config`. For several images the tool returns a list.
+        route: "images" asks `/images/generations`, "chat" a chat model that draws; "auto" takes
+            chat where the `catalog`, as far as it is loaded, says that the model writes images.
+        edits: adds a second tool, `edit_image`, which goes through chat.
         **connection: as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout`,
             `max_retries`, `default_headers`, `catalog`, `http_client`, `async_http_client`.
 
@@ -51,11 +57,16 @@ class LunosImageToolSpec(BaseToolSpec):
         *,
         folder: str | os.PathLike[str] | None = None,
         params: dict[str, Any] | None = None,
+        route: Literal["auto", "images", "chat"] = "auto",
+        edits: bool = False,
         **connection: Any,
     ) -> None:
         self.model = model
         self.folder = None if folder is None else Path(folder)
         self.params = dict(params or {})
+        self.route = route
+        if edits:
+            self.spec_functions = [*self.spec_functions, ("edit_image", "aedit_image")]
         self._connection = Connection(**connection)
 
     def generate_image(self, prompt: str) -> Any:
@@ -64,6 +75,8 @@ class LunosImageToolSpec(BaseToolSpec):
         Args:
             prompt (str): what to draw, in full sentences.
         """
+        if not prompt.strip():
+            return _EMPTY
         return self._blocks(self._connection.client.send(self._request(prompt)))
 
     async def agenerate_image(self, prompt: str) -> Any:
@@ -72,8 +85,34 @@ class LunosImageToolSpec(BaseToolSpec):
         Args:
             prompt (str): what to draw, in full sentences.
         """
-        images = await self._connection.async_client.send(self._request(prompt))
-        return await asyncio.to_thread(self._blocks, images)  # it may write files
+        if not prompt.strip():
+            return _EMPTY
+        return await self._asend(self._request(prompt))
+
+    def edit_image(self, prompt: str, image: str) -> Any:
+        """Change an image. Use it when the user wants an image to be different.
+
+        Args:
+            prompt (str): what to change, in full sentences.
+            image (str): the image's web address, or the name of a file that was generated.
+        """
+        picture = named_picture(image, self.folder)
+        if mistake := _mistake(prompt, image, picture):
+            return mistake
+        return self._blocks(self._connection.client.send(self._request(prompt, picture)))
+
+    async def aedit_image(self, prompt: str, image: str) -> Any:
+        """Change an image. Use it when the user wants an image to be different.
+
+        Args:
+            prompt (str): what to change, in full sentences.
+            image (str): the image's web address, or the name of a file that was generated.
+        """
+        picture = named_picture(image, self.folder)
+        if mistake := _mistake(prompt, image, picture):
+            return mistake
+        # in a thread: it may read a file
+        return await self._asend(await asyncio.to_thread(self._request, prompt, picture))
 
     def close(self) -> None:
         """Close the sync connections."""
@@ -83,9 +122,20 @@ class LunosImageToolSpec(BaseToolSpec):
         """Close the connections of this event loop."""
         await self._connection.aclose()
 
-    def _request(self, prompt: str) -> Request[Images]:
+    def _request(self, prompt: str, picture: str | Path | None = None) -> Request[Images]:
         params = {**self.params, "app_id": resolve_app_id(self.params.get("app_id"))}
-        return image_request(prompt, model=self.model, **params)
+        return drawing_request(
+            prompt,
+            model=self.model,
+            route=self.route,
+            catalog=self._connection.catalog,
+            image=picture,
+            **params,
+        )
+
+    async def _asend(self, request: Request[Images]) -> Any:
+        images = await self._connection.async_client.send(request)
+        return await asyncio.to_thread(self._blocks, images)  # it may write files
 
     def _blocks(self, images: Images) -> ImageBlock | list[ImageBlock]:
         files: list[Path | None] = [None] * len(images.images)
@@ -94,6 +144,16 @@ class LunosImageToolSpec(BaseToolSpec):
         pairs = zip(images.images, files, strict=True)
         blocks = [to_block(image, file) for image, file in pairs]
         return blocks[0] if len(blocks) == 1 else blocks
+
+
+_EMPTY = "Nothing was drawn: the prompt is empty."
+
+
+def _mistake(prompt: str, image: str, picture: Any) -> str:
+    """What to tell a model about arguments of no use: it may try again."""
+    if not prompt.strip():
+        return _EMPTY
+    return "" if picture is not None else f"Nothing was drawn: there is no image {image!r}."
 
 
 def to_block(image: GeneratedImage, file: Path | None = None) -> ImageBlock:

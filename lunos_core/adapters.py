@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -198,6 +199,19 @@ def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
             f"the loaded data names the address {address}, and the key of the environment isn't "
             "sent there: pass api_key=... where you load it, or set LUNOS_BASE_URL to that address"
         )
+
+
+def named_picture(name: str, folder: Path | None) -> str | Path | None:
+    """Return the image that a model names, or `None`: no other file of this machine is read.
+
+    Args:
+        name: a web address, a `data:` URL, or the name of a file in `folder`.
+        folder: where a tool saved its images.
+    """
+    if name.lower().startswith(("https://", "http://", "data:image/")):
+        return name
+    file = None if folder is None else folder / Path(name).name
+    return file if file is not None and file.is_file() else None
 
 
 def check_catalog(catalog: Any) -> Any:

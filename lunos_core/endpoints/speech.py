@@ -6,9 +6,11 @@ route was never seen live. Where a deployment lacks it, the error says so.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from lunos_core.accounting.files import write_whole
@@ -76,6 +78,20 @@ class Speech:
             OSError: the file cannot be written; an older one is as it was.
         """
         write_whole(path, self.content)
+
+    def save_in(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the sound to a file that is named for its contents, and return its path.
+
+        Args:
+            folder: created where it doesn't exist.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        path = Path(folder) / f"{hashlib.sha256(self.content).hexdigest()[:16]}{self.ending}"
+        self.save(path)
+        return path
 
     @property
     def ending(self) -> str:
@@ -152,6 +168,15 @@ def check_text(text: Any) -> None:
             f"input has {len(text):,} characters, and one call speaks at most "
             f"{LONGEST_INPUT:,}: send it in pieces"
         )
+
+
+def spoken_mistake(text: str) -> str:
+    """Return what to tell a model that wants a text spoken which can't be; "" for one that can."""
+    try:
+        check_text(text)
+    except ValueError as error:
+        return f"Nothing was spoken: {error}"
+    return ""
 
 
 def parse_speech(reply: Reply, model: str | None = None, wanted: str | None = None) -> Speech:

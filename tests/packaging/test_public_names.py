@@ -28,10 +28,12 @@ PUBLIC = {
         LunosConnectionError LunosContextOverflowError LunosEmbeddings LunosError
         LunosImageGeneration LunosLLM LunosNotFoundError LunosPaymentError LunosPermissionError
         LunosRateLimitError LunosRefusalError LunosResponseError LunosServerError
-        LunosStreamInterruptedError LunosTimeoutError LunosTruncatedError langsmith_costs register
+        LunosStreamInterruptedError LunosTimeoutError LunosTruncatedError langsmith_costs
+        register LunosSpeech
     """,
     "llama_index_lunos": """
-        Lunos LunosAudioReader LunosEmbedding LunosImageToolSpec LunosStructuredOutputError
+        Lunos LunosAudioReader LunosEmbedding LunosImageToolSpec LunosSpeechToolSpec
+        LunosStructuredOutputError
     """,
     "lunos_local": "LocalGateway create_app",
 }

@@ -11,12 +11,14 @@ from langchain_lunos import (
     LunosEmbeddings,
     LunosImageGeneration,
     LunosLLM,
+    LunosSpeech,
 )
 from llama_index_lunos import (
     Lunos,
     LunosAudioReader,
     LunosEmbedding,
     LunosImageToolSpec,
+    LunosSpeechToolSpec,
 )
 from lunos_core import AsyncClient, AsyncLunos, Client, Config
 from lunos_core import Lunos as Core
@@ -40,11 +42,13 @@ LANGCHAIN: dict[str, Callable[..., Any]] = {
     "LunosEmbeddings": lambda **settings: LunosEmbeddings(model="m", **settings),
     "LunosImageGeneration": lambda **settings: LunosImageGeneration(model="m", **settings),
     "LunosAudioTranscriber": lambda **settings: LunosAudioTranscriber(model="m", **settings),
+    "LunosSpeech": lambda **settings: LunosSpeech(model="m", **settings),
 }
 LLAMA_INDEX: dict[str, Callable[..., Any]] = {
     "Lunos": lambda **settings: Lunos("m", **settings),
     "LunosEmbedding": lambda **settings: LunosEmbedding("m", **settings),
     "LunosImageToolSpec": lambda **settings: LunosImageToolSpec(model="m", **settings),
     "LunosAudioReader": lambda **settings: LunosAudioReader(model="m", **settings),
+    "LunosSpeechToolSpec": lambda **settings: LunosSpeechToolSpec(model="m", **settings),
 }
 EVERY = {**CORE, **LANGCHAIN, **LLAMA_INDEX}

@@ -35,7 +35,8 @@ Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | G
 
 _RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 _SIDES = ((2900, "4K"), (1450, "2K"))  # between a side of 1024, 2048 and 4096 pixels
-_ONLY_THERE = ("quality", "style")
+_OF_IMAGES = {"quality", "style"}
+_OF_CHAT = {"modalities", "image_config"}
 
 
 class KnowsOutputs(Protocol):
@@ -62,8 +63,8 @@ def drawing_request(
         prompt: what the image shows, or how to change `image`.
         model: the model's id.
         route: "images" (`/images/generations`), "chat", or "auto": through chat where the catalog
-            says that the model writes images, or where there is an `image`; "images" where it
-            doesn't, and with `quality` or `style`, which chat can't carry.
+            says that the model writes images, or where there is an `image` or a parameter of chat
+            alone (`modalities`, `image_config`); else "images", and so with `quality` or `style`.
         catalog: what "auto" asks, without a request.
         image: what to start from, one image or several: only through chat.
         **params: those of `image_request` or `image_chat_request`.
@@ -76,17 +77,18 @@ def drawing_request(
         raise ValueError(f"route must be one of {ROUTES}, not {route!r}")
     known = None if catalog is None or route == "images" else catalog.cached(model)
     outputs = [word.lower() for word in getattr(known, "output_modalities", None) or ()]
+    given = {name for name, value in params.items() if value is not None}
     if route == "auto":
-        # "quality" and "style" are words of the images route
-        draws = "image" in outputs and all(params.get(name) is None for name in _ONLY_THERE)
-        route = "chat" if image is not None or draws else "images"
+        draws = "image" in outputs and not given & _OF_IMAGES
+        route = "chat" if image is not None or draws or given & _OF_CHAT else "images"
     if route == "chat":
         if params.get("modalities") is None and "image" in outputs:
             # "text" fails with models that write none
             params["modalities"] = [word for word in ("image", "text") if word in outputs]
         return image_chat_request(prompt, model=model, image=image, **params)
-    if image is not None:
-        raise ValueError("image needs route='chat' or 'auto': /images/generations takes a prompt")
+    wrong = sorted(given & _OF_CHAT) if image is None else ["image"]
+    if wrong:
+        raise ValueError(f"{wrong[0]} needs route='chat': /images/generations takes a prompt alone")
     return image_request(prompt, model=model, **params)
 
 
@@ -124,7 +126,7 @@ def image_chat_request(
     as_base64 = wanted == "b64_json"
     check_prompt(prompt, wanted)
     check_params(params, CHAT)
-    for name in _ONLY_THERE:
+    for name in sorted(_OF_IMAGES):
         if params.pop(name, None) is not None:
             raise ValueError(
                 f"{name} isn't known to image models that are used through chat: leave it out, "

@@ -96,8 +96,11 @@ async def test_the_loaded_catalog_chooses_the_route(
     await both(lunos.images.generate(model=model, prompt="a cat"))
     await both(lunos.images.generate(model=model, prompt="a cat", route="images"))
     await both(lunos.images.generate(model=model, prompt="a cat", quality="hd"))
+    await both(
+        lunos.images.generate(model=model, prompt="a cat", image_config={"image_size": "2K"})
+    )
     await both(lunos.images.generate(model=model, prompt="a cat", route="chat"))
-    assert wire.paths[2:] == [CHAT if modalities else IMAGES, IMAGES, IMAGES, CHAT]
+    assert wire.paths[2:] == [CHAT if modalities else IMAGES, IMAGES, IMAGES, CHAT, CHAT]
     last = json.loads(wire.requests[-1].content)
     assert last["modalities"] == (modalities or ["image", "text"])
     if modalities:
@@ -215,6 +218,7 @@ def test_a_size_is_sent_in_the_words_of_chat_models(
         ({"image_config": "2K"}, "image_config must be a mapping"),
         ({"route": "fax"}, "route must be one of"),
         ({"route": "images", "image": URL}, "image needs route='chat'"),
+        ({"route": "images", "image_config": {}}, "image_config needs route='chat'"),
         ({"prompt": ""}, "prompt is empty"),
     ],
 )

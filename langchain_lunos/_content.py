@@ -89,7 +89,10 @@ def _image(block: Block) -> dict[str, Any]:
 
 def _file(block: Block) -> dict[str, Any]:
     if isinstance(block.get("file"), Mapping):  # OpenAI's
-        return {"type": "file", "file": dict(block["file"])}
+        file = dict(block["file"])
+        if "fileData" in file:  # as the vendor's pages write it too
+            file.setdefault("file_data", file.pop("fileData"))
+        return {"type": "file", "file": file}
     mime = _mime_of(block) or ""
     if mime.startswith("image/"):
         return _image(block)

@@ -16,6 +16,7 @@ from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.adapters import merge_options, refuse_impossible
 from lunos_core.endpoints import params
 from lunos_core.endpoints.params import Check, check_params
+from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
 
@@ -204,8 +205,9 @@ class ChatParameters(LunosModel):
     """`{"voice": …, "format": …}` for spoken answers."""
     image_config: dict[str, Any] | None = None
     """`{"aspect_ratio": …, "image_size": …}` for generated images."""
-    plugins: list[dict[str, Any]] | None = None
-    """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read."""
+    plugins: Plugins | None = None
+    """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read, by "mistral-ocr",
+    "cloudflare-ai" or "native" (the model itself)."""
     parallel_tool_calls: bool | None = None
     """Whether the model may ask for several tool calls at once; sent with tools alone."""
     top_k: int | None = None
@@ -216,9 +218,10 @@ class ChatParameters(LunosModel):
     """How long answers are: "low", "medium" or "high", for models that know it."""
     prediction: dict[str, Any] | None = None
     """`{"type": "content", "content": …}`: text that the answer will mostly repeat."""
-    web_search: bool | dict[str, Any] | None = None
-    """Let the server search the web: True, or a dict of the search tool's parameters, such as
-    `{"max_results": 3}`."""
+    web_search: WebSearchSetting = None
+    """Let the server search the web: True, or the search tool's parameters
+    (`lunos_core.WebSearch`): `engine`, `max_results`, `max_total_results`, `search_context_size`,
+    `allowed_domains` and `excluded_domains`."""
     cache_control: bool | dict[str, Any] | None = None
     """True marks the last tool, the system message and the last message for the provider's prompt
     cache, which Claude models need; a dict such as `{"type": "ephemeral", "ttl": "1h"}` is the

@@ -11,6 +11,7 @@ from llama_index.core.schema import BaseComponent
 from llama_index_lunos._settings import resolve_app_id
 from lunos_core.adapters import merge_options
 from lunos_core.endpoints.params import CHAT, check_params
+from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
 
 # both endpoints take these
 _SAMPLING = (
@@ -91,12 +92,20 @@ class Parameters(BaseComponent):
     image_config: dict[str, Any] | None = Field(
         default=None, description="aspect_ratio and image_size of generated images."
     )
-    plugins: list[dict[str, Any]] | None = Field(
-        default=None, description='Such as [{"id": "file-parser", "pdf": {"engine": "native"}}].'
-    )
-    web_search: bool | dict[str, Any] | None = Field(
+    plugins: Plugins | None = Field(
         default=None,
-        description="Let the server search the web: True, or parameters such as max_results.",
+        description=(
+            'How PDFs are read: [{"id": "file-parser", "pdf": {"engine": …}}], by "mistral-ocr", '
+            '"cloudflare-ai" or "native" (the model itself).'
+        ),
+    )
+    web_search: WebSearchSetting = Field(
+        default=None,
+        description=(
+            "Let the server search the web: True, or the search tool's parameters "
+            "(lunos_core.WebSearch): engine, max_results, max_total_results, search_context_size, "
+            "allowed_domains and excluded_domains."
+        ),
     )
     cache_control: bool | dict[str, Any] | None = Field(
         default=None,

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from lunos_core.endpoints.images import GeneratedImage as GeneratedImage
     from lunos_core.endpoints.images import Images as Images
     from lunos_core.endpoints.images import image_request as image_request
+    from lunos_core.endpoints.server_tools import WebSearch as WebSearch
     from lunos_core.endpoints.speech import Speech as Speech
     from lunos_core.endpoints.speech import speech_request as speech_request
     from lunos_core.endpoints.speech import speech_stream_request as speech_stream_request
@@ -129,6 +130,7 @@ HOMES = {
     "catalog.models": ("ModelInfo", "models_request"),
     "request": ("Request", "StreamRequest"),
     "endpoints.chat.images": ("image_chat_request",),
+    "endpoints.server_tools": ("WebSearch",),
     "endpoints.speech": ("Speech", "speech_request", "speech_stream_request"),
     "sdk.clients": ("AsyncLunos", "Lunos"),
     "transport.streams": ("AsyncStream", "Stream"),

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
+
+from lunos_core.endpoints.server_tools import PdfEngine, SearchEngine
 
 Check = Callable[[str, Any], None]
 
@@ -95,9 +97,23 @@ def _reasoning(name: str, value: Any) -> None:
 
 def _plugins(name: str, value: Any) -> None:
     _list_of(Mapping, "mappings with an id")(name, value)
-    for position, plugin in enumerate(value):
+    for i, plugin in enumerate(value):
         if not isinstance(plugin.get("id"), str):
-            raise ValueError(f"{name}[{position}] needs an id, such as 'file-parser'")
+            raise ValueError(f"{name}[{i}] needs an id, such as 'file-parser'")
+        pdf = plugin.get("pdf")
+        if plugin["id"] == "file-parser" and isinstance(pdf, Mapping):
+            _one_of(PdfEngine)(f"{name}[{i}].pdf.engine", pdf.get("engine"))
+
+
+def _one_of(literal: Any) -> Check:
+    words = get_args(literal)
+
+    def check(name: str, value: Any) -> None:
+        if value not in (None, *words):
+            hint = "another one that the server knows goes into extra_body"
+            raise ValueError(f"{name} must be one of {', '.join(words)}, not {value!r}: {hint}")
+
+    return check
 
 
 def _text(name: str, value: Any) -> None:
@@ -108,22 +124,21 @@ def _text(name: str, value: Any) -> None:
 
 def _web_search(name: str, value: Any) -> None:
     _of_type((bool, Mapping), "True or a mapping of its parameters")(name, value)
-    if isinstance(value, Mapping):
-        unknown = sorted(value.keys() - WEB_SEARCH)
-        if unknown:
-            raise ValueError(f"{name} has no {unknown[0]!r}, but: {', '.join(sorted(WEB_SEARCH))}")
+    for key, setting in value.items() if isinstance(value, Mapping) else ():
+        if key not in WEB_SEARCH:
+            raise ValueError(f"{name} has no {key!r}, but: {', '.join(sorted(WEB_SEARCH))}")
+        WEB_SEARCH[key](f"{name}.{key}", setting)
 
 
-WEB_SEARCH = frozenset(
-    {
-        "engine",
-        "max_results",
-        "max_total_results",
-        "search_context_size",
-        "allowed_domains",
-        "excluded_domains",
-    }
-)
+_DOMAINS = _list_of(str, "str", empty=False)
+WEB_SEARCH: dict[str, Check] = {
+    "engine": _one_of(SearchEngine),
+    "max_results": integer(1),
+    "max_total_results": integer(1),
+    "search_context_size": _text,
+    "allowed_domains": _DOMAINS,
+    "excluded_domains": _DOMAINS,
+}
 """The parameters of the server's search tool."""
 
 _FLAG = _of_type(bool, "True or False")

@@ -81,7 +81,7 @@ def embeddings(data: bytes) -> None:
     except LunosError:
         return
     assert len({len(vector) for vector in answer.vectors}) == 1
-    assert all(isinstance(one, float) for vector in answer.vectors for one in vector)
+    assert all(isinstance(item, float) for vector in answer.vectors for item in vector)
 
 
 def catalog(data: bytes) -> None:
@@ -156,8 +156,8 @@ def tool_arguments(data: bytes) -> None:
         answer = Completion(choices=[choice])
         message = to_result(answer).generations[0].message
         assert message.tool_calls or message.invalid_tool_calls  # type: ignore[attr-defined]
-        (found,) = tool_selections(to_response(answer))
-        assert isinstance(found.tool_kwargs, dict)
+        (result,) = tool_selections(to_response(answer))
+        assert isinstance(result.tool_kwargs, dict)
 
 
 PARSERS: dict[str, Callable[[bytes], None]] = {
@@ -181,8 +181,10 @@ def seeds(name: str) -> Iterator[bytes]:
         elif kind == "embeddings" and name == "embeddings":
             yield b"\x02" + json.dumps(value).encode()
         elif kind == "errors" and name == "errors":
-            for one in value:
-                yield bytes([one["status"] - 300]) + b"1.5\n" + json.dumps(one.get("body")).encode()
+            for item in value:
+                yield (
+                    bytes([item["status"] - 300]) + b"1.5\n" + json.dumps(item.get("body")).encode()
+                )
     yield from _SHAPES.get(name, ())
 
 

@@ -22,24 +22,24 @@ def versions_in(changelog: str) -> list[str]:
 def problems(tag: str, files: Sequence[str], changelog: str) -> list[str]:
     """Return what is wrong with this release; nothing if it may go out."""
     version = tag.removeprefix("v")
-    found = []
+    result = []
     if tag != f"v{version}" or not re.fullmatch(r"\d+\.\d+\.\d+([ab]|rc)?\d*", version):
-        found.append(f"the tag is {tag!r}, and must be v and a version")
+        result.append(f"the tag is {tag!r}, and must be v and a version")
     wanted = {f"{NAME}-{version}.tar.gz", f"{NAME}-{version}-py3-none-any.whl"}
     if set(files) != wanted:
-        found.append(f"built: {sorted(files)}, and the tag asks for {sorted(wanted)}")
+        result.append(f"built: {sorted(files)}, and the tag asks for {sorted(wanted)}")
     if versions_in(changelog)[:1] != [version]:
-        found.append(f"CHANGELOG.md must begin with a section '## [{version}] - YYYY-MM-DD'")
-    return found
+        result.append(f"CHANGELOG.md must begin with a section '## [{version}] - YYYY-MM-DD'")
+    return result
 
 
 def main(tag: str, folder: str) -> int:
     """Print what is wrong; the exit code is 1 if something is."""
     files = [path.name for path in Path(folder).iterdir()]
-    found = problems(tag, files, CHANGELOG.read_text("utf-8"))
-    for problem in found:
+    result = problems(tag, files, CHANGELOG.read_text("utf-8"))
+    for problem in result:
         print(f"check_release: {problem}", file=sys.stderr)
-    return bool(found)
+    return bool(result)
 
 
 if __name__ == "__main__":

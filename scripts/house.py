@@ -21,16 +21,16 @@ def floors(drawn: dict[str, set[str]]) -> dict[str, int]:
     Raises:
         RecursionError: two rooms import each other.
     """
-    found: dict[str, int] = {}
+    result: dict[str, int] = {}
 
     def floor(room: str) -> int:
-        if room not in found:
-            found[room] = 1 + max(map(floor, drawn[room]), default=0)
-        return found[room]
+        if room not in result:
+            result[room] = 1 + max(map(floor, drawn[room]), default=0)
+        return result[room]
 
     for room in drawn:
         floor(room)
-    return found
+    return result
 
 
 def lines(package: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ def counts(report: Path) -> str:
 
 def rows(report: Path) -> list[dict[str, str]]:
     """Return one row for each session of the report, in its order."""
-    found = []
+    result = []
     for session in json.loads(report.read_text("utf-8"))["sessions"]:
         name = session["signatures"][0]
         versions = report.parent / f"{name}.versions.json"
@@ -32,16 +32,16 @@ def rows(report: Path) -> list[dict[str, str]]:
         row = {"session": name, **(json.loads(versions.read_text()) if versions.exists() else {})}
         row["result"] = session["result"].lower()
         row["tests"] = counts(junit) if junit.exists() else ""
-        found.append(row)
-    return found
+        result.append(row)
+    return result
 
 
-def table(found: list[dict[str, str]]) -> str:
+def table(result: list[dict[str, str]]) -> str:
     """Format the rows as Markdown."""
-    columns = list(dict.fromkeys(name for row in found for name in row))
+    columns = list(dict.fromkeys(name for row in result for name in row))
     columns = [name for name in columns if name not in ("result", "tests")] + ["result", "tests"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(row.get(name, "-") for name in columns) + " |" for row in found]
+    lines += ["| " + " | ".join(row.get(name, "-") for name in columns) + " |" for row in result]
     return "\n".join(lines)
 
 

@@ -1,42 +1,60 @@
 """`make mutants`: which changes of the code no test notices.
 
-Cosmic Ray makes the changes; this script chooses them with a fixed seed, gives each the tests of
-its own room (`tests/` mirrors the house), and works on copies, so that the checkout stays as it
-is. A mutant that cannot matter is listed, with the reason, in `tests/equivalent_mutants.txt`.
+Cosmic Ray makes the changes; this script chooses them with a fixed seed and works on copies, so
+that the checkout stays as it is. What makes a mutant cost a second or two:
+
+- every test runs once under coverage, which says which tests reach each line (`scripts/reach.py`;
+  kept in `.mutants/` until a file changes)
+- a mutant meets the tests that reach its line, the quickest first, until one fails
+- each runs in a fork of a process that has imported the frameworks already
+
+A mutant that nobody can notice is listed, with the reason, in `tests/equivalent_mutants.txt`.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import collections
 import contextlib
+import gc
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+from reach import ROOT, Reach, measure
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = {
-    "lunos_core": "core",
-    "langchain_lunos": "langchain_adapter",
-    "llama_index_lunos": "llama_index_adapter",
-}
+PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos")
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.txt"
 BAR = 0.9
-# a decorator that is taken off is mostly a syntax of the framework, and every test fails
-LEFT_OUT = ("core/RemoveDecorator",)
+# a decorator that is taken off is mostly a syntax of the framework, and every test fails; whether
+# `is` or `==` stands before a constant is a question of style
+LEFT_OUT = (
+    "core/RemoveDecorator",
+    *(
+        f"core/ReplaceComparisonOperator_{pair}"
+        for pair in ("Is_Eq", "IsNot_NotEq", "Eq_Is", "NotEq_IsNot")
+    ),
+)
+# what a forked child need not import again
+PRELOADED = (
+    *("pytest", "pytest_asyncio", "hypothesis", "httpx", "pydantic", "starlette.applications"),
+    *("langchain_core.language_models", "langchain_core.runnables", "langchain_tests", "uvicorn"),
+    *("llama_index.core", "langchain.agents", "numpy", "vcr", "syrupy", "llama_index.core.agent"),
+)
 
 
 class Mutant(NamedTuple):
@@ -45,6 +63,15 @@ class Mutant(NamedTuple):
     path: str
     operator: str
     occurrence: int
+
+
+class Change(NamedTuple):
+    """What a mutant makes of its file, and the first line that differs."""
+
+    after: str
+    number: int
+    old: str
+    new: str
 
 
 def git(*arguments: str) -> list[str]:
@@ -58,16 +85,6 @@ def sources(asked: list[str], base: str) -> list[str]:
     changed = git("diff", "--name-only", "--diff-filter=d", base, "--", *PACKAGES)
     inside = git("ls-files", *asked) if asked else changed
     return [path for path in inside if path.endswith(".py") and "/__init__" not in path]
-
-
-def tests_of(path: str) -> list[str]:
-    """The tests of a file's package; those of its own room come first, so that most end early."""
-    package, *folders, _ = Path(path).parts
-    folder = ROOT / "tests" / PACKAGES[package]
-    entries = [test for test in sorted(folder.iterdir()) if test.suffix == ".py" or test.is_dir()]
-    tests = [test for test in entries if test.name.startswith("test_") or test.is_dir()]
-    tests.sort(key=lambda test: test.name not in folders)
-    return [test.relative_to(ROOT).as_posix() for test in tests if "__" not in test.name]
 
 
 def mutants_of(path: str) -> Iterable[Mutant]:
@@ -84,25 +101,116 @@ def mutants_of(path: str) -> Iterable[Mutant]:
             yield Mutant(path, name, occurrence)
 
 
-def changed_line(mutant: Mutant) -> tuple[str, str, str]:
-    """The mutated file, and the first line that differs: before and after."""
+def without_hints(source: str) -> str:
+    """The code without the annotations of functions: nothing reads those at run time."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.dump(tree)
+
+
+def change_of(mutant: Mutant) -> Change | None:
+    """What the mutant changes; None where that is a hint alone, or no Python."""
     before = (ROOT / mutant.path).read_text("utf-8")
     after = mutate_code(before, get_operator(mutant.operator)(), mutant.occurrence) or before
-    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
-    old, new = next(((old, new) for old, new in pairs if old != new), ("", ""))
-    return after, old.strip(), new.strip()
+    try:
+        if without_hints(before) == without_hints(after):
+            return None
+    except SyntaxError:  # Cosmic Ray takes the bare `*` of a signature for an operator
+        return None
+    pairs = enumerate(zip(before.splitlines(), after.splitlines(), strict=False), 1)
+    number, (old, new) = next((item for item in pairs if item[1][0] != item[1][1]), (1, ("", "")))
+    if "*," in old and new.count("/,") > old.count("/,"):
+        return None  # a signature's bare `*` is no multiplication: the callers would be the same
+    return Change(after, number, old.strip(), new.strip())
 
 
-def run(tests: list[str], copy: Path, seconds: float) -> bool:
-    """Whether the tests pass on a copy of the checkout."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, timeout=seconds, check=False
-        )
-        return done.returncode == 0
-    return False  # a mutant that hangs is noticed too
+def equivalents() -> list[re.Pattern[str]]:
+    """The listed mutants that nobody can notice: a line each, the reasons are comments."""
+    lines = EQUIVALENT.read_text("utf-8").splitlines()
+    return [re.compile(line) for line in lines if line and not line.startswith("#")]
+
+
+def child(tests: list[str], copy: Path) -> None:
+    """Run the tests on a copy of the checkout; the exit code is pytest's."""
+    os.setsid()
+    sink = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(sink, stream)
+    os.chdir(copy)
+    sys.path.insert(0, str(copy))
+    import pytest
+
+    sys.dont_write_bytecode = False
+    options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:xdist")
+    options += ("--assert=plain", "-W", "ignore::pytest.PytestWarning")
+    os._exit(int(pytest.main([*options, *tests])))
+
+
+def outcomes(
+    work: Iterator[tuple[int, Change, str, list[str], float]], copies: list[Path]
+) -> Iterator[tuple[int, bool]]:
+    """Run each piece of work in a fork; yield its number and whether the tests passed."""
+    running: dict[int, tuple[int, Path, Path, float]] = {}
+    free = [*copies]
+    clock = 1_000_000_000  # a time of its own for each mutant's file, or Python takes the old code
+    left = True
+    while left or running:
+        while left and free:
+            item = next(work, None)
+            if item is None:
+                left = False
+                break
+            number, change, path, tests, seconds = item
+            copy = free.pop()
+            target = copy / path
+            clock += 10
+            target.write_text(change.after, "utf-8")
+            os.utime(target, (clock, clock))
+            if not (process := os.fork()):
+                child(tests, copy)
+            running[process] = number, copy, target, time.monotonic() + seconds
+        for process, (number, copy, target, until) in [*running.items()]:
+            done, status = os.waitpid(process, os.WNOHANG)
+            late = not done and time.monotonic() > until
+            if done or late:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process, signal.SIGKILL)
+                if late:
+                    os.waitpid(process, 0)
+                del running[process]
+                shutil.copy2(ROOT / target.relative_to(copy), target)
+                free.append(copy)
+                # a mutant that hangs is noticed too
+                yield number, bool(done) and os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.02)
+
+
+def copies_of_checkout(folder: str, count: int) -> list[Path]:
+    """As many copies of the checkout as there are workers."""
+    copies = [Path(folder, str(number)) for number in range(count)]
+    for copy in copies:
+        for name in git("ls-files", "--cached", "--others", "--exclude-standard"):
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_file():
+                shutil.copy2(ROOT / name, target)
+    return copies
+
+
+def chosen_changes(paths: list[str], most: int, seed: int) -> list[tuple[Mutant, Change]]:
+    """At most so many mutants of each file, by chance, and what they change."""
+    chosen = []
+    for path in paths:
+        every = list(mutants_of(path))
+        random.Random(f"{seed} {path}").shuffle(every)
+        changes = ((mutant, change_of(mutant)) for mutant in every)
+        real = ((mutant, change) for mutant, change in changes if change)
+        chosen += [pair for pair, _ in zip(real, range(most), strict=False)]
+    return chosen
 
 
 def main() -> int:
@@ -111,64 +219,61 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", help="files or folders; default: what has changed")
     parser.add_argument("--base", default="HEAD~1", help="changed since this commit")
     parser.add_argument("--seed", type=int, default=15)
-    parser.add_argument("--most", type=int, default=60, help="how many mutants at most")
+    parser.add_argument("--most", type=int, default=30, help="how many mutants of a file at most")
+    parser.add_argument("--seconds", type=float, default=20, help="of tests for each mutant")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     paths = sources(given.paths, given.base)
-    every = [mutant for path in paths for mutant in mutants_of(path)]
-    chosen = random.Random(given.seed).sample(every, min(given.most, len(every)))
-    listed = EQUIVALENT.read_text("utf-8") if EQUIVALENT.exists() else ""
-    print(f"{len(chosen)} of {len(every)} mutants in {len(paths)} files")
-
-    copies: SimpleQueue[Path] = SimpleQueue()
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(given.workers):
-            copy = Path(folder, str(number))
-            for name in git("ls-files"):
-                target = copy / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, target)
-            copies.put(copy)
-
-        limits: dict[tuple[str, ...], float] = {}
-        for path in {mutant.path for mutant in chosen}:
-            tests = tuple(tests_of(path))
-            if tests not in limits:
-                begun, copy = time.monotonic(), copies.get()
-                passed = run([*tests], copy, 900)
-                copies.put(copy)
-                if not passed:
-                    print(f"the tests of {path} fail without a mutant: mend that first")
-                    return 2
-                limits[tests] = 3 * (time.monotonic() - begun) + 10
-
-        def survives(mutant: Mutant) -> bool:
-            after, _, _ = changed_line(mutant)
-            tests, copy = tests_of(mutant.path), copies.get()
-            target = copy / mutant.path
-            try:
-                target.write_text(after, "utf-8")
-                return run(tests, copy, limits[tuple(tests)])
-            finally:
-                shutil.copy2(ROOT / mutant.path, target)
-                copies.put(copy)
-
-        with ThreadPoolExecutor(given.workers) as threads:
-            survived = list(threads.map(survives, chosen))
+    reach = Reach.merged(
+        [
+            measure(package)
+            for package in PACKAGES
+            if any(path.startswith(package) for path in paths)
+        ]
+    )
+    chosen = chosen_changes(paths, given.most, given.seed)
+    listed = equivalents()
+    print(f"{len(chosen)} mutants in {len(paths)} files", flush=True)
+    plugins = [point for point in entry_points(group="pytest11") if "lunos" not in point.value]
+    for name in [*PRELOADED, *(point.module for point in plugins)]:
+        with contextlib.suppress(ImportError):
+            __import__(name)
+    gc.freeze()  # a collection in a child looks at its own objects alone
 
     rates: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
-    for mutant, lives in zip(chosen, survived, strict=True):
-        _, old, new = changed_line(mutant)
-        if lives and f"{mutant.path}: {old} -> {new}" in listed:
-            continue  # nothing that anybody could see has changed
-        rates[mutant.path][0] += not lives
+    equivalent = 0
+
+    def note(number: int, survived: bool) -> None:
+        nonlocal equivalent
+        mutant, change = chosen[number]
+        line = f"{mutant.path}: {change.old} -> {change.new}"
+        if survived and any(pattern.fullmatch(line) for pattern in listed):
+            equivalent += 1
+            return
+        rates[mutant.path][0] += not survived
         rates[mutant.path][1] += 1
-        if lives:
-            print(f"SURVIVED {mutant.path}: {old} -> {new}")
+        if survived:
+            print(
+                f"SURVIVED {mutant.path}:{change.number}: {change.old} -> {change.new}", flush=True
+            )
+
+    def work() -> Iterator[tuple[int, Change, str, list[str], float]]:
+        for number, (mutant, change) in enumerate(chosen):
+            tests, seconds = reach.tests_of(mutant.path, change.number, given.seconds)
+            if tests:
+                yield number, change, mutant.path, tests, 4 * seconds + 20
+            else:
+                note(number, survived=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number, survived in outcomes(work(), copies_of_checkout(folder, given.workers)):
+            note(number, survived)
+
     for path, (killed, tried) in sorted(rates.items()):
         print(f"{killed:4} of {tried:4} killed  {path}")
     killed, tried = (sum(column) for column in zip(*rates.values(), strict=True))
-    print(f"{killed:4} of {tried:4} killed: {killed / tried:.1%}, the bar is {BAR:.0%}")
+    print(f"{killed:4} of {tried:4} killed: {killed / tried:.1%}, the bar is {BAR:.0%};", end=" ")
+    print(f"{equivalent} more are equivalent")
     return 0 if killed >= BAR * tried else 1
 
 

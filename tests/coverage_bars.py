@@ -25,11 +25,11 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     if controller is None or hasattr(session.config, "workerinput"):  # one of pytest-xdist's
         return result
     root = session.config.rootpath
-    found = session.config.stash[_FOUND] = {
+    results = session.config.stash[_FOUND] = {
         package: controller.cov.report(file=io.StringIO(), include=[f"{root / package}/*"])
         for package in BARS
     }
-    session.testsfailed += sum(found[package] < bar for package, bar in BARS.items())
+    session.testsfailed += sum(results[package] < bar for package, bar in BARS.items())
     return result
 
 

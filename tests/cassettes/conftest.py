@@ -149,7 +149,7 @@ def vcr_config(service: Service) -> dict[str, Any]:
 
     def keep_of_response(response: dict[str, Any]) -> dict[str, Any]:
         headers = {
-            name.lower(): [str(one) for one in ([value] if isinstance(value, str) else value)]
+            name.lower(): [str(item) for item in ([value] if isinstance(value, str) else value)]
             for name, value in response["headers"].items()
             if name.lower() in KEPT_OF_RESPONSE
         }

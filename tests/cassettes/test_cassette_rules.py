@@ -30,8 +30,8 @@ def text_of(path: Path) -> str:
 
 
 def interactions_of(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load(text_of(path))["interactions"]
-    return found
+    result: list[dict[str, Any]] = yaml.safe_load(text_of(path))["interactions"]
+    return result
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -46,8 +46,8 @@ CITY = {
 }
 
 
-def body_of(vcr: Cassette, at: int = 0) -> Any:
-    return json.loads(vcr.requests[at].body)
+def body_of(vcr: Cassette, i: int = 0) -> Any:
+    return json.loads(vcr.requests[i].body)
 
 
 async def test_chat(ask: Any, service: Any, vcr: Cassette) -> None:

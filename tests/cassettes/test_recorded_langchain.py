@@ -75,8 +75,8 @@ def chat(service: Any, settings: dict[str, Any]) -> ChatLunos:
     return ChatLunos(model=service.chat, app_id="recorded", **settings)
 
 
-def body_of(vcr: Cassette, at: int = 0) -> Any:
-    return json.loads(vcr.requests[at].body)
+def body_of(vcr: Cassette, i: int = 0) -> Any:
+    return json.loads(vcr.requests[i].body)
 
 
 async def test_chat(chat: ChatLunos, way: Way, vcr: Cassette) -> None:
@@ -121,8 +121,8 @@ async def test_tool_call_stream(chat: ChatLunos, way: Way) -> None:
 
 async def test_structured_output(chat: ChatLunos, way: Way) -> None:
     model = chat.with_structured_output(City, method="json_schema")
-    found = await way.invoke(model, "In 'Oslo' live 700000 people.")
-    assert found == City(city="Oslo", people=700000)
+    results = await way.invoke(model, "In 'Oslo' live 700000 people.")
+    assert results == City(city="Oslo", people=700000)
 
 
 async def test_completion(service: Any, settings: dict[str, Any], way: Way, vcr: Cassette) -> None:

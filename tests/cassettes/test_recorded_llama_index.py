@@ -55,8 +55,8 @@ def llm(service: Any, settings: dict[str, Any]) -> Lunos:
     return Lunos(service.chat, app_id="recorded", **settings)
 
 
-def body_of(vcr: Cassette, at: int = 0) -> Any:
-    return json.loads(vcr.requests[at].body)
+def body_of(vcr: Cassette, i: int = 0) -> Any:
+    return json.loads(vcr.requests[i].body)
 
 
 async def test_chat(llm: Lunos, is_async: bool, came: Came, vcr: Cassette) -> None:
@@ -144,7 +144,7 @@ async def test_tool_round_trip(llm: Lunos, is_async: bool, came: Came, vcr: Cass
 async def test_tool_call_stream(llm: Lunos, is_async: bool, came: Came) -> None:
     asked = {"chat_history": [ChatMessage("The weather in Oslo, please.")], "tool_required": True}
     if is_async:
-        pieces = [one async for one in await llm.astream_chat_with_tools([WEATHER], **asked)]
+        pieces = [item async for item in await llm.astream_chat_with_tools([WEATHER], **asked)]
     else:
         pieces = list(llm.stream_chat_with_tools([WEATHER], **asked))
     came(pieces)

@@ -37,7 +37,7 @@ class RawServer:
     """
 
     def __init__(self, *answers: bytes | list[Step]) -> None:
-        self._answers = [[one] if isinstance(one, bytes) else one for one in answers]
+        self._answers = [[item] if isinstance(item, bytes) else item for item in answers]
         self.requests: list[Got] = []
         self.connections = 0
         self._open: set[socket.socket] = set()

@@ -107,17 +107,17 @@ async def test_tasks_at_the_same_time_keep_their_own_block(both: Both) -> None:
 
 
 def test_a_thread_in_a_copy_of_the_context_is_in_the_block_and_a_bare_one_is_not() -> None:
-    found: list[str | None] = []
+    result: list[str | None] = []
 
     def note() -> None:
-        found.append(current_app_id())
+        result.append(current_app_id())
 
     with lunos_core.app("billing"), ThreadPoolExecutor(1) as pool:
         pool.submit(contextvars.copy_context().run, note).result()
         thread = threading.Thread(target=contextvars.Context().run, args=(note,))
         thread.start()
         thread.join()
-    assert found == ["billing", None]
+    assert result == ["billing", None]
 
 
 async def test_a_stream_belongs_to_the_block_that_it_was_opened_in(both: Both) -> None:

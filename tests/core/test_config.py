@@ -58,8 +58,8 @@ def test_a_base_url_that_cannot_work_is_refused(url: Any) -> None:
 
 
 def test_every_base_url_that_is_taken_is_one_that_httpx_takes() -> None:
-    for at in range(0x20, 0x7F):
-        for url in (f"http://h{chr(at)}x", f"http://h/{chr(at)}x"):
+    for i in range(0x20, 0x7F):
+        for url in (f"http://h{chr(i)}x", f"http://h/{chr(i)}x"):
             try:
                 config = Config(base_url=url)
             except LunosConfigError:

@@ -55,8 +55,8 @@ async def test_each_error_answer_becomes_its_class_with_its_facts(
         await both(client.send(chat_request(HELLO, model="m", app_id="app")))
     error, expected = caught.value, dict(shape["expect"])
     assert type(error).__name__ == expected.pop("class")
-    found = {"message", "code", "param", "type", "retry_after"}
-    assert {n: getattr(error, n) for n in found if getattr(error, n) is not None} == expected
+    result = {"message", "code", "param", "type", "retry_after"}
+    assert {n: getattr(error, n) for n in result if getattr(error, n) is not None} == expected
     assert (error.status, error.request_id) == (shape["status"], "req-1")
     assert (error.app_id, error.model, error.attempts) == ("app", "m", 1)
     assert error.response is not None

@@ -31,20 +31,20 @@ ROOT = Path(lunos_core.__file__).parent.parent
 
 def imported_at_run_time(source: Path) -> set[str]:
     """The top-level packages that a module imports, `if TYPE_CHECKING:` blocks left out."""
-    found: set[str] = set()
+    result: set[str] = set()
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             return
         if isinstance(node, ast.Import):
-            found.update(name.name.split(".")[0] for name in node.names)
+            result.update(name.name.split(".")[0] for name in node.names)
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
+            result.add(node.module.split(".")[0])
         for child in ast.iter_child_nodes(node):
             visit(child)
 
     visit(ast.parse(source.read_text(encoding="utf-8")))
-    return found
+    return result
 
 
 KNOW_HTTPX = {
@@ -68,9 +68,9 @@ def test_few_modules_know_httpx_and_no_other_library_is_needed() -> None:
         )
         for source in SOURCES
     }
-    assert {name for name, found in by_module.items() if "httpx" in found} == KNOW_HTTPX
+    assert {name for name, result in by_module.items() if "httpx" in result} == KNOW_HTTPX
     allowed = {*sys.stdlib_module_names, "lunos_core"}
-    others = {name: found - allowed for name, found in by_module.items() if found - allowed}
+    others = {name: result - allowed for name, result in by_module.items() if result - allowed}
     assert others == {
         **{name: {"httpx"} for name in KNOW_HTTPX},
         "transport/aiohttp": {"httpx", "aiohttp", "httpx_aiohttp"},
@@ -180,12 +180,12 @@ STREAMS = [
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The way to everything inside a value."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    found = [(*path, key) for key, _ in items] if isinstance(value, dict | list) else []
-    for way in list(found):
+    result = [(*path, key) for key, _ in items] if isinstance(value, dict | list) else []
+    for way in list(result):
         inner = value[way[-1]]
         if isinstance(inner, dict | list):
-            found += places(inner, way)
-    return found
+            result += places(inner, way)
+    return result
 
 
 def mutated(data: st.DataObject, value: Any) -> Any:
@@ -235,7 +235,7 @@ def test_mutated_vectors_are_read_or_refused_with_a_typed_error(data: st.DataObj
     except LunosError:
         return
     assert [len(vector) for vector in answer.vectors] == [len(answer.vectors[0])] * 3
-    assert all(isinstance(one, float) for vector in answer.vectors for one in vector)
+    assert all(isinstance(item, float) for vector in answer.vectors for item in vector)
 
 
 @calm
@@ -267,7 +267,7 @@ def test_an_answer_nested_without_end_is_read_or_refused_with_a_typed_error(dept
 @calm
 @given(status=st.integers(300, 599), value=odd, body=st.binary(max_size=20))
 def test_any_error_answer_is_a_typed_error(status: int, value: Any, body: bytes) -> None:
-    for one in (encoded(value), encoded({"error": value}), body):
-        error = error_from_response(status, {}, one)
+    for item in (encoded(value), encoded({"error": value}), body):
+        error = error_from_response(status, {}, item)
         assert isinstance(error, LunosAPIError)
         assert str(error)

@@ -36,10 +36,10 @@ async def test_no_log_line_of_httpx_or_httpcore_has_the_key(
         client = both.client(base_url=server.url, api_key=KEY)
         await both(client.send(SEND))
         await both.chunks(client, STREAM)
-    assert {"httpx", "httpcore.http11", "lunos_core"} <= {one.name for one in caplog.records}
+    assert {"httpx", "httpcore.http11", "lunos_core"} <= {item.name for item in caplog.records}
     assert KEY not in caplog.text
-    retries = [one for one in caplog.records if one.name == "lunos_core"]
-    assert [one.levelno for one in retries] == [logging.INFO]
+    retries = [item for item in caplog.records if item.name == "lunos_core"]
+    assert [item.levelno for item in retries] == [logging.INFO]
     assert "attempt 1 failed, next in 0.00 s" in retries[0].getMessage()
 
 

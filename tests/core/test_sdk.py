@@ -130,8 +130,8 @@ async def test_an_observer_hears_of_every_call_once(both: Both) -> None:
     await both(left.close())
     with pytest.raises(LunosServerError) as caught:
         await both(client.send(chat_request(HELLO, model="m")))
-    found = [(r.app_id, r.model, r.attempts, r.usage and r.usage.total_tokens) for r in heard]
-    assert found == [
+    result = [(r.app_id, r.model, r.attempts, r.usage and r.usage.total_tokens) for r in heard]
+    assert result == [
         ("app", "m", 2, 12),
         ("other", "s", 1, 12),
         ("app", "left", 1, 12),  # all of its bytes had come, and the usage with them
@@ -185,11 +185,11 @@ async def test_a_ledger_counts_in_tasks_and_in_threads_that_carry_the_context() 
     with UsageLedger():
         assert len(await asyncio.create_task(_observers())) == 1
         assert len(await asyncio.to_thread(active_observers)) == 1
-        found: list[Any] = []
-        bare = threading.Thread(target=lambda: found.extend(active_observers()))
+        result: list[Any] = []
+        bare = threading.Thread(target=lambda: result.extend(active_observers()))
         bare.start()
         bare.join()
-        assert found == []
+        assert result == []
 
 
 async def _observers() -> Any:

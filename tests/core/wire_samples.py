@@ -72,7 +72,7 @@ def lines(events: list[Any]) -> bytes:
 
 class _Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
     def __init__(self, body: bytes, size: int) -> None:
-        self._pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        self._pieces = [body[i : i + size] for i in range(0, len(body), size)]
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._pieces)

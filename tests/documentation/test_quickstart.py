@@ -95,9 +95,9 @@ def test_its_three_answers_are_right(first_run: subprocess.CompletedProcess[str]
 
 
 def test_it_embeds_more_than_twenty_passages(first_run: subprocess.CompletedProcess[str]) -> None:
-    found = re.search(r"^(\d+) passages", first_run.stdout, re.MULTILINE)
-    assert found
-    assert int(found[1]) > 20
+    result = re.search(r"^(\d+) passages", first_run.stdout, re.MULTILINE)
+    assert result
+    assert int(result[1]) > 20
 
 
 def test_its_agent_calls_the_tool(first_run: subprocess.CompletedProcess[str]) -> None:

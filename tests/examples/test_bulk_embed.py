@@ -46,7 +46,7 @@ def texts_asked_for(gateway: LocalGateway) -> Counter[str]:
 
 def ids_in(output: Path) -> Counter[int]:
     return Counter(
-        one for path in output.glob("*.parquet") for one in pq.read_table(path)["id"].to_pylist()
+        item for path in output.glob("*.parquet") for item in pq.read_table(path)["id"].to_pylist()
     )
 
 

@@ -271,7 +271,7 @@ FAULTS = [
 
 
 def _vectors(*vectors: Any) -> bytes:
-    data = [{"index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+    data = [{"index": i, "embedding": vector} for i, vector in enumerate(vectors)]
     return http(body=json.dumps({"data": data, "model": "m"}).encode())
 
 

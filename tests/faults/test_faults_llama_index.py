@@ -22,7 +22,7 @@ async def ask(model: Lunos, *, streamed: bool, is_async: bool) -> Any:
         if not streamed:
             return await model.achat(HELLO) if is_async else model.chat(HELLO)
         if is_async:
-            return [one async for one in await model.astream_chat(HELLO)][-1]
+            return [item async for item in await model.astream_chat(HELLO)][-1]
         return list(model.stream_chat(HELLO))[-1]
     finally:
         model.close()

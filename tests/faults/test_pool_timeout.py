@@ -68,7 +68,7 @@ async def _llama_index(url: str, http: Any, streamed: bool) -> None:
     if isinstance(http, httpx.AsyncClient):
         llm = Lunos("m", **settings, async_http_client=http)
         if streamed:
-            _ = [one async for one in await llm.astream_chat(hello)]
+            _ = [item async for item in await llm.astream_chat(hello)]
         await llm.achat(hello)
     else:
         llm = Lunos("m", **settings, http_client=http)

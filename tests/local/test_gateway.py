@@ -92,12 +92,12 @@ def test_the_log_is_served_and_can_be_emptied(wire: Wire) -> None:
 
 
 def test_two_gateways_run_beside_each_other_with_their_own_keys_and_logs() -> None:
-    with LocalGateway(api_key="one") as one, LocalGateway(api_key="two") as two:
-        assert one.base_url != two.base_url
-        answer = httpx.get(f"{two.base_url}/models", headers={"authorization": "Bearer two"})
+    with LocalGateway(api_key="one") as first, LocalGateway(api_key="two") as second:
+        assert first.base_url != second.base_url
+        answer = httpx.get(f"{second.base_url}/models", headers={"authorization": "Bearer two"})
         assert answer.status_code == 200
-        assert one.requests() == []
-        assert len(two.requests()) == 1
+        assert first.requests() == []
+        assert len(second.requests()) == 1
 
 
 def test_a_fixed_port_can_be_used_again_at_once() -> None:

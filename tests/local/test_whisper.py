@@ -39,10 +39,10 @@ def word_error_rate(heard: str, said: str = SAID) -> float:
     """Words to change, add and leave out, for each word that was said."""
     left, right = words_of(heard), words_of(said)
     row = list(range(len(right) + 1))
-    for at, one in enumerate(left, start=1):
-        before, row[0] = row[0], at
+    for i, entry in enumerate(left, start=1):
+        before, row[0] = row[0], i
         for to, other in enumerate(right, start=1):
-            before, row[to] = row[to], min(before + (one != other), row[to] + 1, row[to - 1] + 1)
+            before, row[to] = row[to], min(before + (entry != other), row[to] + 1, row[to - 1] + 1)
     return row[-1] / len(right)
 
 

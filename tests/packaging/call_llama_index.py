@@ -48,8 +48,8 @@ async def main(absent: list[str]) -> None:
         [Document(text="Cats sleep most of the day."), Document(text="The tax return is due.")],
         embed_model=LunosEmbedding("lunos/scripted-embedding"),
     )
-    found = index.as_query_engine(llm=llm, similarity_top_k=1).query("When do cats sleep?")
-    assert "Cats sleep" in found.source_nodes[0].text
+    result = index.as_query_engine(llm=llm, similarity_top_k=1).query("When do cats sleep?")
+    assert "Cats sleep" in result.source_nodes[0].text
     print("llama-index: chat, streams, tools, structured output, embeddings, an index")
 
 

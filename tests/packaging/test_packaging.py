@@ -58,8 +58,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
 def test_contributing_gives_a_reason_for_each_dependency_and_names_no_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"].values()
-    asked = [*project["dependencies"], *(one for extra in extras for one in extra)]
-    names = {re.split(r"[\[<>=; ]", one)[0] for one in asked} - {project["name"]}
+    asked = [*project["dependencies"], *(item for extra in extras for item in extra)]
+    names = {re.split(r"[\[<>=; ]", item)[0] for item in asked} - {project["name"]}
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     table = page.partition("## Why each dependency is there")[2].partition("\n\n`make fuzz`")[0]
     rows = [line.split("|") for line in table.splitlines()[4:] if line.startswith("|")]
@@ -78,14 +78,14 @@ def test_the_namespace_of_llama_index_stays_a_namespace(wheel: zipfile.ZipFile) 
 
 def requirements(metadata: Message, extra: str | None) -> set[str]:
     """Return the names that an extra requires; for `None`, those of the base."""
-    found = set()
+    result = set()
     for line in metadata.get_all("Requires-Dist", []):
         asked = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
         if (asked[1] if asked else None) == extra:
             match = re.match(r"[\w.-]+", line)
             assert match
-            found.add(match[0].lower())
-    return found
+            result.add(match[0].lower())
+    return result
 
 
 def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:

@@ -44,9 +44,7 @@ def answer_to(got: Got) -> bytes:
     if asked.get("stream"):
         return sse_head() + (EVENTS if chat else TEXT_EVENTS)
     if "/embeddings" in got.line:
-        data = [
-            {"index": at, "embedding": vector_of(text)} for at, text in enumerate(asked["input"])
-        ]
+        data = [{"index": i, "embedding": vector_of(text)} for i, text in enumerate(asked["input"])]
         return http(body=json.dumps({"data": data}).encode())
     return http(body=json.dumps(CHAT if chat else TEXTS).encode())
 

@@ -80,7 +80,9 @@ async def test_200_calls_by_20_callers_use_20_connections_at_most(
 ) -> None:
     model = made(kind, load_server.url("good"), max_retries=0)
     if is_async:
-        answers = [one for _ in range(10) for one in await at_once(20, model, kind, is_async=True)]
+        answers = [
+            item for _ in range(10) for item in await at_once(20, model, kind, is_async=True)
+        ]
     else:
         answers = await at_once(200, model, kind, is_async=False, each=10)
     await close(model)
@@ -138,7 +140,7 @@ async def test_behind_a_server_that_answers_no_more_nothing_is_left_and_nothing_
 ) -> None:
     model = made(kind, load_server.url("stall-0"), timeout=0.5)
     outcomes = await at_once(20, model, kind, is_async=is_async)
-    assert all(isinstance(one, LunosTimeoutError) for one in outcomes)
+    assert all(isinstance(item, LunosTimeoutError) for item in outcomes)
     await _until(lambda: load_server.counts()["now"] == 0)  # every connection was given back
     assert load_server.counts()["requests"] == 20  # a timeout is not tried again by itself
     await close(model)
@@ -151,9 +153,9 @@ async def test_a_server_that_fails_is_asked_no_more_than_the_retries_say(
 ) -> None:
     model = made(kind, load_server.url("unlucky-1"), max_retries=2)  # every request fails
     outcomes = await at_once(30, model, kind, is_async=is_async)
-    assert all(isinstance(one, Exception) for one in outcomes)
-    assert any(isinstance(one, LunosServerError) for one in outcomes)
-    assert {one.attempts for one in outcomes} == {3}
+    assert all(isinstance(item, Exception) for item in outcomes)
+    assert any(isinstance(item, LunosServerError) for item in outcomes)
+    assert {item.attempts for item in outcomes} == {3}
     assert load_server.counts()["requests"] == 90
     await close(model)
 
@@ -178,15 +180,15 @@ async def test_10000_embeddings_come_whole_and_in_order_while_a_tenth_of_the_req
     model: Any
     if adapter == "langchain":
         model = LunosEmbeddings(model="m", chunk_size=40, **settings)
-        found = await model.aembed_documents(TEXTS) if is_async else model.embed_documents(TEXTS)
+        result = await model.aembed_documents(TEXTS) if is_async else model.embed_documents(TEXTS)
     else:
         model = LunosEmbedding("m", embed_batch_size=40, **settings)
-        found = (
+        result = (
             await model.aget_text_embedding_batch(TEXTS)
             if is_async
             else model.get_text_embedding_batch(TEXTS)
         )
     await close(model)
-    assert found == VECTORS
+    assert result == VECTORS
     counts = load_server.counts()
     assert (counts["failed"], counts["requests"]) == (25, 275)

@@ -70,8 +70,8 @@ async def test_a_retry_is_told_at_info_with_attempt_wait_and_reason_and_no_words
 ) -> None:
     with caplog.at_level(logging.DEBUG), RawServer(FAILING, http(body=CHAT)) as server:
         assert await _ask(adapter, server.url, is_async=is_async) == ANSWER
-    ours = [one for one in caplog.records if one.name in PACKAGES]
-    assert [(one.name, one.levelno) for one in ours] == [("lunos_core", logging.INFO)]
+    ours = [item for item in caplog.records if item.name in PACKAGES]
+    assert [(item.name, item.levelno) for item in ours] == [("lunos_core", logging.INFO)]
     told = ours[0].getMessage()
     assert told.startswith("attempt 1 failed, next in 0.00 s: LunosServerError (status 503")
     assert "request id req-9" in told
@@ -97,7 +97,7 @@ async def test_arguments_that_are_no_json_are_told_of_and_not_shown(
                 llm.chat([ChatMessage(PROMPT)]), error_on_no_tool_call=False
             )
             llm.close()
-    (told,) = [one for one in caplog.records if one.name in PACKAGES]
+    (told,) = [item for item in caplog.records if item.name in PACKAGES]
     assert (told.name, told.levelno) == (f"{adapter}_lunos", logging.WARNING)
     assert "weather" in told.getMessage()
     assert "what the model sa" not in caplog.text

@@ -56,8 +56,8 @@ def test_what_fuzzing_found_stays_fixed(case: Path) -> None:
 def test_real_answers_are_read(name: str) -> None:
     real = list(seeds(name))
     assert len(real) >= 3
-    for one in real:
-        PARSERS[name](one)
+    for item in real:
+        PARSERS[name](item)
 
 
 @every_parser
@@ -68,9 +68,9 @@ def test_real_answers_with_bytes_changed_are_read_or_refused_with_our_errors(
 ) -> None:
     body = bytearray(data.draw(st.sampled_from(list(seeds(name)))))
     for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(body)))
-        end = data.draw(st.integers(at, min(len(body), at + 20)))
-        body[at:end] = data.draw(st.sampled_from([b"", b"null", b'"', b"[", b"}", b"1e999"]))
+        i = data.draw(st.integers(0, len(body)))
+        end = data.draw(st.integers(i, min(len(body), i + 20)))
+        body[i:end] = data.draw(st.sampled_from([b"", b"null", b'"', b"[", b"}", b"1e999"]))
     PARSERS[name](bytes(body))
 
 
@@ -84,7 +84,9 @@ OF_JSON = {"chat": 0, "catalog": 0, "images": 0, "embeddings": 1, "audio": 1}
 def test_real_answers_with_parts_taken_out_or_of_another_type_are_read_or_refused(
     name: str, data: st.DataObject
 ) -> None:
-    body = data.draw(st.sampled_from([one for one in seeds(name) if _json(one[OF_JSON[name] :])]))
+    body = data.draw(
+        st.sampled_from([item for item in seeds(name) if _json(item[OF_JSON[name] :])])
+    )
     start, value = body[: OF_JSON[name]], _json(body[OF_JSON[name] :])
     PARSERS[name](start + json.dumps(mutated(data, value)).encode())
 
@@ -107,7 +109,7 @@ def test_any_bytes_are_read_or_refused(name: str, body: bytes) -> None:
 def test_a_picture_without_an_address_does_not_lose_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    found = to_images(["no address", "https://h/a.png", "data:image/png;base64,\ud800"])
-    assert [str(one.url) for one in found] == ["https://h/a.png"]
+    result = to_images(["no address", "https://h/a.png", "data:image/png;base64,\ud800"])
+    assert [str(item.url) for item in result] == ["https://h/a.png"]
     assert caplog.text.count("left out") == 2
     assert "no address at all" not in caplog.text

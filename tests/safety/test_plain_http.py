@@ -34,11 +34,11 @@ def test_every_class_warns_once_for_each_origin_in_the_users_line(name: str) -> 
         for path in ("", "/v1", "/other"):
             make(api_key=KEY, base_url=f"http://gateway.internal:8080{path}")
         make(api_key=KEY, base_url="http://gateway.internal:8081")
-    ours = [one for one in caught if one.category is LunosPlainHTTPWarning]
-    assert ["8080" in str(one.message) for one in ours] == [True, False]
-    assert KEY not in "".join(str(one.message) for one in ours)
+    ours = [item for item in caught if item.category is LunosPlainHTTPWarning]
+    assert ["8080" in str(item.message) for item in ours] == [True, False]
+    assert KEY not in "".join(str(item.message) for item in ours)
     user = __file__ if make in CORE.values() and isinstance(make, type) else EVERY_FILE
-    assert {one.filename for one in ours} == {user}
+    assert {item.filename for item in ours} == {user}
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in OF_PLAIN_ARGUMENTS])

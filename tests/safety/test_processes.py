@@ -79,7 +79,7 @@ def test_two_event_loops_at_once_share_an_instance(kind: Kind, server: Answering
 
     with ThreadPoolExecutor(2) as threads:
         futures = [threads.submit(asyncio.run, call()) for _ in range(2)]
-        assert [one.result() for one in futures] == [[kind.answer] * 6] * 2
+        assert [item.result() for item in futures] == [[kind.answer] * 6] * 2
     assert server.all_closed()
 
 
@@ -206,7 +206,7 @@ async def test_a_cancelled_task_gives_its_connection_back(kind: Kind) -> None:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 3
+        assert [type(item) for item in outcomes] == [asyncio.CancelledError] * 3
         assert await asyncio.to_thread(server.all_closed)
         await close(model)
 

@@ -89,8 +89,8 @@ def no_key_in(key: str, texts: Iterator[tuple[str, str]]) -> None:
     # repr() doubles backslashes, JSON escapes quotes: each way to write the key is looked for
     written = {key, repr(key)[1:-1], json.dumps(key)[1:-1], repr(key.encode())[2:-1]}
     for name, text in texts:
-        for one in written:
-            assert one not in text, f"the key is in {name}"
+        for item in written:
+            assert item not in text, f"the key is in {name}"
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -148,7 +148,7 @@ class Echoes(AnsweringServer):
         if streamed:
             begun = sse_head(**words) + chunk(lines([delta("Hello")]))
             events = (error.decode(), f"garbage {key}", '{"choices": ' + quoted.decode() + "}")
-            self._faults += [[begun + chunk(lines([one])), chunk(b"")] for one in events]
+            self._faults += [[begun + chunk(lines([item])), chunk(b"")] for item in events]
             self._faults += [[begun, CLOSE], [begun, chunk(b"")]]
 
     @property
@@ -197,8 +197,8 @@ def texts_of_error(error: BaseException) -> Iterator[tuple[str, str]]:
 
 def locals_of(error: BaseException) -> Iterator[tuple[str, str]]:
     """The values of variables in our frames, as debuggers and some trackers show them."""
-    for one in chain(error):
-        for frame in our_frames(one.__traceback__):
+    for item in chain(error):
+        for frame in our_frames(item.__traceback__):
             yield f"the locals in {frame.f_code.co_filename}", repr(frame.f_locals)
 
 
@@ -264,14 +264,14 @@ def test_no_error_log_line_or_ledger_shows_a_key_that_the_server_echoes(
             files = "".join(file.read_text() for file in Path(folder).iterdir())
             assert "app_id" in files
             no_key_in(key, iter([("ledger", f"{files}{ledger.table()}{ledger!r}{ledger.rows()}")]))
-            no_key_in(key, iter([("warnings", repr([str(one.message) for one in warned]))]))
+            no_key_in(key, iter([("warnings", repr([str(item.message) for item in warned]))]))
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
     # httpcore logs the headers of answers, which are the server's words: see SECURITY.md
-    said = [one for one in log if "receive_response_headers.complete" not in one.getMessage()]
-    assert {"httpcore.http11", "httpx", "lunos_core"} <= {one.name for one in said}
-    no_key_in(key, iter([(f"the log of {one.name}", one.getMessage()) for one in said]))
+    said = [item for item in log if "receive_response_headers.complete" not in item.getMessage()]
+    assert {"httpcore.http11", "httpx", "lunos_core"} <= {item.name for item in said}
+    no_key_in(key, iter([(f"the log of {item.name}", item.getMessage()) for item in said]))
 
 
 PLAIN_FAULTS: dict[str, list[Step]] = {
@@ -299,9 +299,9 @@ def test_no_variable_of_ours_in_a_traceback_shows_the_key(
 
     with RawServer(PLAIN_FAULTS[fault]) as server:
         error = asyncio.run(main(server.url))
-    found = list(locals_of(error))
-    assert found
-    no_key_in(key, iter(found))
+    result = list(locals_of(error))
+    assert result
+    no_key_in(key, iter(result))
 
 
 @HARD

@@ -580,8 +580,8 @@ async def test_the_environment_records_without_any_code(
     recorder.store.flush()
     with UsageStore(path) as store:
         rows = store.summary(by=("app", "user", "tag:feature"))
-    found = [(row["app"], row["user"], row["tag:feature"], row["calls"]) for row in rows]
-    assert sorted(found, key=str) == [("a", "u", "search", 1), ("b", None, None, 1)]
+    result = [(row["app"], row["user"], row["tag:feature"], row["calls"]) for row in rows]
+    assert sorted(result, key=str) == [("a", "u", "search", 1), ("b", None, None, 1)]
     recorder.store.close()
 
 

@@ -69,8 +69,8 @@ async def test_the_gateways_cost_wins_and_an_unknown_one_is_none(
 ) -> None:
     parts = stream([delta("Hi", "stop"), {"choices": [], "usage": usage}, "[DONE]"])
     with UsageLedger() as ledger:
-        found = await usage_of(both, Wire(answer(usage) if way == "whole" else parts), way, model)
-    assert (found.cost, found.cost_source) == (cost, source)
+        result = await usage_of(both, Wire(answer(usage) if way == "whole" else parts), way, model)
+    assert (result.cost, result.cost_source) == (cost, source)
     assert [row["cost"] for row in ledger.rows()] == [cost]
 
 
@@ -83,8 +83,8 @@ async def test_where_the_gateway_may_fall_back_the_model_that_answered_is_priced
 ) -> None:
     wire = Wire(answer(TOKENS, model="dear"))
     assert (await usage_of(both, wire, "whole")).cost == 0.003
-    found = await usage_of(both, wire, "whole", fallback_model="dear")
-    assert found.cost == pytest.approx(0.3)
+    result = await usage_of(both, wire, "whole", fallback_model="dear")
+    assert result.cost == pytest.approx(0.3)
 
 
 async def test_embeddings_are_priced_by_their_input(both: Both) -> None:
@@ -92,8 +92,8 @@ async def test_embeddings_are_priced_by_their_input(both: Both) -> None:
     wire = Wire(reply({"data": [{"index": 0, "embedding": [1.0]}], "usage": usage}))
     client = both.client(wire)
     client.prices = prices
-    found = await both(client.send(embedding_request("text", model="openai/m")))
-    assert (found.usage.cost, found.usage.cost_source) == (0.002, "catalog")
+    result = await both(client.send(embedding_request("text", model="openai/m")))
+    assert (result.usage.cost, result.usage.cost_source) == (0.002, "catalog")
 
 
 async def test_the_friendly_face_prices_once_its_catalog_is_known(both: Both) -> None:

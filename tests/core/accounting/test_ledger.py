@@ -297,13 +297,13 @@ def test_a_budget_must_be_an_amount() -> None:
 @pytest.fixture
 def ledger() -> UsageLedger:
     """Two applications, one of which has a name that a markup language would eat."""
-    found = UsageLedger()
+    result = UsageLedger()
     with httpx.Client(transport=httpx.MockTransport(Wire(ANSWER, ANSWER, STREAMED))) as http:
         config = Config(api_key="k", base_url="https://lunos.test")
-        client = Client(config, http_client=http, observers=[found.record])
+        client = Client(config, http_client=http, observers=[result.record])
         client.send(ASK)
         client.send(chat_request(HELLO, model="m", app_id="[b]two[/b]"))
-    return found
+    return result
 
 
 @pytest.mark.parametrize("rich", [True, False])
@@ -463,8 +463,8 @@ def test_a_long_history_is_thinned_and_ends_where_it_did() -> None:
     from lunos_core.accounting.totals import History
 
     history = History()
-    for at in range(10_000):
-        history.add(float(at), 1.0, 2)
+    for index in range(10_000):
+        history.add(float(index), 1.0, 2)
     assert len(history.points) <= 4001
     assert history.points[-1] == (9999.0, 10_000.0, 20_000)
 
@@ -480,7 +480,7 @@ async def test_ledgers_of_other_processes_add_up_to_what_one_would_have_counted(
     failing = reply({"error": {"message": "No"}}, 500, retry_after="0")
     client = both.client(Wire(failing, ANSWER, STREAMED, ANSWER), max_retries=1)
     workers = [UsageLedger(), UsageLedger()]
-    with UsageLedger() as one:
+    with UsageLedger() as single:
         with workers[0]:
             await both(client.send(ASK))
         with workers[1]:
@@ -489,10 +489,10 @@ async def test_ledgers_of_other_processes_add_up_to_what_one_would_have_counted(
     whole = UsageLedger()
     for worker in workers:
         whole.merge(pickled(worker))
-    for merged, counted in zip(whole.rows(), one.rows(), strict=True):
+    for merged, counted in zip(whole.rows(), single.rows(), strict=True):
         assert merged == {**counted, "seconds": pytest.approx(counted["seconds"])}
-    assert whole.cost == one.cost == 0.3  # exact: 0.1 three times is not, in floats
-    for app_id, points in one.history().items():
+    assert whole.cost == single.cost == 0.3  # exact: 0.1 three times is not, in floats
+    for app_id, points in single.history().items():
         assert [point[1:] for point in whole.history()[app_id]] == [
             (pytest.approx(cost), tokens) for _, cost, tokens in points
         ]

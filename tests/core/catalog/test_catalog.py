@@ -87,7 +87,7 @@ async def test_nothing_is_fetched_before_the_first_question_and_then_once(both: 
     catalog = catalog_of(both, wire)
     assert catalog.cached("gpt-4o") is None
     assert wire.requests == []
-    assert ids(await both(catalog.list())) == [one["id"] for one in MODELS]
+    assert ids(await both(catalog.list())) == [item["id"] for item in MODELS]
     assert (await both(catalog.get("gpt-4o"))).id == "openai/gpt-4o"
     assert await both(catalog.find(provider="meta"))
     assert await both(catalog.suggest("gpt4o"))
@@ -212,20 +212,20 @@ async def test_when_a_refresh_fails_the_old_list_serves_on(
 
 
 def test_an_observer_that_asks_for_the_list_being_fetched_does_not_wait_for_itself() -> None:
-    found: list[Any] = []
+    result: list[Any] = []
 
     def observe(record: CallRecord) -> None:
         try:
-            found.append(catalog.get("gpt-4o"))
+            result.append(catalog.get("gpt-4o"))
         except LunosError as error:
-            found.append(str(error))
+            result.append(str(error))
 
     http = httpx.Client(transport=httpx.MockTransport(Wire(LIST)))
     with http:
         config = Config(base_url="https://lunos.test")
         catalog = Catalog(Client(config, http_client=http, observers=[observe]))
         catalog.list()
-    assert found == ["the model catalog was asked for while it was being fetched"]
+    assert result == ["the model catalog was asked for while it was being fetched"]
 
 
 def test_a_child_forked_while_a_thread_fetches_does_not_wait_for_that_thread() -> None:
@@ -273,16 +273,16 @@ async def test_without_a_key_every_question_is_answered_from_the_public_list(bot
 async def test_with_a_key_a_filter_is_the_gateways_work_and_checked(both: Both) -> None:
     wire = by_path(v1=reply({"data": [*MODELS, MINIMUM]}))
     catalog = catalog_of(both, wire)
-    found = await both(catalog.list(input=["text", "image"], output="text"))
+    result = await both(catalog.list(input=["text", "image"], output="text"))
     assert wire.sent.url.query == b"input=text,image&output=text"
     # a gateway that does not hear the filter is corrected where the facts are known
-    assert ids(found) == ["openai/gpt-4o", "openai/gpt-4"]
+    assert ids(result) == ["openai/gpt-4o", "openai/gpt-4"]
 
 
 async def test_a_deployment_without_v1_models_is_filtered_here(both: Both) -> None:
     wire = by_path(public=LIST, v1=raw(b"", 404))
-    found = await both(catalog_of(both, wire).list(input="image"))
-    assert (ids(found), wire.paths) == (["openai/gpt-4o"], ["/v1/models", "/public/models"])
+    result = await both(catalog_of(both, wire).list(input="image"))
+    assert (ids(result), wire.paths) == (["openai/gpt-4o"], ["/v1/models", "/public/models"])
 
 
 async def test_a_wrong_key_is_not_hidden_behind_the_public_list(both: Both) -> None:

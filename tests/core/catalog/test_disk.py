@@ -32,7 +32,7 @@ async def test_another_process_finds_the_public_list_on_disk(both: Both, tmp_pat
     await both(catalog_of(both, wire, cache_dir=tmp_path).list())
     again = catalog_of(both, wire, cache_dir=tmp_path)
     assert again.cached("gpt-4o").input_price == Decimal("0.0000025")
-    assert ids(await both(again.list())) == [one["id"] for one in MODELS]
+    assert ids(await both(again.list())) == [item["id"] for item in MODELS]
     assert len(wire.requests) == 1
 
 
@@ -69,8 +69,8 @@ async def test_a_corrupt_old_or_foreign_file_is_no_file_and_is_written_anew(
     file = cache_file(tmp_path, "https://lunos.test")
     file.write_bytes(content)
     wire = Wire(LIST)
-    found = await both(catalog_of(both, wire, cache_dir=tmp_path).list())
-    assert (len(found), len(wire.requests)) == (len(MODELS), 1)
+    result = await both(catalog_of(both, wire, cache_dir=tmp_path).list())
+    assert (len(result), len(wire.requests)) == (len(MODELS), 1)
     assert len(json.loads(file.read_bytes())["models"]) == len(MODELS)
     assert files_in(tmp_path) == [file]  # no temporary files
 

@@ -47,14 +47,14 @@ def form_of(request: httpx.Request) -> list[tuple[str, str | None, str, bytes]]:
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     whole = email.message_from_bytes(head + request.content)
     assert whole.is_multipart()
-    found = []
+    result = []
     for part in whole.get_payload():
         assert isinstance(part, Message)
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
         assert isinstance(content, bytes)
-        found.append((str(name), part.get_filename(), part.get_content_type(), content))
-    return found
+        result.append((str(name), part.get_filename(), part.get_content_type(), content))
+    return result
 
 
 def plain(text: str, kind: str = "text/plain; charset=utf-8") -> Any:
@@ -139,9 +139,9 @@ async def test_no_file_name_breaks_out_of_its_header(both: Both, name: str) -> N
 
 
 def test_the_boundary_is_in_no_part_and_the_same_request_is_the_same_bytes() -> None:
-    one = transcription_request(b"lunos-form-0", model="lunos-form-1")
-    assert one.content_type == "multipart/form-data; boundary=lunos-form-2"
-    assert one.body == transcription_request(b"lunos-form-0", model="lunos-form-1").body
+    request = transcription_request(b"lunos-form-0", model="lunos-form-1")
+    assert request.content_type == "multipart/form-data; boundary=lunos-form-2"
+    assert request.body == transcription_request(b"lunos-form-0", model="lunos-form-1").body
 
 
 async def test_a_retry_sends_the_same_bytes_though_the_file_is_read_once(both: Both) -> None:

@@ -29,11 +29,11 @@ async def embed(both: Both, answer: Any, make: Any, **params: Any) -> Any:
 @pytest.mark.parametrize("name", ["embeddings", "embeddings_out_of_order", "embeddings_base64"])
 async def test_the_array_holds_the_same_vectors_and_facts(both: Both, name: str) -> None:
     lists = await embed(both, stored(name), embedding_request)
-    found = await embed(both, stored(name), embedding_array_request)
-    assert found.array.dtype == np.float32
-    assert found.array.tolist() == lists.vectors
+    result = await embed(both, stored(name), embedding_array_request)
+    assert result.array.dtype == np.float32
+    assert result.array.tolist() == lists.vectors
     for fact in ("usage", "model", "request_id", "attempts"):
-        assert getattr(found, fact) == getattr(lists, fact)
+        assert getattr(result, fact) == getattr(lists, fact)
 
 
 def packed(*numbers: float) -> str:
@@ -63,13 +63,13 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize("vectors", BAD)
 async def test_what_makes_no_sense_is_refused(both: Both, vectors: Any) -> None:
-    data = vectors and [{"index": at, "embedding": one} for at, one in enumerate(vectors)]
+    data = vectors and [{"index": i, "embedding": item} for i, item in enumerate(vectors)]
     with pytest.raises(LunosResponseError):
         await embed(both, {"data": data}, embedding_array_request)
 
 
 async def test_vectors_of_another_length_than_asked_are_refused(both: Both) -> None:
-    data = [{"index": at, "embedding": GOOD} for at in range(3)]
+    data = [{"index": i, "embedding": GOOD} for i in range(3)]
     with pytest.raises(LunosResponseError, match="length 2, not 3"):
         await embed(both, {"data": data}, embedding_array_request, dimensions=3)
 
@@ -85,6 +85,6 @@ async def test_the_friendly_face_gives_arrays_too(both: Both, gateway: LocalGate
     kind = AsyncLunos if both.is_async else Lunos
     lunos: Any = kind(api_key=gateway.api_key, base_url=gateway.base_url)
     asked = {"model": "lunos/scripted-embedding", "input": ["a", "b"]}
-    found = await both(lunos.embeddings.create_array(**asked))
-    assert found.array.tolist() == (await both(lunos.embeddings.create(**asked))).vectors
+    result = await both(lunos.embeddings.create_array(**asked))
+    assert result.array.tolist() == (await both(lunos.embeddings.create(**asked))).vectors
     await both(lunos.close())

@@ -38,8 +38,8 @@ async def test_vectors_come_in_the_order_of_the_texts_in_whichever_encoding(
 
 
 async def test_one_text_is_sent_in_a_list_and_options_as_they_are(both: Both) -> None:
-    one = {"data": [{"index": 0, "embedding": [1, 2]}]}
-    answer, wire = await embed(both, one, "one", dimensions=2, user="u", app_id="app")
+    reply = {"data": [{"index": 0, "embedding": [1, 2]}]}
+    answer, wire = await embed(both, reply, "one", dimensions=2, user="u", app_id="app")
     assert answer.vectors == [[1.0, 2.0]]
     assert wire.bodies == [
         {"model": "m", "input": ["one"], "encoding_format": "base64", "dimensions": 2, "user": "u"}

@@ -278,4 +278,4 @@ async def test_a_local_deployment_with_the_singular_path_draws_and_is_remembered
         asked = {"model": "lunos/scripted-image", "response_format": "b64_json"}
         answer = await both(lunos.images.generate(prompt="a cat", **asked))
         assert answer.images[0].mime_type == "image/png"
-    assert [one["path"] for one in gateway.requests()] == [PLURAL, SINGULAR, SINGULAR]
+    assert [item["path"] for item in gateway.requests()] == [PLURAL, SINGULAR, SINGULAR]

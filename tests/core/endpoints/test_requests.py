@@ -109,8 +109,8 @@ async def test_the_app_id_of_the_call_wins_over_the_clients(both: Both) -> None:
 async def test_an_app_id_argument_wins_over_headers_of_that_name(both: Both) -> None:
     headers = {"X-APP-ID": "header"}
     request = chat_request(HELLO, model="m", extra_headers={"x-App-Id": "call header"})
-    found = await sent_headers(both, request, app_id="client", default_headers=headers)
-    assert found["x-app-id"] == "client"
+    result = await sent_headers(both, request, app_id="client", default_headers=headers)
+    assert result["x-app-id"] == "client"
     assert (await sent_headers(both, request, default_headers=headers))["x-app-id"] == "call header"
     plain = chat_request(HELLO, model="m")
     assert (await sent_headers(both, plain, default_headers=headers))["x-app-id"] == "header"
@@ -118,8 +118,8 @@ async def test_an_app_id_argument_wins_over_headers_of_that_name(both: Both) -> 
 
 async def test_headers_of_the_call_win_over_the_clients_and_both_over_ours(both: Both) -> None:
     request = chat_request(HELLO, model="m", extra_headers={"X-One": "call", "user-agent": "mine"})
-    found = await sent_headers(both, request, default_headers={"x-one": "client", "X-Two": "2"})
-    assert (found["x-one"], found["x-two"], found["user-agent"]) == ("call", "2", "mine")
+    result = await sent_headers(both, request, default_headers={"x-one": "client", "X-Two": "2"})
+    assert (result["x-one"], result["x-two"], result["user-agent"]) == ("call", "2", "mine")
 
 
 async def test_the_timeout_of_the_call_wins_over_the_clients(both: Both) -> None:
@@ -127,8 +127,8 @@ async def test_the_timeout_of_the_call_wins_over_the_clients(both: Both) -> None
     client = both.client(wire, timeout=7)
     await both(client.send(chat_request(HELLO, model="m")))
     await both(client.send(chat_request(HELLO, model="m", timeout=3)))
-    found = [request.extensions["timeout"] for request in wire.requests]
-    assert [(one["connect"], one["read"], one["pool"]) for one in found] == [
+    result = [request.extensions["timeout"] for request in wire.requests]
+    assert [(item["connect"], item["read"], item["pool"]) for item in result] == [
         (7, 7, None),
         (3, 3, None),
     ]

@@ -63,8 +63,8 @@ async def test_the_last_chunk_holds_the_whole_answer(both: Both, habit: str, siz
 
     message = asdict(whole.choices[0].message)
     without_made_up_ids(message["tool_calls"], expected.get("tool_calls", []))
-    found = message.pop("reasoning_details")
-    assert found == details if details is not None else True
+    result = message.pop("reasoning_details")
+    assert result == details if details is not None else True
     assert message == {"role": "assistant", **SILENT, **expected}
     assert whole.choices[0].finish_reason == finish
     assert (whole.usage and whole.usage.raw) == usage
@@ -160,8 +160,8 @@ async def test_a_whole_answer_with_tool_calls_in_place_of_a_stream_keeps_them(bo
 
 async def test_logprobs_of_the_pieces_are_joined(both: Both) -> None:
     events = [delta("a"), delta("b"), delta(None, "stop"), "[DONE]"]
-    for at in (0, 1):
-        events[at]["choices"][0]["logprobs"] = {"content": [{"token": "ab"[at]}], "refusal": None}
+    for i in (0, 1):
+        events[i]["choices"][0]["logprobs"] = {"content": [{"token": "ab"[i]}], "refusal": None}
     chunks = await both.chunks(both.client(Wire(stream(events))), REQUEST)
     assert whole_of(chunks).choices[0].logprobs == {
         "content": [{"token": "a"}, {"token": "b"}],
@@ -191,6 +191,6 @@ async def test_a_whole_message_after_deltas_of_nothing_is_the_answer(both: Both)
     whole = {"index": 0, "message": {"content": "All of it"}, "finish_reason": "stop"}
     events = [delta(""), delta(""), {"choices": [whole]}, "[DONE]"]
     client = both.client(Wire(stream(events)))
-    found = await both.chunks(client, chat_stream_request(HELLO, model="m"))
-    assert "".join(chunk.text for chunk in found) == "All of it"
-    assert found[-1].last.text == "All of it"
+    result = await both.chunks(client, chat_stream_request(HELLO, model="m"))
+    assert "".join(chunk.text for chunk in result) == "All of it"
+    assert result[-1].last.text == "All of it"

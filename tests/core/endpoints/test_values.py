@@ -51,13 +51,13 @@ def test_usage_of_a_wrong_type_is_missing_and_never_guessed(
 
 
 def test_usage_adds_up_and_what_neither_knows_stays_unknown() -> None:
-    one = Usage(9, 3, 12, cached_tokens=4, cost=0.25)
-    two = Usage(1, 1, 2, reasoning_tokens=1)
-    assert one + two == Usage(10, 4, 14, cached_tokens=4, reasoning_tokens=1, cost=0.25)
-    assert (one + one).cost == 0.5
-    assert (two + two).cost is None
+    first = Usage(9, 3, 12, cached_tokens=4, cost=0.25)
+    second = Usage(1, 1, 2, reasoning_tokens=1)
+    assert first + second == Usage(10, 4, 14, cached_tokens=4, reasoning_tokens=1, cost=0.25)
+    assert (first + first).cost == 0.5
+    assert (second + second).cost is None
     with pytest.raises(TypeError):
-        one + 1  # type: ignore[operator]
+        first + 1  # type: ignore[operator]
 
 
 def test_of_two_usages_in_a_stream_the_later_word_counts_field_by_field() -> None:

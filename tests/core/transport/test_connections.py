@@ -176,9 +176,9 @@ def test_threads_that_start_at_once_make_one_client_between_them(
     client = Client(Config(api_key="k"))
     with ThreadPoolExecutor(count) as threads:
         futures = [threads.submit(client._clients.acquire) for _ in range(count)]
-        found = [future.result().http for future in futures]
+        result = [future.result().http for future in futures]
     assert len(made) == 1
-    assert set(found) == set(made)
+    assert set(result) == set(made)
     client.close()
 
 

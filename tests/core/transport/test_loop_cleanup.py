@@ -120,7 +120,7 @@ def test_a_client_that_outlives_many_loops_keeps_none_of_them(by_hand: bool) -> 
                 asyncio.run(call())
         gc.collect()
         # the last one may live until the next begins
-        assert [one() for one in kept[:3]] == [None] * 3
+        assert [item() for item in kept[:3]] == [None] * 3
         assert server.all_closed()
         assert asyncio.run(client.send(SEND)).text == "Hello there"  # the client is still of use
 

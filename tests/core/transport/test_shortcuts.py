@@ -24,8 +24,8 @@ def test_one_whole_event_is_read_as_in_pieces() -> None:
     ):
         whole, pieces = SSEDecoder(), SSEDecoder()
         for _ in range(2):
-            found = [data for at in range(len(event)) for data in pieces.feed(event[at : at + 1])]
-            assert whole.feed(event) == found
+            result = [data for i in range(len(event)) for data in pieces.feed(event[i : i + 1])]
+            assert whole.feed(event) == result
 
 
 def test_places_are_taken_from_the_first_client_with_room_and_given_back() -> None:
@@ -59,7 +59,7 @@ def test_a_client_that_only_a_rush_needed_is_handed_out_to_be_closed(
 
     now += 2
     unneeded = [shards.acquire()[1] for _ in range(WIDTH - 1)]
-    assert [one is not None for one in unneeded] == [True, True, False]
+    assert [item is not None for item in unneeded] == [True, True, False]
     assert list(shards.drain()) == [first.http], "a client with calls under way is never closed"
 
 

@@ -106,10 +106,10 @@ async def test_a_stream_that_just_stops_is_interrupted(both: Both, events: list[
 async def test_a_stream_cut_inside_any_event_is_interrupted_and_not_nonsense(both: Both) -> None:
     body = lines([delta("Hello"), delta(" there")])
     first = len(lines([delta("Hello")]))
-    for at in range(first, len(body) - 2, 5):
-        shown, raised = await broken(both, Wire(stream_of(body[:at])))
+    for i in range(first, len(body) - 2, 5):
+        shown, raised = await broken(both, Wire(stream_of(body[:i])))
         assert shown == ["Hello"]
-        assert type(raised) is LunosStreamInterruptedError, f"cut at {at}: {raised}"
+        assert type(raised) is LunosStreamInterruptedError, f"cut at {i}: {raised}"
         assert raised.partial.text == "Hello"
 
 

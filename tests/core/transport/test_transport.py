@@ -49,8 +49,8 @@ def client(server: RawServer) -> AsyncClient:
 def test_the_same_request_is_sent(sessions: Any) -> None:
     with RawServer(http(body=CHAT)) as server:
         plain = AsyncClient(Config(api_key="k", base_url=server.url))
-        for one in (plain, client(server)):
-            assert asyncio.run(one.send(SEND)).text == "Hello there"
+        for way in (plain, client(server)):
+            assert asyncio.run(way.send(SEND)).text == "Hello there"
         ours, theirs = server.requests
         assert (ours.line, ours.body) == (theirs.line, theirs.body)
         hop = {"connection", "host"}
@@ -62,11 +62,11 @@ def test_the_same_request_is_sent(sessions: Any) -> None:
 
 def test_connections_are_kept_bounded_by_nothing_and_closed_with_their_loop(sessions: Any) -> None:
     with RawServer(http(body=CHAT)) as server:
-        one = client(server)
+        used = client(server)
 
         async def many() -> None:
-            await asyncio.gather(*(one.send(SEND) for _ in range(150)))
-            await asyncio.gather(*(one.send(SEND) for _ in range(150)))
+            await asyncio.gather(*(used.send(SEND) for _ in range(150)))
+            await asyncio.gather(*(used.send(SEND) for _ in range(150)))
 
         for _ in range(2):
             asyncio.run(many())
@@ -77,11 +77,11 @@ def test_connections_are_kept_bounded_by_nothing_and_closed_with_their_loop(sess
 
 async def test_a_stream_left_early_gives_its_connection_back() -> None:
     with RawServer([sse_head(), chunk(lines([delta("Hello")])), STALL]) as server:
-        one = client(server)
-        async with await one.stream(chat_stream_request(HELLO, model="m")) as stream:
+        used = client(server)
+        async with await used.stream(chat_stream_request(HELLO, model="m")) as stream:
             assert (await anext(stream)).text == "Hello"
         assert await asyncio.to_thread(server.all_closed)
-        await one.close()
+        await used.close()
 
 
 async def test_both_adapters_and_the_friendly_face_take_it(
@@ -122,11 +122,11 @@ def test_one_that_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch
 async def test_no_cookie_of_one_call_goes_with_the_next(both_transports: Any) -> None:
     with RawServer(http(body=CHAT, set_cookie="session=of-billing; Path=/")) as server:
         url = server.url.replace("127.0.0.1", "localhost")  # aiohttp keeps none of bare addresses
-        one = AsyncClient(Config(api_key="k", base_url=url, transport=both_transports))
-        await one.send(SEND)
-        await one.send(SEND)
+        used = AsyncClient(Config(api_key="k", base_url=url, transport=both_transports))
+        await used.send(SEND)
+        await used.send(SEND)
         assert [got.headers.get("cookie") for got in server.requests] == [None, None]
-        await one.close()
+        await used.close()
 
 
 @pytest.fixture(params=["httpx", "aiohttp"])
@@ -138,6 +138,6 @@ async def test_a_proxy_that_aiohttp_does_not_know_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    one = AsyncClient(Config(api_key="k", base_url="https://lunos.test", transport="aiohttp"))
+    used = AsyncClient(Config(api_key="k", base_url="https://lunos.test", transport="aiohttp"))
     with pytest.raises(LunosConfigError, match="socks5"):
-        await one.send(SEND)
+        await used.send(SEND)

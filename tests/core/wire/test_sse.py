@@ -47,7 +47,7 @@ def test_every_split_size_gives_the_same_events(name: str) -> None:
     text, events = TRANSCRIPTS[name]
     body = text.encode()
     for size in range(1, len(body) + 2):
-        pieces = [body[at : at + size] for at in range(0, len(body), size)]
+        pieces = [body[i : i + size] for i in range(0, len(body), size)]
         assert decode(pieces) == [event.encode() for event in events], f"in pieces of {size}"
 
 
@@ -55,9 +55,9 @@ def test_every_split_size_gives_the_same_events(name: str) -> None:
 def test_every_split_point_gives_the_same_events(name: str) -> None:
     text, events = TRANSCRIPTS[name]
     body = text.encode()
-    for at in range(len(body) + 1):
-        pieces = [body[:at], b"", body[at:]]
-        assert decode(pieces) == [event.encode() for event in events], f"cut at {at}"
+    for i in range(len(body) + 1):
+        pieces = [body[:i], b"", body[i:]]
+        assert decode(pieces) == [event.encode() for event in events], f"cut at {i}"
 
 
 def test_an_event_is_given_with_its_blank_line_and_not_later() -> None:
@@ -91,7 +91,7 @@ def test_any_split_of_any_events_gives_what_was_sent(
     events: list[list[bytes]], end: bytes, cuts: list[int]
 ) -> None:
     lines = [
-        line for event in events for line in (b": c", *(b"data: " + one for one in event), b"")
+        line for event in events for line in (b": c", *(b"data: " + item for item in event), b"")
     ]
     body = b"".join(line + end for line in lines)
     points = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})

@@ -1,0 +1,190 @@
+"""Which tests reach which lines: for `make mutants`, kept in `.mutants/` until a file changes."""
+
+from __future__ import annotations
+
+import ast
+import collections
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / ".mutants"
+MOST_TESTS = 150  # for one mutant: to collect thousands takes longer than to run them
+TESTS = {
+    "lunos_core": ("tests/core",),
+    "langchain_lunos": ("tests/langchain_adapter",),
+    "llama_index_lunos": ("tests/llama_index_adapter",),
+}
+# run by pytest in a process of its own: the context of coverage is the running test
+PLUGIN = """
+import json, time, coverage, pytest
+class Notes:
+    def __init__(self): self.seconds = {}
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        coverage.Coverage.current().switch_context(item.nodeid)
+        begun = time.perf_counter()
+        result = yield
+        self.seconds[item.nodeid] = time.perf_counter() - begun
+        coverage.Coverage.current().switch_context("")
+        return result
+    def pytest_runtest_logreport(self, report):
+        if report.failed: self.seconds.pop(report.nodeid, None)
+notes = Notes()
+import sys
+code = pytest.main(["-q", "-p", "no:cacheprovider", "-m", "not slow and not subprocess",
+    *sys.argv[2:]], plugins=[notes])
+json.dump(notes.seconds, open(sys.argv[1], "w"))
+sys.exit(code)
+"""
+
+
+@dataclass
+class Reach:
+    """For each file and line the tests that reach it, and how long each test takes."""
+
+    lines: dict[str, dict[int, list[str]]]
+    seconds: dict[str, float]
+
+    @classmethod
+    def merged(cls, parts: list[Reach]) -> Reach:
+        """The reach of several packages' tests as one."""
+        lines: dict[str, dict[int, list[str]]] = {}
+        seconds: dict[str, float] = {}
+        for part in parts:
+            seconds |= part.seconds
+            for path, by_line in part.lines.items():
+                mine = lines.setdefault(path, {})
+                for line, tests in by_line.items():
+                    mine[line] = [*mine.get(line, ()), *tests]
+        return cls(lines, seconds)
+
+    def tests_of(self, path: str, number: int, most: float) -> tuple[list[str], float]:
+        """The tests for a change in this line, the quickest first, and their time together.
+
+        A line that runs at import (a default, a field, a constant) is seen by whatever reaches
+        the function or class around it, else by what reaches the file.
+        """
+        lines = self.lines.get(path, {})
+        reaching: set[str] = set()
+        for first, last in around(path, number):
+            reaching = {test for line in range(first, last + 1) for test in lines.get(line, ())}
+            if reaching:
+                break
+        # the package's own tests first; of those a case of each, then the next case: the cases of
+        # one test mostly see the same
+        own = TESTS[path.partition("/")[0]]
+        cases = collections.Counter[str]()
+        ranked = []
+        for test in sorted(reaching, key=self.seconds.__getitem__):
+            name = test.partition("[")[0]
+            cases[name] += 1
+            ranked.append((not test.startswith(own), cases[name], self.seconds[test], test))
+        chosen, total = [], 0.0
+        for *_, took, test in sorted(ranked)[:MOST_TESTS]:
+            total += took
+            if total > most and chosen:
+                break
+            chosen.append(test)
+        return chosen, total
+
+
+def around(path: str, number: int) -> list[tuple[int, int]]:
+    """The spans of lines to look at for a line: its statement; outside functions, ever more."""
+    source = (ROOT / path).read_text("utf-8")
+    tree, spans, inside_function = ast.parse(source), [], False
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.stmt | ast.ExceptHandler):
+            continue
+        first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", ()))])
+        last = node.end_lineno or node.lineno
+        if not first <= number <= last:
+            continue
+        body = getattr(node, "body", None)
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if body and number >= body[0].lineno:
+            inside_function |= is_function
+            spans.append((first if not is_function else body[0].lineno, last))
+        elif body and not is_function and not isinstance(node, ast.ClassDef):
+            spans.append((first, body[0].lineno - 1))
+        else:
+            spans.append((body[0].lineno if body else first, last))
+    spans.sort(key=lambda span: span[1] - span[0])
+    return spans[:1] if inside_function else [*spans, (1, source.count("\n") + 1)]
+
+
+def digest(paths: list[str]) -> dict[str, str]:
+    """A hash for each file under these paths."""
+    files = [file for path in paths for file in sorted((ROOT / path).rglob("*.py"))]
+    return {
+        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        for file in files
+    }
+
+
+def measure(package: str) -> Reach:
+    """Run the package's tests under coverage, those alone that have changed since the last time."""
+    kept = KEPT / f"{package}.json"
+    code, tests = digest([package]), digest([*TESTS[package]])
+    old = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    if old.get("code") != code:
+        old = {"tests": {}, "lines": {}, "seconds": {}}
+    changed = {file for file, value in tests.items() if old["tests"].get(file) != value}
+    gone = changed | (old["tests"].keys() - tests.keys())
+
+    names = [*old["seconds"]]  # the kept lines name tests by their place in this list
+    stays = [name.partition("::")[0] not in gone for name in names]
+    seconds = {name: old["seconds"][name] for name, stay in zip(names, stays, strict=True) if stay}
+    lines = {
+        path: {
+            int(line): [names[i] for i in reaching if stays[i]]
+            for line, reaching in by_line.items()
+        }
+        for path, by_line in old["lines"].items()
+    }
+    if wanted := sorted(file for file in changed if Path(file).name.startswith("test_")):
+        print(f"{package}: which lines the tests of {len(wanted)} files reach", flush=True)
+        _run(wanted, lines, seconds)
+    places = {name: i for i, name in enumerate(seconds)}
+    kept_lines = {
+        path: {line: [places[name] for name in reaching] for line, reaching in by_line.items()}
+        for path, by_line in lines.items()
+    }
+    KEPT.mkdir(exist_ok=True)
+    value = {"code": code, "tests": tests, "lines": kept_lines, "seconds": seconds}
+    kept.write_text(json.dumps(value), "utf-8")
+    return Reach(lines, seconds)
+
+
+def _run(
+    files: list[str], lines: dict[str, dict[int, list[str]]], seconds: dict[str, float]
+) -> None:
+    import coverage
+
+    with tempfile.TemporaryDirectory() as folder:
+        script, data, times = (Path(folder, name) for name in ("run.py", "data", "times"))
+        script.write_text(PLUGIN, "utf-8")
+        command = [
+            *(sys.executable, "-m", "coverage", "run", f"--data-file={data}", "--rcfile=/dev/null"),
+            *("--source=" + ",".join(TESTS), str(script), str(times), *files),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, check=False, stdout=subprocess.DEVNULL
+        )
+        if done.returncode:
+            print("a test fails without a mutant: its reach is not counted", flush=True)
+        seconds |= json.loads(times.read_text("utf-8"))
+        measured = coverage.CoverageData(str(data))
+        measured.read()
+        for file in measured.measured_files():
+            path = Path(file).relative_to(ROOT).as_posix()
+            by_line = lines.setdefault(path, {})
+            for line, contexts in measured.contexts_by_lineno(file).items():
+                by_line.setdefault(line, []).extend(test for test in contexts if test in seconds)

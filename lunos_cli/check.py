@@ -8,13 +8,27 @@ from typing import Any
 import click
 
 from lunos_cli import output
+from lunos_cli.deep_check import deep_check
 from lunos_core import LunosError
 
 
 @click.command()
 @click.option("-m", "--model", help="Ask this model; by default the cheapest that chats.")
-def check(model: str | None) -> None:
-    """Say in one line each whether key, base URL, catalog and a small call work."""
+@click.option("--deep", is_flag=True, help="Try each route, and report on the deployment.")
+@click.option("--yes", is_flag=True, help="With --deep: don't ask before requests that cost money.")
+@output.JSON
+def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
+    """Say in one line each whether key, base URL, catalog and a small call work.
+
+    With --deep, try each route cheaply, and print a report that can be sent to others: it holds
+    neither the key nor what a model said. The exit code is 0 if chat, embeddings and catalog work.
+    """
+    if deep:
+        with output.client() as lunos:
+            useful = deep_check(lunos.client.config, model=model, as_json=as_json, yes=yes)
+        raise SystemExit(0 if useful else 1)
+    if as_json or yes:
+        raise click.UsageError("--json and --yes go with --deep")
     failed = False
 
     def run(what: str, work: Callable[[], Any], say: Callable[[Any], str] = str) -> Any:

@@ -192,7 +192,7 @@ def parse_transcription(reply: Reply, wanted: str = "json") -> Transcription:
     """
     kind = reply.headers.get("content-type", "").split(";")[0].strip().lower()
     if "html" in kind:
-        raise reply.malformed("is no transcription")
+        raise reply.malformed("isn't a transcription")
     is_json = "json" in kind
     if wanted.endswith("json") and not is_json:
         is_json = not kind.startswith("text/") or reply.body.lstrip().startswith(b"{")
@@ -200,12 +200,12 @@ def parse_transcription(reply: Reply, wanted: str = "json") -> Transcription:
         try:
             return _plain(reply, reply.body.decode("utf-8-sig"), wanted)
         except UnicodeDecodeError:
-            raise reply.malformed("is no text in UTF-8") from None
+            raise reply.malformed("isn't text in UTF-8") from None
     value = reply.value()
     if isinstance(value, str):  # some servers write the plain formats as a JSON text
         return _plain(reply, value, wanted)
     if not isinstance(value, dict):
-        raise reply.malformed("is no JSON object")
+        raise reply.malformed("isn't a JSON object")
     return _parse_json(reply, unwrap(value))
 
 

@@ -131,7 +131,7 @@ def parse_embedding_array(
             if row.ndim != 1:
                 raise ValueError
         except (TypeError, ValueError, OverflowError, binascii.Error):
-            raise reply.malformed(f"has a vector {position} that is none") from None
+            raise reply.malformed(f"has no valid vector at position {position}") from None
         if not len(row):
             raise reply.malformed(f"has an empty vector {position}")
         check_length(reply, position, len(row), dimensions or len(rows[0] if rows else row))

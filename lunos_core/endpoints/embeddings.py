@@ -196,11 +196,11 @@ def take_vector(entry: Any) -> Any:
 def _parse_vector(reply: Reply, entry: Any, position: int) -> list[float]:
     sent = take_vector(entry)
     try:
-        vector = _decode(sent) if isinstance(sent, str) else [float(one) for one in sent]
+        vector = _decode(sent) if isinstance(sent, str) else [float(item) for item in sent]
         # one sum finds a NaN or an infinity among them; real vectors are far from overflowing it
         finite = math.isfinite(sum(vector))
     except (TypeError, ValueError, OverflowError, binascii.Error):
-        raise reply.malformed(f"has a vector {position} that is none") from None
+        raise reply.malformed(f"has no valid vector at position {position}") from None
     if not vector:
         raise reply.malformed(f"has an empty vector {position}")
     if not finite:

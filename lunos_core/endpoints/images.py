@@ -233,5 +233,5 @@ def _parse_image(reply: Reply, entry: Any, position: int) -> GeneratedImage:
     try:
         _ = image.data
     except ValueError:
-        raise reply.malformed(f"has an image {position} that is no base64") from None
+        raise reply.malformed(f"has an image {position} that isn't valid base64") from None
     return image

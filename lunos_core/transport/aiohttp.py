@@ -1,4 +1,4 @@
-"""An httpx client whose calls are carried by aiohttp; loaded for `transport="aiohttp"` alone."""
+"""An httpx client that sends through aiohttp; imported only for `transport="aiohttp"`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lunos_core.errors import LunosConfigError
 
 
 class _Transport(AiohttpTransport):
-    """aiohttp without its cookies: those of one application's call would go with another's."""
+    """aiohttp's transport without its cookies, which calls of other applications would send."""
 
     def get_client(self) -> aiohttp.ClientSession:
         plain = super().get_client()
@@ -22,13 +22,13 @@ class _Transport(AiohttpTransport):
 
 
 class AiohttpClient(HttpxAiohttpClient):
-    """The client of `httpx-aiohttp`, with each failure under httpx' own name for it.
+    """The client of `httpx-aiohttp`, whose failures are httpx's exceptions.
 
     That package (0.2) calls every lost connection a `ConnectTimeout`, a timeout of the connect a
     timeout of no kind, and lets aiohttp's own error through where the answer is no HTTP.
     """
 
-    # httpx' hooks for this; arguments as httpx gives them
+    # httpx's hooks for this; the arguments are httpx's
     def _init_transport(self, *args: Any, **settings: Any) -> httpx.AsyncBaseTransport:
         settings.pop("transport", None)
         return _Transport(*args, **settings)
@@ -43,7 +43,7 @@ class AiohttpClient(HttpxAiohttpClient):
         return _Transport(proxy=proxy, **settings)
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """As httpx'."""
+        """As httpx's."""
         try:
             return await super().send(request, **options)
         except httpx.TimeoutException as failure:

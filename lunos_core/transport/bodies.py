@@ -8,7 +8,7 @@ import httpx
 
 
 def pieces(response: httpx.Response) -> Iterator[bytes]:
-    """Return `response.iter_bytes()`, without its work for encodings where there is none: 2 µs."""
+    """Return `response.iter_bytes()`, without its 2 µs of decoding for plain bodies."""
     stream = response.stream
     if _is_plain(response) and isinstance(stream, httpx.SyncByteStream):
         return iter(stream)

@@ -1,4 +1,4 @@
-"""One call's way from request to result: everything but the I/O.
+"""What a client decides on the way from a request to its result: everything but the I/O.
 
 `Client` and `AsyncClient` drive this; they differ from each other in `await` alone.
 """
@@ -48,7 +48,7 @@ Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
 
 
 class Call(Generic[Q]):
-    """What is known of one call while it runs."""
+    """The state of one call while it runs."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Call(Generic[Q]):
     ) -> None:
         # a missing key raises here, before anything is sent; async clients have awaited it
         self._key = None if request.public else key.reveal() if key else config.key
-        # a public request carries no key, but its answer may repeat that of another
+        # a public request carries no key, but its answer may repeat the key of an earlier one
         self._secret = self._key or config.known_key
         self.request: Q = request
         # now, not at the end: a stream may be read outside the `app()` block it was opened in
@@ -88,7 +88,7 @@ class Call(Generic[Q]):
 
     @property
     def wants_prices(self) -> bool:
-        """Whether a ledger needs the price of its model, and nobody has loaded any yet."""
+        """Return whether a ledger needs prices that nobody has loaded yet."""
         model = self.request.model
         if model is None or (self._prices is not None and self._prices(model) is not None):
             return False
@@ -122,33 +122,33 @@ class Call(Generic[Q]):
 
     @property
     def url(self) -> str:
-        """Where to send the request."""
+        """The URL of the request."""
         return request_url(self._config, self.request)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What to send with it."""
+        """The headers of the request."""
         return request_headers(self._config, self.request, key=self._key, app_id=self._app_id)
 
     @property
     def timeout(self) -> Timeout:
-        """How long to wait for it."""
+        """The timeouts of the next attempt."""
         return (
             self._config.checked_timeout if self.request.timeout is None else self.request.timeout
         )
 
     @property
     def retry_on_timeout(self) -> bool:
-        """Whether a request that may be at work still is made again."""
+        """Whether to retry after a timeout, when the server may still be working."""
         return self._config.retry_on_timeout
 
     @property
     def delivered(self) -> bool:
-        """Whether something of the answer has come: from here on nothing is tried again."""
+        """Whether part of the answer has arrived: nothing is retried after that."""
         return self._first_event is not None
 
     def accept(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> Reply:
-        """The reply, if its status says success.
+        """Return the reply if its status says success.
 
         Raises:
             LunosAPIError: it does not.
@@ -177,7 +177,7 @@ class Call(Generic[Q]):
     def failed(
         self, error: LunosError, *, retry: bool, status: int | None, headers: Mapping[str, str]
     ) -> float:
-        """Decide what follows a failure.
+        """Decide what to do about a failure.
 
         Args:
             error: what happened.
@@ -226,27 +226,27 @@ class Call(Generic[Q]):
                 "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
             )
             self._primary_error = error
-            self._retries_left = 0  # once more, not once more with all its retries
+            self._retries_left = 0  # the fallback model is tried once, without retries of its own
             self.request = self._located(self.request.fallback())  # type: ignore[arg-type]  # same kind
             return 0.0
         if self._primary_error is not None:
             error.add_note(f"asked as fallback_model, after: {self._primary_error}")
         if self.usage is None and error.partial is not None:
-            self._note_usage(error.partial)  # an answer that is of no use was paid for all the same
+            self._note_usage(error.partial)  # a useless answer was paid for all the same
         mapped = self._errors.apply(error)
         self.over(mapped)
         raise mapped from error.__cause__
 
     def _accept_refusal(self, error: LunosError) -> bool:
-        """Whether the request was changed so that the server may take it."""
+        """Change the request so that the server may accept it; return whether that was possible."""
         return False
 
     def _ask_elsewhere(self, error: LunosError) -> bool:
-        """Whether the request was changed to the endpoint's other path."""
+        """Switch to the endpoint's other path; return whether there is one."""
         return False
 
     def _located(self, request: Q) -> Q:
-        """The request, at the path that this deployment is known to have."""
+        """Return the request with the path that this deployment is known to have."""
         return request
 
     def _add_facts(self, error: LunosError, status: int | None, headers: Mapping[str, str]) -> None:
@@ -262,7 +262,7 @@ class Call(Generic[Q]):
         )
 
     def _note_usage(self, answer: Any) -> None:
-        """Take the usage of a whole answer, with its cost where it has none yet."""
+        """Keep the usage of a whole answer, priced if it names no cost."""
         self._served = getattr(answer, "model", None)
         self._request_id = getattr(answer, "request_id", None)
         if getattr(answer, "usage", None) is not None:
@@ -272,7 +272,7 @@ class Call(Generic[Q]):
             self.usage = answer.usage
 
     def abandon(self) -> None:
-        """Tell observers that hold something for the call that it leaves no record: cancelled."""
+        """Tell observers that the call was cancelled: they release what they hold for it."""
         for observer in self.observers:
             abandon = getattr(observer, "abandon", None)
             if abandon is not None:
@@ -286,7 +286,7 @@ class Call(Generic[Q]):
         self._over = True
         if not self.observers:
             return
-        record = CallRecord(  # in its own order: by name it takes twice as long
+        record = CallRecord(  # by position: by name it takes twice as long
             self._app_id,
             self.request.model,
             self.request.path,
@@ -311,18 +311,18 @@ class Call(Generic[Q]):
 
 
 class SendCall(Call["Request[T]"], Generic[T]):
-    """A call with one answer."""
+    """A call whose answer comes as a whole."""
 
     _paths: dict[str, str]
     _home = ""
 
     def know_paths(self, paths: dict[str, str]) -> None:
-        """Take the paths that the client knows: of a missing one, what answered instead."""
+        """Share the client's table of missing paths and those that answered instead."""
         self._paths, self._home = paths, self.request.path
         self.request = self._located(self.request)
 
     def finish(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
-        """The result.
+        """Parse the answer and return the result.
 
         Raises:
             LunosError: the answer is an error, or makes no sense.
@@ -350,24 +350,24 @@ class SendCall(Call["Request[T]"], Generic[T]):
 
 
 def _is_of_the_model(error: LunosError) -> bool:
-    """Whether another model may succeed where this failed."""
+    """Return whether another model may succeed where this one failed."""
     if isinstance(error, LunosAuthenticationError | LunosPaymentError):
         return False
     return isinstance(error, LunosAPIError | LunosResponseError | LunosTimeoutError)
 
 
 def _is_missing_route(error: LunosError, status: int | None) -> bool:
-    """Whether the deployment lacks the route, not the model."""
+    """Return whether the deployment lacks the route, rather than the model."""
     if status != 404:
         return status == 501
     said = f"{error.code} {error.param} {error.type} {error.message}".lower()
     name = (error.model or "model").lower().rpartition("/")[2]
-    # a name as a whole: one of a letter or two is in every text
+    # as a whole word: a name of one or two letters is in every text
     return "model" not in said and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said)
 
 
 def _no_such_route(error: LunosError, absent: str) -> LunosError:
-    """The same failure in words that say what to do, and not to be tried again."""
+    """Return the error with a message that says what to do; it isn't retried."""
     clear = LunosNotFoundError(f"{absent}: {error.message}", **error.facts())
     clear.__cause__ = error.__cause__
     return clear

@@ -1,6 +1,7 @@
-"""The only I/O of the project: httpx is known here and in the modules `_httpx_*`, nowhere else.
+"""The clients that send requests: two verbs, `send` and `stream`, for every endpoint.
 
-Two verbs, `send` and `stream`, for every endpoint. What happens between them is in `_call.py`.
+These are the only loops that do I/O. What they decide along the way stands in `call` and
+`stream_call`, which both clients share.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ _AnyCall = SendCall[Any] | StreamCall[Any]
 
 
 class Client:
-    """Sends requests and gives their results. Safe to share between threads.
+    """Send requests and return their results. Safe to share between threads.
 
     Args:
-        config: where to, as whom, how patiently.
+        config: the address, the key, timeouts and retries.
         http_client: an `httpx.Client` of your own, used as it is and left open by `close()`.
-        errors: how errors leave (adapters give their own classes).
+        errors: the error classes to raise; adapters pass their own.
         observers: called with a `CallRecord` when a call is over.
         prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
 
@@ -70,15 +71,15 @@ class Client:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
-        self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
-        self._paths: dict[str, str] = {}  # of a missing path, the one that answered instead
+        self._no_stream_options: set[str | None] = set()  # models whose servers refuse the option
+        self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
         self.load_prices: LoadPrices | None = None
 
     def send(self, request: Request[T]) -> T:
-        """Send a request, again where that may help, and give its result.
+        """Send a request, retrying where that helps, and return its result.
 
         Raises:
-            LunosError: it failed for good.
+            LunosError: the request failed, and retrying did not help.
         """
         call = SendCall(self.config, request, self._errors, self._observers, self.prices)
         call.know_paths(self._paths)
@@ -102,15 +103,15 @@ class Client:
             time.sleep(delay)
 
     def stream(self, request: StreamRequest[T]) -> Stream[T]:
-        """Open a stream, again where that may help, and give its chunks as they come.
+        """Open a stream, retrying where that helps, and return its chunks as they arrive.
 
         Raises:
-            LunosError: it could not be opened; later, from the iteration: it broke.
+            LunosError: the stream could not be opened. Iterating raises one if it breaks later.
         """
         return Stream.opened(self._chunks(request))
 
     def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
-        """`OPENED` when the stream is open, then its chunks."""
+        """Yield `OPENED` once the stream is open, then its chunks."""
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
         call.know_refusals(self._no_stream_options)
         if call.observers:
@@ -154,7 +155,7 @@ class Client:
         self._clients.close()
 
     def __enter__(self) -> Self:
-        """Nothing is opened before the first call."""
+        """Return the client; connections are opened by the first call."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,7 +163,7 @@ class Client:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Settings travel, connections do not."""
+        """Pickle the settings; connections stay behind."""
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
@@ -192,9 +193,9 @@ class AsyncClient:
     """`Client`, awaited. One instance may be used from several event loops.
 
     Args:
-        config: where to, as whom, how patiently.
+        config: the address, the key, timeouts and retries.
         http_client: an `httpx.AsyncClient` of your own; it belongs to one event loop.
-        errors: how errors leave (adapters give their own classes).
+        errors: the error classes to raise; adapters pass their own.
         observers: called with a `CallRecord` when a call is over.
         prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
 
@@ -225,15 +226,15 @@ class AsyncClient:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
-        self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
-        self._paths: dict[str, str] = {}  # of a missing path, the one that answered instead
+        self._no_stream_options: set[str | None] = set()  # models whose servers refuse the option
+        self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
         self.load_prices: AsyncLoadPrices | None = None
 
     async def send(self, request: Request[T]) -> T:
-        """Send a request, again where that may help, and give its result.
+        """Send a request, retrying where that helps, and return its result.
 
         Raises:
-            LunosError: it failed for good.
+            LunosError: the request failed, and retrying did not help.
         """
         key = None if request.public else await self.config.aget_key()
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
@@ -258,15 +259,15 @@ class AsyncClient:
             await asyncio.sleep(delay)
 
     async def stream(self, request: StreamRequest[T]) -> AsyncStream[T]:
-        """Open a stream, again where that may help, and give its chunks as they come.
+        """Open a stream, retrying where that helps, and return its chunks as they arrive.
 
         Raises:
-            LunosError: it could not be opened; later, from the iteration: it broke.
+            LunosError: the stream could not be opened. Iterating raises one if it breaks later.
         """
         return await AsyncStream.opened(self._chunks(request))
 
     async def _chunks(self, request: StreamRequest[T]) -> AsyncGenerator[T]:
-        """`OPENED` when the stream is open, then its chunks."""
+        """Yield `OPENED` once the stream is open, then its chunks."""
         key = None if request.public else await self.config.aget_key()
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         call.know_refusals(self._no_stream_options)
@@ -314,7 +315,7 @@ class AsyncClient:
         await self._clients.close()
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before the first call."""
+        """Return the client; connections are opened by the first call."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -322,13 +323,13 @@ class AsyncClient:
         await self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Settings travel, connections do not."""
+        """Pickle the settings; connections stay behind."""
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
 
     def _begin(self, call: _AnyCall) -> Exchange:
-        running_loop()  # raises here, in words, where none of asyncio's runs
+        running_loop()  # raises a clear error where asyncio isn't running
         send = functools.partial(self._open, call)
         return Exchange(self._take, send, call.deadline, stream=isinstance(call, StreamCall))
 
@@ -364,7 +365,7 @@ def _pieces(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
 
 
 def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:
-    """End an attempt: the connection is free again before its place is."""
+    """End an attempt: free the connection first, then its place."""
     try:
         if response is not None:
             response.close()
@@ -373,7 +374,7 @@ def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:
 
 
 def _answer(response: httpx.Response | None) -> dict[str, Any]:
-    """Return what is known of an answer that failed."""
+    """Return what is known about an answer that failed."""
     if response is None:
         return {"status": None, "headers": {}}
     return {"status": response.status_code, "headers": headers_of(response)}

@@ -1,4 +1,4 @@
-"""How long a call may still wait, and how much it may still read: decisions on one clock."""
+"""How long a call may still wait, and how much it may still read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHORTEST = 0.001  # 0 means "do not block" to a socket
 
 
 class Deadline:
-    """The limits of one call, compared with the clock.
+    """The time and size limits of one call.
 
     Args:
         total: seconds for the whole call; `None` for no limit.
@@ -42,20 +42,20 @@ class Deadline:
 
     @property
     def limited(self) -> bool:
-        """Whether the timeouts of single reads are not enough."""
+        """Whether timeouts of single reads are not enough to keep the limits."""
         return self._limited
 
     @property
     def over(self) -> bool:
-        """Whether the whole call's time is up."""
+        """Whether the time of the whole call is up."""
         return self._clock() >= self._end
 
     def allows(self, delay: float) -> bool:
-        """Whether there is time for another request after `delay` seconds."""
+        """Return whether there is time for another request after `delay` seconds."""
         return self._clock() + delay < self._end
 
     def attempt(self) -> None:
-        """Begin a request: nothing of its answer has been read, and no stream is open."""
+        """Start an attempt: nothing has been read, and no stream is open."""
         self._bytes = 0
         self._idle = None
         self._idle_end = math.inf
@@ -80,7 +80,7 @@ class Deadline:
         return left if given is None else min(given, left)
 
     def check(self, received: int, *, event: bool = False) -> None:
-        """Check the size of the answer and the clock, now that bytes came.
+        """Check the limits after bytes have arrived.
 
         Comments and single bytes reset httpx's timeouts, not ours.
 
@@ -106,7 +106,7 @@ class Deadline:
                 raise self.timed_out("no event")
 
     def timed_out(self, what: str) -> LunosTimeoutError:
-        """Return the error for a wait that was too long, naming the limit that ended it."""
+        """Return the timeout error, which names the limit that was reached."""
         now = self._clock()
         if now >= self._end:
             return LunosTimeoutError(

@@ -1,4 +1,4 @@
-"""What an error says of its call: the request, the answer, and never the key."""
+"""What an error says about its call: the request and the answer, never the key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from lunos_core.errors import ErrorRequest, ErrorResponse, LunosError
 from lunos_core.wire.scrub import STARS, scrub_error
 
-# the values of other headers may be secrets
+# values of other headers may be secret
 _SHOWN = frozenset({"accept", "content-type", "user-agent", "x-app-id"})
 
 
@@ -22,7 +22,7 @@ def add_facts(
     received: Mapping[str, str],
     secret: str | None,
 ) -> None:
-    """Complete an error, and take the key out of all its texts.
+    """Add the facts of a call to an error, and remove the key from all its texts.
 
     Args:
         error: what happened.

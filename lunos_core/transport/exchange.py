@@ -28,7 +28,7 @@ _running: set[asyncio.Task[None]] = set()  # the event loop's own references are
 
 
 class Exchange:
-    """A request on its way, and the answer as it comes.
+    """A request under way, and its answer as it arrives.
 
     Args:
         acquire: gives a place in the connection pool.
@@ -61,8 +61,8 @@ class Exchange:
         self._connecting = False
         self._stopped = False
         self._connection: Any = None  # httpcore's, where this attempt has opened one
-        self._news = asyncio.Event()  # something for the caller to look at
-        self._wanted = asyncio.Event()  # the caller wants more
+        self._news = asyncio.Event()  # set when there is something for the caller
+        self._wanted = asyncio.Event()  # set when the caller wants more
         deadline.attempt()
         self._task = asyncio.create_task(self._run(acquire, send))
         _running.add(self._task)
@@ -81,7 +81,7 @@ class Exchange:
             self._task.result()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the stream's bytes as they come; those that came while the caller worked, at once.
+        """Yield the bytes of the stream as they arrive, with those that were read ahead.
 
         Raises:
             LunosTimeoutError: the next event took too long.
@@ -101,7 +101,7 @@ class Exchange:
                 await self._wait()
 
     async def close(self) -> None:
-        """Stop, where the answer hasn't come to its end."""
+        """Stop, if the answer hasn't been read to its end."""
         if self._stopped or self._task.done():
             return
         self._stopped = True
@@ -114,7 +114,7 @@ class Exchange:
             await asyncio.wait((self._task,), timeout=_CLEANUP)
 
     def _cancel_again(self) -> None:
-        """Cancel what has swallowed its cancellation, as anyio does in some moments."""
+        """Cancel a task again that swallowed its cancellation, as anyio sometimes does."""
         if not self._task.done():
             self._task.cancel()
             self._task.get_loop().call_later(_CLEANUP, self._cancel_again)

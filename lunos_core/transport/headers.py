@@ -9,13 +9,13 @@ from lunos_core.request import Outgoing, StreamRequest
 
 
 def request_url(config: Config, request: Outgoing) -> str:
-    """The URL that a request goes to."""
+    """Return the URL of a request."""
     url = (config.root_url if request.public else config.base_url) + request.path
     return f"{url}?{request.query}" if request.query else url
 
 
 def resolve_app_id(config: Config, request: Outgoing) -> str | None:
-    """The app id of a call. Decided here and nowhere else, once, when the call begins.
+    """Return the app id of a call: decided here alone, once, when the call begins.
 
     The call's own wins over the `app()` block around it, and that over the client's, which is its
     constructor's or else the environment's.
@@ -28,7 +28,7 @@ def resolve_app_id(config: Config, request: Outgoing) -> str | None:
 def request_headers(
     config: Config, request: Outgoing, *, key: str | None, app_id: str | None
 ) -> dict[str, str]:
-    """The headers of a request; names that the user gives win over ours, in any letter case."""
+    """Return the headers of a request; the user's win over ours, in any letter case."""
     ours = {"accept": "application/json", "user-agent": _USER_AGENT}
     if isinstance(request, StreamRequest):
         ours["accept"] = "text/event-stream"
@@ -38,7 +38,7 @@ def request_headers(
         ours["authorization"] = f"Bearer {key}"
     given = {**config.default_headers, **request.headers}
     if app_id is not None:
-        # the argument is the one place for it: a header of the same name does not hide it
+        # the argument decides: a header of the same name does not hide it
         given = {name: value for name, value in given.items() if name.lower() != "x-app-id"}
         ours["x-app-id"] = app_id
     return {**ours, **{name.lower(): value for name, value in given.items()}}

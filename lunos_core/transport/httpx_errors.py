@@ -1,4 +1,4 @@
-"""httpx' failures in our terms."""
+"""httpx's exceptions as this package's errors."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _RETRIED = (
 )
 _RETRIED_AS_CHOSEN = (httpx.ReadTimeout, httpx.WriteTimeout)
 
-# What may happen to a connection whose answer is whole.
+# What may happen to a connection after its answer is complete.
 LATE_FAILURES = (httpx.HTTPError, LunosTimeoutError)
 
 
 def translate_error(
     failure: Exception, call: SendCall[Any] | StreamCall[Any]
 ) -> tuple[LunosError, bool]:
-    """The failure in our terms, and whether one of its kind may be tried again."""
+    """Translate a failure, and say whether such failures may be retried."""
     if isinstance(failure, LunosError):
         return failure, isinstance(failure, LunosTimeoutError) and call.retry_on_timeout
     error: LunosError
@@ -56,7 +56,7 @@ def translate_error(
 
 
 def unusable(http: httpx.Client | httpx.AsyncClient, failure: RuntimeError) -> Exception:
-    """What to raise where httpx raises a bare `RuntimeError`."""
+    """Return the error to raise where httpx raises a bare `RuntimeError`."""
     if http.is_closed:
         return LunosConfigError(
             "the HTTP client is closed: a client of your own must stay open as long as it is used"

@@ -1,4 +1,4 @@
-"""Calls as httpx's requests."""
+"""Requests as httpx sends them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build_request(
     *,
     ours: bool,
 ) -> httpx.Request:
-    """Build the request of a call's next attempt.
+    """Build the httpx request for a call's next attempt.
 
     Args:
         http: sends the request.
@@ -52,7 +52,7 @@ _url = functools.lru_cache(64)(httpx.URL)  # 12 µs of each call; a process has 
 
 def _timeout(timeout: Timeout, deadline: Deadline) -> dict[str, float | None]:
     if isinstance(timeout, int | float):
-        # to wait for a free connection is no sign of trouble at the server
+        # waiting for a free connection isn't a sign of trouble at the server
         seconds = httpx.Timeout(timeout, pool=None).as_dict()
     else:
         parts: Any = timeout  # named by a protocol, so that no signature needs httpx

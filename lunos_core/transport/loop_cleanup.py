@@ -1,4 +1,4 @@
-"""What each event loop must still close, whether or not its owner still lives."""
+"""Close what belongs to an event loop, whether or not its owner still exists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lunos_core.errors import LunosConfigError
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """The event loop that this code runs in.
+    """Return the event loop that this code runs in.
 
     Raises:
         LunosConfigError: none of asyncio's, such as trio's. Connections, waits and both frameworks
@@ -38,7 +38,7 @@ _GRACE = 0.1  # a loop that ends within it closes by itself; two closings at onc
 
 
 class LoopCleanup:
-    """Closes something when its event loop does, or when its owner is gone.
+    """Closes something when its event loop closes, or when its owner is gone.
 
     `asyncio.run` closes the asynchronous generators that are open, so one is kept open here. It is
     held by this module until then: one that died with its owner would be closed by a task that
@@ -52,7 +52,7 @@ class LoopCleanup:
     def __init__(self, close: Callable[[], Awaitable[None]], owner: object) -> None:
         self._close = close
         self._until_loop_ends = self._close_at_end()
-        with contextlib.suppress(StopIteration):  # runs to its `yield`, and nothing is awaited
+        with contextlib.suppress(StopIteration):  # runs to its `yield`; nothing is awaited
             self._until_loop_ends.asend(None).send(None)
         self._closing: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
@@ -81,7 +81,7 @@ class LoopCleanup:
                 _forget(self, loop)
 
     def let_go(self) -> None:
-        """Leave nothing behind: an owner outlives many loops, and would keep a client of each."""
+        """Forget this loop: its owner outlives many loops, and would keep a client for each."""
         self._finalizer.detach()
 
     def begin_closing(self) -> None:
@@ -114,7 +114,7 @@ def _owner_is_gone(closer: LoopCleanup, loop: asyncio.AbstractEventLoop, pid: in
 
 
 def _after_fork() -> None:
-    """The parent's loops are the parent's. Kept alive: a finalizer here would wake them there."""
+    """Leave the parent's loops alone, but alive: finalizing them would wake the parent's."""
     if _open:
         _of_the_parent.append(dict(_open))
         _open.clear()

@@ -1,4 +1,4 @@
-"""The HTTP clients that calls go through: opened at first use, in groups of a few connections.
+"""Pools of HTTP clients, opened at first use, each with a few connections.
 
 `httpcore`'s pool walks all its connections at each step of each request, and asks every idle one
 whether it is still open. With 100 async calls under way, the CPU of each call is 5,400 µs in one
@@ -50,7 +50,7 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=WIDTH, ke
 
 
 class Place(Protocol[H_co]):
-    """The right to make one request through an HTTP client."""
+    """The right to send one request through an HTTP client."""
 
     @property
     def http(self) -> H_co:
@@ -58,11 +58,11 @@ class Place(Protocol[H_co]):
         ...
 
     def release(self) -> None:
-        """Give the place back: the answer is read, or given up."""
+        """Give the place back, once the answer has been read or given up."""
 
 
 class GivenClient(Generic[H]):
-    """The user's own HTTP client, with room for as many calls as the user's limits allow."""
+    """The user's own HTTP client, which keeps to the user's own limits."""
 
     def __init__(self, http: H) -> None:
         self.http: H = http
@@ -91,7 +91,7 @@ class Shard(Generic[T]):
 
 
 class Shards(Generic[T]):
-    """As many HTTP clients as the calls under way need; safe to share between threads.
+    """As many HTTP clients as the calls under way need. Safe to share between threads.
 
     Args:
         make: makes an HTTP client.
@@ -107,7 +107,7 @@ class Shards(Generic[T]):
         self._lock = threading.RLock()
 
     def acquire(self) -> tuple[Shard[T], T | None]:
-        """Take a place for one call, and return it with an HTTP client that isn't needed any more.
+        """Take a place for one call; also return an HTTP client that is no longer needed.
 
         The caller closes the second, as closing may have to be awaited. It is the last of the
         clients, idle for half a minute: `httpcore` closes its idle connections only when a pool
@@ -128,7 +128,7 @@ class Shards(Generic[T]):
             return shard, self._shards.pop().http
 
     def drain(self) -> Iterator[T]:
-        """Yield all HTTP clients, to be closed; the next call makes new ones."""
+        """Yield all HTTP clients, so that they can be closed; the next call makes new ones."""
         while True:
             with self._lock:
                 if not self._shards:
@@ -255,7 +255,7 @@ def _close_in(pid: int, shards: Shards[httpx.Client]) -> None:
 
 
 def checked(given: H | None, kind: type[H]) -> H | None:
-    """Return the user's own HTTP client, if it is of the kind that is needed.
+    """Return the user's own HTTP client, after checking its type.
 
     Raises:
         TypeError: it is another thing, such as the async client in the place of the sync one.

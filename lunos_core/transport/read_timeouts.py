@@ -1,4 +1,4 @@
-"""Sync reads and writes that end when the call's time is up.
+"""Stop sync reads and writes when the call's time is up.
 
 httpx fixes one timeout for all the reads of an answer, so a server that sends a byte now and then
 holds a call for ever. Here each read and write of a connection is given the time that is left.
@@ -17,7 +17,7 @@ _PIECE = 16 * 1024  # bytes of an upload between two looks at the clock
 
 
 class _Active(threading.local):
-    """The deadline of the call that reads or writes in this thread just now."""
+    """The deadline of the call that this thread reads or writes for."""
 
     deadline: Deadline | None = None
 
@@ -26,7 +26,7 @@ _active = _Active()
 
 
 class within:  # noqa: N801 - used like a function
-    """Let `deadline` bound the reads and writes of a `with` block."""
+    """Bound the reads and writes of a `with` block by a deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -40,7 +40,7 @@ class within:  # noqa: N801 - used like a function
 
 
 def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
-    """Yield the pieces of a body, each read within the deadline."""
+    """Yield the pieces of a body, reading each within the deadline."""
     while True:
         with within(deadline):  # around each: the consumer may make other calls in between
             piece = next(pieces, None)

@@ -1,4 +1,4 @@
-"""When to try again, and after how long: pure decisions, no clock and no dice of their own."""
+"""When to retry, and after how long. Pure: clock and randomness are arguments."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ RETRIED_STATUSES = frozenset({408, 409, 425, 429})  # and every status from 500 
 
 FIRST_DELAY = 0.5  # the vendor's own backoff: half a second, doubling
 LONGEST_DELAY = 8.0
-# A server that asks for more is not believed: the caller hears of the failure after the usual
-# backoff, with the server's wish in `error.retry_after`, instead of sleeping for an hour.
+# A longer Retry-After is not obeyed: the usual backoff applies, and the caller finds the server's
+# value in `error.retry_after`, instead of sleeping for an hour.
 LONGEST_RETRY_AFTER = 60.0
 
 
 def is_retried_status(status: int) -> bool:
-    """Whether an answer with this status is worth another request."""
+    """Return whether an answer with this status is worth retrying."""
     return status in RETRIED_STATUSES or status >= 500
 
 
 def retry_delay(*, attempt: int, retry_after: float | None, jitter: float) -> float:
-    """Seconds to wait before the next request.
+    """Return the seconds to wait before the next attempt.
 
     Args:
         attempt: how many requests have failed so far, from 1.

@@ -1,4 +1,4 @@
-"""A call whose answer comes in pieces: everything but the I/O."""
+"""What a client decides about a streamed answer: everything but the I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class StreamCall(Call[StreamRequest[T]], Generic[T]):
-    """A call whose answer comes in pieces."""
+    """A call whose answer comes as a stream of events."""
 
     _reader: StreamReader[T] | None = None
     _decoder: SSEDecoder | PlainPieces
@@ -34,13 +34,13 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
     _refusing: set[str | None]
 
     def know_refusals(self, models: set[str | None]) -> None:
-        """Take the models whose servers refuse `stream_options`, as far as the client knows."""
+        """Share the client's set of models whose servers refuse `stream_options`."""
         self._refusing = models
         if self.request.model in models:
             self.request = without_stream_options(self.request) or self.request
 
     def open(self, status: int, headers: Mapping[str, str], body: bytes | None) -> list[T]:
-        """Begin to read; `body` is the whole answer where the server did not stream.
+        """Begin to read; `body` is the whole answer if the server did not stream.
 
         Raises:
             LunosAPIError: the status says so.
@@ -53,14 +53,14 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         if body is None:
             return []
         if "html" in headers.get("content-type", ""):
-            raise reply.malformed("is no stream")
+            raise reply.malformed("isn't a stream of events")
         if body.removeprefix(BOM).lstrip().startswith((b"data:", b":", b"event:")):
             chunks = self._read(self._decoder.feed(body))  # events under a wrong content type
             if self._wrong is not None and not chunks:
                 raise self._wrong
             return chunks
         chunk = self._reader.read(body)
-        self.first_event()  # an error in place of a stream is no event: it may be tried again
+        self.first_event()  # an error in place of a stream isn't an event: it may be retried
         return [] if chunk is None else [chunk]
 
     def _accept_refusal(self, error: LunosError) -> bool:
@@ -75,13 +75,13 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         return True
 
     def listen(self) -> Deadline:
-        """Begin to wait for events: now, not when it was opened, which may be long ago."""
+        """Start the clock for the next event: the stream may have been opened long ago."""
         idle = self._config.stream_idle_timeout
         self.deadline.stream(self._read_timeout() if idle is None else idle)
         return self.deadline
 
     def feed(self, data: bytes) -> list[T]:
-        """The chunks that the next bytes complete; what is wrong with them is told by `go_on`.
+        """Return the chunks that the next bytes complete; `go_on` raises what is wrong with them.
 
         A list and no generator: that would be 1 µs more for each chunk.
         """
@@ -89,20 +89,20 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         return self._read(self._decoder.feed(data))
 
     def go_on(self) -> None:
-        """What `feed` gave is consumed: whether to wait for more.
+        """Return whether to wait for more, once the chunks of `feed` are consumed.
 
         Raises:
             LunosError: what it found wrong after that, or too large, or it is too late.
         """
         if self._wrong is not None:
             raise self._wrong
-        # now, not when they came: while the consumer works nobody waits for the server
+        # the time while the consumer works does not count
         self.deadline.check(self._received, event=self._had_events)
         if self._reader is not None and self._reader.done:
             self.deadline.last_event()
 
     def end(self) -> list[T]:
-        """The chunks that the end of the bytes completes.
+        """Return the chunks that the end of the bytes completes.
 
         Raises:
             LunosStreamInterruptedError: the answer is not whole.
@@ -112,7 +112,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         if self._wrong is not None:
             raise self._wrong
         chunks = self._read(self._decoder.close())
-        # cut inside an event is no matter: the reader knows whether the answer is whole
+        # a cut inside an event doesn't matter: the reader knows whether the answer is whole
         if self._wrong is not None and not isinstance(self._wrong, LunosResponseError):
             raise self._wrong
         last = self._reader.end()
@@ -127,11 +127,11 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
 
     @property
     def whole(self) -> bool:
-        """Whether the answer has come to its end, whatever happened to the connection after it."""
+        """Return whether the answer is complete, whatever happened to the connection afterwards."""
         return self._reader is not None and self._reader.whole
 
     def interrupted(self, error: LunosError) -> LunosError:
-        """The error with what had come; a connection lost on the way is a stream interrupted."""
+        """Return the error with what had arrived; a lost connection is an interrupted stream."""
         if self.delivered and type(error) is LunosConnectionError:
             cause = error.__cause__
             error = LunosStreamInterruptedError(error.message, **error.facts())
@@ -141,7 +141,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         return error
 
     def _read(self, events: list[bytes]) -> list[T]:
-        """The chunks of the events before the first that is wrong: they are shown all the same."""
+        """Return the chunks of all events before the first broken one."""
         reader = self._reader
         assert reader is not None, "open() comes before feed()"
         self._had_events = bool(events)
@@ -153,7 +153,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
                 self._wrong = error
                 break
             if self._first_event is None:
-                self.first_event()  # after: an error in place of an answer is no part of one
+                self.first_event()  # only now: an error isn't the start of an answer
             if chunk is not None:
                 chunks.append(chunk)
         last = getattr(chunks[-1], "last", None) if chunks else None
@@ -162,13 +162,13 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         return chunks
 
     def over(self, error: LunosError | None = None) -> None:
-        """Tell the observers, with what had been said of the usage when it was closed early."""
+        """Tell the observers, with the usage known so far if it was closed early."""
         if self.usage is None and self.observers and self._reader is not None:
             self._note_usage(self._reader.partial())
         super().over(error)
 
 
 def is_streamed(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether to read an answer event by event: a success that is not plainly something else."""
+    """Return whether to read an answer event by event: a success that isn't clearly JSON."""
     kind = headers.get("content-type", "")
     return 200 <= status < 300 and "json" not in kind and "html" not in kind

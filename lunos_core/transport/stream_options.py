@@ -1,4 +1,4 @@
-"""Servers that refuse `stream_options`, by which the usage of a stream is asked for."""
+"""Servers that refuse `stream_options`, which asks for the usage of a stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIELD = "stream_options"
 
 
 def refuses_stream_options(error: LunosError) -> bool:
-    """Whether a server refused a request for its `stream_options`, or for what is in it."""
+    """Return whether a server refused a request because of its `stream_options`."""
     if error.status not in (400, 422):
         return False
     text = error.response.text if error.response is not None else ""
@@ -22,7 +22,7 @@ def refuses_stream_options(error: LunosError) -> bool:
 
 
 def without_stream_options(request: StreamRequest[Any]) -> StreamRequest[Any] | None:
-    """Return the request without `stream_options`; `None` where it has none."""
+    """Return the request without `stream_options`, or `None` if it has none."""
     if _FIELD.encode() not in request.body:
         return None
     body = json.loads(request.body)

@@ -1,4 +1,4 @@
-"""What `stream()` gives: chunks as they come, and a way to stop."""
+"""What `stream()` returns: the chunks as they arrive, and a way to stop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Generic, Self, TypeVar
 T = TypeVar("T")
 
 OPENED: Any = object()
-"""What a generator of chunks gives first, when its stream is open; no consumer sees it."""
+"""A generator of chunks yields this first, once its stream is open; consumers never see it."""
 
 
 class Stream(Generic[T]):
-    """The chunks of an answer, as they come: an iterator and a context manager.
+    """The chunks of an answer as they arrive: an iterator and a context manager.
 
     Leaving the `with` block, or `close()`, gives the connection back at once.
 
@@ -32,16 +32,16 @@ class Stream(Generic[T]):
 
     @classmethod
     def opened(cls, chunks: Generator[T]) -> Self:
-        """Open the stream: what goes wrong with that is raised here."""
+        """Open the stream, and raise here if that fails."""
         next(chunks)
         return cls(chunks)
 
     def __iter__(self) -> Iterator[T]:
-        """The chunks; the generator itself, to save a call for each of them."""
+        """Return the generator itself, which saves a call for each chunk."""
         return self._chunks
 
     def __next__(self) -> T:
-        """The next chunk."""
+        """Return the next chunk."""
         return next(self._chunks)
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class Stream(Generic[T]):
         self._chunks.close()
 
     def __enter__(self) -> Self:
-        """The stream is open already."""
+        """Return the stream, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,16 +80,16 @@ class AsyncStream(Generic[T]):
 
     @classmethod
     async def opened(cls, chunks: AsyncGenerator[T]) -> Self:
-        """Open the stream: what goes wrong with that is raised here."""
+        """Open the stream, and raise here if that fails."""
         await anext(chunks)
         return cls(chunks)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        """The chunks; the generator itself, to save a call for each of them."""
+        """Return the generator itself, which saves a call for each chunk."""
         return self._chunks
 
     async def __anext__(self) -> T:
-        """The next chunk."""
+        """Return the next chunk."""
         return await anext(self._chunks)
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class AsyncStream(Generic[T]):
         await self._chunks.aclose()
 
     async def __aenter__(self) -> Self:
-        """The stream is open already."""
+        """Return the stream, which is open already."""
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -147,7 +147,7 @@ def _parse_choice(
     names: Mapping[str, str] | None,
 ) -> Choice:
     if not isinstance(choice, dict):
-        raise reply.malformed(f"has a choices[{position}] that is no object")
+        raise reply.malformed(f"has a choices[{position}] that isn't an object")
     message = choice.get("message")
     if not isinstance(message, dict):
         # the reference's envelope holds `text`, and may appear on chat as well

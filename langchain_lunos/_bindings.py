@@ -30,6 +30,7 @@ from langchain_core.tools import BaseTool
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_tools
 from lunos_core.adapters import merge_options, to_tool_choice
+from lunos_core.forks import first_use
 
 NAMESPACE = ["langchain_lunos", "_bindings"]
 
@@ -84,7 +85,8 @@ class ModelMethods:
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
-            from langchain_lunos import _structured_output  # eight modules that few calls need
+            with first_use:
+                from langchain_lunos import _structured_output  # eight modules that few calls need
 
             kwargs["response_format"] = _structured_output.to_response_format(
                 response_format, strict
@@ -135,7 +137,10 @@ class ModelMethods:
             >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
             City(name='Rome')
         """
-        from langchain_lunos import _structured_output  # eight modules that few applications need
+        with first_use:
+            from langchain_lunos import (
+                _structured_output,  # eight modules that few applications need
+            )
 
         if method is None:
             profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer

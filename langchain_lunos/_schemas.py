@@ -19,6 +19,7 @@ from typing_extensions import is_typeddict
 
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema, with_inline_root
+from lunos_core.forks import first_use
 
 
 def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
@@ -119,7 +120,8 @@ def _json_schema_of(schema: Any) -> dict[str, Any]:
 
 
 def _schema_of_function(function: Callable[..., Any]) -> type[BaseModel]:
-    from langchain_core.tools.base import create_schema_from_function
+    with first_use:
+        from langchain_core.tools.base import create_schema_from_function
 
     made: Any = create_schema_from_function(
         function.__name__,

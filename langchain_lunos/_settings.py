@@ -7,6 +7,7 @@ import functools
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -200,6 +201,20 @@ def _import_for_calls() -> None:
         ):
             with contextlib.suppress(ImportError):  # a version that has no such module
                 importlib.import_module(f"langchain_core.{name}")
+
+
+def _after_fork() -> None:
+    """Free the locks of Python 3.11's `cached_property`, which the parent's threads may hold."""
+    kinds: list[type] = [LunosConnection]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        for item in [item for base in kind.__mro__ for item in vars(base).values()]:
+            if isinstance(item, functools.cached_property) and hasattr(item, "lock"):
+                item.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_loaded(made: object) -> bool:

@@ -37,6 +37,7 @@ from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
+from lunos_core.forks import first_use
 from lunos_core.request import Request, StreamRequest
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class ChatLunos(
     def _profile_of(self, model: str) -> dict[str, Any] | None:
         if self.catalog is None:
             return None
-        from langchain_lunos._profile import profile_from  # for those with a catalog
+        with first_use:
+            from langchain_lunos._profile import profile_from  # for those with a catalog
 
         return profile_from(self.catalog, model)
 
@@ -366,7 +368,8 @@ def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]
             params["tool_choice"] = to_tool_choice(params["tool_choice"], params["tools"])
     form = params.get("response_format")
     if form is not None and not (isinstance(form, Mapping) and form.get("type") in _FORMATS):
-        from langchain_lunos._structured_output import to_response_format
+        with first_use:
+            from langchain_lunos._structured_output import to_response_format
 
         params["response_format"] = to_response_format(form, strict)
     return params

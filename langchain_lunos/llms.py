@@ -25,6 +25,7 @@ from langchain_lunos._app_id import (
 from langchain_lunos._parameters import LunosModel
 from langchain_lunos._results import PROVIDER, to_token_usage
 from langchain_lunos._serialization import make_loadable
+from langchain_lunos.errors import LunosResponseError
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints import params
 from lunos_core.endpoints.chat.requests import completion_request, completion_stream_request
@@ -255,8 +256,6 @@ def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMR
         in_batch = min(batch_size, prompts - len(generations))
         each, odd = divmod(len(answer.choices), in_batch)
         if odd or not each:
-            from langchain_lunos.errors import LunosResponseError
-
             raise LunosResponseError(
                 f"{len(answer.choices)} answers came for {in_batch} prompts",
                 request_id=answer.request_id,

@@ -24,6 +24,7 @@ from llama_index_lunos.errors import LunosStructuredOutputError
 from lunos_core.endpoints.chat.json_text import is_thinking, strip_thinking
 from lunos_core.endpoints.chat.schemas import strict_schema
 from lunos_core.errors import LunosBadRequestError
+from lunos_core.forks import first_use
 
 StructuredOutput = Literal["json_schema", "function_calling", "prompt"]
 
@@ -168,7 +169,8 @@ class PartialObjects:
     """The object of a stream, as it grows."""
 
     def __init__(self, output_cls: type[BaseModel]) -> None:
-        from llama_index.core.program.utils import create_flexible_model
+        with first_use:
+            from llama_index.core.program.utils import create_flexible_model
 
         self._output_cls = output_cls
         self._flexible_cls = create_flexible_model(output_cls)

@@ -31,6 +31,7 @@ from llama_index_lunos._tools import (
     tool_selections,
     with_user_message,
 )
+from lunos_core.forks import first_use
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -202,7 +203,8 @@ class ToolCalling(FunctionCallingLLM):
         Raises:
             ValueError: no call, an unknown tool, or a failed tool, as set above.
         """
-        from llama_index.core.tools.calling import call_tool_with_selection
+        with first_use:
+            from llama_index.core.tools.calling import call_tool_with_selection
 
         if self.metadata.is_function_calling_model:
             response = self.chat_with_tools(
@@ -234,7 +236,8 @@ class ToolCalling(FunctionCallingLLM):
         **kwargs: Any,
     ) -> AgentChatResponse:
         """`predict_and_call`, awaited; several calls run at once."""
-        from llama_index.core.tools.calling import acall_tool_with_selection
+        with first_use:
+            from llama_index.core.tools.calling import acall_tool_with_selection
 
         if self.metadata.is_function_calling_model:
             response = await self.achat_with_tools(

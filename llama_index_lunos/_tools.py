@@ -20,6 +20,7 @@ from llama_index_lunos._messages import sent_tool_call
 from llama_index_lunos._results import log
 from lunos_core import adapters
 from lunos_core.endpoints.chat.tool_arguments import INVALID_JSON, read_arguments
+from lunos_core.forks import first_use
 
 
 def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +154,8 @@ def react_messages(
     tools: Sequence[BaseTool], messages: list[ChatMessage], formatter: Any = None
 ) -> list[ChatMessage]:
     """The messages with the tools explained in front of them."""
-    from llama_index.core.agent.react.formatter import ReActChatFormatter
+    with first_use:
+        from llama_index.core.agent.react.formatter import ReActChatFormatter
 
     formatted: list[ChatMessage] = (formatter or ReActChatFormatter()).format(tools, messages)
     return formatted
@@ -164,8 +166,9 @@ def read_react_step(text: str, parser: Any = None) -> ToolSelection | str:
 
     Text in no format at all is an answer: a model that needs no tool just says what it knows.
     """
-    from llama_index.core.agent.react.output_parser import ReActOutputParser
-    from llama_index.core.agent.react.types import ActionReasoningStep, ResponseReasoningStep
+    with first_use:
+        from llama_index.core.agent.react.output_parser import ReActOutputParser
+        from llama_index.core.agent.react.types import ActionReasoningStep, ResponseReasoningStep
 
     try:
         step = (parser or ReActOutputParser()).parse(text)

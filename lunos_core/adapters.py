@@ -110,13 +110,15 @@ class ClientPair:
 
 
 def _load_prices(client: Client, catalog: Any) -> Prices:
-    from lunos_core.catalog.catalog import load_prices  # for those with a budget
+    with first_use:
+        from lunos_core.catalog.catalog import load_prices  # for those with a budget
 
     return load_prices(client, catalog)
 
 
 async def _aload_prices(client: AsyncClient, catalog: Any) -> Prices:
-    from lunos_core.catalog.catalog import aload_prices
+    with first_use:
+        from lunos_core.catalog.catalog import aload_prices
 
     return await aload_prices(client, catalog)
 

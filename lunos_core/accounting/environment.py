@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lunos_core.accounting.observers import CallRecord, Observer, active_observers
+from lunos_core.forks import first_use
 
 if TYPE_CHECKING:
     from lunos_core.accounting.store import UsageStore
@@ -51,8 +52,9 @@ def _recorder(path: str) -> _Recorder | None:
         return _recorders[path]
     except KeyError:
         pass
-    from lunos_core.accounting.store import UsageStore  # SQLite, for those who set the variable
-    from lunos_core.errors import LunosConfigError
+    with first_use:
+        from lunos_core.accounting.store import UsageStore  # SQLite, for those who set the variable
+        from lunos_core.errors import LunosConfigError
 
     try:
         recorder = _Recorder(UsageStore(path))

@@ -8,7 +8,19 @@ from typing import Any
 
 import click
 
-from lunos_cli import ask, chat, check, compare, demo, embed, local, models, output, usage
+from lunos_cli import (
+    ask,
+    chat,
+    check,
+    compare,
+    dashboard,
+    demo,
+    embed,
+    local,
+    models,
+    output,
+    usage,
+)
 from lunos_core import LunosConfigError, LunosError, __version__
 
 
@@ -46,5 +58,5 @@ def lunos() -> None:
     """
 
 
-for module in (ask, chat, compare, embed, models, check, local, usage, demo):
+for module in (ask, chat, compare, embed, models, check, local, usage, dashboard, demo):
     lunos.add_command(getattr(module, module.__name__.rpartition(".")[2]))

@@ -35,6 +35,7 @@ from lunos_core.accounting.schema import (
     CERTAIN,
     GUESS,
     SHARED,
+    SHOW,
     dollars,
     picodollars,
 )
@@ -50,6 +51,8 @@ _LONGEST_WAIT = 60.0
 _PRUNE_EVERY = 10_000
 # seconds for a file that was locked a moment ago
 _SOON = 0.02
+# seconds after which the store hears of the budgets again, for its dashboard
+_SHOW_EVERY = 86_400.0
 _CERTAIN = {True: CERTAIN, False: GUESS}
 
 
@@ -87,6 +90,7 @@ class Admissions:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
         self._lumps = Lumps(store)
+        self._shown = float("-inf")
 
     def open(self, start: CallStart) -> Generator[float, None, Reservation | None]:
         """Reserve what a call may cost; yields seconds to wait. `None` where nothing covers it.
@@ -174,6 +178,8 @@ class Admissions:
             reservation = self._reservation(start, facts, connection)
             verdict, lump = self._judge(connection, now, reservation, approved, patient), None
             if verdict.fits:
+                if now - self._shown > _SHOW_EVERY and not self.store.in_memory:
+                    connection.executemany(SHOW, [budget.row(now) for budget in self.budgets])
                 self._hold(connection, start, reservation, now, _CERTAIN[reservation.certain])
                 if reservation.certain and not self.limits and not approved:
                     lump = lump_of(self.store, verdict.room, reservation.cost, now)
@@ -188,6 +194,8 @@ class Admissions:
                 judge, wait=_SOON if self._in_trouble else 0.25, reads_first=True
             )
             self._in_trouble = False
+            if verdict.fits and now - self._shown > _SHOW_EVERY:
+                self._shown = now
             if lump is not None:
                 self._lumps.keep(kind, lump)
         except LunosConfigError as error:  # locked or full: on what this process knows

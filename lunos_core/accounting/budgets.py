@@ -94,6 +94,12 @@ class Budget:
         """Return which calls count together with this one; `None` where it isn't covered."""
         return _scope(self.app, self.user, self.tag, call)
 
+    def row(self, now: float) -> tuple[Any, ...]:
+        """Return what a store keeps of it: one of another amount takes its place."""
+        tag, value = self.tag or (None, None)
+        name = repr((self.per, self.app, self.user, self.tag))
+        return (name, f"{self.limit:f}", self.per, self.app, self.user, tag, value, now)
+
     def __str__(self) -> str:
         covered = {"per": self.per, "app": self.app, "user": self.user, "tag": self.tag}
         words = [f"{name}={value!r}" for name, value in covered.items() if value is not None]

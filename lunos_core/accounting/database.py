@@ -40,7 +40,8 @@ CREATE TABLE reservations (
     app TEXT NOT NULL, user TEXT, tags TEXT, model TEXT NOT NULL,
     cost INTEGER NOT NULL, tokens INTEGER NOT NULL, certain INTEGER NOT NULL
 )""",
-    # sums of calls by hour and by day, up to the call that `summed` names
+    # sums of calls by hour and by day, up to the call that `summed` names; and the budgets that
+    # ledgers have, for the dashboard
     """
 CREATE TABLE sums (
     span INTEGER NOT NULL, begin INTEGER NOT NULL,
@@ -53,7 +54,11 @@ CREATE TABLE sums (
     PRIMARY KEY (span, begin, app, model, endpoint)
 ) WITHOUT ROWID;
 CREATE TABLE summed (id INTEGER NOT NULL);
-INSERT INTO summed VALUES (0)""",
+INSERT INTO summed VALUES (0);
+CREATE TABLE budgets (
+    name TEXT PRIMARY KEY, amount TEXT NOT NULL, per TEXT, app TEXT, user TEXT,
+    tag TEXT, tag_value TEXT, seen REAL NOT NULL
+)""",
 )
 
 

@@ -114,8 +114,10 @@ class Question:
         chosen = {name: value for name, value in only.items() if value is not None}
         return cls(tuple(dict.fromkeys(names)), begin, end, chosen)
 
-    def ask(self, connection: sqlite3.Connection) -> list[dict[str, Any]]:
-        """Return one dict for each group."""
+    def ask(
+        self, connection: sqlite3.Connection, *, percentiles: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return one dict for each group; without percentiles it takes half the time."""
         keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
         paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
         group = f" GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}" if keys else ""
@@ -128,7 +130,9 @@ class Question:
                 yield cells[: len(keys)], cells[len(keys) :]
 
         rows = {key: self._row(key, sums) for key, sums in select(_SUMS) if sums[0]}
-        if sum(row["calls"] for row in rows.values()) > _MOST_SORTED:
+        if not percentiles:
+            pass
+        elif sum(row["calls"] for row in rows.values()) > _MOST_SORTED:
             for key, blobs in select("histogram(seconds), histogram(first_token_seconds)"):
                 if key in rows:
                     _add_percentiles(rows[key], *map(counts_of, blobs))

@@ -28,6 +28,7 @@ COLUMNS = (
 INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
 RESERVE = f"INSERT INTO reservations VALUES ({', '.join('?' * 10)})"
+SHOW = f"INSERT OR REPLACE INTO budgets VALUES ({', '.join('?' * 8)})"
 # what a reservation's estimate is worth
 GUESS, CERTAIN, SHARED = 0, 1, 2
 # one that calls share ends when all of them have

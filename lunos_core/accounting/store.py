@@ -275,19 +275,33 @@ class UsageStore:
         question = Question.of(
             by, since=since, until=until, app=app, model=model, user=user, now=self.clock()
         )
+        self.settle()
+        with self.reading() as connection:
+            return question.ask(connection)
+
+    def settle(self) -> None:
+        """Write what is pending and carry the sums on, as far as can be: before questions."""
         self.flush()
         with contextlib.suppress(LunosConfigError):  # slower without
             self._carry_on()
-        with self.reading() as connection:
-            return question.ask(connection)
 
     def _carry_on(self) -> None:
         while self.transact(lambda connection: sums.carry_on(connection, sums.LARGE_CHUNK)):
             pass
 
     def write_html(self, path: str | os.PathLike[str], *, since: Moment = "30d") -> None:
-        """Write the usage by app, model and day as one HTML page that needs nothing else."""
-        from lunos_core.accounting.page import write_page
+        """Write the dashboard of this moment as one HTML page that needs nothing else.
+
+        Args:
+            path: the file to write.
+            since: the time to look back, as in `summary`.
+
+        Raises:
+            OSError: the page can't be written.
+            ValueError: `since` isn't a point in time.
+            LunosConfigError: the store can't be read, or is closed.
+        """
+        from lunos_core.accounting.dashboard.page import write_page
 
         write_page(self, path, since=since)
 

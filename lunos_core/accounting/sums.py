@@ -78,6 +78,7 @@ def carry_on(connection: sqlite3.Connection, most: int = CHUNK) -> bool:
 def prune(connection: sqlite3.Connection, before: float) -> int:
     """Delete the calls before a moment, and keep the sums right; return how many calls."""
     deleted = connection.execute("DELETE FROM calls WHERE at < ?", (before,)).rowcount
+    connection.execute("DELETE FROM budgets WHERE seen < ?", (before,))
     for span in (HOUR, DAY):
         # the hour and the day of the moment are added up again
         begin = math.floor(before / span) * span

@@ -20,7 +20,10 @@ from lunos_core import CallRecord, Usage, UsageLedger
 from lunos_local import LocalGateway
 from lunos_local.backends.picture import draw
 
-COMMANDS = ("ask", "chat", "check", "compare", "demo", "embed", "local", "models", "usage")
+COMMANDS = (
+    *("ask", "chat", "check", "compare", "dashboard", "demo", "embed", "local", "models"),
+    "usage",
+)
 PRICED = re.compile(r"\d+ \+ \d+ tokens, 0\.0000\d\d USD")
 
 

@@ -1,0 +1,67 @@
+"""The dashboard as one HTML page, with all that it needs inside."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import os
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from lunos_core.accounting.dashboard.facts import dashboard_facts
+from lunos_core.accounting.files import write_whole
+
+if TYPE_CHECKING:
+    from lunos_core.accounting.store import Moment, UsageStore
+
+
+def write_page(store: UsageStore, path: str | os.PathLike[str], *, since: Moment) -> None:
+    """Write the page of a moment, which needs no server.
+
+    Raises:
+        OSError: it can't be written.
+        ValueError: `since` isn't a point in time.
+        LunosConfigError: the store can't be read.
+    """
+    page = page_of({**dashboard_facts(store, since=since), "live": False})
+    write_whole(path, page.encode("utf-8", "replace"))
+
+
+def page_of(facts: dict[str, Any]) -> str:
+    """Return the page that shows these facts.
+
+    It runs its own scripts alone: what an app id says is data, and a browser wouldn't run it.
+    """
+    text = json.dumps(facts).replace("<", "\\u003c")  # no end of the script inside
+    return _page().safe_substitute(facts=text)
+
+
+@functools.cache
+def _page() -> Template:
+    """Return the page without its facts; the policy names each script and style by its hash."""
+    folder = files("lunos_core.accounting.dashboard")
+    parts = {
+        name: folder.joinpath(file).read_text(encoding="utf-8")
+        for name, file in (
+            *(("uplot", "uPlot.iife.min.js"), ("uplot_style", "uPlot.min.css")),
+            *(("script", "page.js"), ("style", "page.css")),
+        )
+    }
+    hashes = {name: f"'sha256-{_hash(text)}'" for name, text in parts.items()}
+    policy = (
+        f"default-src 'none'; script-src {hashes['uplot']} {hashes['script']}; "
+        f"style-src {hashes['uplot_style']} {hashes['style']}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'self'"
+    )
+    page = folder.joinpath("page.html").read_text(encoding="utf-8")
+    # by hand: the scripts hold dollar signs of their own
+    for name, text in {**parts, "policy": policy}.items():
+        page = page.replace(f"${{{name}}}", text.replace("$", "$$"))
+    return Template(page)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -97,6 +97,7 @@ def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:
         "whisper",
         "aiohttp",
         "cli",
+        "dashboard",
         "demo",
         "testing",
         "examples",

@@ -1,4 +1,4 @@
-"""The wire's error answers, read into typed errors.
+"""Read the wire's error answers into typed errors.
 
 Source of the format: the Lunos API reference, OpenAI's error object, the vendor's own readers.
 """
@@ -137,7 +137,7 @@ def error_from_response(
 def error_in_answer(
     value: Any, *, status: int = 200, secret: str | None = None
 ) -> LunosAPIError | None:
-    """The error that an answer with a successful status contains, or `None`.
+    """Return the error inside an answer with a successful status, or `None`.
 
     Args:
         value: the parsed body, or one parsed event of a stream.
@@ -158,7 +158,7 @@ def error_in_answer(
 def error_response(
     status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
 ) -> ErrorResponse:
-    """An answer in the form that errors carry, without the key."""
+    """Return an answer in the form that errors carry, without the key."""
     text = scrub(decode(body), secret)
     if secret and text:
         # a spelling of the key that only decoding brings to light
@@ -174,14 +174,14 @@ def error_response(
 
 
 def _only_item(value: Any) -> Any:
-    """The error in a list that holds nothing else, as Google's servers send it."""
+    """Return the only item of a list: Google's servers wrap their errors so."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         return value[0]
     return value
 
 
 def _says_failed(value: Mapping[str, Any]) -> bool:
-    """Whether an answer without an error object is one all the same: `{"success": false, …}`.
+    """Return whether an answer without an error object says that it failed.
 
     Results win: what was paid for isn't thrown away for a flag.
     """
@@ -235,7 +235,7 @@ def _error_facts(value: Any) -> dict[str, str]:
 
 
 def _joined(message: Any) -> str:
-    """A message that came as several texts, or in an object."""
+    """Return a message that came as several texts, or inside an object."""
     if isinstance(message, dict):
         message = [message.get(name) for name in ("message", "text")]
     texts = message if isinstance(message, list) else ()

@@ -52,7 +52,7 @@ def loads(data: bytes | bytearray | str, *, keep_halves: bool = False) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Compact UTF-8 JSON; half characters become U+FFFD, which UTF-8 can carry.
+    """Write compact JSON in UTF-8; half characters become U+FFFD.
 
     Raises:
         TypeError: `value` contains something that JSON cannot carry.

@@ -1,4 +1,4 @@
-"""Multipart forms as bytes: the same every time, so that a retry can send them again.
+"""Encode multipart forms, always to the same bytes, so that a retry sends the same body.
 
 Source of the format: RFC 7578; names and file names are escaped as browsers do (WHATWG).
 """
@@ -42,13 +42,13 @@ class FormFile:
 
     @property
     def content_type(self) -> str:
-        """By the file name's extension, from our own table: the system's differs by machine."""
+        """The media type of the file's extension, the same on every machine."""
         ending = self.filename.rpartition(".")[2].lower()
         return _TYPES.get(ending, "application/octet-stream")
 
 
 def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
-    """The body and its content type.
+    """Return the body and its content type.
 
     Args:
         fields: texts, numbers and flags; a list is sent as `name[]`, once for each item, and a

@@ -1,4 +1,4 @@
-"""Keeps the key out of every text, however the server or a proxy has spelled it."""
+"""Keep the key out of every text, however a server or proxy has spelled it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ESCAPE = re.compile(
 
 
 def scrub(text: str, secret: str | None) -> str:
-    """`text` without the key, in any spelling of JSON, URLs, HTML, hexadecimal or base64.
+    """Remove the key from a text, in any spelling of JSON, URLs, HTML, hex or base64.
 
     Args:
         text: what a server, a proxy or a library said.
@@ -46,14 +46,14 @@ def scrub(text: str, secret: str | None) -> str:
 
 
 def scrub_body(body: bytes, secret: str | None) -> bytes:
-    """`body` without the key; unchanged, byte for byte, where the key isn't in it."""
+    """Remove the key from a body, which otherwise stays the same, byte for byte."""
     text = decode(body)
     clean = scrub(text, secret)
     return body if clean == text else clean.encode()
 
 
 def scrub_value(value: T, secret: str | None) -> T:
-    """`value` with each text in it scrubbed: of lists, tuples, dicts and dataclasses too."""
+    """Remove the key from each text in a value: in lists, tuples, dicts and dataclasses too."""
     if not secret:
         return value
     clean: Any = _scrubbed(value, secret)
@@ -76,7 +76,7 @@ def _scrubbed(value: Any, secret: str) -> Any:
 
 
 def scrub_error(error: LunosError, secret: str | None) -> None:
-    """Take the key out of an error, its notes and the errors behind it."""
+    """Remove the key from an error, its notes and the errors that caused it."""
     if not secret:
         return
     for name, value in vars(error).items():
@@ -94,7 +94,7 @@ def scrub_error(error: LunosError, secret: str | None) -> None:
 
 @lru_cache(16)
 def _spellings(secret: str) -> re.Pattern[str]:
-    """Matches the key, however it is spelled."""
+    """Return a pattern that matches the key in any spelling."""
     key = "".join(_spelled(character) for character in secret)
     if len(secret) < _SHORT:
         others = [secret, f":{secret}", f"{secret}:", f"Bearer {secret}"]
@@ -108,7 +108,7 @@ def _spellings(secret: str) -> re.Pattern[str]:
 
 @lru_cache(256)
 def _spelled(character: str) -> str:
-    """The pattern of one character, as itself and as JSON, code, URLs and HTML may have it."""
+    """Return the pattern of a character: as itself, and escaped for JSON, code, URLs and HTML."""
     # bounded and possessive: what a hostile answer repeats a million times is read once
     few = "{0,6}"
     code = f"{ord(character):x}"
@@ -130,7 +130,7 @@ def _base64(text: str) -> str:
 
 
 def _base64_cores(secret: str) -> set[str]:
-    """The patterns of what base64 makes of the key inside of any text: one for each alignment."""
+    """Return patterns for the key in base64, one for each alignment."""
     cores = set()
     for before in range(3):
         encoded = _base64("\0" * before + secret)
@@ -141,7 +141,7 @@ def _base64_cores(secret: str) -> set[str]:
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """What a reader can make of a text with spellings inside of spellings.
+    """Decode a text whose escapes are escaped again, as a reader could.
 
     Which one is the outermost cannot be told, so every order is tried, within bounds.
     """

@@ -1,4 +1,4 @@
-"""Bytes to server-sent events (WHATWG HTML, section 9.2), at any chunk boundary.
+"""Decode server-sent events (WHATWG HTML, section 9.2), wherever the bytes are cut.
 
 Only `data` matters on this wire: `event`, `id` and `retry` are skipped, as are comment lines
 (`: OPENROUTER PROCESSING`, keep-alive comments).
@@ -83,7 +83,7 @@ class SSEDecoder:
 
 
 class PlainPieces:
-    """Stands where `SSEDecoder` does for a body that isn't events: each piece is one."""
+    """Takes the place of `SSEDecoder` for a body without events: each piece counts as one."""
 
     __slots__ = ()
 
@@ -92,5 +92,5 @@ class PlainPieces:
         return [chunk] if chunk else []
 
     def close(self) -> list[bytes]:
-        """Return nothing: nothing is kept."""
+        """Return nothing, since nothing is kept back."""
         return []

@@ -1,4 +1,4 @@
-"""Reads SRT and WebVTT subtitles: what was said when.
+"""Read SRT and WebVTT subtitles: what was said, and when.
 
 Source of the formats: https://www.w3.org/TR/webvtt1/, and SRT as every player reads it.
 """
@@ -32,7 +32,7 @@ class Cue:
 
 
 def is_srt(text: str) -> bool:
-    """Whether a text starts as SRT files do."""
+    """Return whether a text begins as SRT files do."""
     return _SRT.match(_lines(text)) is not None
 
 

@@ -1,4 +1,4 @@
-"""Bytes to text in whatever encoding they came, and halves of characters made whole."""
+"""Decode bytes in whatever encoding they came, and join halves of characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def decode(data: bytes | bytearray) -> str:
-    """The text of an answer, without a byte order mark; what cannot be read becomes U+FFFD.
+    """Decode an answer, without its byte order mark; what can't be read becomes U+FFFD.
 
     UTF-8, else UTF-16 or UTF-32 as the byte order mark or the zero bytes say (RFC 4627, 3).
     """
@@ -28,7 +28,7 @@ _MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def join_surrogates(text: str) -> str:
-    r"""`text` with two halves of a character joined, and U+FFFD for a half without its other.
+    r"""Join the halves of characters in a text; a lone half becomes U+FFFD.
 
     JSON can carry a half (`"\ud83d"`), UTF-8 cannot.
 
@@ -56,7 +56,7 @@ class SurrogateJoiner:
         self._half = ""
 
     def feed(self, text: str) -> str:
-        """The next piece of text, without a first half at its end, which is kept for later."""
+        """Return the next piece without a first half at its end, which is kept for later."""
         if self._half:
             text, self._half = self._half + text, ""
         elif text.isascii():
@@ -66,6 +66,6 @@ class SurrogateJoiner:
         return join_surrogates(text)
 
     def end(self) -> str:
-        """What is still kept: U+FFFD for a first half that got no second one, else nothing."""
+        """Return what is still kept: U+FFFD for a first half without a second, else nothing."""
         half, self._half = self._half, ""
         return join_surrogates(half)

@@ -1,4 +1,4 @@
-"""Reading the parts that whole messages and stream deltas have in common."""
+"""Read the fields that whole messages and stream deltas have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lunos_core.wire import json
 
 
 class Content(NamedTuple):
-    """What a `content` holds, by kind."""
+    """The parts of a `content`, by kind."""
 
     text: str = ""
     images: Sequence[str] = ()
@@ -74,7 +74,7 @@ def parse_content(content: object) -> Content:
 
 
 def _text_inside(part: object, *names: str) -> str:
-    """The text of a part, in the first of its fields that has some, however deep it lies."""
+    """Return the text of a part: of the first field that has some, however deep."""
     if isinstance(part, str):
         return part
     if isinstance(part, list):
@@ -107,7 +107,7 @@ def _image_url(part: object) -> str:
 
 
 def tool_call_fragments(sent: dict[str, Any]) -> object:
-    """The `tool_calls` of a message or delta, or its `function_call` of old in that form."""
+    """Return the `tool_calls` of a message or delta, or an older `function_call` in that form."""
     calls = sent.get("tool_calls")
     if calls:
         return calls
@@ -118,7 +118,7 @@ def tool_call_fragments(sent: dict[str, Any]) -> object:
 
 
 def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Reply) -> Completion:
-    """An answer's own facts, around its choices."""
+    """Return the completion with these choices and the other facts of the answer."""
     created = value.get("created")
     return Completion(
         choices=choices,
@@ -137,10 +137,10 @@ def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Repl
 
 
 def objects_of(value: object) -> list[dict[str, Any]]:
-    """The objects in a list; nothing where it is no list."""
+    """Return the objects in a list; an empty list for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def text_of(value: object) -> str:
-    """A text, or "" for whatever is none."""
+    """Return a text, or "" for anything else."""
     return value if isinstance(value, str) else ""

@@ -14,7 +14,7 @@ DEFAULT = {"type": "ephemeral"}
 def mark_for_cache(
     messages: Sequence[Any], params: Mapping[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Put `params["cache_control"]` where the prompt's stable parts end, and take it out there.
+    """Move `params["cache_control"]` onto the parts where the stable prompt ends.
 
     On the last tool, the last system message and the last message. Nothing that the caller gave
     is changed, and what carries a mark of its own keeps it.

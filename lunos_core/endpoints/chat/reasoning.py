@@ -1,4 +1,4 @@
-"""Reasoning in three spellings, shown once and kept as it came.
+"""Reasoning, which servers send in three spellings: shown once, and kept as it came.
 
 `reasoning_content`, `reasoning` and `reasoning_details` may carry the same thought, in one delta or
 in two that follow each other.
@@ -14,14 +14,14 @@ _JOINED = ("text", "summary", "data")  # what the fragments of one detail add up
 
 
 class ReasoningMerger:
-    """Puts together the reasoning of one streamed answer."""
+    """Assemble the reasoning of one streamed answer."""
 
     __slots__ = ("_details", "_length", "_offsets", "_shown")
 
     def __init__(self) -> None:
         self._shown = io.StringIO()  # read at an offset, so that a comparison costs its own length
         self._length = 0
-        self._offsets: dict[str, int] = {}  # how much of the thought each spelling has said
+        self._offsets: dict[str, int] = {}  # how many characters each spelling has sent
         self._details: list[dict[str, Any]] = []
 
     def add(self, delta: dict[str, Any], from_parts: str = "") -> str:
@@ -47,11 +47,11 @@ class ReasoningMerger:
         return shown
 
     def text(self) -> str:
-        """All the reasoning so far."""
+        """Return all the reasoning so far."""
         return self._shown.getvalue()
 
     def details(self) -> list[dict[str, Any]]:
-        """The `reasoning_details`, each detail's fragments joined, to be sent back."""
+        """Return the `reasoning_details` to send back, with the fragments of each joined."""
         return [
             {name: "".join(value) if name in _JOINED else value for name, value in detail.items()}
             for detail in self._details
@@ -62,7 +62,7 @@ class ReasoningMerger:
         self._offsets[spelling] = start + len(piece)
         if already:  # another spelling said it in this very delta
             return ""
-        if start < self._length:  # this spelling is behind: is it catching up on another's words?
+        if start < self._length:  # another spelling was ahead: does this one repeat its words?
             self._shown.seek(start)
             if self._shown.read(len(piece)) == piece:
                 return ""
@@ -87,7 +87,7 @@ class ReasoningMerger:
 
 
 def parse_reasoning(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """The reasoning of a whole message: its text, once, and its details exactly as they came."""
+    """Return the reasoning of a whole message: its text, and its details as they came."""
     sent = message.get("reasoning_details")
     details = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
     for spelling in _PLAIN:
@@ -103,7 +103,7 @@ def _readable(detail: dict[str, Any]) -> str:
 
 
 def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:
-    """Whether `detail` is a further fragment of `last`: the same kind, place and id."""
+    """Return whether `detail` continues `last`: the same type, index and id."""
     if last.get("type") != detail.get("type") or last.get("signature"):
         return False
     if "encrypted" in str(detail.get("type")) and detail.get("index") is None:

@@ -1,4 +1,4 @@
-"""`POST /chat/completions` and `/completions`: the requests, and the reading of whole answers.
+"""`POST /chat/completions` and `/completions`: the requests, and how whole answers are read.
 
 Source of the format: the Lunos API reference names the endpoint and gives its Python example;
 OpenAI's chat dialect with OpenRouter's additions for the rest. Text completion is the endpoint that
@@ -30,7 +30,7 @@ COMPLETION_PATH = "/completions"
 def chat_request(
     messages: Sequence[Mapping[str, Any]], /, *, model: str, **params: Any
 ) -> Request[Completion]:
-    """The request for one chat answer.
+    """Build the request for a chat answer.
 
     Args:
         messages: wire messages, `{"role": …, "content": …}`.
@@ -61,7 +61,7 @@ def chat_request(
 def chat_stream_request(
     messages: Sequence[Mapping[str, Any]], /, *, model: str, **params: Any
 ) -> StreamRequest[Chunk]:
-    """The request for a streamed chat answer: as `chat_request`.
+    """Build the request for a streamed chat answer; the arguments are those of `chat_request`.
 
     The usage is asked for (`stream_options: {"include_usage": true}`) unless `stream_options` is
     given; `stream_options={}` asks for nothing.
@@ -92,7 +92,7 @@ def chat_stream_request(
 def _prepared(
     messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
-    """The messages, the parameters that are sent beside them, and the names of the tools."""
+    """Return the messages, the other parameters, and the names of the tools."""
     search, mark = params.get("web_search"), params.get("cache_control")
     if search is not None or mark is not None:  # not sent as they are: checked before they change
         check_params(params, CHAT)
@@ -112,7 +112,7 @@ def _prepared(
 
 
 def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, with the usage asked for where the user said nothing about it."""
+    """Return the parameters, asking for the usage unless the user decided otherwise."""
     options = params.get("stream_options")
     if options is None:
         return {**params, "stream_options": {"include_usage": True}}
@@ -120,7 +120,7 @@ def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_chat(reply: Reply, names: Mapping[str, str] | None = None) -> Completion:
-    """Read a whole answer, flat or in its envelope.
+    """Read a whole answer, with or without its envelope.
 
     Args:
         reply: the answer.
@@ -179,7 +179,7 @@ def _parse_choice(
 def completion_request(
     prompt: str | Sequence[str], /, *, model: str, **params: Any
 ) -> Request[Completion]:
-    """The request for one text completion, or one for each of several prompts.
+    """Build the request for a text completion, or for one per prompt.
 
     With several prompts and `n`, the answers of prompt `i` are the choices `i*n` to `i*n + n - 1`.
 
@@ -208,7 +208,7 @@ def completion_request(
 def completion_stream_request(
     prompt: str | Sequence[str], /, *, model: str, **params: Any
 ) -> StreamRequest[Chunk]:
-    """The request for a streamed text completion: as `completion_request`.
+    """Build the request for a streamed text completion; see `completion_request`.
 
     Args:
         prompt: the text to go on from, or several.

@@ -35,7 +35,7 @@ _FACTS = ("id", "model", "provider", "system_fingerprint", "service_tier")
 
 
 class ChatStreamReader:
-    """Read one stream: see `lunos_core.request.StreamReader`.
+    """Read the events of one stream. It is a `lunos_core.request.StreamReader`.
 
     Args:
         reply: the facts of the answer; its body is empty.
@@ -56,7 +56,7 @@ class ChatStreamReader:
 
     @property
     def whole(self) -> bool:
-        """`[DONE]` came, or every choice that began has its `finish_reason`."""
+        """Whether `[DONE]` came, or every choice that began has its `finish_reason`."""
         choices = self._choices.values()
         return self.done or (bool(choices) and all(choice.finish_reason for choice in choices))
 
@@ -92,7 +92,7 @@ class ChatStreamReader:
         return Chunk([choice for choice in choices if choice is not None], value)
 
     def end(self) -> Chunk | None:
-        """The last chunk, unless `[DONE]` has given it."""
+        """Return the last chunk, unless `[DONE]` has returned it already."""
         if self.done:
             return None
         if self.whole:
@@ -112,7 +112,7 @@ class ChatStreamReader:
         return completion
 
     def _unusual(self, event: bytes, value: Any) -> dict[str, Any]:
-        """The event, if it is one, of a value that is not plainly a chunk."""
+        """Return a value as an event if it can be read as one, although it isn't a usual chunk."""
         error = error_in_answer(value, status=self._reply.status, secret=self._reply.secret)
         if error is not None:
             raise error
@@ -167,7 +167,7 @@ class ChatStreamReader:
 
 
 class _ChoiceReader:
-    """What has come of one choice."""
+    """Assemble one choice."""
 
     __slots__ = (
         "_annotations",
@@ -216,7 +216,7 @@ class _ChoiceReader:
         return delta
 
     def choice(self, index: int) -> Choice:
-        """The choice as far as it came."""
+        """Return the choice as far as it has arrived."""
         message = Message(
             content=self._text.whole,
             tool_calls=self._tools.calls(),
@@ -232,7 +232,7 @@ class _ChoiceReader:
         return Choice(index, message, self.finish_reason, logprobs, self._native_reason)
 
     def _without_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """A whole message where a delta belongs, or `/completions`' text."""
+        """Return the delta of a choice that has a whole message, or the text of `/completions`."""
         message = choice.get("message")
         if isinstance(message, dict):
             # an answer that did not stream, or one that repeats itself at the end
@@ -240,7 +240,7 @@ class _ChoiceReader:
         return {"content": text_of(choice.get("text"))}
 
     def finish(self, reason: str, native: Any, delta: Delta) -> None:
-        """Note why the answer ended, and show what was held back."""
+        """Note why the answer ended, and return what was held back."""
         self.finish_reason = reason
         self._native_reason = text_of(native) or None
         delta.content += self._text.end()
@@ -278,7 +278,7 @@ def _join(pieces: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def _join_logprobs(pieces: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Chat's `{"content": […], "refusal": […]}`, or completions' lists, one behind the other."""
+    """Join the logprobs of two chunks, in the form of chat or of completions."""
     joined: dict[str, Any] = {}
     for piece in pieces:
         for name, value in piece.items():

@@ -1,4 +1,4 @@
-"""Text that arrives in pieces, whose characters a server may have cut in two."""
+"""Join text that arrives in pieces, where a server may have cut characters in two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TextPieces:
         return piece
 
     def end(self) -> str:
-        """Return what is left to show at the end: U+FFFD for a half, mostly nothing."""
+        """Return what is left at the end: U+FFFD for half a character, mostly nothing."""
         half = self._joiner.end()
         if half:
             self._pieces.append(half)
@@ -30,5 +30,5 @@ class TextPieces:
 
     @property
     def whole(self) -> str:
-        """All the text so far."""
+        """Return all the text so far."""
         return "".join(self._pieces)

@@ -1,4 +1,4 @@
-"""Tool calls from fragments, in every form that providers behind the gateway send them."""
+"""Assemble tool calls from fragments, in every form that providers send them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 
 
 class _Call:
-    """One call while its fragments arrive."""
+    """A call whose fragments are arriving."""
 
     __slots__ = ("id", "index", "joiner", "name", "pieces", "shown", "wants_id")
 
@@ -38,7 +38,7 @@ class _Call:
 
     @property
     def arguments(self) -> str:
-        """The arguments so far; "" for what says that there are none."""
+        """The arguments so far; "" if the model sent none, or `null`."""
         arguments = "".join(self.pieces)
         if arguments.lstrip().startswith('"'):  # JSON within a JSON string
             value = read_arguments(arguments)
@@ -46,7 +46,7 @@ class _Call:
         return "" if arguments.strip() in ("", _NO_ARGUMENTS) else arguments
 
     def whole_object(self) -> str | None:
-        """The arguments, if they are a JSON object by now; parsed only where that can be."""
+        """Return the arguments if they are a whole JSON object by now."""
         if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
             return None
         arguments = self.arguments
@@ -61,7 +61,7 @@ class _Call:
         return self.index != _NOT_SHOWN
 
     def show(self, next_index: int) -> ToolCallDelta | None:
-        """Return what has come and wasn't shown yet; `None` for nothing."""
+        """Return what arrived since the last time, or `None`."""
         arguments = "".join(self.pieces[self.shown :])
         # held back until it is clear that it isn't just white space, `null` or a JSON string
         begun = arguments.strip()
@@ -76,7 +76,7 @@ class _Call:
 
 
 class ToolCallAssembler:
-    """Sort the fragments of one answer's tool calls.
+    """Assemble the tool calls of one streamed answer.
 
     Fragments are joined by `index`; without one, a fragment continues the call that has its id, or
     the last call. But some providers send each call whole, say index 0 for all of them, give every
@@ -99,7 +99,7 @@ class ToolCallAssembler:
         self._by_id: dict[str, _Call] = {}
 
     def add(self, fragments: object) -> list[ToolCallDelta]:
-        """Take a delta's `tool_calls`, and return what they add. Anything else is passed over."""
+        """Take a delta's `tool_calls`, and return what they add. Anything else is ignored."""
         if isinstance(fragments, dict):
             fragments = [fragments]
         if not isinstance(fragments, list):
@@ -108,7 +108,7 @@ class ToolCallAssembler:
         return [delta for delta in deltas if delta is not None]
 
     def finish(self, reason: str) -> list[ToolCallDelta]:
-        """Return what is missing at the end of the answer.
+        """Return what is still missing at the end of the answer.
 
         Names that were held back, since they could have grown, and `{}` for calls without
         arguments, unless the answer was cut before they came.
@@ -128,7 +128,7 @@ class ToolCallAssembler:
         return missing
 
     def calls(self) -> list[ToolCall]:
-        """The calls in the order in which they were shown, then those without a name so far."""
+        """Return the calls in the order in which they were shown, then those without a name."""
         own = self._names
         return [
             ToolCall(call.id, own.get(call.name, call.name), call.arguments)
@@ -188,13 +188,13 @@ class ToolCallAssembler:
         return delta
 
     def _is_whole(self, name: str) -> bool:
-        """Whether no longer name of a tool begins with this one."""
+        """Return whether no other tool has a longer name that begins with this one."""
         return not any(tool != name and tool.startswith(name) for tool in self._names)
 
     def _continued(
         self, index: int | None, identifier: str, name: str, arguments: str
     ) -> _Call | None:
-        """The call that a fragment continues, or `None` where it begins one."""
+        """Return the call that a fragment continues, or `None` if it begins one."""
         if index is not None and index in self._by_index:
             call = self._by_index[index]
         elif index is not None and name:
@@ -208,7 +208,7 @@ class ToolCallAssembler:
         return None if self._begins_another(call, identifier, name, arguments) else call
 
     def _begins_another(self, call: _Call, identifier: str, name: str, arguments: str) -> bool:
-        """Whether a fragment at a call's place is a second call there."""
+        """Return whether a fragment at the index of a call begins another call."""
         if not name or not call.name:
             return False
         is_new_id = (

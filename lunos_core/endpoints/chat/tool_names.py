@@ -1,4 +1,4 @@
-"""Tool names that the wire can carry, and the way back to the names that the user gave.
+"""Rename tools so that the wire can carry their names, and find the user's names again.
 
 Source of the form: OpenAI's function names, `^[a-zA-Z0-9_-]{1,64}$`; strict servers answer any
 other name with 400.
@@ -17,7 +17,7 @@ _LONGEST = 64
 
 
 def sendable_name(name: str) -> str:
-    """Return a name in the form that the wire allows; the same for the same name.
+    """Return a name in the form that the wire allows, always the same for the same name.
 
     Example:
         >>> sendable_name("my helper"), sendable_name("größe"), sendable_name("search")
@@ -37,7 +37,7 @@ def _hashed(short: str, name: str) -> str:
 
 
 def sent_names(names: Sequence[str]) -> dict[str, str]:
-    """Return the name to send for each name, no two of them the same."""
+    """Return a different name to send for each name."""
     sent = {name: name for name in names if _ALLOWED.fullmatch(name)}
     for name in dict.fromkeys(names):
         if name not in sent:
@@ -49,7 +49,7 @@ def sent_names(names: Sequence[str]) -> dict[str, str]:
 def rename(
     messages: Sequence[Any], params: Mapping[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any], dict[str, str]]:
-    """Give every tool a name that can be sent, in the tools, the choice and the history.
+    """Rename every tool whose name can't be sent, in the tools, the choice and the history.
 
     Args:
         messages: wire messages.

@@ -1,4 +1,4 @@
-"""What the chat and completion endpoints answer, as values.
+"""The answers of the chat and completion endpoints, as values.
 
 One shape for every spelling of the wire: flat or in an envelope, reasoning in three spellings, tool
 calls whole or in fragments. The names are OpenAI's, so that `response.choices[0].message.content`
@@ -16,7 +16,7 @@ from lunos_core.accounting.usage import Usage
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call that the model asks for.
+    """A tool call that the model asks for.
 
     Attributes:
         id: the provider's id, or one made here where it sent none.
@@ -29,7 +29,7 @@ class ToolCall:
     arguments: str
 
     def to_wire(self) -> dict[str, Any]:
-        """The call as a message carries it."""
+        """Return the call as it stands in a message."""
         function = {"name": self.name, "arguments": self.arguments}
         return {"id": self.id, "type": "function", "function": function}
 
@@ -93,7 +93,7 @@ class Choice:
 
 @dataclass(slots=True, kw_only=True)
 class Completion:
-    """An answer, whole, or as far as it came (`error.partial`).
+    """An answer: whole, or as far as it arrived (`error.partial`).
 
     Attributes:
         choices: at least one, in order of `index`; may be empty in a partial answer.
@@ -131,7 +131,7 @@ class Completion:
 
 @dataclass(slots=True)
 class Delta:
-    """What one event adds. Empty fields add nothing.
+    """What one event adds to a choice; empty fields add nothing.
 
     `reasoning_details` are not here but, whole, on the last chunk: a fragment is of no use alone,
     and the signature comes with the last one.
@@ -148,7 +148,7 @@ class Delta:
 
 @dataclass(slots=True)
 class ChunkChoice:
-    """One choice's part of a chunk."""
+    """The part of a chunk that belongs to one choice."""
 
     index: int
     delta: Delta

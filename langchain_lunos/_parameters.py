@@ -106,7 +106,7 @@ class LunosModel(LunosConnection):
         return True
 
     def get_token_ids(self, text: str) -> list[int]:
-        """The tokens of `text`, by `custom_get_token_ids`.
+        """Return the tokens of `text`, by `custom_get_token_ids`.
 
         Raises:
             NotImplementedError: there is none; models behind a gateway have different tokenizers,
@@ -159,7 +159,7 @@ class LunosModel(LunosConnection):
         return params
 
     def _stream_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The same for a stream.
+        """Return the parameters of a call that streams.
 
         Raises:
             ValueError: several answers were asked for.
@@ -172,7 +172,7 @@ class LunosModel(LunosConnection):
         return params
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
-        """The application of one call; the order is told in examples/docs/app-ids.md."""
+        """Return the application of one call; the order is told in examples/docs/app-ids.md."""
         return app_id_of_call(kwargs, self.app_id)
 
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:

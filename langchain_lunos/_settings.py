@@ -218,7 +218,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _is_loaded(made: object) -> bool:
-    """Whether LangChain's `load` (or a checkpoint of LangGraph) calls the constructor.
+    """Return whether LangChain's `load` (or a checkpoint of LangGraph) calls the constructor.
 
     They offer no hook: they call the class that the data names. Secrets that the caller of `load`
     passed in `secrets_map` are meant.

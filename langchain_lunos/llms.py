@@ -238,7 +238,7 @@ _NO_PARAMETERS = frozenset(
 
 
 def _for_several(config: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether the inputs of a batch are for different applications."""
+    """Return whether the inputs of a batch are for different applications."""
     if kwargs.get("app_id") is not None or not isinstance(config, list):
         return False
     return len({config_app_id(each) for each in config}) > 1

@@ -35,7 +35,7 @@ Part = dict[str, Any]
 
 
 def to_parts(block: BaseContentBlock, where: str) -> list[Part]:
-    """The parts of a block.
+    """Return the parts of a block.
 
     Args:
         block: text, image, audio, video, document, citable or citation.
@@ -71,7 +71,7 @@ def mark_for_cache(parts: list[Part], point: CachePoint, where: str) -> None:
 
 
 def joined(parts: list[Part]) -> str | list[Part]:
-    """The shortest form of `content`: a string if all parts are plain text."""
+    """Return the shortest form of `content`: a string if all parts are plain text."""
     if all(part.keys() == {"type", "text"} for part in parts):
         return "\n".join(part["text"] for part in parts)  # as `ChatMessage.content` joins them
     return parts
@@ -114,7 +114,7 @@ def _video(block: VideoBlock) -> list[Part]:
 
 
 def _document(block: DocumentBlock) -> list[Part]:
-    """A file part; for a text file the text itself, which every model can read."""
+    """Return a file part; for a text file the text itself, which every model can read."""
     name = block.title or "document"
     if block.url is not None and block.data is None:
         return [file_part(str(block.url), name)]

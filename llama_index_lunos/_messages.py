@@ -34,7 +34,7 @@ _ROLES = {
 
 
 def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """The messages of a request.
+    """Return the messages of a request.
 
     Images, audio and files in tool results go into a user message right after the results: most
     providers take nothing but text in a tool message. Every tool call gets a result, since
@@ -102,7 +102,7 @@ class _History:
             self._from_tools = []
 
     def _assistant(self, message: ChatMessage, where: str) -> dict[str, Any]:
-        """An answer, as it came: reasoning with its signatures, text, images, tool calls."""
+        """Return an answer, as it came: reasoning with its signatures, text, images, tool calls."""
         wire: dict[str, Any] = {"role": "assistant", "content": ""}
         parts: list[Part] = []
         calls: list[SentCall] = []

@@ -39,7 +39,7 @@ NOTHING = ModelFacts()
 
 
 def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
-    """The facts of a model id. Never does I/O: `metadata` asks here on every call."""
+    """Return the facts of a model id. Never does I/O: `metadata` asks here on every call."""
     known = None if catalog is None else catalog.cached(model, disk=False)
     return NOTHING if known is None else _facts(known)
 
@@ -60,7 +60,7 @@ _COMPLETIONS = {"text-completion", "completion", "completions"}
 
 
 def tokens_left(prompt: str, tokenizer: Any, context_window: int) -> int:
-    """How many tokens an answer may have after a prompt.
+    """Return how many tokens an answer may have after a prompt.
 
     Args:
         prompt: the text.

@@ -152,14 +152,14 @@ class Parameters(BaseComponent):
         check_params({**self.additional_kwargs, **self._set((*_SAMPLING, *_CHAT))}, CHAT)
 
     def chat_params(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of one chat: the call's own win over the settings.
+        """Return the parameters of one chat: the call's own win over the settings.
 
         `None` in a call means "not given": LlamaIndex passes `tool_choice=None` to say nothing.
         """
         return self._merge((*_SAMPLING, *_CHAT), call)
 
     def completion_params(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of one text completion; there `logprobs` is a number of tokens."""
+        """Return the parameters of one text completion; there `logprobs` is a number of tokens."""
         params = self._merge(_SAMPLING, call)
         if self.logprobs and "logprobs" not in params:
             params["logprobs"] = self.top_logprobs or 1

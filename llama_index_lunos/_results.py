@@ -50,7 +50,7 @@ _USAGE_DETAILS = {
 
 
 def to_response(completion: Completion) -> ChatResponse:
-    """A whole answer; of several choices the first."""
+    """Return a whole answer; of several choices the first."""
     choice = completion.choices[0]
     spelling = _reasoning_field(completion.raw, "message")
     return ChatResponse(
@@ -62,7 +62,7 @@ def to_response(completion: Completion) -> ChatResponse:
 
 
 def to_completion(response: ChatResponse) -> CompletionResponse:
-    """A chat answer as a text completion."""
+    """Return a chat answer as a text completion."""
     return CompletionResponse(
         text=response.message.content or "",
         delta=response.delta,
@@ -75,7 +75,7 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
 def to_message(
     message: Message, *, usage: Usage | None = None, spelling: str | None = None
 ) -> ChatMessage:
-    """A message as blocks: thinking, text, citations, images, audio, tool calls.
+    """Return a message as blocks: thinking, text, citations, images, audio, tool calls.
 
     Tool calls are in `additional_kwargs["tool_calls"]` as well, as the wire's plain dicts: parts of
     LlamaIndex look there only.
@@ -120,7 +120,7 @@ class ChatAccumulator:
         self._choices: object = ()
 
     def add(self, chunk: Chunk) -> ChatResponse | None:
-        """The response after this chunk; `None` if it adds nothing to see."""
+        """Return the response after this chunk; `None` if it adds nothing to see."""
         if chunk.last is not None:
             return self._end(chunk.last)
         self._choices = chunk.raw.get("choices") or self._choices
@@ -165,7 +165,7 @@ class ChatAccumulator:
         )
 
     def _end(self, completion: Completion) -> ChatResponse:
-        """The last response: the message as a whole answer would have it, and its usage."""
+        """Return the last response: the message as a whole answer would have it, and its usage."""
         choice = completion.choices[0] if completion.choices else Choice(0, Message())
         message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
         shown, whole = self._text, message.content or ""
@@ -219,7 +219,7 @@ def to_images(urls: Sequence[str]) -> list[ImageBlock]:
 
 
 def to_image(url: str) -> ImageBlock:
-    """A generated image.
+    """Return a generated image.
 
     Raises:
         ValueError: its address isn't valid.
@@ -245,7 +245,7 @@ def _thinking(message: Message, usage: Usage | None, spelling: str | None) -> Th
 
 
 def _reasoning_field(raw: Mapping[str, Any], holder: str) -> str | None:
-    """The field in which reasoning came as plain text: it goes back in the same one."""
+    """Return the field in which reasoning came as plain text: it goes back in the same one."""
     message = _first_choice(raw).get(holder)
     if not isinstance(message, Mapping):
         return None

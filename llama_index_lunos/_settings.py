@@ -228,7 +228,7 @@ class Connection(BaseComponent, ClientSettings):
 def _own_names(
     kind: type[BaseComponent], given: Mapping[str, Any], spellings: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The settings under their own names; `None` leaves the default.
+    """Return the settings under their own names; `None` leaves the default.
 
     Raises:
         TypeError: a setting that doesn't exist, or one that is given under two names.

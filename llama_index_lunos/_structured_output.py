@@ -88,7 +88,7 @@ def next_way(
 
 
 def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> dict[str, Any]:
-    """The wire's `response_format` for a class.
+    """Return the wire's `response_format` for a class.
 
     It is strict where the schema allows it: then the provider guarantees the shape. A class with
     free-form parts (`dict[str, int]`, `Any`) can't be strict, and is sent as pydantic describes it.
@@ -108,7 +108,7 @@ def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> d
 
 
 def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
-    """A tool whose arguments are the fields of the class."""
+    """Return a tool whose arguments are the fields of the class."""
     schema = output_cls.model_json_schema()
     description = schema.pop("description", None) or f"Give a {output_cls.__name__}."
     function = {"name": wire_name(output_cls), "description": description, "parameters": schema}
@@ -116,7 +116,7 @@ def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
 
 
 def set_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
-    """A tool with `strict` said on it; `True` only where its schema can be strict."""
+    """Return a tool with `strict` said on it; `True` only where its schema can be strict."""
     function = tool.get("function")
     if strict is None or not isinstance(function, dict):
         return tool
@@ -129,7 +129,7 @@ def set_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
 
 
 def wire_name(output_cls: type[BaseModel]) -> str:
-    """The class's name in the characters that the wire allows (`Box[int]` has others)."""
+    """Return the class's name in the characters that the wire allows (`Box[int]` has others)."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", output_cls.__name__)[:64]
 
 
@@ -196,7 +196,7 @@ class PartialObjects:
         return None
 
     def end(self) -> Any:
-        """The whole object, unless it has been shown already.
+        """Return the whole object, unless it has been shown already.
 
         Raises:
             LunosStructuredOutputError: the answer has none.

@@ -159,7 +159,7 @@ class StructuredPrediction(ToolCalling):
         return objects()
 
     def _knows_json_schema(self) -> bool:
-        """Whether the model takes a JSON schema, as far as is known."""
+        """Return whether the model takes a JSON schema, as far as is known."""
         return self.metadata.is_chat_model
 
     def _asking(
@@ -169,7 +169,7 @@ class StructuredPrediction(ToolCalling):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> Callable[[StructuredOutput], Attempt]:
-        """A function that makes the attempt for a way of asking."""
+        """Return a function that makes the attempt for a way of asking."""
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         return lambda way: attempt(way, output_cls, messages, llm_kwargs, self.strict)
 

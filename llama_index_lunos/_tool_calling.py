@@ -69,7 +69,7 @@ class ToolCalling(FunctionCallingLLM):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The arguments of `chat` for a chat with tools; the history isn't changed.
+        """Return the arguments of `chat` for a chat with tools; the history isn't changed.
 
         `parallel_tool_calls` is sent only to forbid them: allowing them is the server's default,
         and some models refuse the parameter.
@@ -158,7 +158,7 @@ class ToolCalling(FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """The tool calls in a response.
+        """Return the tool calls in a response.
 
         Args:
             response: a whole response, or an item of a stream.
@@ -266,7 +266,7 @@ def _react_call(
     chat_history: list[ChatMessage] | None,
     kwargs: dict[str, Any],
 ) -> tuple[list[ChatMessage], Any, dict[str, Any]]:
-    """The messages, the parser of the answer, and the parameters of the call."""
+    """Return the messages, the parser of the answer, and the parameters of the call."""
     messages = react_messages(
         tools, with_user_message(chat_history, user_msg), kwargs.get("react_chat_formatter")
     )

@@ -24,7 +24,7 @@ from lunos_core.forks import first_use
 
 
 def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
-    """A tool as the wire has it; a plain dict (`{"type": "web_search"}`) is one already.
+    """Return a tool as the wire has it; a plain dict (`{"type": "web_search"}`) is one already.
 
     It has the tool's own name, which the core spells in the wire's characters and reads back:
     LlamaIndex's own spelling would come back as a name that no agent finds.
@@ -36,7 +36,7 @@ def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, Any]]) -> Any:
-    """The wire's `tool_choice`; `None` leaves it to the server, which means "auto".
+    """Return the wire's `tool_choice`; `None` leaves it to the server, which means "auto".
 
     Args:
         choice: as `lunos_core.adapters.to_tool_choice` takes it.
@@ -53,7 +53,7 @@ def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, 
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
-    """The calls in a response, from its blocks, else from `additional_kwargs["tool_calls"]`.
+    """Return the calls in a response, from its blocks, else from `additional_kwargs["tool_calls"]`.
 
     Arguments that are still on their way are read as far as they came. In a finished answer they
     must be whole: what isn't a JSON object is handed over under `INVALID_JSON`, an argument that
@@ -99,7 +99,7 @@ def _so_far(arguments: Any) -> dict[str, Any]:
 
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:
-    """The response with its first tool call only, in both representations."""
+    """Return the response with its first tool call only, in both representations."""
     message = response.message
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     calls = message.additional_kwargs.get("tool_calls") or []
@@ -162,7 +162,7 @@ def react_messages(
 
 
 def read_react_step(text: str, parser: Any = None) -> ToolSelection | str:
-    """The call that the text asks for, or the answer that it gives.
+    """Return the call that the text asks for, or the answer that it gives.
 
     Text in no format at all is an answer: a model that needs no tool just says what it knows.
     """
@@ -184,7 +184,7 @@ def read_react_step(text: str, parser: Any = None) -> ToolSelection | str:
 def with_user_message(
     history: Sequence[ChatMessage] | None, user_msg: str | ChatMessage | None
 ) -> list[ChatMessage]:
-    """The history and the new message, in a new list."""
+    """Return the history and the new message, in a new list."""
     messages = list(history or ())
     if isinstance(user_msg, str):
         user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)

@@ -69,7 +69,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex stores this class."""
+        """Return the name under which LlamaIndex stores this class."""
         return "LunosAudioReader"
 
     def load_data(

@@ -97,7 +97,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex stores this class."""
+        """Return the name under which LlamaIndex stores this class."""
         return "LunosEmbedding"
 
     def to_payload(self) -> dict[str, Any]:

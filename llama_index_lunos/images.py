@@ -157,7 +157,7 @@ def _mistake(prompt: str, image: str, picture: Any) -> str:
 
 
 def to_block(image: GeneratedImage, file: Path | None = None) -> ImageBlock:
-    """An image as a block: its file, else its bytes, else its URL."""
+    """Return an image as a block: its file, else its bytes, else its URL."""
     if file is not None:
         return ImageBlock(path=file, image_mimetype=image.mime_type)
     if image.b64_json is not None:

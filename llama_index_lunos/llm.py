@@ -47,12 +47,12 @@ class Question(NamedTuple):
     params: dict[str, Any]
 
     def request(self) -> Request[Completion]:
-        """The request for a whole answer."""
+        """Return the request for a whole answer."""
         make = chat_request if self.chat else completion_request
         return make(self.content, model=self.model, **self.params)
 
     def stream_request(self) -> StreamRequest[Chunk]:
-        """The request for a streamed answer."""
+        """Return the request for a streamed answer."""
         make = chat_stream_request if self.chat else completion_stream_request
         return make(self.content, model=self.model, **self.params)
 
@@ -126,7 +126,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex stores this class."""
+        """Return the name under which LlamaIndex stores this class."""
         return "LunosLLM"
 
     @property
@@ -269,7 +269,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return self._question(False, prompt, model, params)
 
     def _question(self, chat: bool, content: Any, model: str, params: dict[str, Any]) -> Question:
-        """The question, if it can be answered, as far as the catalog knows."""
+        """Return the question, if it can be answered, as far as the catalog knows."""
         if self.preflight:
             errors = LLAMA_INDEX_ERRORS
             refuse_impossible(self.catalog, content, params, model=model, errors=errors)
@@ -305,7 +305,7 @@ async def _aresponses(stream: AsyncStream[Chunk]) -> ChatResponseAsyncGen:
 
 
 def _first(*values: bool | None) -> bool:
-    """The first value that isn't `None`."""
+    """Return the first value that isn't `None`."""
     return next((value for value in values if value is not None), False)
 
 

@@ -50,7 +50,7 @@ def warn_of_plain_http(base_url: str) -> None:
 
 @functools.lru_cache(64)  # called for every object that is made
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own loopback."""
+    """Return whether a host name or address is this machine's own loopback."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
         return True

@@ -14,7 +14,7 @@ _tags: ContextVar[Mapping[str, str]] = ContextVar("lunos_tags", default=MappingP
 
 
 def current_app_id() -> str | None:
-    """The app id of the innermost `app()` block around the caller, or `None`.
+    """Return the app id of the innermost `app()` block around the caller, or `None`.
 
     Example:
         >>> import lunos_core

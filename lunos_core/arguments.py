@@ -57,7 +57,7 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = "") -> TypeError:
-    """The error for an argument that `owner` doesn't have.
+    """Return the error for an argument that `owner` doesn't have.
 
     Args:
         owner: the class that was given the argument.
@@ -74,7 +74,7 @@ def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = 
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is probably a misspelling of, or `None`.
+    """Return the known name that `name` is probably a misspelling of, or `None`.
 
     A wrong hint is worse than none, so the whole name must be close, and its short words the same:
     "top_k" isn't a misspelling of "top_p".

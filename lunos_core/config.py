@@ -158,7 +158,7 @@ def _check_transport(name: str, transport: Any) -> None:
 
 
 def _check(check: Callable[[str, Any], None]) -> dict[str, Any]:
-    """The metadata of a setting whose value is checked and kept as it is."""
+    """Return the metadata of a setting whose value is checked, and kept unchanged."""
     return {"check": check}
 
 
@@ -328,7 +328,7 @@ class Config(ClientSettings):
         return self.api_key.reveal() if isinstance(self.api_key, Secret) else None
 
     async def aget_key(self) -> Secret:
-        """The key for async calls: an async function is awaited.
+        """Return the key for async calls: an async function is awaited.
 
         As a `Secret`, since local variables are shown by debuggers and error trackers.
 

@@ -58,7 +58,7 @@ class ErrorResponse:
     text: str = field(default="", repr=False)
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Return the body as JSON.
 
         Raises:
             ValueError: the body isn't valid JSON.
@@ -138,7 +138,7 @@ class LunosError(ErrorFacts, Exception):
             setattr(self, name, value)
 
     def facts(self) -> dict[str, Any]:
-        """The facts that are known, by name."""
+        """Return the facts that are known, by name."""
         return {name: self.__dict__[name] for name in _FACTS if name in self.__dict__}
 
     def __str__(self) -> str:
@@ -254,7 +254,7 @@ class ErrorMap:
     framework: str | None = None
 
     def apply(self, error: LunosError) -> LunosError:
-        """The error as the caller sees it."""
+        """Return the error as the caller sees it."""
         if error.partial is not None:
             error.partial = self.partial(error.partial)
         kind = self.types.get(type(error))

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported, without importing it."""
+    """Return whether a module can be imported, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:  # its parent is missing, or an import hook refuses it

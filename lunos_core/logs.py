@@ -11,7 +11,7 @@ from lunos_core.wire.text import decode
 
 
 def quiet_logger(package: str) -> logging.Logger:
-    """The logger of a package; nothing is printed until the application wants it."""
+    """Return the logger of a package; nothing is printed until the application wants it."""
     logger = logging.getLogger(package)
     if not logger.handlers:
         # without a handler, Python itself prints warnings to stderr

@@ -48,7 +48,7 @@ class Reply:
         return None if request_id is None else scrub(request_id, self.secret)
 
     def json(self) -> dict[str, Any]:
-        """The body as a JSON object, taken out of its envelope.
+        """Return the body as a JSON object, taken out of its envelope.
 
         Raises:
             LunosResponseError: it isn't a JSON object.
@@ -60,7 +60,7 @@ class Reply:
         return unwrap(value)
 
     def value(self) -> Any:
-        """The body as any JSON value, unchanged.
+        """Return the body as any JSON value, unchanged.
 
         Raises:
             LunosResponseError: it isn't valid JSON.
@@ -78,7 +78,7 @@ class Reply:
         return value
 
     def malformed(self, why: str) -> LunosResponseError:
-        """The error for an answer that makes no sense."""
+        """Return the error for an answer that makes no sense."""
         kind = self.headers.get("content-type", "no content type").split(";")[0]
         response = self.as_error_response()
         start = " ".join(response.text.split())[:200]
@@ -89,7 +89,7 @@ class Reply:
         )
 
     def as_error_response(self) -> ErrorResponse:
-        """The answer in the form that errors carry, without the key."""
+        """Return the answer in the form that errors carry, without the key."""
         return error_response(self.status, self.headers, self.body, secret=self.secret)
 
 

@@ -145,7 +145,7 @@ class ModelCache:
         return old.models
 
     def known(self, *, disk: bool) -> ModelIndex:
-        """All that is known without asking anyone, however old.
+        """Return all that is known without asking anyone, however old.
 
         Args:
             disk: whether the file may be read, which happens once: calls ask here, and a file that

@@ -54,7 +54,7 @@ def cache_folder(
 
 
 def cache_file(folder: Path, root_url: str) -> Path:
-    """The file for one base URL; the host is in its name for people who look."""
+    """Return the file for one base URL; the host is in its name for people who look."""
     digest = hashlib.sha256(root_url.encode()).hexdigest()[:16]
     host = "".join(c if c.isalnum() or c in ".-" else "-" for c in urlsplit(root_url).netloc)
     return folder / f"models-{host[:60]}-{digest}.json"
@@ -79,7 +79,7 @@ def read_cache(file: Path, root_url: str) -> tuple[float, list[Any]] | None:
 
 
 def _read_regular_file(file: Path) -> bytes:
-    """The bytes of a file that is nothing else: opening a FIFO would wait for who writes it.
+    """Return the bytes of a regular file: opening a FIFO would wait for its writer.
 
     Raises:
         OSError: it cannot be read, or isn't a regular file of this time and a sane size.

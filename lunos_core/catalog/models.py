@@ -47,7 +47,7 @@ _WRITES = {
 
 
 def shared_name(word: str) -> str:
-    """An ability, parameter or modality under the name that all catalogs share.
+    """Return the common name of an ability, parameter or modality.
 
     Example:
         >>> shared_name("Function_Calling"), shared_name("seed")
@@ -128,7 +128,7 @@ class ModelInfo:
         return frozenset(map(shared_name, self.capabilities or ()))
 
     def takes(self, parameter: str) -> bool:
-        """Whether it is known to take a request field, under any of that field's names.
+        """Return whether it is known to take a request field, under any of that field's names.
 
         Example:
             >>> ModelInfo("m", supported_parameters=("tools",)).takes("tool_choice")

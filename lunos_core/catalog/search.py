@@ -108,7 +108,7 @@ class ModelFilter:
         return any(options) or self.reasoning is not None
 
     def fits(self, model: ModelInfo) -> bool:
-        """Whether a model is known to be all that; what is unknown does not count."""
+        """Return whether a model is known to be all that; what is unknown does not count."""
         return (
             (self.include_disabled or model.enabled is not False)
             and (self.provider is None or (model.provider or "").lower() == self.provider)
@@ -130,7 +130,7 @@ def matching(models: Iterable[ModelInfo], wanted: ModelFilter) -> list[ModelInfo
 
 
 def contradicts(model: ModelInfo, wanted: ModelFilter) -> bool:
-    """Whether a model is known to lack a modality: the gateway ignored the filter."""
+    """Return whether a model is known to lack a modality: the gateway ignored the filter."""
     return (model.input_modalities is not None and not model.reads.issuperset(wanted.input)) or (
         model.output_modalities is not None and not model.writes.issuperset(wanted.output)
     )
@@ -160,7 +160,7 @@ class ModelIndex:
                 self._without_provider.setdefault(model.id.lower(), model)
 
     def get(self, id: str) -> ModelInfo | None:
-        """The model with this id, in any of its spellings."""
+        """Return the model with this id, in any of its spellings."""
         model = self._exact.get(id)
         if model is not None:
             return model
@@ -194,7 +194,7 @@ def similar(models: Sequence[ModelInfo], id: str) -> list[str]:
 
 
 def is_lean(model: ModelInfo) -> bool:
-    """Whether no more is known of a model than the reference's public list says."""
+    """Return whether no more is known of a model than the reference's public list says."""
     return (
         model.context_window is None
         and model.input_modalities is None
@@ -217,7 +217,7 @@ def _complete(model: ModelInfo, other: ModelInfo | None) -> ModelInfo:
 
 
 def _full_names(model: ModelInfo) -> list[str]:
-    """The names that stand for this model and no other one, in lower case."""
+    """Return the names that stand for this model and no other one, in lower case."""
     names = []
     for name in _ids(model):
         names += [name, _GATEWAY + name]

@@ -142,7 +142,7 @@ class Transcription:
 def transcription_request(
     file: Sound | FormFile, /, *, model: str, filename: str | None = None, **params: Any
 ) -> Request[Transcription]:
-    """The request for the text of a recording.
+    """Return the request for the text of a recording.
 
     The file is read once, here, into the request's body: a retry sends the same bytes again.
 
@@ -265,7 +265,7 @@ def _plain(reply: Reply, text: str, wanted: str) -> Transcription:
 
 
 def _read(file: Any, filename: str | None) -> FormFile:
-    """The file's bytes and its name."""
+    """Return the file's bytes and its name."""
     if isinstance(file, FormFile):  # the same request once more, for the fallback model
         return file
     own: Any = None
@@ -310,7 +310,7 @@ def _entries(value: Any) -> list[dict[str, Any]]:
 
 
 def _seconds(value: Any) -> float | None:
-    """A time; some servers write it as text."""
+    """Return a time; some servers write it as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -42,7 +42,7 @@ OnLowBalance = Callable[[Balance], Any]
 
 
 def balance_request(*, app_id: str | None = None) -> Request[Balance]:
-    """The request for the balance.
+    """Return the request for the balance.
 
     Args:
         app_id: the application that asks; the client's when `None`.

@@ -22,7 +22,7 @@ def json_call(
     params: Mapping[str, Any],
     checks: Mapping[str, Check],
 ) -> dict[str, Any]:
-    """The common part of a JSON request: checked, and as bytes.
+    """Return the common part of a JSON request: checked, and as bytes.
 
     Args:
         path: the endpoint's path.
@@ -48,7 +48,7 @@ def form_call(
     checks: Mapping[str, Check],
     file: FormFile,
 ) -> dict[str, Any]:
-    """The common part of a request that carries a file: `json_call`, as a multipart form.
+    """Return the common part of a request that carries a file: `json_call`, as a multipart form.
 
     Args:
         path: the endpoint's path.
@@ -81,7 +81,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 def _checked(
     fields: Mapping[str, Any], params: Mapping[str, Any], checks: Mapping[str, Check]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The body's fields, and the other facts of a request."""
+    """Return the body's fields, and the other facts of a request."""
     model = fields["model"]
     if not isinstance(model, str):
         raise TypeError(f"model must be a str, not {type(model).__name__}")

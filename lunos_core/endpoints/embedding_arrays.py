@@ -86,7 +86,7 @@ def embedding_array_request(
 def join_arrays(
     answers: Sequence[EmbeddingArray], dimensions: int | None = None
 ) -> NDArray[np.float32]:
-    """The rows of several answers as one array; of none, an empty one.
+    """Return the rows of several answers as one array; of none, an empty one.
 
     Args:
         answers: in order.

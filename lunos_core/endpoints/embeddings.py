@@ -61,7 +61,7 @@ class Embeddings:
 def embedding_request(
     texts: str | Sequence[str], /, *, model: str, **params: Any
 ) -> Request[Embeddings]:
-    """The request for the vectors of one text or several.
+    """Return the request for the vectors of one text or several.
 
     Args:
         texts: what to embed, sent as it is: no tokenizer, newlines kept.
@@ -128,7 +128,7 @@ def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None)
 
 
 def entries_of(reply: Reply, value: Mapping[str, Any], expected: int) -> list[Any]:
-    """The answer's entries, one for each text, in the order of the texts.
+    """Return the answer's entries, one for each text, in the order of the texts.
 
     Raises:
         LunosResponseError: there is another number of them, or they are numbered wrongly.
@@ -186,7 +186,7 @@ def _index_of(entry: Any) -> Any:
 
 
 def take_vector(entry: Any) -> Any:
-    """An entry's vector as it was sent: base64 text or a list of floats.
+    """Return an entry's vector as it was sent: base64 text or a list of floats.
 
     Taken out, so that its text is free when it is read: the texts of 2,048 vectors are 17 MB.
     """

@@ -18,7 +18,7 @@ Check = Callable[[str, Any], None]
 
 
 def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """The parameters that are set, checked. `None` means "not set" and is not sent.
+    """Return the parameters that are set, checked. `None` means "not set" and is not sent.
 
     Raises:
         TypeError: a value of the wrong type; the text names the parameter.
@@ -33,7 +33,7 @@ def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict
 
 
 def number(low: float, high: float) -> Check:
-    """A check for a number, both limits included."""
+    """Return a check for a number, both limits included."""
 
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -45,7 +45,7 @@ def number(low: float, high: float) -> Check:
 
 
 def integer(low: int | None = None, high: int | None = None) -> Check:
-    """A check for a whole number, both limits included."""
+    """Return a check for a whole number, both limits included."""
 
     def check(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int):

@@ -166,7 +166,7 @@ class AsyncLunos:
 
 
 def _weakly(catalog: Catalog | AsyncCatalog) -> Prices:
-    """The catalog's prices, without a reference cycle of client and catalog."""
+    """Return the catalog's prices, without a reference cycle of client and catalog."""
     known = weakref.ref(catalog)
 
     def prices(model: str) -> ModelInfo | None:

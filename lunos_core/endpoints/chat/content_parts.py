@@ -23,7 +23,7 @@ _AUDIO_FORMATS = {
 
 
 def data_url(data: str, mime_type: str) -> str:
-    """A `data:` URL from base64 text and its media type."""
+    """Return a `data:` URL from base64 text and its media type."""
     return f"data:{mime_type};base64,{data}"
 
 
@@ -54,12 +54,12 @@ def data_of(url: str) -> bytes | None:
 
 
 def text_part(text: str) -> dict[str, Any]:
-    """A piece of text."""
+    """Return a part of text."""
     return {"type": "text", "text": text}
 
 
 def image_part(url: str, detail: str | None = None) -> dict[str, Any]:
-    """An image, by https or `data:` URL; `detail` is "low", "high" or "auto"."""
+    """Return the part of an image, by https or `data:` URL; `detail` is "low", "high" or "auto"."""
     image = {"url": check_url(url, "image_url")}
     return {
         "type": "image_url",
@@ -68,12 +68,12 @@ def image_part(url: str, detail: str | None = None) -> dict[str, Any]:
 
 
 def file_part(url: str, filename: str) -> dict[str, Any]:
-    """A document (mostly PDF), by https or `data:` URL."""
+    """Return the part of a document (mostly PDF), by https or `data:` URL."""
     return {"type": "file", "file": {"filename": filename, "file_data": check_url(url, "file")}}
 
 
 def audio_part(data: str, format_or_mime: str) -> dict[str, Any]:
-    """Sound, as bare base64; the wire carries WAV and MP3.
+    """Return the part of a recording, in bare base64; the wire carries WAV and MP3.
 
     Raises:
         ValueError: another format.
@@ -88,15 +88,15 @@ def audio_part(data: str, format_or_mime: str) -> dict[str, Any]:
 
 
 def video_part(url: str) -> dict[str, Any]:
-    """A video, by https or `data:` URL."""
+    """Return the part of a video, by https or `data:` URL."""
     return {"type": "video_url", "video_url": {"url": check_url(url, "video_url")}}
 
 
 def check_url(url: Any, what: str) -> str:
-    """The URL, if the wire can carry it.
+    """Return the URL, if the wire can carry it.
 
     Raises:
-        TypeError: it is no `str`.
+        TypeError: it isn't a `str`.
         ValueError: it is neither http(s) nor `data:` (a local path, say).
     """
     if not isinstance(url, str):

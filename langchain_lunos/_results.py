@@ -161,7 +161,16 @@ def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
     if not delta.tool_calls:
         return ChatGenerationChunk(message=AIMessageChunk(content=delta.content, **fields))
     calls = [_call_chunk(call) for call in delta.tool_calls]
-    message = AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
+    if not all(map(_is_inside, calls)):
+        message = AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
+        return ChatGenerationChunk(message=message)
+    message = AIMessageChunk(content=delta.content, **fields)
+    # what LangChain makes of such pieces, after trying three times to parse each: that takes
+    # longer than all the rest of the piece, and most pieces of a tool call are of this kind
+    message.tool_call_chunks = calls
+    message.invalid_tool_calls = [
+        invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
+    ]
     return ChatGenerationChunk(message=message)
 
 
@@ -267,6 +276,12 @@ def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
         except ValueError:
             return mark
     return "]"
+
+
+def _is_inside(call: ToolCallChunk) -> bool:
+    """Whether a piece of arguments comes from inside an object: it can't be read as one."""
+    arguments = (call["args"] or "").lstrip()
+    return arguments != "" and arguments[0] != "{"
 
 
 def _call_chunk(call: ToolCallDelta) -> ToolCallChunk:

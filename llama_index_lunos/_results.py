@@ -124,8 +124,10 @@ class ChatAccumulator:
         if chunk.last is not None:
             return self._end(chunk.last)
         self._choices = chunk.raw.get("choices") or self._choices
-        choice = next((item for item in chunk.choices if item.index == 0), None)
-        if choice is None:
+        for choice in chunk.choices:
+            if choice.index == 0:
+                break
+        else:
             return None
         delta = choice.delta
         if not (delta.content or delta.reasoning or delta.tool_calls or delta.images):
@@ -143,7 +145,8 @@ class ChatAccumulator:
             call.id = call.id or piece.id or ""
             call.name += piece.name or ""
             call.arguments += piece.arguments
-        self._others += to_images(delta.images)
+        if delta.images:
+            self._others += to_images(delta.images)
         return ChatResponse(
             message=self._message(),
             delta=delta.content,

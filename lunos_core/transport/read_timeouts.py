@@ -41,9 +41,15 @@ class within:  # noqa: N801 - used like a function
 
 def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
     """Yield the pieces of a body, reading each within the deadline."""
+    active = _active
     while True:
-        with within(deadline):  # around each: the consumer may make other calls in between
+        # around each: the consumer may make other calls in between; `within` costs three times as
+        # much, which shows in each chunk of a stream
+        outer, active.deadline = active.deadline, deadline
+        try:
             piece = next(pieces, None)
+        finally:
+            active.deadline = outer
         if piece is None:
             return
         yield piece

@@ -41,31 +41,43 @@ def join_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-class SurrogateJoiner:
-    r"""Joins the halves of a character that a stream split over two of its pieces.
+class TextPieces:
+    r"""Joins text that arrives in pieces, where a server may have cut characters in two.
+
+    Attributes:
+        pieces: what arrived, without the first half of a character whose second half is to come.
 
     Example:
-        >>> joiner = SurrogateJoiner()
-        >>> joiner.feed("a\ud83d"), joiner.feed("\ude00b") == "\U0001f600b", joiner.end()
+        >>> text = TextPieces()
+        >>> text.add("a\ud83d"), text.add("\ude00b") == "\U0001f600b", text.end()
         ('a', True, '')
     """
 
-    __slots__ = ("_half",)
+    __slots__ = ("_half", "pieces")
 
     def __init__(self) -> None:
+        self.pieces: list[str] = []
         self._half = ""
 
-    def feed(self, text: str) -> str:
-        """Return the next piece without a first half at its end, which is kept for later."""
-        if self._half:
-            text, self._half = self._half + text, ""
-        elif text.isascii():
-            return text
-        if _HIGH.search(text):
-            text, self._half = text[:-1], text[-1]
-        return join_surrogates(text)
+    def add(self, piece: str) -> str:
+        """Take the next piece, and return the text to show: a first half at its end is kept."""
+        if self._half or not piece.isascii():
+            piece, self._half = self._half + piece, ""
+            if _HIGH.search(piece):
+                piece, self._half = piece[:-1], piece[-1]
+            piece = join_surrogates(piece)
+        if piece:
+            self.pieces.append(piece)
+        return piece
 
     def end(self) -> str:
-        """Return what is still kept: U+FFFD for a first half without a second, else nothing."""
-        half, self._half = self._half, ""
-        return join_surrogates(half)
+        """Return what is left at the end: U+FFFD for half a character, mostly nothing."""
+        half, self._half = join_surrogates(self._half), ""
+        if half:
+            self.pieces.append(half)
+        return half
+
+    @property
+    def whole(self) -> str:
+        """Return all the text so far."""
+        return "".join(self.pieces)

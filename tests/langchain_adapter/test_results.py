@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages.tool import tool_call_chunk
 
 from langchain_lunos import (
     ChatLunos,
@@ -17,6 +18,8 @@ from langchain_lunos import (
     LunosServerError,
     LunosStreamInterruptedError,
 )
+from langchain_lunos._results import to_chunk
+from lunos_core.endpoints.chat.types import Chunk, ChunkChoice, Delta, ToolCallDelta
 from lunos_local import LocalGateway
 from tests.langchain_adapter.wire import (
     STREAMED,
@@ -353,3 +356,33 @@ async def test_behind_invoke_streaming_gives_the_same_message(way: str) -> None:
     assert wire.bodies[0]["stream"] is True
     assert blocks(message) == [TEXT, CALL_BLOCK]
     assert len(await chunks(llm, way)) > 1
+
+
+@given(st.text() | st.from_regex(r"\s*[{\[\"0-9a-z,:}]{0,6}"))
+@example("word ")
+@example(' \n"b": 1}')
+@example("5")
+@example("null")
+@example("[1]")
+@example('"{}"')
+@example(" {")
+@example('{"a": 1}')
+@example("\u00a0{}")
+@example("}")
+def test_a_piece_of_a_tool_call_is_what_langchain_makes_of_it(arguments: str) -> None:
+    made = to_chunk(_piece(arguments), [])
+    assert made is not None
+    ours = made.message
+    theirs = AIMessageChunk(
+        content="",
+        tool_call_chunks=[tool_call_chunk(name=None, args=arguments, id=None, index=0)],
+        response_metadata={"model_provider": "lunos"},
+    )
+    assert ours == theirs
+    assert ours.model_dump() == theirs.model_dump()
+    assert (ours + ours).model_dump() == (theirs + theirs).model_dump()
+
+
+def _piece(arguments: str) -> Chunk:
+    delta = Delta(tool_calls=[ToolCallDelta(0, None, None, arguments)])
+    return Chunk([ChunkChoice(0, delta)])

@@ -52,8 +52,8 @@ def parse_content(content: object) -> Content:
     Mistral sends its reasoning as `{"type": "thinking", "thinking": [{"type": "text", …}]}`,
     others as a part of type "reasoning". Of an unknown part its text is kept.
     """
-    if isinstance(content, str):
-        return Content(content)
+    if content is None or isinstance(content, str):
+        return Content(content or "")
     if isinstance(content, int | float) or (isinstance(content, dict) and "type" not in content):
         return Content(json.dumps(content).decode())  # a gateway that parsed the model's JSON
     parts = [content] if isinstance(content, dict) else content
@@ -91,6 +91,8 @@ def parse_images(value: object) -> list[str]:
     Images have been seen without their wrapper too: `{"url": …}`. An address alone and base64
     under the names of the images route are read as well.
     """
+    if not value:
+        return []
     found = map(_image_url, value if isinstance(value, list) else [value])
     return list(dict.fromkeys(url for url in found if url))
 

@@ -10,6 +10,9 @@ import io
 from typing import Any
 
 _PLAIN = ("reasoning_content", "reasoning")
+REASONING = frozenset({*_PLAIN, "reasoning_details"})
+"""The fields of a delta that hold reasoning."""
+
 _JOINED = ("text", "summary", "data")  # what the fragments of one detail add up; the rest is set
 
 

@@ -20,8 +20,7 @@ from lunos_core.endpoints.chat.message import (
     text_of,
     tool_call_fragments,
 )
-from lunos_core.endpoints.chat.reasoning import ReasoningMerger
-from lunos_core.endpoints.chat.text_pieces import TextPieces
+from lunos_core.endpoints.chat.reasoning import REASONING, ReasoningMerger
 from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler, fill_empty_arguments
 from lunos_core.endpoints.chat.types import Choice, Chunk, ChunkChoice, Completion, Delta, Message
 from lunos_core.errors import LunosResponseError, LunosServerError, LunosStreamInterruptedError
@@ -29,7 +28,7 @@ from lunos_core.request import Reply, unwrap
 from lunos_core.wire import json
 from lunos_core.wire.error_bodies import error_in_answer
 from lunos_core.wire.scrub import scrub
-from lunos_core.wire.text import decode
+from lunos_core.wire.text import TextPieces, decode
 
 _FACTS = ("id", "model", "provider", "system_fingerprint", "service_tier")
 
@@ -88,8 +87,11 @@ class ChatStreamReader:
             return None
         if not isinstance(sent, list):
             raise self._malformed(event)
-        choices = [self._read_choice(choice, i) for i, choice in enumerate(sent)]
-        return Chunk([choice for choice in choices if choice is not None], value)
+        choices = []
+        for i, choice in enumerate(sent):
+            if isinstance(choice, dict):
+                choices.append(self._read_choice(choice, i))
+        return Chunk(choices, value)
 
     def end(self) -> Chunk | None:
         """Return the last chunk, unless `[DONE]` has returned it already."""
@@ -127,9 +129,7 @@ class ChatStreamReader:
             return self._last()
         raise self._malformed(event)
 
-    def _read_choice(self, choice: Any, position: int) -> ChunkChoice | None:
-        if not isinstance(choice, dict):
-            return None
+    def _read_choice(self, choice: dict[str, Any], position: int) -> ChunkChoice:
         index = choice.get("index")
         if not isinstance(index, int):
             index = position
@@ -200,16 +200,15 @@ class _ChoiceReader:
         sent = choice.get("delta")
         if not isinstance(sent, dict):
             sent = self._without_delta(choice)
-        content = parse_content(sent.get("content"))
-        delta = Delta(self._text.add(content.text))
-        images = [*content.images]
-        if len(sent) > 1 or not content.text:  # most deltas hold text alone
+        text = sent.get("content")
+        if isinstance(text, str) and text:
+            delta = Delta(self._text.add(text))
+            if len(sent) > 1:  # most deltas hold text alone
+                self._read_rarer(sent, delta, _TEXT_ALONE)
+        else:
+            content = parse_content(text) if text else _TEXT_ALONE
+            delta = Delta(self._text.add(content.text))
             self._read_rarer(sent, delta, content)
-            if sent.get("images"):
-                images += parse_images(sent["images"])
-        if images:  # the last chunk may repeat them
-            delta.images = [url for url in dict.fromkeys(images) if url not in self._images]
-            self._images.update(dict.fromkeys(images))
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
             self._logprobs.append(logprobs)
@@ -249,11 +248,18 @@ class _ChoiceReader:
             delta.tool_calls = [*delta.tool_calls, *held]
 
     def _read_rarer(self, sent: dict[str, Any], delta: Delta, content: Content) -> None:
-        delta.reasoning = self._thoughts.add(self._reasoning.add(sent, content.reasoning))
+        if content.reasoning or not REASONING.isdisjoint(sent):
+            delta.reasoning = self._thoughts.add(self._reasoning.add(sent, content.reasoning))
         calls = tool_call_fragments(sent)
         if calls:
             delta.tool_calls = self._tools.add(calls)
-        delta.refusal = self._refusal.add(text_of(sent.get("refusal")) or content.refusal)
+        refusal = text_of(sent.get("refusal")) or content.refusal
+        if refusal:
+            delta.refusal = self._refusal.add(refusal)
+        images = [*content.images, *parse_images(sent.get("images"))]
+        if images:  # the last chunk may repeat them
+            delta.images = [url for url in dict.fromkeys(images) if url not in self._images]
+            self._images.update(dict.fromkeys(images))
         if sent.get("annotations"):
             new = [
                 item for item in objects_of(sent["annotations"]) if item not in self._annotations
@@ -267,6 +273,7 @@ class _ChoiceReader:
                 self._audio.setdefault(name, []).append(value)
 
 
+_TEXT_ALONE = Content()  # of a delta whose content holds nothing but its text
 _ADDED_UP = ("data", "transcript")  # of the fields of `audio`; the others are set
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lunos_core.endpoints.chat.tool_arguments import read_arguments
 from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
-from lunos_core.wire.text import SurrogateJoiner
+from lunos_core.wire.text import TextPieces
 
 _NO_ARGUMENTS = "null"
 
@@ -24,7 +24,7 @@ _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 class _Call:
     """A call whose fragments are arriving."""
 
-    __slots__ = ("id", "index", "joiner", "name", "pieces", "shown", "wants_id")
+    __slots__ = ("id", "index", "name", "pieces", "shown", "text", "wants_id")
 
     def __init__(self, identifier: str) -> None:
         self.index = _NOT_SHOWN
@@ -32,8 +32,8 @@ class _Call:
         self.wants_id = not identifier
         self.id = identifier or _new_id()
         self.name = ""
-        self.pieces: list[str] = []
-        self.joiner = SurrogateJoiner()
+        self.text = TextPieces()
+        self.pieces = self.text.pieces
         self.shown = 0  # pieces
 
     @property
@@ -60,19 +60,15 @@ class _Call:
         """Whether its name has been shown."""
         return self.index != _NOT_SHOWN
 
-    def show(self, next_index: int) -> ToolCallDelta | None:
-        """Return what arrived since the last time, or `None`."""
+    def to_show(self) -> str:
+        """Return the arguments that arrived and weren't shown yet."""
         arguments = "".join(self.pieces[self.shown :])
         # held back until it is clear that it isn't just white space, `null` or a JSON string
         begun = arguments.strip()
         if not self.shown and (_NO_ARGUMENTS.startswith(begun) or begun[0] == '"'):
-            arguments = ""
-        else:
-            self.shown = len(self.pieces)
-        if not self.is_announced:
-            self.index = next_index
-            return ToolCallDelta(self.index, self.id, self.name, arguments)
-        return ToolCallDelta(self.index, None, None, arguments) if arguments else None
+            return ""
+        self.shown = len(self.pieces)
+        return arguments
 
 
 class ToolCallAssembler:
@@ -171,8 +167,7 @@ class ToolCallAssembler:
             call.name += name
         elif name and not call.name:
             call.name = name
-        if arguments := call.joiner.feed(arguments):
-            call.pieces.append(arguments)
+        call.text.add(arguments)
         if not call.name or not (call.pieces or call.is_announced or self._is_whole(call.name)):
             return None  # nobody can use a call without its name
         delta = self._show(call)
@@ -182,10 +177,13 @@ class ToolCallAssembler:
         return delta
 
     def _show(self, call: _Call) -> ToolCallDelta | None:
-        delta = call.show(sum(other.is_announced for other in self._calls))
-        if delta is not None and delta.name:
-            delta.name = self._names.get(delta.name, delta.name)
-        return delta
+        """Return what arrived of a call since the last time, or `None`."""
+        arguments = call.to_show()
+        if call.is_announced:
+            return ToolCallDelta(call.index, None, None, arguments) if arguments else None
+        call.index = sum(other.is_announced for other in self._calls)
+        name = self._names.get(call.name, call.name)
+        return ToolCallDelta(call.index, call.id, name, arguments)
 
     def _is_whole(self, name: str) -> bool:
         """Return whether no other tool has a longer name that begins with this one."""

@@ -94,6 +94,7 @@ record: $(VENV)/.dev  ## record the cassettes again: see cassettes/README.md
 	@# what came of them is kept too, for the replays to compare: tests/cassettes/came.py
 	LUNOS_KEEP_CAME=1 $(if $(LUNOS_API_KEY),LUNOS_CASSETTES=live) \
 		$(PY) -m pytest -q tests/cassettes --ignore=tests/cassettes/test_recording.py $(ARGS)
+	$(if $(LUNOS_API_KEY),@$(PY) -m scripts.cassette_differences)
 
 bench: $(VENV)/.dev  ## measure beside plain httpx and the installed peers
 	$(PY) -m benchmarks $(ARGS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ class Service:
         return self.base_url.removesuffix("/v1")
 
 
+MODELS = ("chat", "completion", "embedding", "image", "image_size", "speech")
+
+
 def live_service() -> Service | None:
     """Return the live service, if a key for it is set."""
     key = ENVIRONMENT.get("LUNOS_API_KEY")
@@ -86,18 +90,27 @@ def recording(record_mode: str) -> bool:
 
 
 @pytest.fixture
-def source(recording: bool) -> str:
-    """Return which recordings: the stand-in's, or (LUNOS_CASSETTES=live) the live service's."""
+def source(recording: bool, request: pytest.FixtureRequest) -> str:
+    """Return which recording: the live service's where there is one, else the stand-in's.
+
+    LUNOS_CASSETTES=live or =stand-in asks for either.
+    """
     if recording:
         return "live" if live_service() else "stand-in"
-    return ENVIRONMENT.get("LUNOS_CASSETTES", "stand-in")
+    cassette = _folder_of(request, "live") / f"{request.node.originalname}.yaml"
+    chosen = ENVIRONMENT.get("LUNOS_CASSETTES")
+    return chosen or ("live" if cassette.exists() else "stand-in")
 
 
 @pytest.fixture
 def vcr_cassette_dir(request: pytest.FixtureRequest, source: str) -> str:
+    return str(_folder_of(request, source))
+
+
+def _folder_of(request: pytest.FixtureRequest, source: str) -> Path:
     module = request.path.stem
-    adapter = module.removeprefix("test_recorded_")
-    return str((ROOT / "live" if source == "live" else ROOT) / adapter / module)
+    folder = ROOT / "live" if source == "live" else ROOT
+    return folder / module.removeprefix("test_recorded_") / module
 
 
 @pytest.fixture
@@ -127,7 +140,14 @@ def service(recording: bool, source: str) -> Iterator[Service]:
         with LocalGateway() as gateway:
             yield Service(gateway.base_url, gateway.api_key)
     elif source == "live":
-        yield live or Service("https://api.lunos.tech/v1", "replayed")
+        # a replay asks for the models that were recorded
+        models = ROOT / "live" / "models.json"
+        if live is not None and recording:
+            models.parent.mkdir(parents=True, exist_ok=True)
+            named = {name: getattr(live, name) for name in MODELS}
+            models.write_text(json.dumps(named, indent=1) + "\n", "utf-8")
+        recorded = json.loads(models.read_text("utf-8")) if models.exists() else {}
+        yield replace(live or Service("https://api.lunos.tech/v1", "replayed"), **recorded)
     else:
         # https: nothing is sent, and plain HTTP to another machine is warned of
         yield Service(STAND_IN.replace("http:", "https:"), "replayed")

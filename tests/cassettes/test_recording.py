@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.cassette_differences import differences
+
 HERE = Path(__file__).parent
 CASSETTES = HERE.parents[1] / "cassettes"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}
@@ -54,10 +56,14 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
     recorded = [str(path) for path in sorted(HERE.glob("test_recorded_*.py"))]
     rules, core = "tests/cassettes/test_cassette_rules.py", "tests/cassettes/test_recorded_core.py"
     with indiscreet_service() as url:
+        live_chats, live_root = [*recorded, "-k", "test_chat and not stream"], str(folder / "live")
         live = {"LUNOS_API_KEY": KEY, "LUNOS_BASE_URL": url}
         wanted = {
             "again": ([*recorded, "--record-mode=rewrite"], {}),
-            "live": ([*recorded, "-k", "test_chat and not stream", "--record-mode=rewrite"], live),
+            "live": ([*live_chats, "--record-mode=rewrite"], live),
+            # the recording, kept and played again without a word about it
+            "live kept": (live_chats, {"LUNOS_KEEP_CAME": "1", "LUNOS_CASSETTE_ROOT": live_root}),
+            "live played": (live_chats, {"LUNOS_CASSETTE_ROOT": live_root}),
             "a key": ([rules], {}),
             "not played": ([core, "-k", "test_chat and sync"], {}),
             **{f"edited {name}": ([core, "-k", "test_chat or test_emb"], {}) for name in EDITS},
@@ -67,7 +73,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
         for name, (cassette, old, new) in EDITS.items():
             spoil(folder / f"edited {name}", old, new, cassette)
         runs = {
-            name: (arguments, environment | {"LUNOS_CASSETTE_ROOT": str(folder / name)})
+            name: (arguments, {"LUNOS_CASSETTE_ROOT": str(folder / name)} | environment)
             for name, (arguments, environment) in wanted.items()
         }
         process = subprocess.run(
@@ -135,15 +141,46 @@ def test_with_a_key_it_records_into_a_folder_of_its_own_and_scrubs(sessions: Ses
     root = sessions.folder / "live"
     written = {path.relative_to(root).as_posix(): path for path in root.rglob("*.*")}
     assert set(written) == {
-        f"live/{name}/test_recorded_{name}/test_chat.yaml"
-        for name in ("core", "langchain", "llama_index")
+        "live/came.json",
+        "live/models.json",
+        *(
+            f"live/{name}/test_recorded_{name}/test_chat.yaml"
+            for name in ("core", "langchain", "llama_index")
+        ),
     }, sessions.done["live"]
     for path in written.values():
         text = path.read_text("utf-8")
-        assert "Your key is SCRUBBED." in text
-        assert "Bearer SCRUBBED" in text
+        if path.suffix == ".yaml":
+            assert "Your key is SCRUBBED." in text
+            assert "Bearer SCRUBBED" in text
         for secret in (KEY, "a-cookie-of-the-account", "x-seen-key", "set-cookie", "user-agent"):
             assert secret not in text
+
+
+def test_what_was_recorded_live_is_played_in_place_of_ours(sessions: Sessions) -> None:
+    for name in ("live kept", "live played"):
+        status, output = sessions.done[name]
+        assert status == 0, output
+        assert "6 passed" in output
+
+
+def test_differences_from_the_stand_in_are_shown(tmp_path: Path) -> None:
+    shutil.copytree(CASSETTES / "core", tmp_path / "core")
+    for name in ("test_chat", "test_chat_stream", "test_embeddings"):
+        source = tmp_path / f"core/test_recorded_core/{name}.yaml"
+        live = tmp_path / f"live/core/test_recorded_core/{name}.yaml"
+        live.parent.mkdir(parents=True, exist_ok=True)
+        text = source.read_text("utf-8").replace("data: [DONE]", ": end")
+        live.write_text(text.replace('"cost":0.0', '"credits":"0"').replace("local", "eu"), "utf-8")
+    found = differences(tmp_path)
+    chat, stream = (
+        f"core/test_recorded_core/{name}.yaml" for name in ("test_chat", "test_chat_stream")
+    )
+    assert found[chat] == [
+        "- POST /v1/chat/completions: usage.cost: float",
+        "+ POST /v1/chat/completions: usage.credits: str",
+    ]
+    assert found[f"{folder}/test_chat_stream.yaml"] == ["- POST /v1/chat/completions: [DONE]"]
 
 
 CHAT = "core/test_recorded_core/test_chat.yaml"

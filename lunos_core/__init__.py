@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from lunos_core.endpoints.speech import Speech as Speech
     from lunos_core.endpoints.speech import speech_request as speech_request
     from lunos_core.endpoints.speech import speech_stream_request as speech_stream_request
+    from lunos_core.endpoints.video import VideoJob as VideoJob
+    from lunos_core.endpoints.video import video_request as video_request
+    from lunos_core.endpoints.video import video_status_request as video_status_request
     from lunos_core.errors import LunosAPIError as LunosAPIError
     from lunos_core.errors import LunosAuthenticationError as LunosAuthenticationError
     from lunos_core.errors import LunosBadRequestError as LunosBadRequestError
@@ -131,6 +134,7 @@ HOMES = {
     "request": ("Request", "StreamRequest"),
     "endpoints.chat.images": ("image_chat_request",),
     "endpoints.server_tools": ("WebSearch",),
+    "endpoints.video": ("VideoJob", "video_request", "video_status_request"),
     "endpoints.speech": ("Speech", "speech_request", "speech_stream_request"),
     "sdk.clients": ("AsyncLunos", "Lunos"),
     "transport.streams": ("AsyncStream", "Stream"),

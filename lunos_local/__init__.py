@@ -27,6 +27,7 @@ Models:
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
 | `lunos/scripted-image` | plain PNG images made from the prompt |
 | `lunos/scripted-speech` | speech by espeak-ng where it is installed, else a tone per word |
+| `lunos/scripted-video` | a second of plain colours, ready at the third look |
 | `lunos/scripted-whisper` | a scripted transcription: the file's name, size and length |
 
 Models that fail on demand. Each serves chat, completions and embeddings; where a fault needs a

@@ -118,6 +118,8 @@ def create_app(
         Route("/v1/audio/transcriptions", gateway.transcription, methods=["POST"]),
         Route("/v1/audio/speech", gateway.speech, methods=["POST"]),
         Route("/v1/audio/generations", gateway.speech, methods=["POST"]),
+        Route("/v1/video/generations", gateway.video, methods=["POST"]),
+        Route("/v1/video/generations/{id}", gateway.video_job, methods=["GET"]),
         Route("/v1/balance", gateway.balance, methods=["GET"]),
         Route("/v1/account", gateway.account, methods=["GET"]),
         Route("/v1/usage", gateway.usage, methods=["GET"]),

@@ -10,6 +10,7 @@ from typing import Any
 from lunos_local.backends.answer import CREATED
 from lunos_local.backends.base import Body, ChatBackend, EmbeddingBackend
 from lunos_local.backends.scripted_images import IMAGE_TOKENS, ScriptedImages
+from lunos_local.backends.scripted_video import ScriptedVideo
 from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.transcription import Listener
 from lunos_local.errors import WireError
@@ -64,6 +65,7 @@ class Model:
     images: ScriptedImages | None = field(default=None, repr=False)
     transcription: Listener | None = field(default=None, repr=False)
     speech: ScriptedSpeech | None = field(default=None, repr=False)
+    video: ScriptedVideo | None = field(default=None, repr=False)
     fault: Fault | None = field(default=None, repr=False)
 
     @property
@@ -95,6 +97,8 @@ class Model:
             names.append("transcription")
         if self.speech:
             names.append("speech")
+        if self.video:
+            names.append("video-generation")
         if self.fault:
             names.append("fault")
         if "image" in self.inputs:

@@ -27,6 +27,7 @@ from lunos_local.checks.bodies import (
     check_embedding,
     check_image,
     check_speech,
+    check_video,
 )
 from lunos_local.door import BODY, TAKEN, has_key
 from lunos_local.errors import WireError
@@ -44,6 +45,7 @@ _CHECKS = {
     "embedding": check_embedding,
     "image": check_image,
     "speech": check_speech,
+    "video": check_video,
 }
 _BALANCE = {
     "balance": 10.0,
@@ -220,7 +222,8 @@ class Gateway:
         data = self._files.get(request.path_params["name"])
         if data is None:
             raise HTTPException(404)
-        return Response(data, media_type="image/png")
+        is_image = request.path_params["name"].endswith(".png")
+        return Response(data, media_type="image/png" if is_image else "video/x-yuv4mpeg")
 
     async def speech(self, request: Request) -> Response:
         """POST /v1/audio/speech, and /v1/audio/generations as Lunos's own clients call it."""
@@ -232,6 +235,25 @@ class Gateway:
         data, media_type = await model.speech.speak(body)
         note(request.scope, cost=round(model.unit_price * len(body["input"]) / 1000, 10))
         return _named(model, Response(data, media_type=media_type))
+
+    async def video(self, request: Request) -> Response:
+        """POST /v1/video/generations: known from the vendor's client alone."""
+        model, body = await self._open(request, "video")
+        if model.video is None:
+            raise _wrong_endpoint(model, "video generation")
+        if fault := self._fault_of(model):
+            return await self._failed(fault, "chat", _as_chat(model, body["prompt"]), request)
+        job = model.video.begin(body, self._files, f"{_own_address(request)}/files/")
+        return _named(model, JSONResponse(job))
+
+    async def video_job(self, request: Request) -> Response:
+        """GET /v1/video/generations/{id}."""
+        backends = [model.video for model in self.models.catalog.models if model.video]
+        jobs = (backend.look(request.path_params["id"]) for backend in backends)
+        job = next((job for job in jobs if job is not None), None)
+        if job is None:
+            raise WireError("There is no such job.", status=404, code="not_found")
+        return JSONResponse(job)
 
     async def transcription(self, request: Request) -> Response:
         """POST /v1/audio/transcriptions."""

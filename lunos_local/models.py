@@ -22,6 +22,7 @@ from lunos_local.backends.llama import is_installed as is_llama_installed
 from lunos_local.backends.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
 from lunos_local.backends.scripted import Scripted
 from lunos_local.backends.scripted_images import ScriptedImages
+from lunos_local.backends.scripted_video import ScriptedVideo
 from lunos_local.backends.scripted_whisper import ScriptedWhisper
 from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.whisper import CONTEXT as WHISPER_CONTEXT
@@ -307,6 +308,17 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             supported=("n", "quality", "response_format", "seed", "size", "style"),
             outputs=("image",),
             images=ScriptedImages(),
+        )
+    )
+    models.append(
+        Model(
+            id="lunos/scripted-video",
+            name="scripted-video",
+            description="A second of plain colours, ready at the third look. For tests.",
+            context=_CONTEXT,
+            supported=("seed",),
+            outputs=("video",),
+            video=ScriptedVideo(),
         )
     )
     models.append(

@@ -30,6 +30,7 @@ from lunos_core.sdk.text import (
     Embeddings,
     TextCompletions,
 )
+from lunos_core.sdk.video import AsyncVideos, Videos
 from lunos_core.transport.client import AsyncClient, Client
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Lunos:
         self.completions = TextCompletions(self.client)
         self.embeddings = Embeddings(self.client)
         self.audio = Audio(self.client)
+        self.video = Videos(self.client)
         self.models = Catalog(self.client)
         self.images = Images(self.client, self.models)
         self.client.prices = _weakly(self.models)
@@ -143,6 +145,7 @@ class AsyncLunos:
         self.completions = AsyncTextCompletions(self.client)
         self.embeddings = AsyncEmbeddings(self.client)
         self.audio = AsyncAudio(self.client)
+        self.video = AsyncVideos(self.client)
         self.models = AsyncCatalog(self.client)
         self.images = AsyncImages(self.client, self.models)
         self.client.prices = _weakly(self.models)

@@ -27,9 +27,9 @@ class Files:
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, data: bytes) -> str:
+    def add(self, data: bytes, ending: str = ".png") -> str:
         """Keep an image and return its name, which is its hash."""
-        name = hashlib.sha256(data).hexdigest()[:24] + ".png"
+        name = hashlib.sha256(data).hexdigest()[:24] + ending
         with self._lock:
             self._files[name] = data
             self._files.move_to_end(name)

@@ -272,6 +272,11 @@ def check_speech(given: Any) -> dict[str, Any]:
     return body
 
 
+def check_video(given: Any) -> dict[str, Any]:
+    """Check the body of POST /v1/video/generations and return it."""
+    return _check_body(given, {"prompt": values.filled_string}, ("model", "prompt"))
+
+
 def check_image(given: Any) -> dict[str, Any]:
     """Check the body of POST /v1/images/generations and return it."""
     return _check_body(given, IMAGE, ("model", "prompt"))

@@ -52,6 +52,7 @@ RESULTS = {
     "ModelInfo",
     "Request",
     "Speech",
+    "VideoJob",
     "StreamRequest",
     "ToolCall",
     "Transcription",

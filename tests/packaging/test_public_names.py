@@ -21,7 +21,7 @@ PUBLIC = {
         balance_request completion_request completion_stream_request current_app_id current_tags
         embedding_array_request embedding_request image_chat_request image_request models_request
         tags transcription_request Speech speech_request
-        speech_stream_request WebSearch
+        speech_stream_request VideoJob video_request video_status_request WebSearch
     """,
     "langchain_lunos": """
         ChatLunos LunosAPIError LunosAudioTranscriber LunosAuthenticationError

@@ -1,0 +1,114 @@
+"""`lunos.video`: a job is begun, and looked at until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lunos_core.endpoints.video import VideoJob, video_request, video_status_request, waits
+from lunos_core.transport.client import AsyncClient, Client
+
+
+class Videos:
+    """`lunos.video`: seen in the vendor's client, not in the reference, and never live."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, *, model: str, prompt: str, **params: Any) -> VideoJob:
+        """Begin a video, and return its job at once."""
+        return self._client.send(video_request(prompt, model=model, **params))
+
+    def retrieve(self, id: str, *, app_id: str | None = None) -> VideoJob:
+        """Look at a job: `status`, and `url` once it is completed."""
+        return self._client.send(video_status_request(id, app_id=app_id))
+
+    def generate(
+        self,
+        *,
+        model: str,
+        prompt: str,
+        poll_interval: float = 5.0,
+        max_wait: float = 600.0,
+        on_progress: Callable[[VideoJob], Any] | None = None,
+        **params: Any,
+    ) -> VideoJob:
+        """Make a video, and wait for it.
+
+        Args:
+            model: the model's id.
+            prompt: what the video shows.
+            poll_interval: seconds between two looks at the job.
+            max_wait: seconds in all.
+            on_progress: called with the job after each look.
+            **params: see `video_request`.
+
+        Raises:
+            LunosError: the call, or the video, failed; `partial` has the job.
+            LunosTimeoutError: it wasn't ready in time; `partial` has the job.
+
+        Example:
+            >>> from lunos_core import Lunos
+            >>> lunos = Lunos(gateway.api_key, base_url=gateway.base_url)
+            >>> job = lunos.video.generate(
+            ...     model="lunos/scripted-video",
+            ...     prompt="A cat walks by.",
+            ...     poll_interval=0.01,
+            ...     on_progress=lambda job: print(job.status),
+            ... )
+            pending
+            processing
+            completed
+            >>> job.url.endswith(".y4m")
+            True
+        """
+        job = self.create(model=model, prompt=prompt, **params)
+        steps = waits(job, every=poll_interval, at_most=max_wait, on_progress=on_progress)
+        try:
+            seconds = next(steps)
+            while True:
+                time.sleep(seconds)
+                seconds = steps.send(self.retrieve(job.id, app_id=params.get("app_id")))
+        except StopIteration as finished:
+            done: VideoJob = finished.value
+            return replace(done, model=job.model, usage=job.usage)
+
+
+class AsyncVideos:
+    """`lunos.video`, awaited."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, *, model: str, prompt: str, **params: Any) -> VideoJob:
+        """Begin a video: see `Lunos`."""
+        return await self._client.send(video_request(prompt, model=model, **params))
+
+    async def retrieve(self, id: str, *, app_id: str | None = None) -> VideoJob:
+        """Look at a job: see `Lunos`."""
+        return await self._client.send(video_status_request(id, app_id=app_id))
+
+    async def generate(
+        self,
+        *,
+        model: str,
+        prompt: str,
+        poll_interval: float = 5.0,
+        max_wait: float = 600.0,
+        on_progress: Callable[[VideoJob], Any] | None = None,
+        **params: Any,
+    ) -> VideoJob:
+        """Make a video, and wait for it: see `Lunos`."""
+        job = await self.create(model=model, prompt=prompt, **params)
+        steps = waits(job, every=poll_interval, at_most=max_wait, on_progress=on_progress)
+        try:
+            seconds = next(steps)
+            while True:
+                await asyncio.sleep(seconds)
+                seconds = steps.send(await self.retrieve(job.id, app_id=params.get("app_id")))
+        except StopIteration as finished:
+            done: VideoJob = finished.value
+            return replace(done, model=job.model, usage=job.usage)

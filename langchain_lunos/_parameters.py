@@ -60,7 +60,8 @@ class LunosModel(LunosConnection):
     extra_query: dict[str, Any] | None = None
     """Parameters of the URL's query; those of a call are added."""
     extra_body: dict[str, Any] | None = None
-    """Fields of the request body that this class doesn't know."""
+    """Fields of the request body that this class doesn't know. Those that are bound or given in a
+    call are added to the constructor's; a call's replace the bound ones, as each argument does."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same; kept apart because LangChain's users know both names."""
     preflight: bool = True

@@ -30,7 +30,11 @@ _TAKES = {
 
 
 def to_profile(model: ModelInfo) -> dict[str, Any]:
-    """Return what the catalog says of a model, by LangChain's keys; unknown facts are left out."""
+    """Return what the catalog says of a model, by LangChain's keys; unknown facts are left out.
+
+    `mid_conversation_tools` is always left out: no field of the catalog says whether a model takes
+    tools that come up in the middle of a conversation.
+    """
     profile: dict[str, Any] = {
         "name": model.name,
         "max_input_tokens": model.context_window,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from lunos_core.accounting.pricing import Prices
 from lunos_core.accounting.usage import Usage
@@ -175,6 +176,25 @@ class Opening:
                     refused(start.refused(error))
             raise
         self.observers = tuple(opened)
+
+
+_failures: WeakKeyDictionary[Any, set[type[Exception]]] = WeakKeyDictionary()
+
+
+def is_new_failure(observer: Observer, failure: Exception) -> bool:
+    """Whether an observer fails in this way for the first time.
+
+    A full disk fails each call's record: a log of a million tracebacks would help nobody.
+    """
+    # of a method its object, of a function its code: both are made anew for each call
+    key = getattr(observer, "__self__", getattr(observer, "__code__", observer))
+    try:
+        kinds = _failures.setdefault(key, set())
+    except TypeError:  # it can't be remembered
+        return True
+    new = type(failure) not in kinds
+    kinds.add(type(failure))
+    return new
 
 
 def begin_here(observer: Observer) -> None:

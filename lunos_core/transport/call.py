@@ -16,7 +16,14 @@ from typing import Any, Generic, TypeVar
 
 from lunos_core._secret import Secret
 from lunos_core.accounting.environment import gathered
-from lunos_core.accounting.observers import NO_TAGS, CallRecord, CallStart, Observer, Opening
+from lunos_core.accounting.observers import (
+    NO_TAGS,
+    CallRecord,
+    CallStart,
+    Observer,
+    Opening,
+    is_new_failure,
+)
 from lunos_core.accounting.pricing import Prices, price_answer
 from lunos_core.accounting.usage import Usage
 from lunos_core.app_id import current_tags
@@ -42,6 +49,8 @@ from lunos_core.transport.retry import is_retried_status, retry_delay
 from lunos_core.transport.telemetry import span_observers
 from lunos_core.wire.error_bodies import error_from_response
 from lunos_core.wire.scrub import scrub_body
+
+_FAILED = "an observer failed, and no call is affected; the same again is logged as DEBUG: %r"
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
@@ -305,9 +314,10 @@ class Call(Generic[Q]):
         for observer in self.observers:
             try:
                 observer(record)
-            except Exception:
+            except Exception as failure:
                 # the answer is paid for: no observer may replace it with its own failure
-                _log.exception("an observer failed; the answer of the call is not affected")
+                level = logging.ERROR if is_new_failure(observer, failure) else logging.DEBUG
+                _log.log(level, _FAILED, observer, exc_info=True)
 
 
 class SendCall(Call["Request[T]"], Generic[T]):

@@ -15,6 +15,7 @@ from lunos_core.errors import (
 )
 from lunos_core.transport.call import SendCall
 from lunos_core.transport.stream_call import StreamCall
+from lunos_core.wire.error_bodies import PROXY_REMEDY
 
 FAILURES = (LunosError, httpx.HTTPError, httpx.StreamError)
 
@@ -42,17 +43,33 @@ def translate_error(
         return failure, isinstance(failure, LunosTimeoutError) and call.retry_on_timeout
     error: LunosError
     name = type(failure).__name__
+    remedy = _remedy(str(failure))
     if isinstance(failure, httpx.TimeoutException):
         error = call.deadline.timed_out(name)
     elif isinstance(failure, httpx.DecodingError | httpx.StreamError):
         error = LunosResponseError(f"the answer could not be read ({name}): {failure}")
     else:
         reason = str(failure) or "no reason given"
-        error = LunosConnectionError(f"the connection failed ({name}): {reason}")
+        error = LunosConnectionError(f"the connection failed ({name}): {reason}{remedy}")
     error.__cause__ = failure
-    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(failure)
     retried = (*_RETRIED, *_RETRIED_AS_CHOSEN) if call.retry_on_timeout else _RETRIED
-    return error, isinstance(failure, retried) and not untrusted
+    return error, isinstance(failure, retried) and not remedy
+
+
+def _remedy(reason: str) -> str:
+    """What to change after a failure that comes again with each attempt; else nothing."""
+    if "407" in reason:
+        return f"; {PROXY_REMEDY}"
+    if "CERTIFICATE_VERIFY_FAILED" not in reason and "mismatch" not in reason:
+        return ""
+    if "expired" in reason or "not yet valid" in reason:
+        return "; the server must renew its certificate, unless this machine's clock is wrong"
+    if "mismatch" in reason or "not valid for" in reason:
+        return "; is base_url right? The certificate is another host's"
+    return (
+        "; if you trust who signed the certificate, let SSL_CERT_FILE name that authority's file, "
+        "or pass an http_client with verify=… of its own"
+    )
 
 
 def unusable(http: httpx.Client | httpx.AsyncClient, failure: RuntimeError) -> Exception:

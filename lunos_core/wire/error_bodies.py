@@ -31,8 +31,15 @@ from lunos_core.wire.scalars import flag_of
 from lunos_core.wire.scrub import scrub, scrub_value
 from lunos_core.wire.text import decode
 
+PROXY_REMEDY = (
+    "the proxy asks for a name and password: put them into the variable that names it (HTTPS_PROXY,"
+    " HTTP_PROXY or ALL_PROXY), as in "
+    "http://user:password@host:port"
+)
+
 _BY_STATUS: dict[int, type[LunosAPIError]] = {
     401: LunosAuthenticationError,
+    407: LunosAuthenticationError,
     402: LunosPaymentError,
     403: LunosPermissionError,
     404: LunosNotFoundError,
@@ -122,6 +129,8 @@ def error_from_response(
     value = _only_item(value)
     facts = _error_facts(value)
     message = facts.pop("message", None) or _plain_message(response)
+    if status == 407:
+        message = f"{message}; {PROXY_REMEDY}"
     if isinstance(value, dict) and ("success" in value or value.get("status") in _FAILED):
         status = _status_of(facts) or status
     return _api_error(

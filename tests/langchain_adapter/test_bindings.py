@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from langchain_lunos import ChatLunos
 from tests.langchain_adapter.wire import (
     SETTINGS,
+    WAYS,
     Wire,
     answer,
     ask,
@@ -221,3 +222,15 @@ def test_what_is_added_to_a_request_is_added_by_each_binding() -> None:
     model.bind(extra_body={"c": 3}, extra_query={"r": "2"}).invoke("Hello")
     assert wire.bodies[0].items() >= {"a": 1, "b": 2, "c": 3}.items()
     assert str(wire.requests[0].url).endswith("?q=1&r=2")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_calls_extra_body_replaces_the_bound_one_and_is_added_to_the_constructors(
+    way: str,
+) -> None:
+    """As `RunnableBinding` does with each argument; LlamaIndex's adapter has no bindings."""
+    wire = both_kinds("Hi")
+    model = chat(wire, extra_body={"a": 1, "b": 1}).bind(extra_body={"b": 2, "c": 2})
+    await ask(model, way, extra_body={"b": 3, "d": 3})
+    (body,) = wire.bodies
+    assert {name: body.get(name) for name in "abcd"} == {"a": 1, "b": 3, "c": None, "d": 3}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -223,6 +223,21 @@ class Connection(BaseComponent, ClientSettings):
         headers = None if self.default_headers is None else tuple(self.default_headers.items())
         own = (self.api_key, self.api_base, headers, id(self.catalog))
         return (*own, *(fields[name] for name in SHARED_NAMES))
+
+
+def split_settings(
+    owner: type, given: Mapping[str, Any], parameters: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a tool spec's arguments into the connection's settings and the wire's parameters.
+
+    Raises:
+        TypeError: an argument that is neither.
+    """
+    own = {*parameters, "extra_body", "extra_headers", "extra_query"}
+    settings = {*Connection.model_fields, "base_url", "http_client", "async_http_client"}
+    check_names(owner, given, own | settings)
+    named = {name: value for name, value in given.items() if name in own}
+    return {name: value for name, value in given.items() if name not in own}, named
 
 
 def _own_names(

@@ -14,9 +14,9 @@ from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
-from llama_index_lunos._settings import Connection, resolve_app_id
+from llama_index_lunos._settings import Connection, resolve_app_id, split_settings
 from lunos_core.endpoints.audio import Transcription, transcription_request
-from lunos_core.endpoints.speech import Speech, speech_request, spoken_mistake
+from lunos_core.endpoints.speech import SPEECH, Speech, speech_request, spoken_mistake
 from lunos_core.request import Request
 
 
@@ -135,18 +135,21 @@ class LunosSpeechToolSpec(BaseToolSpec):
     Args:
         model: the model's id, such as "openai/tts-1".
         folder: save the sound in this folder; the block then names the file.
-        params: the wire's parameters: `voice`, `response_format`, `speed`, `google_voice_config`,
-            `fallback_model`, `extra_body`.
-        **connection: as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout` and so on.
+        params: the wire's parameters as a dict.
+        **settings: the wire's parameters by name: `voice`, `response_format`, `speed`,
+            `google_voice_config`, `fallback_model`, `extra_body`; and the connection's settings,
+            as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout` and so on.
 
     Raises:
         LunosConfigError: there is no key, or a setting is invalid.
+        TypeError: there is no such parameter, or it has the wrong type.
+        ValueError: a parameter is out of range.
 
     Example:
         >>> from llama_index_lunos import LunosSpeechToolSpec
         >>> spec = LunosSpeechToolSpec(
         ...     "openai/tts-1",
-        ...     params={"voice": "alloy"},
+        ...     voice="alloy",
         ...     api_key=gateway.api_key,
         ...     api_base=gateway.base_url,
         ... )
@@ -166,12 +169,14 @@ class LunosSpeechToolSpec(BaseToolSpec):
         *,
         folder: str | os.PathLike[str] | None = None,
         params: dict[str, Any] | None = None,
-        **connection: Any,
+        **settings: Any,
     ) -> None:
+        connection, named = split_settings(type(self), settings, SPEECH)
         self.model = model
         self.folder = None if folder is None else Path(folder)
-        self.params = dict(params or {})
+        self.params = {**(params or {}), **named}
         self._connection = Connection(**connection)
+        self._request("x")  # a wrong parameter raises now, not in an agent's run
 
     def speak(self, text: str) -> Any:
         """Read a text aloud. Use it when the user wants to hear something.

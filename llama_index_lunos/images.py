@@ -11,10 +11,11 @@ from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
-from llama_index_lunos._settings import Connection, resolve_app_id
+from llama_index_lunos._settings import Connection, resolve_app_id, split_settings
 from lunos_core.adapters import named_picture
 from lunos_core.endpoints.chat.images import drawing_request
-from lunos_core.endpoints.images import GeneratedImage, Images
+from lunos_core.endpoints.images import IMAGE, GeneratedImage, Images
+from lunos_core.endpoints.params import CHAT
 from lunos_core.request import Request
 
 
@@ -24,17 +25,21 @@ class LunosImageToolSpec(BaseToolSpec):
     Args:
         model: the model's id, such as "openai/dall-e-3".
         folder: save images that arrive as bytes in this folder; the block then names the file.
-        params: the wire's parameters: `n`, `size`, `quality`, `style`, `response_format`, `seed`,
-            `user`, `fallback_model`, `extra_body`; through chat also `modalities` and
-            `image_config`. For several images the tool returns a list.
+        params: the wire's parameters as a dict.
         route: "images" asks `/images/generations`, "chat" a chat model that draws; "auto" takes
             chat where the `catalog`, as far as it is loaded, says that the model writes images.
         edits: adds a second tool, `edit_image`, which goes through chat.
-        **connection: as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout`,
-            `max_retries`, `default_headers`, `catalog`, `http_client`, `async_http_client`.
+        **settings: the wire's parameters by name: `n`, `size`, `quality`, `style`,
+            `response_format`, `seed`, `user`, `fallback_model`, `extra_body`; through chat also
+            `modalities` and `image_config`. For several images the tool returns a list. And the
+            connection's settings, as `Lunos` has them: `api_key`, `api_base`, `app_id`,
+            `timeout`, `max_retries`, `default_headers`, `catalog`, `http_client`,
+            `async_http_client`.
 
     Raises:
         LunosConfigError: there is no key, or a setting is invalid.
+        TypeError: there is no such parameter, or it has the wrong type.
+        ValueError: a parameter is out of range.
 
     Example:
         >>> from llama_index_lunos import LunosImageToolSpec
@@ -59,15 +64,17 @@ class LunosImageToolSpec(BaseToolSpec):
         params: dict[str, Any] | None = None,
         route: Literal["auto", "images", "chat"] = "auto",
         edits: bool = False,
-        **connection: Any,
+        **settings: Any,
     ) -> None:
+        connection, named = split_settings(type(self), settings, {*IMAGE, *CHAT})
         self.model = model
         self.folder = None if folder is None else Path(folder)
-        self.params = dict(params or {})
+        self.params = {**(params or {}), **named}
         self.route = route
         if edits:
             self.spec_functions = [*self.spec_functions, ("edit_image", "aedit_image")]
         self._connection = Connection(**connection)
+        self._request("x")  # a wrong parameter raises now, not in an agent's run
 
     def generate_image(self, prompt: str) -> Any:
         """Generate an image from a description. Use it when the user asks for an image.

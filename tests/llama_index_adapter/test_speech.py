@@ -41,6 +41,33 @@ async def test_sound_is_an_audio_block(way: Way) -> None:
     ]
 
 
+async def test_parameters_by_name_are_sent_too(way: Way) -> None:
+    wire = Wire(raw(MP3, content_type="audio/mpeg"))
+    spec = LunosSpeechToolSpec("m", voice="alloy", params={"speed": 2}, **way._connection(wire))
+    await call(way, spec, "speak", text="Hello")
+    assert wire.body == {"model": "m", "input": "Hello", "voice": "alloy", "speed": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        (
+            LunosSpeechToolSpec,
+            {"vioce": "alloy"},
+            "LunosSpeechToolSpec.*'vioce': did you mean 'voice'",
+        ),
+        (LunosSpeechToolSpec, {"speed": 9}, "speed must be from 0.25 to 4"),
+        (LunosImageToolSpec, {"timeot": 5}, "LunosImageToolSpec.*'timeot': did you mean 'timeout'"),
+        (LunosImageToolSpec, {"size": 5}, "size must be a str"),
+    ],
+)
+def test_a_wrong_argument_raises_when_the_tool_is_made(
+    kind: Any, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        kind("m", api_key="k", **wrong)
+
+
 async def test_a_folder_keeps_the_sound(way: Way, tmp_path: Path) -> None:
     spec = LunosSpeechToolSpec("m", folder=tmp_path, **way._connection(Wire(raw(b"RIFF....WAVE"))))
     block = await call(way, spec, "speak", text="Hello")

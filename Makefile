@@ -37,7 +37,7 @@ COUNTED := 2>&1 | awk '/^Collecting / { printf "\r  %d packages", ++n; fflush() 
 # pyenv's Pythons are found by name where this variable lists them
 PYENVS := PYENV_VERSION="$${PYENV_VERSION-$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[1-3]\.' | paste -sd:)}"
 
-.PHONY: help demo ask test test-all test-outside canary lint types words docs serve record bench fuzz mutants audit test-matrix test-wheel dist browser clean
+.PHONY: help demo ask test test-all test-outside canary lint types words docs serve record bench fuzz chaos mutants audit test-matrix test-wheel dist browser clean
 
 # Ctrl-C in these is one word, without a traceback
 demo ask $(VENV)/.made $(VENV)/.demo: SHELL := scripts/interruptible
@@ -102,6 +102,9 @@ bench: $(VENV)/.dev  ## measure beside plain httpx and the installed peers
 fuzz: $(VENV)/.dev  ## fuzz every parser with atheris, 60 s each (ARGS='--seconds 600 stream'; Python 3.11 on Linux)
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PIP_INSTALL) atheris==3.0.0 $(SHORT)
 	$(PY) -m fuzz $(ARGS)
+
+chaos: $(VENV)/.test  ## call a server with 200 network faults, cut up at random (ARGS='--seconds 600 --seed 3')
+	$(PY) -m tests.chaos $(ARGS)
 
 mutants: $(VENV)/.dev  ## changes of the code that no test notices (ARGS='lunos_core/wire' for some files)
 	@$(PY) -c 'import cosmic_ray' 2>/dev/null || $(PIP_INSTALL) cosmic-ray==8.7.0 $(SHORT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -11,21 +14,69 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from lunos_core.errors import LunosConfigError
 
 
+class _Response(aiohttp.ClientResponse):
+    """aiohttp's answer, for servers that break HTTP."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        started = await super().start(connection)
+        # a status line may have any bytes, and httpx-aiohttp encodes what aiohttp read of them
+        self.reason = (self.reason or "").encode(errors="replace").decode()
+        protocol = connection.protocol
+        closed = None if protocol is None else protocol.closed
+        if closed is None:
+            self._lost()
+        else:
+            closed.add_done_callback(self._lost)
+            self.content.on_eof(functools.partial(closed.remove_done_callback, self._lost))
+        return started
+
+    def _lost(self, closed: asyncio.Future[None] | None = None) -> None:
+        """Wake who reads the body: aiohttp (3.14) doesn't, where the chunks aren't HTTP."""
+        if closed is not None and not closed.cancelled():
+            closed.exception()  # seen
+        if not self.content.is_eof() and self.content.exception() is None:
+            self.content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body, whose loss is a `ReadError` in each moment: in one aiohttp has a `RuntimeError`."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._stream:
+                yield piece
+        except RuntimeError as failure:
+            raise httpx.ReadError(str(failure)) from failure
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class _Transport(AiohttpTransport):
-    """aiohttp's transport without its cookies, which calls of other applications would send."""
+    """aiohttp without its cookies: those of one application's call would go with another's."""
 
     def get_client(self) -> aiohttp.ClientSession:
         plain = super().get_client()
         connector = plain.connector
         plain.detach()
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=_Response
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        response.stream = _Body(response.stream)
+        return response
 
 
 class AiohttpClient(HttpxAiohttpClient):
     """The client of `httpx-aiohttp`, whose failures are httpx's exceptions.
 
     That package (0.2) calls every lost connection a `ConnectTimeout`, a timeout of the connect a
-    timeout of no kind, and lets aiohttp's own error through where the answer is no HTTP.
+    timeout of no kind, and lets aiohttp's own error through where the answer isn't HTTP.
     """
 
     # httpx's hooks for this; the arguments are httpx's

@@ -80,8 +80,9 @@ def seconds_to_room(
     """Return the seconds until a limit may have room for a call, or `None` where it has."""
     calls, used, oldest = connection.execute(
         "SELECT COUNT(*), COALESCE(SUM(input_tokens + output_tokens), 0), MIN(at) FROM calls "
-        f"WHERE at > ? AND status != '{REFUSED}'{scope.condition}",
-        (now - limit.seconds, *scope.values),
+        f"WHERE at > ? AND at < ? AND status != '{REFUSED}'{scope.condition}",
+        # rows of the far future are from before the clock was set back: they would hold all calls
+        (now - limit.seconds, now + limit.seconds, *scope.values),
     ).fetchone()
     more, held = connection.execute(
         "SELECT COUNT(*), COALESCE(SUM(tokens), 0) FROM reservations "

@@ -199,7 +199,9 @@ class ModelCache:
 
     def _is_fresh(self, entry: _Entry) -> bool:
         now = self._now()
-        return 0 <= now - entry.fetched < self._ttl or now < entry.fresh_until
+        # a clock that was set back makes nothing fresh for longer
+        postponed = now < entry.fresh_until <= now + _RETRY_REFRESH_AFTER
+        return 0 <= now - entry.fetched < self._ttl or postponed
 
 
 def _key(request: Request[Models]) -> str:

@@ -274,7 +274,8 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = No
 
     Args:
         headers: the answer's headers, names in lower case.
-        now: the time that a date is compared with; the current time by default.
+        now: the time that a date is compared with; by default the answer's own `Date`, as this
+            machine's clock may be wrong by more than the wait.
 
     Returns:
         Seconds, never negative; `None` where the server said nothing that can be read.
@@ -286,13 +287,20 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = No
     seconds = _number(value)
     if seconds is not None or value is None:
         return seconds
+    when = _read_date(value)
+    if when is None:
+        return None
+    now = now or _read_date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (when - now).total_seconds())
+
+
+def _read_date(value: str | None) -> datetime | None:
     try:
-        when = parsedate_to_datetime(value)
+        date = parsedate_to_datetime(value or "")
     except (ValueError, OverflowError):
         return None
-    if when.tzinfo is None:  # "-0000": UTC, by RFC 5322
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    # "-0000" is UTC, by RFC 5322
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _number(value: str | None) -> float | None:

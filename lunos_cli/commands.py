@@ -10,6 +10,7 @@ import click
 
 from lunos_cli import (
     ask,
+    bulk,
     chat,
     check,
     compare,
@@ -58,5 +59,5 @@ def lunos() -> None:
     """
 
 
-for module in (ask, chat, compare, embed, models, check, local, usage, dashboard, demo):
+for module in (ask, chat, compare, embed, bulk, models, check, local, usage, dashboard, demo):
     lunos.add_command(getattr(module, module.__name__.rpartition(".")[2]))

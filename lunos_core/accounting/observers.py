@@ -13,6 +13,7 @@ from lunos_core.accounting.pricing import Prices
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError, LunosError
 from lunos_core.forks import reset_after_fork
+from lunos_core.logs import log as _log
 
 NO_TAGS: Mapping[str, Any] = MappingProxyType({})
 
@@ -118,6 +119,14 @@ class OpensCall(Protocol):
         """Hear of a call that this observer or another one refused."""
 
 
+class HearsRetries(Protocol):
+    """What an observer that shares one pace among processes has besides `__call__`."""
+
+    def attempt_failed(self, error: LunosError, delay: float) -> float:
+        """Hear of an attempt that is retried in `delay` seconds, and return how long to wait."""
+        ...
+
+
 class _Everywhere:
     """The observers of the whole process."""
 
@@ -138,6 +147,18 @@ _everywhere = _Everywhere()
 def active_observers() -> tuple[Observer, ...]:
     """Return the observers around the caller, and those of the whole process."""
     return (*_everywhere.observers, *_here.get())
+
+
+def delay_of(observers: Iterable[Observer], error: LunosError, delay: float) -> float:
+    """Tell observers of an attempt that is retried, and return the longest delay of theirs."""
+    for observer in observers:
+        attempt_failed = getattr(observer, "attempt_failed", None)
+        if attempt_failed is not None:
+            try:
+                delay = max(delay, attempt_failed(error, delay))
+            except Exception:  # a call goes on whatever becomes of its observers
+                _log.exception("an observer failed; the retry of the call is not affected")
+    return delay
 
 
 class Opening:

@@ -22,6 +22,7 @@ from lunos_core.accounting.observers import (
     CallStart,
     Observer,
     Opening,
+    delay_of,
     is_new_failure,
 )
 from lunos_core.accounting.pricing import Prices, price_answer
@@ -219,6 +220,7 @@ class Call(Generic[Q]):
             delay = retry_delay(
                 attempt=self._failed, retry_after=error.retry_after, jitter=random.random()
             )
+            delay = delay_of(self._observers, error, delay)
             if self.deadline.allows(delay):
                 self._retries_left -= 1
                 _log.info(

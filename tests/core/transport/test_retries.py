@@ -262,3 +262,31 @@ async def test_without_a_fallback_model_a_failure_is_final(both: Both) -> None:
     with pytest.raises(LunosBadRequestError):
         await run(both, wire, SEND)
     assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("request_", [SEND, STREAM])
+async def test_an_observer_hears_of_each_retry_and_may_delay_it(
+    both: Both, request_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[type[LunosError], float]] = []
+
+    class Pace:
+        def __call__(self, call: Any) -> None: ...
+
+        def attempt_failed(self, error: LunosError, delay: float) -> float:
+            heard.append((type(error), delay))
+            return 0.05 if len(heard) == 1 else 0.0
+
+    class Broken(Pace):
+        def attempt_failed(self, error: LunosError, delay: float) -> float:
+            raise RuntimeError("the disk is full")
+
+    waited: list[float] = []
+    monkeypatch.setattr(
+        "lunos_core.transport.call._log.info", lambda _, *facts: waited.append(facts[1])
+    )
+    wire = Wire(no(429), no(503), good(request_))
+    answer = await run(both, wire, request_, observers=[Broken(), Pace()])
+    assert answer.text == "Hello there"
+    assert heard == [(LunosRateLimitError, 0.001), (LunosServerError, 0.001)]
+    assert waited == [0.05, 0.001]  # the longer of both

@@ -1,0 +1,1 @@
+"""Bulk work: millions of texts through one key, resumable, at one pace, in budget."""

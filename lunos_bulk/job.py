@@ -1,0 +1,162 @@
+"""What is to be done: a value that travels to every worker. It holds no key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lunos_core.accounting.budgets import Budget
+from lunos_core.accounting.token_estimate import estimate_tokens
+from lunos_core.errors import LunosConfigError
+
+_PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+_MOST_TEXTS = 2048  # in a request: what embedding services take
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to ask, of which model, how fast and for how much.
+
+    Args:
+        state: a folder on this machine, for what is paid and finished.
+        model: the model's id.
+        column: of the texts to embed.
+        prompt: asks a chat model instead; `{column}` stands for a row's text.
+        schema: of its answers: a pydantic model, or a JSON schema.
+        params: of each request, such as `dimensions` or `max_tokens`.
+        on_long: "cut" shortens texts of more than `most_tokens` tokens, as estimated; "refuse"
+            makes them dead letters.
+        most_tokens: of a text.
+        batch_tokens: of the texts that are embedded with one request.
+        in_flight: requests at once, of each worker.
+        rpm: requests a minute, of all workers together; by default what the gateway bears.
+        tpm: tokens a minute, of all workers together.
+        budget: USD, of all workers together: when it is spent, the job stops.
+        per: the budget's window: "hour", "day", "week", "month", or `None` for ever.
+        app_id: the app that pays.
+
+    Raises:
+        LunosConfigError: something in it can't be.
+    """
+
+    state: str
+    model: str
+    column: str = "text"
+    prompt: str | None = None
+    schema: Any = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    on_long: str = "refuse"
+    most_tokens: int = 8191
+    batch_tokens: int = 8192
+    in_flight: int = 32
+    rpm: float | None = None
+    tpm: float | None = None
+    budget: float | str | None = None
+    per: str | None = None
+    app_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", os.path.abspath(self.state))
+        for name in ("most_tokens", "batch_tokens", "in_flight", "rpm", "tpm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise LunosConfigError(f"{name} must be above 0, not {value}")
+        if self.on_long not in ("cut", "refuse"):
+            raise LunosConfigError(f'on_long must be "cut" or "refuse", not {self.on_long!r}')
+        if not self.columns:
+            raise LunosConfigError("the prompt names no column: write {text} where its text is")
+        try:
+            _ = self.budgets, self.checked
+        except Exception as error:
+            said = " ".join(str(error).split())[:300]
+            raise LunosConfigError(f"the budget or the schema can't be used: {said}") from None
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns that are read."""
+        if self.prompt is None:
+            return [self.column]
+        return list(dict.fromkeys(name for name in _PLACE.findall(self.prompt) if name))
+
+    def check_columns(self, there: Sequence[str], *more: str) -> None:
+        """Raise where the input has not all that is read.
+
+        Raises:
+            LunosConfigError: a column is missing.
+        """
+        for name in (*self.columns, *more):
+            if name not in there:
+                raise LunosConfigError(f"there is no column {name!r}, but {', '.join(there)}")
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The budget, if there is one."""
+        return [] if self.budget is None else [Budget(self.budget, per=self.per)]
+
+    @property
+    def checked(self) -> tuple[Any, Callable[[str], object]]:
+        """The JSON schema, and a function that raises where an answer doesn't fit it."""
+        schema = self.schema
+        if schema is None:
+            return None, lambda text: None
+        if hasattr(schema, "model_validate_json"):
+            return schema.model_json_schema(), schema.model_validate_json
+        from jsonschema.validators import validator_for
+
+        if not isinstance(schema, Mapping):
+            raise TypeError("a JSON schema must be an object")
+        validator = validator_for(schema)
+        validator.check_schema(schema)
+        return schema, lambda text: validator(schema).validate(json.loads(text))
+
+    @cached_property
+    def identity(self) -> str:
+        """What an answer depends on, as text."""
+        facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
+        return json.dumps([*facts, self.checked[0]], sort_keys=True)
+
+    def key_of(self, text: str) -> bytes:
+        """Return the name of a text's answer."""
+        asked = f"{self.identity}\n{text}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(asked).digest()[:16]
+
+    def text_of(self, row: Mapping[str, Any]) -> str:
+        """Return what is asked for a row.
+
+        Raises:
+            ValueError: the row has no text, or one that is too long.
+        """
+        texts = {name: self._fitting(name, row.get(name)) for name in self.columns}
+        if self.prompt is None:
+            return texts[self.column]
+        return _PLACE.sub(lambda m: texts[m[1]] if m[1] else m[0][0], self.prompt)
+
+    def _fitting(self, name: str, text: Any) -> str:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{name!r} is no text, or an empty one: {type(text).__name__}")
+        if len(text) <= self.most_tokens or estimate_tokens(text) <= self.most_tokens:
+            return text
+        if self.on_long == "refuse":
+            raise ValueError(f"{name!r} has about {estimate_tokens(text)} tokens: too long")
+        most = range(1, self.most_tokens * 4 + 1)
+        return text[: bisect_right(most, self.most_tokens, key=lambda n: estimate_tokens(text[:n]))]
+
+    def batches(self, texts: Sequence[str]) -> list[list[str]]:
+        """Split texts into those of one request each."""
+        batches: list[list[str]] = []
+        left = 0
+        for text in texts:
+            tokens = estimate_tokens(text)
+            if self.prompt or not batches or tokens > left or len(batches[-1]) == _MOST_TEXTS:
+                batches.append([])
+                left = self.batch_tokens
+            batches[-1].append(text)
+            left -= tokens
+        return batches

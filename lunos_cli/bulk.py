@@ -1,0 +1,203 @@
+"""`lunos bulk`: embed a corpus, or extract from it, with many requests at once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from lunos_cli import output
+from lunos_core import Config, LunosConfigError
+from lunos_core.lazy import is_installed
+
+DEAD_LETTERS, STOPPED = 3, 4
+_NUMBER = click.IntRange(1)
+_OPTIONS = (
+    click.argument("source", metavar="INPUT"),
+    click.argument("target", metavar="OUTPUT", type=click.Path(file_okay=False, path_type=Path)),
+    output.APP_ID,
+    click.option("--keep", multiple=True, help="A column to write along; may be repeated."),
+    click.option("--on-long", type=click.Choice(["refuse", "cut"]), default="refuse"),
+    click.option("--most-tokens", type=_NUMBER, default=8191, help="Of a text, as estimated."),
+    click.option("--in-flight", type=_NUMBER, default=32, help="Requests at once, of a worker."),
+    click.option("--workers", type=_NUMBER, default=1, help="Processes; several need Ray."),
+    click.option("--rpm", type=float, help="Requests a minute, of all workers together."),
+    click.option("--tpm", type=float, help="Tokens a minute, of all workers together."),
+    click.option("--budget", help="USD; the job stops when it is spent."),
+    click.option("--per", type=click.Choice(["hour", "day", "week", "month"]), help="Of --budget."),
+    click.option("--block", type=click.IntRange(1, 30_000), default=1024, help="Rows in a file."),
+    click.option("--dry-run", is_flag=True, help="Count tokens and the cost; pay nothing."),
+    click.option("--retry-dead", is_flag=True, help="Ask again what failed, and nothing else."),
+)
+
+
+def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def bulk() -> None:
+    """Millions of texts: what is paid is kept, and the same command goes on after any end.
+
+    INPUT is a file, a folder or a pattern, at any address that fsspec knows: Parquet, JSON lines,
+    CSV, or texts. OUTPUT is a folder on this machine: Parquet files, and _dead for what failed.
+    Exit codes: 3 with dead letters, 4 when the job stopped (the budget is spent, say).
+    """
+    if not all(map(is_installed, ("pyarrow", "fsspec", "numpy"))):
+        raise click.ClickException('bulk work needs: pip install "lunos-integrations[bulk]"')
+
+
+@bulk.command()
+@click.option("-m", "--model", default="openai/text-embedding-3-small", show_default=True)
+@click.option("--column", default="text", show_default=True, help="Of the texts.")
+@click.option("--dimensions", type=_NUMBER, help="Of the vectors.")
+@click.option("--batch-tokens", type=_NUMBER, default=8192, help="Of one request, as estimated.")
+@_with_options
+def embed(dimensions: int | None, **options: Any) -> None:
+    """Embed the texts of INPUT: OUTPUT has "id" and "vector", float32."""
+    _run(params={} if dimensions is None else {"dimensions": dimensions}, **options)
+
+
+@bulk.command()
+@output.MODEL
+@click.option("--prompt", required=True, help="What to ask; {text} is that column of a row.")
+@click.option("--schema", help="A JSON schema, its file, or a pydantic model (package:Model).")
+@click.option("--max-tokens", type=_NUMBER, help="Of an answer.")
+@_with_options
+def extract(schema: str | None, max_tokens: int | None, **options: Any) -> None:
+    """Ask the model about each row of INPUT: OUTPUT has "id" and "answer", JSON that is valid."""
+    params = {} if max_tokens is None else {"max_tokens": max_tokens}
+    _run(params=params, schema=_schema(schema), **options)
+
+
+def _schema(value: str | None) -> Any:
+    if value is None or value.lstrip().startswith("{"):
+        return value and json.loads(value)
+    module, _, name = value.partition(":")
+    if name and not Path(value).exists():
+        return getattr(importlib.import_module(module), name, None)
+    return json.loads(Path(value).read_text("utf-8"))
+
+
+def _run(
+    source: str,
+    target: Path,
+    *,
+    keep: tuple[str, ...],
+    workers: int,
+    block: int,
+    dry_run: bool,
+    retry_dead: bool,
+    **settings: Any,
+) -> None:
+    from lunos_bulk.files import Files
+    from lunos_bulk.inputs import pieces_of
+    from lunos_bulk.job import Job
+
+    job = Job(state=str(target / "_lunos"), **settings)
+    files = Files(job, target, keep, block)
+    pieces = pieces_of(source, lambda there: job.check_columns(there, *keep))
+    if dry_run:
+        _estimate(job, pieces)
+        return
+    _ = Config.from_env().key  # a missing one raises here
+    engine = None
+    if workers > 1:
+        if not is_installed("ray"):
+            raise LunosConfigError('several workers need: pip install "lunos-integrations[bulk]"')
+        from lunos_bulk.ray_data import run_pieces
+
+        engine = partial(run_pieces, workers=workers)
+    asked = files.dead() if retry_dead else pieces
+    with _Progress(job.state, sum(piece.size for piece in asked)) as progress:
+        stopped = files.run(asked, engine)
+    dead = sum(piece.size for piece in files.dead())
+    output.note(f"{progress.text}; {dead:,} dead letters" + (f" in {target}/_dead" if dead else ""))
+    if stopped:
+        output.note(f"stopped: {stopped}; the same command goes on from here")
+    raise SystemExit(STOPPED if stopped else DEAD_LETTERS if dead else 0)
+
+
+class _Progress:
+    """Shows rows, rows a second, cost and time left while it is entered; `text` is the last."""
+
+    def __init__(self, folder: str, size: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from lunos_bulk.state import State
+
+        self.text = ""
+        self._state, self._size = State(folder), size
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task("", total=size or None)
+        self._began, self._over = time.monotonic(), threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+
+    def _show(self) -> None:
+        while not self._over.wait(0.5):
+            self._look()
+
+    def _look(self) -> None:
+        blocks = self._state.blocks()
+        with self._state.pace() as pace:
+            requests, cost = pace.requests, pace.cost
+        rows, new = (sum(item[1] for item in blocks if item[4] or every) for every in (True, False))
+        speed = new / (time.monotonic() - self._began)
+        self.text = f"{rows:,} rows, {speed:,.0f} rows/s, {requests:,} requests, {cost:.6f} USD"
+        done = min(sum(item[3] for item in blocks), self._size)
+        self._bar.update(self._task, description=self.text, completed=done)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+        self._bar.stop()
+        self._state.close()
+
+
+def _estimate(job: Any, pieces: Any) -> None:
+    """Print what a run would ask for; equal texts count once."""
+    from lunos_bulk.inputs import rows_of
+    from lunos_bulk.state import State
+    from lunos_core.accounting.token_estimate import estimate_tokens
+
+    rows = dead = texts = tokens = 0
+    with TemporaryDirectory() as folder:
+        seen = State(folder)
+        for piece in pieces:
+            for row in rows_of(piece):
+                rows += 1
+                try:
+                    text = job.text_of(row)
+                except ValueError:
+                    dead += 1
+                    continue
+                if seen.claim([job.key_of(text)])[0]:
+                    texts, tokens = texts + 1, tokens + estimate_tokens(text)
+        seen.close()
+    with output.client(job.app_id) as lunos:
+        known = lunos.models.get(job.model)
+    cost = None if known is None or known.input_price is None else known.input_price * tokens
+    click.echo(
+        f"{rows:,} rows, {dead:,} of them can't be sent; {texts:,} texts, about {tokens:,} tokens, "
+        f"{output.usd(None if cost is None else Decimal(cost))}"
+        + (" without the answers" if job.prompt else "")
+    )

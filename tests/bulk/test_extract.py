@@ -1,0 +1,143 @@
+"""`lunos bulk extract`: an answer for each row, valid, or a dead letter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunos_bulk.job import Job
+from lunos_core import LunosConfigError
+from tests.bulk.conftest import Service, corpus, no, rows_in, run, says
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+def extract(source: Path, target: Path, *more: object) -> Any:
+    prompt = ("--prompt", "How many? {text}")
+    return run("extract", source, target, "-m", "m", *prompt, *more)
+
+
+def asked(body: Any) -> str:
+    return str(body["messages"][0]["content"])
+
+
+def test_each_row_has_an_answer_that_fits_the_schema(service: Service, tmp_path: Path) -> None:
+    service.answer = lambda body: says(json.dumps({"n": int(asked(body)[-1])}))
+    source = corpus(tmp_path / "c.jsonl", ["a 1", "b 2", "a 1"])
+    result = extract(source, tmp_path / "out", "--schema", json.dumps(SCHEMA))
+    assert result.exit_code == 0, result.output
+    assert [json.loads(row["answer"])["n"] for row in rows_in(tmp_path / "out")] == [1, 2, 1]
+    assert sorted(map(asked, service.bodies)) == ["How many? a 1", "How many? b 2"]
+    sent = service.bodies[0]["response_format"]["json_schema"]
+    assert sent["schema"] == SCHEMA
+
+
+def test_an_invalid_answer_is_asked_once_more_with_what_is_wrong(
+    service: Service, tmp_path: Path
+) -> None:
+    def answer(body: Any) -> Any:
+        if "never" in asked(body):
+            return says("nothing")
+        return says('{"n": 1}' if len(body["messages"]) == 3 else '{"n": "many"}')
+
+    service.answer = answer
+    source = corpus(tmp_path / "c.jsonl", ["mended", "never"])
+    result = extract(source, tmp_path / "out", "--schema", json.dumps(SCHEMA))
+    assert result.exit_code == 3
+    assert [row["answer"] for row in rows_in(tmp_path / "out")] == ['{"n": 1}']
+    (dead,) = rows_in(tmp_path / "out" / "_dead")
+    assert dead["error"].startswith("ValueError: an invalid answer, twice: Expecting value")
+    again = next(body for body in service.bodies if len(body["messages"]) == 3)
+    assert again["messages"][1] == {"role": "assistant", "content": '{"n": "many"}'}
+    assert "'many' is not of type 'integer'" in again["messages"][2]["content"]
+    assert len(service.bodies) == 4
+
+
+def test_a_pydantic_model_is_a_schema(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import pydantic\nclass Person(pydantic.BaseModel):\n    name: str\n"
+    (tmp_path / "people_for_bulk.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    service.answer = lambda _: says('{"name": "Ada"}')
+    source = corpus(tmp_path / "c.jsonl", ["Ada wrote"])
+    result = extract(source, tmp_path / "out", "--schema", "people_for_bulk:Person")
+    assert result.exit_code == 0, result.output
+    properties = service.bodies[0]["response_format"]["json_schema"]["schema"]["properties"]
+    assert list(properties) == ["name"]
+
+
+def test_without_a_schema_the_text_is_the_answer(service: Service, tmp_path: Path) -> None:
+    service.answer = lambda body: says(asked(body).upper())
+    source = corpus(tmp_path / "c.jsonl", ["{braces}"])
+    assert extract(source, tmp_path / "out", "--max-tokens", 7).exit_code == 0
+    assert rows_in(tmp_path / "out")[0]["answer"] == "HOW MANY? {BRACES}"
+    assert service.bodies[0]["max_tokens"] == 7
+
+
+def test_a_refusal_is_a_dead_letter(service: Service, tmp_path: Path) -> None:
+    def answer(body: Any) -> Any:
+        reply = says("")
+        reply[1]["choices"][0]["message"]["refusal"] = "I won't"
+        return reply
+
+    service.answer = answer
+    assert extract(corpus(tmp_path / "c.jsonl", ["a"]), tmp_path / "out").exit_code == 3
+    assert rows_in(tmp_path / "out" / "_dead")[0]["error"] == "ValueError: refused: I won't"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--prompt", "no place"), "names no column"),
+        (("--prompt", "{title}: {text}"), "there is no column 'title'"),
+        (("--schema", '{"type": "nothing"}'), "can't be used"),
+        (("--schema", "[1]"), "no such file"),
+        (("--schema", "no_such_module:Model"), "no_such_module"),
+        (("--keep", "year"), "there is no column 'year'"),
+        (("--budget", "-1"), "0 USD or more"),
+        (("--rpm", "0"), "above 0"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_paid(
+    service: Service, tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    source = corpus(tmp_path / "c.jsonl", ["a"])
+    result = extract(source, tmp_path / "out", *more)
+    assert result.exit_code == 1
+    assert said in result.output.replace("No such", "no such")
+    assert len(result.output.strip().splitlines()) == 1
+    assert service.bodies == []
+
+
+def test_a_missing_key_is_said_first(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LUNOS_API_KEY")
+    result = extract(corpus(tmp_path / "c.jsonl", ["a"]), tmp_path / "out")
+    assert result.exit_code == 1
+    assert "LUNOS_API_KEY" in result.output
+
+
+def test_doubled_braces_are_braces() -> None:
+    job = Job("s", "m", prompt='{{"a": "{text}"}} {text}')
+    assert job.text_of({"text": "{x}"}) == '{"a": "{x}"} {x}'
+    with pytest.raises(LunosConfigError, match="names no column"):
+        Job("s", "m", prompt="{{text}}")
+
+
+def test_a_service_that_is_down_stops_the_job_and_leaves_no_dead_letters(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lunos_bulk.worker._MAX_RETRIES", 0)
+    service.answer = lambda _: no(503)
+    source = corpus(tmp_path / "c.jsonl", [f"text {i}" for i in range(60)])
+    assert extract(source, tmp_path / "out", "--rpm", 60_000).exit_code == 4
+    assert len(service.bodies) < 60
+
+    service.answer = lambda _: says("yes")
+    assert extract(source, tmp_path / "out", "--rpm", 60_000).exit_code == 0
+    assert len(rows_in(tmp_path / "out")) == 60

@@ -1,0 +1,119 @@
+"""Where rows come from: each kind of file, in pieces, and what is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lunos_bulk import inputs
+from lunos_bulk.inputs import pieces_of, rows_of
+from lunos_core import LunosConfigError
+
+ROWS = [{"id": i, "text": f"text {i}, \u6d77\nsecond line" * (i % 5 + 1)} for i in range(200)]
+
+
+def anything(there: Sequence[str]) -> None: ...
+
+
+def read(address: Path | str) -> list[dict[str, Any]]:
+    return [row for piece in pieces_of(str(address), anything) for row in rows_of(piece)]
+
+
+def test_parquet_is_read_by_row_groups(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet", row_group_size=30)
+    pieces = pieces_of(str(tmp_path / "a.parquet"), anything)
+    assert [piece.size for piece in pieces] == [30] * 6 + [20]
+    assert read(tmp_path / "a.parquet") == ROWS
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1000, 10**6])
+def test_json_lines_are_split_anywhere_and_each_line_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(inputs, "_PIECE", size)
+    rows = ROWS[: 20 if size < 100 else 200]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    for end in ("", "\n", "\n\n"):
+        (tmp_path / "a.jsonl").write_text(text + end, "utf-8")
+        if size > 100:  # the last line is looked at in the last piece of the file
+            assert read(tmp_path / "a.jsonl") == rows
+        else:
+            pieces = [
+                inputs.Piece("a", "jsonl", (str(tmp_path / "a.jsonl"),), size, i, i + size)
+                for i in range(0, len((text + end).encode()), size)
+            ]
+            assert [row for piece in pieces for row in rows_of(piece)] == rows
+
+
+def test_csv_and_packed_files_are_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text"])
+        writer.writeheader()
+        writer.writerows(ROWS)
+    assert read(tmp_path / "a.csv") == [{**row, "id": str(row["id"])} for row in ROWS]
+    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
+        file.write("\n".join(map(json.dumps, ROWS)))
+    assert read(tmp_path / "b.jsonl.gz") == ROWS
+
+
+def test_a_folder_of_texts_is_a_row_for_each(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "a.txt").write_text("first")
+    (tmp_path / "more" / "b.md").write_text("second")
+    (tmp_path / "c.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / ".hidden").write_text("no")
+    rows = {row["id"]: row["text"] for row in read(tmp_path)}
+    assert rows == {"a.txt": "first", "more/b.md": "second", "c.txt": None}
+
+
+def test_rows_without_an_id_get_one_that_stays(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y"}\n')
+    assert [row["id"] for row in read(tmp_path / "a.jsonl")] == ["a.jsonl:0", "a.jsonl:14"]
+
+
+def test_any_address_of_fsspec_is_an_input() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bulk/a.jsonl", b'{"id": 1, "text": "x"}\n')
+    memory.pipe("/bulk/b.jsonl", b'{"id": 2, "text": "y"}\n')
+    assert [row["id"] for row in read("memory://bulk")] == [1, 2]
+    assert [row["id"] for row in read("memory://bulk/b*.jsonl")] == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.parquet", b"PAR1 and no more", "a.parquet can't be used"),
+        ("a.jsonl", b'{"id": 1, "text": "x"}\n{"id": 2, "te', "cut off"),
+        ("a.jsonl", b'{"id": 1}\n', "there is no column 'text'"),
+        ("a.csv", b"id,title\n1,x\n", "there is no column 'text'"),
+        ("b.jsonl.gz", b"\x1f\x8b\x08\x00", "b.jsonl.gz can't be used"),
+    ],
+)
+def test_a_file_that_is_broken_or_lacks_a_column_is_named(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    from lunos_bulk.job import Job
+
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(LunosConfigError, match=said):
+        pieces_of(str(tmp_path), Job("s", "m").check_columns)
+
+
+def test_no_files_and_files_of_several_kinds_are_said(tmp_path: Path) -> None:
+    with pytest.raises(LunosConfigError, match="has no files"):
+        pieces_of(str(tmp_path / "nothing"), anything)
+    with pytest.raises(LunosConfigError, match="can't be read"):
+        pieces_of("nowhere://x", anything)
+    (tmp_path / "a.jsonl").write_text("{}")
+    (tmp_path / "b.csv").write_text("id")
+    with pytest.raises(LunosConfigError, match="several kinds: csv, jsonl"):
+        pieces_of(str(tmp_path), anything)

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos", "lunos_local", "lunos_cli")
+PACKAGES = (
+    *("lunos_core", "langchain_lunos", "llama_index_lunos", "lunos_local", "lunos_cli"),
+    "lunos_bulk",
+)
 SHIMS = ("llama_index/llms/lunos", "llama_index/embeddings/lunos")
 FRAMEWORKS = {"langchain": "langchain-core", "llama-index": "llama-index-core"}
 

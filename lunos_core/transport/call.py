@@ -220,7 +220,7 @@ class Call(Generic[Q]):
             delay = retry_delay(
                 attempt=self._failed, retry_after=error.retry_after, jitter=random.random()
             )
-            delay = delay_of(self._observers, error, delay)
+            delay = delay_of(self.observers, error, delay)
             if self.deadline.allows(delay):
                 self._retries_left -= 1
                 _log.info(

@@ -20,7 +20,7 @@ SHOWN = dict(
     re.findall(r"^```bash\npython (examples/\w+\.py)\n```\n\n```text\n(.*?)^```", PAGE, re.M | re.S)
 )
 # each has a test module of its own
-OTHERS = {"chat_page.py", "bulk_embed.py", "quickstart.py", "catalog_shapes.py"}
+OTHERS = {"chat_page.py", "bulk_embed.py", "bulk_daft.py", "quickstart.py", "catalog_shapes.py"}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows

@@ -365,8 +365,8 @@ def _tracing_from_env() -> bool | None:
 
 
 def _key_text(key: Any) -> str:
-    if isinstance(checked := check_api_key(key), Secret):
-        return checked.reveal()
+    if isinstance(key, Secret) or isinstance(key := check_api_key(key), Secret):
+        return key.reveal()
     raise LunosConfigError(MISSING_KEY)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from lunos_core.config import Timeout
+from lunos_core._version import __version__
+from lunos_core.config import Config, Timeout
 from lunos_core.errors import ErrorResponse, LunosResponseError
 from lunos_core.wire import json
 from lunos_core.wire.error_bodies import error_in_answer, error_response
@@ -70,11 +71,10 @@ class Reply:
             value = json.loads(self.body)
         except ValueError:
             raise self.malformed("isn't valid JSON") from None
-        if isinstance(value, dict) and ("error" in value or "success" in value):
-            error = error_in_answer(value, status=self.status, secret=self.secret)
-            if error is not None:
-                error.response = self.as_error_response()
-                raise error
+        error = error_in_answer(value, status=self.status, secret=self.secret)
+        if error is not None:
+            error.response = self.as_error_response()
+            raise error
         return value
 
     def malformed(self, why: str) -> LunosResponseError:
@@ -163,6 +163,30 @@ class Outgoing:
     user: str | None = None
     max_tokens: int | None = None
 
+    _accept: ClassVar[str] = "application/json"
+
+    def url(self, config: Config) -> str:
+        """Return the URL of the request."""
+        url = (config.root_url if self.public else config.base_url) + self.path
+        return f"{url}?{self.query}" if self.query else url
+
+    def all_headers(self, config: Config, *, key: str | None, app_id: str | None) -> dict[str, str]:
+        """Return the headers to send; the user's win over ours, in any letter case."""
+        ours = {"accept": self._accept, "user-agent": _USER_AGENT}
+        if self.content_type is not None and self.body:
+            ours["content-type"] = self.content_type
+        if key is not None:
+            ours["authorization"] = f"Bearer {key}"
+        given = {**config.default_headers, **self.headers}
+        if app_id is not None:
+            # the argument decides: a header of the same name does not hide it
+            given = {name: value for name, value in given.items() if name.lower() != "x-app-id"}
+            ours["x-app-id"] = app_id
+        return {**ours, **{name.lower(): value for name, value in given.items()}}
+
+
+_USER_AGENT = f"lunos-integrations/{__version__}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Outgoing, Generic[T]):
@@ -192,4 +216,6 @@ class StreamRequest(Outgoing, Generic[T]):
 
     reader: Callable[[Reply], StreamReader[T]]
     fallback: Callable[[], StreamRequest[T]] | None = None
+
+    _accept: ClassVar[str] = "text/event-stream"
     decoder: Callable[[], SSEDecoder | PlainPieces] = SSEDecoder

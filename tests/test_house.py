@@ -42,7 +42,7 @@ ALLOWED = {
     "endpoints": {
         *("request", "logs", "accounting", "wire", "config", "errors", "lazy", "arguments"),
     },
-    "request": {"wire", "config", "errors"},
+    "request": {"wire", "config", "errors", "_version"},
     "logs": {"wire", "errors"},
     "app_id": {"arguments"},
     "accounting": {"logs", "wire", "config", "errors", "lazy", "forks"},

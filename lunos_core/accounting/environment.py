@@ -1,19 +1,18 @@
-"""Which observers hear of a call: a client's, those around it, and `LUNOS_USAGE_DB`'s store."""
+"""The store that `LUNOS_USAGE_DB` names, as an observer of every call."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lunos_core.accounting.observers import CallRecord, Observer, active_observers
+from lunos_core.accounting.observers import CallRecord, Observer
 from lunos_core.forks import first_use
 
 if TYPE_CHECKING:
     from lunos_core.accounting.store import UsageStore
 
-VARIABLE = "LUNOS_USAGE_DB"
+USAGE_DB = "LUNOS_USAGE_DB"
 
 
 class _Recorder:
@@ -34,12 +33,9 @@ class _Recorder:
 _recorders: dict[str, _Recorder | None] = {}
 
 
-def gathered(own: Iterable[Observer]) -> tuple[Observer, ...]:
-    """Return a client's observers and the active ones, each once: nothing is counted twice."""
-    observers = (*own, *active_observers())
-    if len(observers) > 1:
-        observers = tuple(dict.fromkeys(observers))
-    path = os.environ.get(VARIABLE)
+def with_recorder(observers: tuple[Observer, ...]) -> tuple[Observer, ...]:
+    """Return observers with the environment's, unless one of them writes into the same store."""
+    path = os.environ.get(USAGE_DB)
     recorder = _recorder(path) if path else None
     if recorder is None:
         return observers
@@ -59,6 +55,6 @@ def _recorder(path: str) -> _Recorder | None:
     try:
         recorder = _Recorder(UsageStore(path))
     except LunosConfigError as error:
-        warnings.warn(f"{VARIABLE} records nothing: {error.message}", stacklevel=2)
+        warnings.warn(f"{USAGE_DB} records nothing: {error.message}", stacklevel=2)
         return _recorders.setdefault(path, None)
     return _recorders.setdefault(path, recorder)

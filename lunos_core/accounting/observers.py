@@ -144,9 +144,10 @@ _here: ContextVar[tuple[Observer, ...]] = ContextVar("lunos_observers", default=
 _everywhere = _Everywhere()
 
 
-def active_observers() -> tuple[Observer, ...]:
-    """Return the observers around the caller, and those of the whole process."""
-    return (*_everywhere.observers, *_here.get())
+def active_observers(own: Iterable[Observer] = ()) -> tuple[Observer, ...]:
+    """Return a client's observers, those of the process and those around the caller, each once."""
+    observers = (*own, *_everywhere.observers, *_here.get())
+    return observers if len(observers) < 2 else tuple(dict.fromkeys(observers))
 
 
 def delay_of(observers: Iterable[Observer], error: LunosError, delay: float) -> float:

@@ -87,7 +87,8 @@ def _checked(
         raise TypeError(f"model must be a str, not {type(model).__name__}")
     if not model.strip():
         raise ValueError("model is empty: name one, such as 'openai/gpt-4'")
-    for name in _OF_THE_CLIENT & params.keys():
+    if not _OF_THE_CLIENT.isdisjoint(params):
+        name = min(_OF_THE_CLIENT & params.keys())
         raise TypeError(f"{name!r} is an argument of the constructor, not of a single call")
     body = {**fields, **check_params(params, checks)}
     app_id, headers, extra, query, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]

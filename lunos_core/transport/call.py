@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import re
 import time
@@ -15,19 +16,20 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from lunos_core._secret import Secret
-from lunos_core.accounting.environment import gathered
+from lunos_core.accounting.environment import USAGE_DB, with_recorder
 from lunos_core.accounting.observers import (
     NO_TAGS,
     CallRecord,
     CallStart,
     Observer,
     Opening,
+    active_observers,
     delay_of,
     is_new_failure,
 )
 from lunos_core.accounting.pricing import Prices, price_answer
 from lunos_core.accounting.usage import Usage
-from lunos_core.app_id import current_tags
+from lunos_core.app_id import current_app_id, current_tags
 from lunos_core.config import Config, Timeout
 from lunos_core.errors import (
     ErrorMap,
@@ -45,7 +47,6 @@ from lunos_core.logs import log_body, reason_of
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.error_facts import add_facts
-from lunos_core.transport.headers import request_headers, request_url, resolve_app_id
 from lunos_core.transport.retry import is_retried_status, retry_delay
 from lunos_core.transport.telemetry import span_observers
 from lunos_core.wire.error_bodies import error_from_response
@@ -76,11 +77,16 @@ class Call(Generic[Q]):
         self._secret = self._key or config.known_key
         self.request: Q = request
         # now, not at the end: a stream may be read outside the `app()` block it was opened in
-        self._app_id = resolve_app_id(config, request)
+        # the call's own wins over the `app()` block around it, and that over the client's, which is
+        # its constructor's or else the environment's
+        own = request.app_id
+        self._app_id = own if own is not None else current_app_id() or config.app_id
         self._config = config
         self._errors = errors
         # taken now: a stream may be closed from another context than it was opened in
-        self.observers = gathered(observers)
+        self.observers = active_observers(observers)
+        if USAGE_DB in os.environ:
+            self.observers = with_recorder(self.observers)
         if config.tracing is not False:
             self.observers += span_observers(request, config)
         self._prices = prices
@@ -133,12 +139,12 @@ class Call(Generic[Q]):
     @property
     def url(self) -> str:
         """The URL of the request."""
-        return request_url(self._config, self.request)
+        return self.request.url(self._config)
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers of the request."""
-        return request_headers(self._config, self.request, key=self._key, app_id=self._app_id)
+        return self.request.all_headers(self._config, key=self._key, app_id=self._app_id)
 
     @property
     def timeout(self) -> Timeout:

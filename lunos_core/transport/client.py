@@ -20,12 +20,11 @@ from lunos_core.config import Config
 from lunos_core.errors import ErrorMap, LunosConfigError
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
-from lunos_core.transport.bodies import headers_of, pieces
 from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.exchange import Exchange, Trace
 from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
-from lunos_core.transport.httpx_requests import build_request
+from lunos_core.transport.httpx_messages import build_request, headers_of, pieces
 from lunos_core.transport.loop_cleanup import running_loop
 from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
 from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within

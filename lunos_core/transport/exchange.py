@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from lunos_core.transport.bodies import apieces, headers_of
 from lunos_core.transport.deadline import Deadline
+from lunos_core.transport.httpx_messages import apieces, headers_of
 from lunos_core.transport.pool import Place
 from lunos_core.transport.stream_call import is_streamed
 

@@ -51,11 +51,10 @@ KNOW_HTTPX = {
     f"transport/{name}"
     for name in (
         "aiohttp",
-        "bodies",
         "client",
         "exchange",
         "httpx_errors",
-        "httpx_requests",
+        "httpx_messages",
         "pool",
     )
 }

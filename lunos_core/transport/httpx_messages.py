@@ -1,9 +1,9 @@
-"""Requests as httpx sends them."""
+"""Requests and responses in httpx's form."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -51,12 +51,40 @@ _url = functools.lru_cache(64)(httpx.URL)  # 12 µs of each call; a process has 
 
 
 def _timeout(timeout: Timeout, deadline: Deadline) -> dict[str, float | None]:
+    seconds: dict[str, float | None]
     if isinstance(timeout, int | float):
         # waiting for a free connection isn't a sign of trouble at the server
-        seconds = httpx.Timeout(timeout, pool=None).as_dict()
+        seconds = {"connect": timeout, "read": timeout, "write": timeout, "pool": None}
     else:
         parts: Any = timeout  # named by a protocol, so that no signature needs httpx
         seconds = httpx.Timeout(parts).as_dict()
     if not deadline.limited:
         return seconds
     return {phase: deadline.cap(limit) for phase, limit in seconds.items()}
+
+
+def pieces(response: httpx.Response) -> Iterator[bytes]:
+    """Return `response.iter_bytes()`, without its 2 µs of decoding for plain bodies."""
+    stream = response.stream
+    if _is_plain(response) and isinstance(stream, httpx.SyncByteStream):
+        return iter(stream)
+    return response.iter_bytes()
+
+
+def apieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return `response.aiter_bytes()`, likewise."""
+    stream = response.stream
+    if _is_plain(response) and isinstance(stream, httpx.AsyncByteStream):
+        return aiter(stream)
+    return response.aiter_bytes()
+
+
+def headers_of(response: httpx.Response) -> dict[str, str]:
+    """Return the headers, with names in lower case."""
+    return dict(response.headers.items())  # not dict(headers): it looks up each by its name
+
+
+def _is_plain(response: httpx.Response) -> bool:
+    # a hook of the user's may have read or closed it
+    untouched = not (response.is_stream_consumed or response.is_closed)
+    return untouched and "content-encoding" not in response.headers

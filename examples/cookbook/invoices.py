@@ -1,4 +1,4 @@
-"""Letters, and the invoice to extract from each; shared by both frameworks' examples."""
+"""Letters, and the invoice to read from each; shared by table_langchain and table_llamaindex."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Invoice(BaseModel):
         return self
 
 
-def write_table(invoices: Sequence[Invoice | None]) -> None:
+def write_table(letters: Sequence[str], invoices: Sequence[Invoice | None]) -> None:
     """Write the invoices as CSV, and list the letters without any."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(Invoice.model_fields)
     table.writerows(row.model_dump().values() for row in invoices if row is not None)
-    for letter, row in zip(LETTERS, invoices, strict=True):
+    for letter, row in zip(letters, invoices, strict=True):
         if row is None:
             print(f"left out: {letter}")

@@ -126,7 +126,7 @@ def error_from_response(
         value = json.loads(response.text)
     except ValueError:
         value = None
-    value = _only_item(value)
+    value = _unwrapped(value)
     facts = _error_facts(value)
     message = facts.pop("message", None) or _plain_message(response)
     if status == 407:
@@ -154,7 +154,7 @@ def error_in_answer(
             for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
         secret: the key, taken out of the message in case the server echoed it.
     """
-    value = _only_item(value)
+    value = _unwrapped(value)
     if not isinstance(value, dict) or not (value.get("error") or _says_failed(value)):
         return None
     value = scrub_value(value, secret)
@@ -182,10 +182,13 @@ def error_response(
     return ErrorResponse(status, scrub_value(dict(headers), secret), text)
 
 
-def _only_item(value: Any) -> Any:
-    """Return the only item of a list: Google's servers wrap their errors so."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        return value[0]
+def _unwrapped(value: Any) -> Any:
+    """Take an error out of a list of its own, as Google's servers send it, or of an envelope."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    data = value.get("data") if isinstance(value, dict) else None
+    if isinstance(data, dict) and data.get("error") and not data.get("choices"):
+        return data
     return value
 
 
@@ -199,8 +202,10 @@ def _says_failed(value: Mapping[str, Any]) -> bool:
         return False
     if (isinstance(data, list) and data) or (data and not value.get("message")):
         return False
-    is_failure = value.get("status") in _FAILED and isinstance(value.get("message"), str)
-    return is_failure or flag_of(value.get("success")) is False
+    is_failure = value.get("status") in _FAILED or value.get("object") == "error"
+    if is_failure and isinstance(value.get("message"), str):
+        return True
+    return flag_of(value.get("success")) is False
 
 
 def _api_error(message: str, *, status: int, facts: dict[str, Any], **more: Any) -> LunosAPIError:

@@ -265,6 +265,8 @@ def test_an_answer_that_brings_something_is_no_error(body: Any) -> None:
             lunos_core.LunosAuthenticationError,
             "no",
         ),
+        ({"object": "error", "message": "no", "code": 429}, LunosRateLimitError, "no"),
+        ({"id": "x", "data": {"error": {"message": "no", "code": 429}}}, LunosRateLimitError, "no"),
         ([{"error": {"code": 429, "message": "no"}}], LunosRateLimitError, "no"),
         (
             [{"success": False, "message": "no", "code": "NOT_FOUND"}],

@@ -41,7 +41,7 @@ class ChatStreamReader:
         names: of the request's tools as they were sent, each with the user's own name for it.
     """
 
-    __slots__ = ("_choices", "_facts", "_latest", "_names", "_reply", "_usage", "done")
+    __slots__ = ("_choices", "_facts", "_latest", "_names", "_odd", "_reply", "_usage", "done")
 
     def __init__(self, reply: Reply, names: Mapping[str, str] | None = None) -> None:
         self._reply = reply
@@ -50,6 +50,7 @@ class ChatStreamReader:
         self._facts: dict[str, Any] = {}
         self._latest: dict[str, Any] = {}
         self._usage: object = None
+        self._odd: bytes | None = None  # the last event that told nothing of an answer
         self.done = False
         """`[DONE]` came."""
 
@@ -120,7 +121,10 @@ class ChatStreamReader:
             raise error
         if not isinstance(value, dict):
             raise self._malformed(event)
-        return unwrap(value)
+        value = unwrap(value)
+        if not value.keys() & {"choices", "usage"}:
+            self._odd = event
+        return value
 
     def _read_no_json(self, event: bytes) -> Chunk | None:
         if not event:
@@ -151,6 +155,8 @@ class ChatStreamReader:
         return ChunkChoice(index, delta, reason, choice.get("logprobs"))
 
     def _last(self) -> Chunk:
+        if self._odd is not None and not self._choices:
+            raise self._malformed(self._odd)  # an error in words that nobody knows
         self.done = True
         return Chunk((), self._latest, self._completion())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +21,14 @@ from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
 from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler
-from lunos_core.errors import LunosBadRequestError
+from lunos_core.errors import LunosBadRequestError, LunosResponseError
 from lunos_core.lazy import is_installed
 from lunos_core.request import Reply
 from lunos_core.transport.stream_options import without_stream_options
-from tests.core.wire_samples import HELLO
+from tests.core.wire_samples import HELLO, Wire, raw
+
+if TYPE_CHECKING:
+    from tests.conftest import Both
 
 TEXT = {"type": "string"}
 
@@ -197,3 +200,24 @@ def test_a_ledger_closes_the_store_that_it_opened_and_no_other(tmp_path: Path) -
         shared.before_call(app_id="a", model="m")
         shared.close()
         assert store.summary() == []
+
+
+@pytest.mark.parametrize(
+    "event", [{"detail": "quota"}, {"message": "quota"}, {"errors": ["quota"]}]
+)
+async def test_a_stream_that_only_tells_of_a_failure_is_no_empty_answer(
+    both: Both, event: dict[str, Any]
+) -> None:
+    body = b"data: " + json.dumps(event).encode() + b"\n\ndata: [DONE]\n\n"
+    client = both.client(Wire(raw(body, content_type="text/event-stream")), max_retries=0)
+    with pytest.raises(LunosResponseError, match="quota"):
+        await both.chunks(client, chat_stream_request(HELLO, model="m"))
+
+
+async def test_events_of_no_answer_between_those_of_one_are_passed_over(both: Both) -> None:
+    choice = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
+    events = [{"type": "ping"}, {"choices": [choice]}, {"note": "bye"}]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    wire = Wire(raw(body + b"data: [DONE]\n\n", content_type="text/event-stream"))
+    chunks = await both.chunks(both.client(wire), chat_stream_request(HELLO, model="m"))
+    assert chunks[-1].last.text == "Hi"

@@ -121,10 +121,10 @@ class ChatStreamReader:
             raise error
         if not isinstance(value, dict):
             raise self._malformed(event)
-        value = unwrap(value)
-        if not value.keys() & {"choices", "usage"}:
+        chunk = unwrap(value)
+        if not chunk.keys() & {"choices", "usage"}:
             self._odd = event
-        return value
+        return chunk
 
     def _read_no_json(self, event: bytes) -> Chunk | None:
         if not event:

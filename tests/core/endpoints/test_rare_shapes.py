@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,8 +187,10 @@ def test_a_module_whose_parent_is_missing_is_not_installed() -> None:
 
 
 def test_a_device_is_written_to_and_not_replaced() -> None:
-    device = Path("/dev/null")
+    reader, writer = os.openpty()  # not /dev/null: a broken `write_whole` would replace that
+    device = Path(os.ttyname(writer))
     write_whole(device, b"x")
+    assert os.read(reader, 1) == b"x"
     assert device.is_char_device()
 
 

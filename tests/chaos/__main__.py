@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 from tests.chaos.cases import Case, problems
@@ -46,12 +47,26 @@ def chosen(chance: random.Random, fault: str | None = None) -> Case:
     return Case(fault, cut, name, transport, chance.choice([0, 0, 0, 1]))
 
 
+def _cases(given: argparse.Namespace, chance: random.Random) -> Iterator[Case]:
+    if given.case:
+        yield from map(Case.read, given.case)
+    elif given.every:
+        faults = [given.fault] if given.fault else list(FAULTS)
+        cuts = [(fault, cut) for fault in faults for cut in range(_cuts(fault, streamed=True))]
+        for fault, cut in chance.sample(cuts, len(cuts)):
+            yield replace(chosen(chance, fault), cut=str(cut))
+    else:
+        while True:
+            yield chosen(chance, given.fault)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", action="append", help="play this case alone, as it was printed")
     parser.add_argument("--fault", help="this fault alone")
+    parser.add_argument("--every", action="store_true", help="every cut of every fault, once")
     given = parser.parse_args()
     chance = random.Random(given.seed)
     seen: dict[str, Counter[str]] = {name: Counter() for name in ("fault", "style", "transport")}
@@ -59,12 +74,9 @@ def main() -> int:
     count = failed = 0
     end = time.monotonic() + given.seconds
     with running_server() as port:
-        while given.case or time.monotonic() < end:
-            if given.case:
-                case = Case.read(given.case.pop())
-                end = 0
-            else:
-                case = chosen(chance, given.fault)
+        for case in _cases(given, chance):
+            if time.monotonic() > end and not given.case:
+                break
             faulthandler.dump_traceback_later(120, exit=True)
             print(f"\r{count} {case}"[:100].ljust(100), end="", file=sys.stderr, flush=True)
             wrong = problems(case, port)
@@ -74,7 +86,7 @@ def main() -> int:
                 counter[getattr(case, name)] += 1
             if wrong:
                 failed += 1
-                print(f"\n{sys.executable} -m tests.chaos --case '{case}'", *wrong, sep="\n  ")
+                print(f"\npython -m tests.chaos --case '{case}'", *wrong, sep="\n  ")
     faulthandler.cancel_dump_traceback_later()
     cuts = len({(case.fault, case.cut) for case in played})
     print(

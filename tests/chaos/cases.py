@@ -81,9 +81,8 @@ def problems(case: Case, port: int) -> list[str]:
     before, start = sockets(), time.monotonic()
     with _Logs() as logs, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        calls = (
-            asyncio.run(_awaited(style, settings)) if style.is_async else _plain(style, settings)
-        )
+        how = style, settings, fault.spills
+        calls = asyncio.run(_awaited(*how)) if style.is_async else _plain(*how)
     last = calls[-1]
     wrong = [*_judge(case, style, calls[0]), *_judge_key(calls, [*logs, *warned])]
     if last.answer != style.right and not (fault.stalls or fault.spills):
@@ -96,10 +95,10 @@ def problems(case: Case, port: int) -> list[str]:
     return wrong
 
 
-def _plain(style: Style, settings: dict[str, Any]) -> list[Came]:
+def _plain(style: Style, settings: dict[str, Any], only: bool) -> list[Came]:
     model = style.make(settings)
     calls: list[Came] = []
-    while _goes_on(calls):
+    while _goes_on(calls, only):
         calls.append(came := Came())
         try:
             came.answer = style.ask(model, came.pieces)
@@ -109,10 +108,10 @@ def _plain(style: Style, settings: dict[str, Any]) -> list[Came]:
     return calls
 
 
-async def _awaited(style: Style, settings: dict[str, Any]) -> list[Came]:
+async def _awaited(style: Style, settings: dict[str, Any], only: bool) -> list[Came]:
     model = style.make(settings)
     calls: list[Came] = []
-    while _goes_on(calls):
+    while _goes_on(calls, only):
         calls.append(came := Came())
         try:
             came.answer = await style.ask(model, came.pieces)
@@ -122,8 +121,10 @@ async def _awaited(style: Style, settings: dict[str, Any]) -> list[Came]:
     return calls
 
 
-def _goes_on(calls: list[Came]) -> bool:
-    """Two calls, and a third where the second met the end of the first one's connection."""
+def _goes_on(calls: list[Came], only: bool) -> bool:
+    """One call or two, and a third where the second met the end of the first one's connection."""
+    if only:
+        return not calls
     lost = isinstance(calls[-1].error, LunosConnectionError) if calls else False
     return len(calls) < 2 or (len(calls) == 2 and lost)
 

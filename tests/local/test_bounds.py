@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lunos_core import AsyncClient, Config, chat_request, chat_stream_request
 from lunos_local import LocalGateway, door, protocol
 from tests.local.wire import Wire, tool
 
@@ -266,3 +268,19 @@ def test_the_process_stays_small_in_an_attack() -> None:
         answer = httpx.get(f"{url}/models", headers={"authorization": "Bearer lunos-local"})
     assert answer.status_code == 200
     assert peak < 512, f"{peak:.0f} MB"
+
+
+async def test_500_clients_at_once_are_all_answered(gateway: LocalGateway) -> None:
+    """Each with a connection of its own, half of them streams."""
+
+    async def ask(i: int) -> str:
+        config = Config(api_key=gateway.api_key, base_url=gateway.base_url, max_retries=0)
+        hello = [{"role": "user", "content": f"number {i}"}]
+        async with AsyncClient(config) as client:
+            if i % 2:
+                return (await client.send(chat_request(hello, model="lunos/scripted"))).text
+            stream = await client.stream(chat_stream_request(hello, model="lunos/scripted"))
+            return "".join([chunk.text async for chunk in stream])
+
+    answers = await asyncio.gather(*(ask(i) for i in range(500)))
+    assert answers == [f"Scripted answer to: number {i}" for i in range(500)]

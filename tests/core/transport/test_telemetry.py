@@ -13,6 +13,7 @@ import pytest
 from lunos_core import (
     Lunos,
     LunosConfigError,
+    LunosError,
     LunosServerError,
     chat_request,
     chat_stream_request,
@@ -203,3 +204,16 @@ def test_nothing_of_opentelemetry_is_imported_for_it() -> None:
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+async def test_no_span_holds_the_key(both: Both, spans: Any) -> None:
+    """Also where the server echoes it, and the error's message is the span's."""
+    key = "sk-span-51b0e7c2"
+    echo = reply({"error": {"message": f"bad key {key} sent"}}, 401)
+    client = both.client(Wire(reply(stored("chat")), echo), api_key=key, app_id="billing")
+    await both(client.send(chat_request(HELLO, model="m")))
+    with pytest.raises(LunosError):
+        await both(client.send(chat_request(HELLO, model="m")))
+    sent = "".join(span.to_json() for span in spans.get_finished_spans())
+    assert "bad key" in sent
+    assert key not in sent

@@ -16,8 +16,9 @@ import pytest
 from tests.bulk.conftest import Service, corpus, rows_in, vectors
 
 ROOT = Path(__file__).parents[2]
-TEXTS, PER_REQUEST, IN_FLIGHT = 600, 5, 6
+PER_REQUEST, IN_FLIGHT = 5, 6
 KILLS = int(os.environ.get("LUNOS_BULK_KILLS", "5"))
+TEXTS = 120 * KILLS
 
 
 def start(source: Path, target: Path, *more: object) -> subprocess.Popen[bytes]:
@@ -56,7 +57,7 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
         kills += 1
         time.sleep(0.2)  # what was in flight arrives at the gateway
     process = start(source, target)
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=300) == 0
     texts = service.texts()
     twice = sum(texts.values()) - len(texts)
     print(f"{kills} kills: {len(texts)} texts, {twice} of them paid again")
@@ -65,7 +66,7 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
     assert [row["id"] for row in rows_in(target)] == list(range(TEXTS))
     again = start(source, target)
     before = len(service.bodies)
-    assert again.wait(timeout=120) == 0
+    assert again.wait(timeout=300) == 0
     assert len(service.bodies) == before
 
 

@@ -37,6 +37,7 @@ PUBLIC = {
         LunosStructuredOutputError
     """,
     "lunos_local": "LocalGateway create_app",
+    "lunos_bulk": "Job complete embed",
 }
 # paths beside `__all__` that docs, LangChain's serialized objects or LlamaIndex's conventions name
 PATHS = """

@@ -16,8 +16,7 @@ import numpy as np
 from _gateway import connect, run
 
 from lunos_bulk import Job
-from lunos_bulk.state import State
-from lunos_bulk.worker import Worker
+from lunos_bulk.worker import Worker, begin
 
 
 def embed(frame: daft.DataFrame, job: Job, dimensions: int) -> daft.DataFrame:
@@ -36,7 +35,7 @@ def embed(frame: daft.DataFrame, job: Job, dimensions: int) -> daft.DataFrame:
             answers = await self.worker.answers([{job.column: text} for text in texts.to_pylist()])
             return [value and np.frombuffer(value, "<f4") for value, _ in answers]
 
-    State(job.state).begin(job.identity, job.rpm, job.tpm)  # a run begins
+    begin(job)
     return frame.with_column("vector", Embed()(frame[job.column]))
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from lunos_bulk.inputs import Piece, Row, rows_of
 from lunos_bulk.job import Job
 from lunos_bulk.state import Answer, State
-from lunos_bulk.worker import Stopped, Worker
+from lunos_bulk.worker import Stopped, Worker, begin
 from lunos_core.errors import LunosConfigError
 
 DEAD, AGAIN = "_dead", ".again"
@@ -56,7 +56,7 @@ class Files:
         """
         retried = any(piece.name.endswith(AGAIN) for piece in pieces)
         with contextlib.closing(State(self.job.state)) as state, _alone(state.path):
-            state.begin(self.job.identity, self.job.rpm, self.job.tpm, forget=retried)
+            begin(self.job, forget=retried)
             if engine is None:
                 asyncio.run(_in_this_process(self, pieces))
             elif pieces:

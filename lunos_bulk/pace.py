@@ -44,6 +44,7 @@ class Pace:
         rate: requests a second now.
         ceiling: the rate at which the gateway last refused, or `None`.
         closed_until: nothing is sent before, as `Retry-After` asked; a Unix time, as all times.
+        run: its id: workers of an earlier one send nothing more.
         stopped: why nothing more is sent, or "".
         requests: sent in this run, with retries; so `tokens` and `cost` (USD).
         failures: requests that failed for good since the last answer.
@@ -54,6 +55,7 @@ class Pace:
     rate: float = 0.0
     ceiling: float | None = None
     closed_until: float = 0.0
+    run: str = ""
     stopped: str = ""
     requests: int = 0
     tokens: int = 0
@@ -73,10 +75,12 @@ class Pace:
     def __post_init__(self) -> None:
         self.rate = self.rate or self.most or _START
 
-    def begin(self, most: float | None, most_tokens: float | None) -> Pace:
+    def begin(self, run: str, most: float | None, most_tokens: float | None) -> Pace:
         """Return the pace of a new run: the line is empty, what the gateway bears is known."""
         rate = min(self.rate, most) if most and self.ceiling else most or self.rate
-        return Pace(most, most_tokens, rate, self.ceiling, self.closed_until, cut_at=self.cut_at)
+        return Pace(
+            most, most_tokens, rate, self.ceiling, self.closed_until, run, cut_at=self.cut_at
+        )
 
     def take(self, now: float, tokens: int) -> Ticket:
         """Take a place in the line."""

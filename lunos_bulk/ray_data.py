@@ -18,8 +18,7 @@ import ray
 from lunos_bulk.files import Files, column_of
 from lunos_bulk.inputs import Piece
 from lunos_bulk.job import Job
-from lunos_bulk.state import State
-from lunos_bulk.worker import Worker
+from lunos_bulk.worker import Worker, begin
 
 
 def ask(dataset: Any, job: Job, *, workers: int = 2, block: int = 1024) -> Any:
@@ -38,7 +37,7 @@ def ask(dataset: Any, job: Job, *, workers: int = 2, block: int = 1024) -> Any:
         LunosConfigError: a column is missing, or the state is another job's.
     """
     job.check_columns(dataset.columns())
-    State(job.state).begin(job.identity, job.rpm, job.tpm)
+    begin(job)
     return _mapped(dataset, _Rows, job, workers, block, batch_format="pyarrow")
 
 

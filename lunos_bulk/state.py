@@ -106,11 +106,10 @@ class State:
                 (forget,),
             )
             connection.execute("DELETE FROM workers")
-            pace = Pace(**(_fact(connection, "pace") or {})).begin(
-                rpm and rpm / 60, tpm and tpm / 60
-            )
+            pace = Pace(**(_fact(connection, "pace") or {}))
+            pace = pace.begin(uuid.uuid4().hex, rpm and rpm / 60, tpm and tpm / 60)
             _set(connection, "pace", asdict(pace))
-            _set(connection, "run", uuid.uuid4().hex)
+            _set(connection, "run", pace.run)
 
     @contextlib.contextmanager
     def pace(self) -> Iterator[Pace]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,12 @@ _MAX_RETRIES = 8
 _LOOK, _BEAT = 0.2, 5.0
 
 
+def begin(job: Job, *, forget: bool = False) -> None:
+    """Begin a run of a job, before its workers: see `State.begin`."""
+    with contextlib.closing(State(job.state)) as state:
+        state.begin(job.identity, job.rpm, job.tpm, forget=forget)
+
+
 class Stopped(Exception):  # noqa: N818 - not an error: it goes on
     """The job ends here, and goes on with the next run: its budget is spent, say."""
 
@@ -36,8 +43,8 @@ class Stopped(Exception):  # noqa: N818 - not an error: it goes on
 class _SharedPace:
     """The pace as an observer of the client: each call takes a ticket."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, run: str) -> None:
+        self._state, self._run = state, run
 
     def __call__(self, call: CallRecord) -> None: ...
 
@@ -49,8 +56,8 @@ class _SharedPace:
         while True:
             now = time.time()
             with self._state.pace() as pace:
-                if pace.stopped:
-                    raise errors.LunosBudgetError(pace.stopped)
+                if pace.stopped or pace.run != self._run:
+                    raise errors.LunosBudgetError(pace.stopped or "another run has begun")
                 if ticket is None:
                     ticket = pace.take(now, start.input_bytes // 4 + (start.max_tokens or 0))
                 wait = pace.seconds(now, ticket)
@@ -104,11 +111,13 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self.job, self.state = job, State(job.state)
+        with self.state.pace() as pace:
+            self._run = pace.run
         self._ledger = UsageLedger(store=Path(job.state) / "usage.db", budgets=job.budgets)
         self._lunos = AsyncLunos(
             app_id=job.app_id,
             max_retries=_MAX_RETRIES,
-            observers=[_SharedPace(self.state), self._ledger],
+            observers=[_SharedPace(self.state, self._run), self._ledger],
         )
         self._schema, self._validate = job.checked
         self._places = asyncio.Semaphore(job.in_flight)
@@ -145,8 +154,8 @@ class Worker:
                         raise failure
                 if not mine and not ready:  # other workers are at it
                     with self.state.pace() as pace:
-                        if pace.stopped:
-                            raise Stopped(pace.stopped)
+                        if pace.stopped or pace.run != self._run:
+                            raise Stopped(pace.stopped or "another run has begun")
                     await asyncio.sleep(_LOOK)
         finally:
             beating.cancel()
@@ -165,8 +174,9 @@ class Worker:
         except _FATAL as error:
             self.state.release([keys[text] for text in texts])
             with self.state.pace() as pace:
-                pace.stopped = pace.stopped or str(error)
-            raise Stopped(pace.stopped) from None
+                if pace.run == self._run:
+                    pace.stopped = pace.stopped or str(error)
+            raise Stopped(str(error)) from None
         except Exception as error:
             if len(texts) > 1:
                 half = len(texts) // 2

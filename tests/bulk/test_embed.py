@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lunos_bulk.job import Job
+from lunos_bulk.worker import Stopped, Worker, begin
 from tests.bulk.conftest import Service, corpus, no, rows_in, run, vectors
 
 
@@ -227,3 +229,22 @@ def test_rows_keep_their_other_columns(service: Service, tmp_path: Path) -> None
         ("r1", 2001),
         ("r2", 2002),
     ]
+
+
+async def test_workers_of_a_killed_run_send_nothing_once_another_has_begun(
+    service: Service, tmp_path: Path
+) -> None:
+    job = Job(str(tmp_path / "state"), "m")
+    begin(job)
+    left_over = Worker(job)
+    assert (await left_over.answers([{"text": "a"}]))[0][1] is None
+    begin(job)
+    worker = Worker(job)
+    with pytest.raises(Stopped, match="another run has begun"):
+        await left_over.answers([{"text": "b"}])
+    assert len(service.bodies) == 1
+    answers = await worker.answers([{"text": text} for text in "ab"])
+    assert [error for _, error in answers] == [None, None]
+    assert [body["input"] for body in service.bodies] == [["a"], ["b"]]
+    await left_over.aclose()
+    await worker.aclose()

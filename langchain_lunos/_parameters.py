@@ -15,7 +15,8 @@ from lunos_core import __version__
 from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.adapters import merge_options, refuse_impossible
 from lunos_core.endpoints import params
-from lunos_core.endpoints.params import Check, check_params
+from lunos_core.endpoints.build import check_params
+from lunos_core.endpoints.params import Check
 from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
@@ -144,7 +145,8 @@ class LunosModel(LunosConnection):
 
     def _call_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """One call's parameters: what the call says wins over the constructor."""
-        check_call(kwargs)
+        if kwargs:
+            check_call(kwargs)
         more = kwargs.get("model_kwargs") or {}
         params = {"model": self.model, **self._default_params, **more, **kwargs}
         if params["model"] is None:
@@ -178,7 +180,7 @@ class LunosModel(LunosConnection):
 
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
         """Raise what the server would answer, where the catalog knows it already."""
-        if self.preflight:
+        if self.preflight and self.catalog is not None:
             refuse_impossible(
                 self.catalog, content, params, model=params["model"], errors=LANGCHAIN_ERRORS
             )

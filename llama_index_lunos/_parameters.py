@@ -10,7 +10,8 @@ from llama_index.core.schema import BaseComponent
 
 from llama_index_lunos._settings import resolve_app_id
 from lunos_core.adapters import merge_options
-from lunos_core.endpoints.params import CHAT, check_params
+from lunos_core.endpoints.build import check_params
+from lunos_core.endpoints.params import CHAT
 from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
 
 # both endpoints take these

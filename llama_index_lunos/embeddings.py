@@ -13,13 +13,14 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from numpy.typing import NDArray
 
 from llama_index_lunos._settings import Connection, resolve_app_id
+from lunos_core.endpoints.build import check_params
 from lunos_core.endpoints.embedding_arrays import (
     EmbeddingArray,
     embedding_array_request,
     join_arrays,
 )
 from lunos_core.endpoints.embeddings import Embeddings, check_encoding, embedding_request
-from lunos_core.endpoints.params import EMBEDDING, check_params
+from lunos_core.endpoints.params import EMBEDDING
 from lunos_core.request import Request
 from lunos_core.transport.loop_cleanup import running_loop
 

@@ -8,12 +8,27 @@ from urllib.parse import urlencode
 
 from lunos_core.arguments import check_app_id, check_headers
 from lunos_core.config import SETTING_NAMES, check_timeout
-from lunos_core.endpoints.params import Check, check_params
+from lunos_core.endpoints.params import Check
 from lunos_core.request import Outgoing
 from lunos_core.wire import json
 from lunos_core.wire.multipart import FormFile, encode_form
 
 _CALL_OPTIONS = ("app_id", "extra_headers", "extra_body", "extra_query", "timeout")
+
+
+def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Return the parameters that are set, checked. `None` means "not set" and is not sent.
+
+    Raises:
+        TypeError: a value of the wrong type; the text names the parameter.
+        ValueError: a value out of range.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    for name, value in given.items():
+        check = checks.get(name)
+        if check is not None:
+            check(name, value)
+    return given
 
 
 def json_call(

@@ -17,21 +17,6 @@ from lunos_core.endpoints.server_tools import PdfEngine, SearchEngine
 Check = Callable[[str, Any], None]
 
 
-def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """Return the parameters that are set, checked. `None` means "not set" and is not sent.
-
-    Raises:
-        TypeError: a value of the wrong type; the text names the parameter.
-        ValueError: a value out of range.
-    """
-    given = {name: value for name, value in params.items() if value is not None}
-    for name, value in given.items():
-        check = checks.get(name)
-        if check is not None:
-            check(name, value)
-    return given
-
-
 def number(low: float, high: float) -> Check:
     """Return a check for a number, both limits included."""
 

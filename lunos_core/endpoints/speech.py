@@ -16,8 +16,8 @@ from typing import Any
 from lunos_core.accounting.files import write_whole
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints.audio import ending_of
-from lunos_core.endpoints.build import fallback_of, json_call
-from lunos_core.endpoints.params import EMBEDDING, Check, check_params, number
+from lunos_core.endpoints.build import check_params, fallback_of, json_call
+from lunos_core.endpoints.params import EMBEDDING, Check, number
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.wire import json
 from lunos_core.wire.sse import PlainPieces

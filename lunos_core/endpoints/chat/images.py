@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
-from lunos_core.endpoints.build import fallback_of, json_call
+from lunos_core.endpoints.build import check_params, fallback_of, json_call
 from lunos_core.endpoints.chat.content_parts import data_url, image_part, text_part
 from lunos_core.endpoints.chat.requests import PATH, parse_chat
 from lunos_core.endpoints.images import (
@@ -25,7 +25,7 @@ from lunos_core.endpoints.images import (
     mime_type_of,
     read_images,
 )
-from lunos_core.endpoints.params import CHAT, check_params, integer
+from lunos_core.endpoints.params import CHAT, integer
 from lunos_core.errors import LunosResponseError
 from lunos_core.request import Reply, Request
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lunos_core.accounting.usage import parse_usage
-from lunos_core.endpoints.chat.reasoning import parse_reasoning
+from lunos_core.endpoints.chat.reasoning import REASONING, parse_reasoning
 from lunos_core.endpoints.chat.tool_calls import parse_tool_calls
 from lunos_core.endpoints.chat.types import Choice, Completion, Message
 from lunos_core.request import Reply
@@ -30,7 +30,7 @@ def parse_message(sent: dict[str, Any], names: Mapping[str, str] | None = None) 
         names: of the request's tools: see `ToolCallAssembler`.
     """
     text, images, thoughts, refusal = parse_content(sent.get("content"))
-    reasoning, details = parse_reasoning(sent)
+    reasoning, details = ("", []) if REASONING.isdisjoint(sent) else parse_reasoning(sent)
     calls = tool_call_fragments(sent)
     audio = sent.get("audio")
     return Message(

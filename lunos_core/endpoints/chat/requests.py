@@ -11,14 +11,14 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lunos_core.endpoints.build import fallback_of, json_call
+from lunos_core.endpoints.build import check_params, fallback_of, json_call
 from lunos_core.endpoints.chat.message import completion_from, parse_message, text_of
 from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
 from lunos_core.endpoints.chat.tool_names import rename
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
-from lunos_core.endpoints.params import CHAT, COMPLETION, check_params
+from lunos_core.endpoints.params import CHAT, COMPLETION
 from lunos_core.errors import LunosServerError
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.wire.error_bodies import error_in_answer
@@ -163,7 +163,8 @@ def _parse_choice(
         logprobs=choice.get("logprobs"),
         native_finish_reason=text_of(choice.get("native_finish_reason")) or None,
     )
-    fill_empty_arguments(parsed.message.tool_calls, reason)
+    if parsed.message.tool_calls:
+        fill_empty_arguments(parsed.message.tool_calls, reason)
     if reason == "error":
         error = error_in_answer(choice, status=reply.status, secret=reply.secret)
         error = error or LunosServerError(

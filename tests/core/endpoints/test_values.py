@@ -10,7 +10,8 @@ import pytest
 
 from lunos_core import Usage, chat_request, completion_request
 from lunos_core.accounting.usage import merge_usage, parse_usage
-from lunos_core.endpoints.params import CHAT, COMPLETION, EMBEDDING, check_messages, check_params
+from lunos_core.endpoints.build import check_params
+from lunos_core.endpoints.params import CHAT, COMPLETION, EMBEDDING, check_messages
 from tests.core.wire_samples import HELLO, stored
 
 

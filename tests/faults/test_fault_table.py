@@ -33,13 +33,9 @@ def line_of(fault: Fault) -> str:
         error += f" (streamed: `{fault.streamed_error}`)"
     carries = [f"`status` {fault.status}"] if fault.status else []
     carries += ["`partial`"] if fault.partial else []
-    cells = (
-        fault.name,
-        fault.retried,
-        error,
-        ", ".join(carries) or "nothing",
-        f"`{case_of(fault)}`",
-    )
+    case = case_of(fault)
+    tick = "``" if "`" in case else "`"  # as Markdown has it
+    cells = (fault.name, fault.retried, error, ", ".join(carries) or "nothing", tick + case + tick)
     return f"| {' | '.join(cells)} |"
 
 

@@ -90,9 +90,9 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @click.option("--temperature", type=click.FloatRange(0, 2))
 @output.JSON
 def ask(prompt: tuple[str, ...], model: str, app_id: str | None, **options: Any) -> None:
-    """Ask a question; the answer is streamed, and its cost told on stderr.
+    """Ask a question, and stream the answer.
 
-    Text on stdin is sent along: git diff | lunos ask "What changed?"
+    Its cost is printed on stderr. Text on stdin is sent along: git diff | lunos ask "What changed?"
     """
     text = " ".join(word for word in prompt if word != "-")
     if "-" in prompt or not sys.stdin.isatty():
@@ -104,7 +104,7 @@ def ask(prompt: tuple[str, ...], model: str, app_id: str | None, **options: Any)
     params = {name: options[name] for name in ("max_tokens", "temperature") if options[name]}
     if options["schema"] is not None:
         params["response_format"] = _format(options["schema"])
-    with output.client(app_id) as lunos:
+    with output.client(app_id, needs_key=True) as lunos:
         if not options["as_json"]:
             answer(lunos, model, messages, **params)
             return

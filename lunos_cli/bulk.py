@@ -48,7 +48,9 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def bulk() -> None:
-    """Millions of texts: what is paid is kept, and the same command goes on after any end.
+    """Embed millions of texts, or extract from them.
+
+    What is paid is kept, and the same command goes on after any end.
 
     INPUT is a file, a folder or a pattern, at any address that fsspec knows: Parquet, JSON lines,
     CSV, or texts. OUTPUT is a folder on this machine: Parquet files, and _dead for what failed.

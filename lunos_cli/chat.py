@@ -16,10 +16,10 @@ from lunos_core import LunosError
 @output.APP_ID
 @output.SYSTEM
 def chat(model: str, app_id: str | None, system: str | None) -> None:
-    """Talk with a model; /new starts again, Ctrl-D or /quit ends."""
+    """Talk with a model. /new starts again, /quit or Ctrl-D ends."""
     messages = output.messages_of(system)
     total = Decimal(0)
-    with output.client(app_id) as lunos:
+    with output.client(app_id, needs_key=True) as lunos:
         while True:
             try:
                 said = input("> ").strip()

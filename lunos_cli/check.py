@@ -18,7 +18,7 @@ from lunos_core import LunosError
 @click.option("--yes", is_flag=True, help="With --deep: don't ask before requests that cost money.")
 @output.JSON
 def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
-    """Say in one line each whether key, base URL, catalog and a small call work.
+    """Check the key, the base URL, the catalog and a small call.
 
     With --deep, try each route cheaply, and print a report that can be sent to others: it holds
     neither the key nor what a model said. The exit code is 0 if chat, embeddings and catalog work.

@@ -25,14 +25,33 @@ from lunos_cli import (
 from lunos_core import LunosConfigError, LunosError, __version__
 
 
+def _one_line(error: click.UsageError) -> click.ClickException:
+    path = error.ctx.command_path if error.ctx else "lunos"
+    short = click.ClickException(f"{' '.join(error.format_message().split())} (see {path} -h)")
+    short.exit_code = error.exit_code
+    return short
+
+
 class _Group(click.Group):
-    """Ends every error in one line and the exit code 1, an interruption in 130."""
+    """Ends every error in one line and the exit code 1 or 2, an interruption in 130."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options before the command."""
+        shows_help = not args  # click takes them out of the list
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if shows_help:
+                raise
+            raise _one_line(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         ctx.color = False if os.environ.get("NO_COLOR") else None
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _one_line(error) from None
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)

@@ -24,9 +24,9 @@ _COLUMNS = ("model", "seconds", "input", "output", "USD")
 def compare(
     prompt: str, models: tuple[str, ...], app_id: str | None, system: str | None, as_json: bool
 ) -> None:
-    """Ask several models at once: their answers, seconds, tokens and cost."""
+    """Ask several models at once. Shows their answers, seconds, tokens and cost."""
     messages = output.messages_of(system, prompt)
-    with output.client(app_id) as lunos, ThreadPoolExecutor(len(models)) as pool:
+    with output.client(app_id, needs_key=True) as lunos, ThreadPoolExecutor(len(models)) as pool:
         results = list(pool.map(lambda model: _ask(lunos, model, messages), models))
     if as_json:
         click.echo(json.dumps(results, indent=2))

@@ -33,8 +33,9 @@ _CORES = {"langchain": "langchain_core", "llama-index": "llama_index"}
 @click.argument("question", required=False)
 @click.option("--wide", is_flag=True, help="All columns of the table.")
 def demo(question: str | None, wide: bool) -> None:
-    """Answer questions about four passages: the core, LangChain and LlamaIndex in turn.
+    """Answer questions without a key, with every framework.
 
+    The core, LangChain and LlamaIndex answer in turn, from four passages.
     A gateway in this process answers, without a key and without the network.
     """
     here = [name for name, core in _CORES.items() if is_installed(core)]

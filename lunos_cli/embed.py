@@ -20,12 +20,15 @@ _TARGET = click.File("w", encoding="utf-8", lazy=True)
 @output.APP_ID
 @click.option("-o", "--output", "target", type=_TARGET, default="-", help="By default stdout.")
 def embed(file: TextIO, model: str, app_id: str | None, target: TextIO) -> None:
-    """Embed each line of FILE ("-" is stdin), as JSON lines {"text", "embedding"}."""
+    """Embed each line of a file, as JSON lines.
+
+    Each line of the output has "text" and "embedding". "-" is stdin.
+    """
     texts = [line.strip() for line in file if line.strip()]
     if not texts:
         raise click.ClickException(f"{file.name} has no text to embed")
     total, tokens = Decimal(0), 0
-    with output.client(app_id) as lunos:
+    with output.client(app_id, needs_key=True) as lunos:
         for i in range(0, len(texts), _BATCH):
             batch = texts[i : i + _BATCH]
             result = lunos.embeddings.create(model=model, input=batch)

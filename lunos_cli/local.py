@@ -13,4 +13,4 @@ def local(arguments: Sequence[str]) -> None:
     """Start the gateway on this machine: no account, no network. `lunos local -h` says more."""
     from lunos_local.__main__ import main
 
-    raise SystemExit(main(list(arguments)))
+    raise SystemExit(main(list(arguments), prog="lunos local"))

@@ -32,7 +32,7 @@ _HEADS = ("model", "reads", "writes", "context", "in $/M", "out $/M")
 @click.option("--faults", is_flag=True, help="With the local gateway's models that fail on demand.")
 @output.JSON
 def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any) -> None:
-    """List the models whose id or name has every word of SEARCH.
+    """List the models. SEARCH is words of their ids or names.
 
     With options, only those known to meet them all, cheapest first. JSON has prices per token.
     """

@@ -51,12 +51,21 @@ def note(text: str) -> None:
     click.secho(safe(text), err=True, dim=True)
 
 
-def client(app_id: str | None = None) -> Lunos:
-    """Return a client with the settings of the environment."""
+def client(app_id: str | None = None, *, needs_key: bool = False) -> Lunos:
+    """Return a client with the settings of the environment.
+
+    Raises:
+        ClickException: they can't work, or the key is needed and missing.
+    """
     try:
-        return Lunos(app_id=app_id)
+        lunos = Lunos(app_id=app_id)
     except (LunosConfigError, ValueError) as error:
         raise click.ClickException(safe(str(error))) from None
+    if needs_key and lunos.client.config.api_key is None:
+        raise click.ClickException(
+            "no key: set LUNOS_API_KEY, or start `lunos local` and set the variables that it prints"
+        )
+    return lunos
 
 
 def one_line(error: BaseException, lunos: Lunos) -> str:

@@ -41,7 +41,7 @@ def usage(
     csv: bool,
     **chosen: str | None,
 ) -> None:
-    """Show what was used.
+    """Show what the apps have used.
 
     FILE is a usage store (LUNOS_USAGE_DB), or from a ledger's write_json or write_csv.
     """

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 try:
     from lunos_local.app import create_app
@@ -20,6 +21,11 @@ except ImportError as error:
 DEFAULT_PORT = 8484
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} -h)\n")
+
+
 class _RefusedKey(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.error(
@@ -27,9 +33,9 @@ class _RefusedKey(argparse.Action):
         )
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m lunos_local",
+def _arguments(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = _Parser(
+        prog=prog,
         description="A stand-in for the Lunos gateway on this machine: no key, no network.",
     )
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free port")
@@ -118,9 +124,9 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m lunos_local") -> int:
     """Serve until interrupted; return the exit code."""
-    args = _arguments(argv)
+    args = _arguments(argv, prog)
     logging.basicConfig(level=logging.WARNING)  # the package adds no handler
     try:
         listener = listen(args.host, args.port)

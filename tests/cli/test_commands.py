@@ -86,6 +86,8 @@ def test_json_has_the_answer_its_usage_and_its_cost(service: LocalGateway) -> No
         (["models", "--min-context", "x"], "not a valid integer"),
         (["usage", "none.json"], "No such file"),
         (["nothing"], "No such command"),
+        (["--nothing"], "No such option"),
+        *(([name, "--nothing"], "--nothing") for name in COMMANDS if name != "local"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_1_or_2(
@@ -93,11 +95,42 @@ def test_an_error_is_one_line_and_exit_code_1_or_2(
 ) -> None:
     done = run(*arguments)
     assert done.exit_code in (1, 2)
-    last = done.stderr.splitlines()[-1]
-    assert said in last
-    assert last.startswith("Error: ")
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert line.startswith("Error: ")
     assert "Traceback" not in done.output
-    assert done.exit_code == 2 or len(done.stderr.splitlines()) == 1
+    assert (" -h)" in line) == (done.exit_code == 2)
+
+
+def test_a_wrong_option_of_the_gateway_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lunos_cli", "local", "--prot", "3"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == "lunos local: unrecognized arguments: --prot 3 (see lunos local -h)\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("ask", "x"), ("chat",), ("compare", "x", "-m", "m"), ("embed", __file__)]
+)
+def test_a_missing_key_is_said_before_anything_is_sent(
+    service: LocalGateway, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("LUNOS_API_KEY")
+    done = run(*arguments)
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: no key: set LUNOS_API_KEY")
+    assert service.requests() == []
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_commands_summary_is_cut_off(width: int) -> None:
+    done = CliRunner().invoke(lunos, ["-h"], terminal_width=width)
+    assert "..." not in done.output.partition("Commands:")[2]
 
 
 def test_a_stream_that_breaks_keeps_what_had_come(service: LocalGateway) -> None:

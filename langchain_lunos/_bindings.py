@@ -70,9 +70,7 @@ class ModelMethods:
             >>> def weather(city: str) -> str:
             ...     '''The weather in a city.'''
             ...     return "sunny"
-            >>> llm = ChatLunos(
-            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
-            ... )
+            >>> llm = ChatLunos(model="lunos/scripted")
             >>> llm.bind_tools([weather]).invoke("Weather in 'Rome'?").tool_calls[0]["args"]
             {'city': 'Rome'}
         """
@@ -131,9 +129,7 @@ class ModelMethods:
             >>> from langchain_lunos import ChatLunos
             >>> class City(BaseModel):
             ...     name: str
-            >>> llm = ChatLunos(
-            ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
-            ... )
+            >>> llm = ChatLunos(model="lunos/scripted")
             >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
             City(name='Rome')
         """

@@ -35,12 +35,7 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
 
     Example:
         >>> from langchain_lunos import LunosAudioTranscriber
-        >>> transcriber = LunosAudioTranscriber(
-        ...     model="lunos/scripted-whisper",
-        ...     by_segment=True,
-        ...     api_key=gateway.api_key,
-        ...     base_url=gateway.base_url,
-        ... )
+        >>> transcriber = LunosAudioTranscriber(model="lunos/scripted-whisper", by_segment=True)
         >>> # GenericLoader(FileSystemBlobLoader("memos", glob="*.wav"), transcriber).lazy_load()
         >>> transcriber.model
         'lunos/scripted-whisper'
@@ -112,12 +107,7 @@ class LunosSpeech(LunosConnection, BaseTool):
 
     Example:
         >>> from langchain_lunos import LunosSpeech
-        >>> speak = LunosSpeech(
-        ...     model="openai/tts-1",
-        ...     voice="alloy",
-        ...     api_key=gateway.api_key,
-        ...     base_url=gateway.base_url,
-        ... )
+        >>> speak = LunosSpeech(model="openai/tts-1", voice="alloy")
         >>> message = speak.invoke(
         ...     {"type": "tool_call", "id": "1", "name": speak.name, "args": {"text": "Hello!"}}
         ... )

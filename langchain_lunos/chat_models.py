@@ -57,12 +57,7 @@ class ChatLunos(
 
     Example:
         >>> from langchain_lunos import ChatLunos
-        >>> llm = ChatLunos(
-        ...     model="lunos/scripted",
-        ...     api_key=gateway.api_key,
-        ...     base_url=gateway.base_url,
-        ...     app_id="docs",
-        ... )
+        >>> llm = ChatLunos(model="lunos/scripted", app_id="docs")
         >>> message = llm.invoke("Hello")
         >>> message.response_metadata["model_name"], message.usage_metadata["input_tokens"] > 0
         ('lunos/scripted', True)

@@ -38,11 +38,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
 
     Example:
         >>> from langchain_lunos import LunosEmbeddings
-        >>> embeddings = LunosEmbeddings(
-        ...     model="lunos/scripted-embedding",
-        ...     api_key=gateway.api_key,
-        ...     base_url=gateway.base_url,
-        ... )
+        >>> embeddings = LunosEmbeddings(model="lunos/scripted-embedding")
         >>> vectors = embeddings.embed_documents(["one text", "another"])
         >>> len(vectors), len(vectors[0]) == len(embeddings.embed_query("a question"))
         (2, True)

@@ -47,12 +47,7 @@ class LunosImageGeneration(LunosConnection, BaseTool):
 
     Example:
         >>> from langchain_lunos import LunosImageGeneration
-        >>> draw = LunosImageGeneration(
-        ...     model="lunos/scripted-image",
-        ...     image_format="b64_json",
-        ...     api_key=gateway.api_key,
-        ...     base_url=gateway.base_url,
-        ... )
+        >>> draw = LunosImageGeneration(model="lunos/scripted-image", image_format="b64_json")
         >>> message = draw.invoke(
         ...     {"type": "tool_call", "id": "1", "name": draw.name, "args": {"prompt": "a red cat"}}
         ... )

@@ -42,9 +42,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
 
     Example:
         >>> from langchain_lunos import LunosLLM
-        >>> llm = LunosLLM(
-        ...     model="lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
-        ... )
+        >>> llm = LunosLLM(model="lunos/scripted")
         >>> bool(llm.invoke("Once upon a time"))
         True
 

@@ -17,9 +17,7 @@ def register() -> None:
         >>> import langchain_lunos
         >>> langchain_lunos.register()
         >>> from langchain.chat_models import init_chat_model
-        >>> llm = init_chat_model(
-        ...     "lunos:lunos/scripted", api_key=gateway.api_key, base_url=gateway.base_url
-        ... )
+        >>> llm = init_chat_model("lunos:lunos/scripted")
         >>> type(llm).__name__
         'ChatLunos'
     """

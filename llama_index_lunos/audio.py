@@ -35,9 +35,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
 
     Example:
         >>> from llama_index_lunos import LunosAudioReader
-        >>> reader = LunosAudioReader(
-        ...     "lunos/scripted-whisper", api_key=gateway.api_key, api_base=gateway.base_url
-        ... )
+        >>> reader = LunosAudioReader("lunos/scripted-whisper")
         >>> reader.is_remote
         True
         >>> # SimpleDirectoryReader("memos", file_extractor={".wav": reader}).load_data()
@@ -147,12 +145,7 @@ class LunosSpeechToolSpec(BaseToolSpec):
 
     Example:
         >>> from llama_index_lunos import LunosSpeechToolSpec
-        >>> spec = LunosSpeechToolSpec(
-        ...     "openai/tts-1",
-        ...     voice="alloy",
-        ...     api_key=gateway.api_key,
-        ...     api_base=gateway.base_url,
-        ... )
+        >>> spec = LunosSpeechToolSpec("openai/tts-1", voice="alloy")
         >>> tool, = spec.to_tool_list()
         >>> tool.metadata.name
         'speak'

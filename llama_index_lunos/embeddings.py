@@ -47,12 +47,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
 
     Example:
         >>> from llama_index_lunos import LunosEmbedding
-        >>> embedding = LunosEmbedding(
-        ...     "lunos/scripted-embedding",
-        ...     dimensions=8,
-        ...     api_key=gateway.api_key,
-        ...     api_base=gateway.base_url,
-        ... )
+        >>> embedding = LunosEmbedding("lunos/scripted-embedding", dimensions=8)
         >>> len(embedding.get_text_embedding("A text"))
         8
         >>> embedding.close()

@@ -43,9 +43,7 @@ class LunosImageToolSpec(BaseToolSpec):
 
     Example:
         >>> from llama_index_lunos import LunosImageToolSpec
-        >>> spec = LunosImageToolSpec(
-        ...     "lunos/scripted-image", api_key=gateway.api_key, api_base=gateway.base_url
-        ... )
+        >>> spec = LunosImageToolSpec("lunos/scripted-image")
         >>> tool, = spec.to_tool_list()
         >>> tool.metadata.name
         'generate_image'

@@ -75,12 +75,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     Example:
         >>> from llama_index_lunos import Lunos
-        >>> llm = Lunos(
-        ...     "lunos/scripted",
-        ...     api_key=gateway.api_key,
-        ...     api_base=gateway.base_url,
-        ...     app_id="docs",
-        ... )
+        >>> llm = Lunos("lunos/scripted", app_id="docs")
         >>> print(llm.complete("Say hello"))
         Scripted answer to: Say hello
         >>> llm.close()

@@ -9,6 +9,7 @@ class Secret:
     """Wraps a key; only `reveal()` returns it.
 
     Example:
+        >>> from lunos_core import Secret
         >>> key = Secret("sk-123")
         >>> print(key, [key], key.reveal())
         ********** [Secret('**********')] sk-123

@@ -80,6 +80,7 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     "top_k" isn't a misspelling of "top_p".
 
     Example:
+        >>> from lunos_core.arguments import closest_name
         >>> closest_name("max_retry", ["model", "max_retries"]), closest_name("order", ["model"])
         ('max_retries', None)
     """

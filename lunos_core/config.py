@@ -241,6 +241,7 @@ class Config(ClientSettings):
         LunosPlainHTTPWarning: `http://` to another machine, once for each origin and process.
 
     Example:
+        >>> from lunos_core import Config
         >>> Config(api_key="sk-1", base_url="https://api.lunos.tech/").base_url
         'https://api.lunos.tech/v1'
     """

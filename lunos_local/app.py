@@ -74,6 +74,7 @@ def create_app(
             model that the gateway doesn't have.
 
     Example:
+        >>> from lunos_local import create_app
         >>> import asyncio
         >>> import httpx
         >>> from lunos_core import AsyncLunos

@@ -105,6 +105,7 @@ class LocalGateway:
         strict: serve no well-known names, only the gateway's own ids and `aliases`.
 
     Example:
+        >>> from lunos_local import LocalGateway
         >>> from lunos_core import Lunos
         >>> hello = [{"role": "user", "content": "Hello"}]
         >>> with LocalGateway() as local:
@@ -205,8 +206,9 @@ class LocalGateway:
             ValueError: there is no such fault.
 
         Example:
-            >>> gateway.fail("429", times=2)
-            >>> gateway.clear()
+            >>> from lunos_local import LocalGateway
+            >>> with LocalGateway() as gateway:
+            ...     gateway.fail("429", times=2)  # the next two requests
         """
         self._running().plan_fault(name, times, model)
 

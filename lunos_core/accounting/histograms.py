@@ -59,6 +59,7 @@ def percentile(counts: Sequence[tuple[float, int]], percent: int) -> float | Non
     """Return the nearest rank among sorted values with their counts; `None` of nothing.
 
     Example:
+        >>> from lunos_core.accounting.histograms import percentile
         >>> percentile([(0.1, 3), (0.5, 1)], 50), percentile([(0.1, 3), (0.5, 1)], 95)
         (0.1, 0.5)
     """

@@ -53,6 +53,7 @@ def moment(value: Any, name: str, now: float) -> float:
         ValueError: it is none of these.
 
     Example:
+        >>> from lunos_core.accounting.questions import moment
         >>> moment("2h", "since", 10_000.0), moment("1970-01-02", "since", 0.0)
         (2800.0, 86400.0)
     """

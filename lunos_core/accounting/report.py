@@ -100,6 +100,7 @@ def visible(text: str) -> str:
     r"""Return a text whose control characters are spelled out: a terminal would obey them.
 
     Example:
+        >>> from lunos_core.accounting.report import visible
         >>> print(visible("a\x1b[31mb"))
         a\x1b[31mb
     """

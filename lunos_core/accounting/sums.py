@@ -94,8 +94,9 @@ def pieces(
     """Cut a stretch of time into whole days, hours at their edges, and what is left (span 0).
 
     Example:
+        >>> from lunos_core.accounting.sums import pieces
         >>> list(pieces(3500.0, 90_000.0, (86_400, 3600)))
-        [(0, 3500.0, 3600.0), (3600, 3600, 90000)]
+        [(0, 3500.0, 3600), (3600, 3600, 90000)]
     """
     if not since < until:
         return

@@ -33,6 +33,7 @@ def estimate_tokens(content: Any) -> int:
         content: a `str`, a list of content parts, or `None`.
 
     Example:
+        >>> from lunos_core.accounting.token_estimate import estimate_tokens
         >>> estimate_tokens("The quick brown fox"), estimate_tokens("日本語")
         (5, 3)
         >>> estimate_tokens([{"type": "image_url", "image_url": {"url": "data:…"}}])

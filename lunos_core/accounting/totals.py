@@ -68,6 +68,7 @@ def amount_of(cost: object) -> Decimal | None:
     """Return a cost as an exact amount; `None` for what no call can cost.
 
     Example:
+        >>> from lunos_core.accounting.totals import amount_of
         >>> amount_of(0.1), amount_of(float("nan")), amount_of(-1), amount_of(1e308)
         (Decimal('0.1'), None, None, None)
     """

@@ -31,6 +31,7 @@ class Usage:
         raw: the wire's object, as it came.
 
     Example:
+        >>> from lunos_core.accounting.usage import parse_usage
         >>> usage = parse_usage({"prompt_tokens": 9, "completion_tokens": 3, "cost": 0.5})
         >>> usage.total_tokens, (usage + usage).cost
         (12, 1.0)

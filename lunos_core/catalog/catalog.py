@@ -234,7 +234,7 @@ class Catalog(_Catalog[Client]):
 
     Example:
         >>> from lunos_core import Lunos
-        >>> lunos = Lunos(api_key=gateway.api_key, base_url=gateway.base_url)
+        >>> lunos = Lunos()
         >>> lunos.models.get("scripted").id
         'lunos/scripted'
         >>> lunos.models.suggest("lunos/scriptd")[0]
@@ -305,7 +305,7 @@ class AsyncCatalog(_Catalog[AsyncClient]):
         >>> import asyncio
         >>> from lunos_core import AsyncLunos
         >>> async def known():
-        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...     async with AsyncLunos() as lunos:
         ...         return await lunos.models.get("scripted")
         >>> asyncio.run(known()).id
         'lunos/scripted'

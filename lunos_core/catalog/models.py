@@ -50,6 +50,7 @@ def shared_name(word: str) -> str:
     """Return the common name of an ability, parameter or modality.
 
     Example:
+        >>> from lunos_core.catalog.models import shared_name
         >>> shared_name("Function_Calling"), shared_name("seed")
         ('tools', 'seed')
     """
@@ -131,6 +132,7 @@ class ModelInfo:
         """Return whether it is known to take a request field, under any of that field's names.
 
         Example:
+            >>> from lunos_core import ModelInfo
             >>> ModelInfo("m", supported_parameters=("tools",)).takes("tool_choice")
             True
         """
@@ -172,6 +174,7 @@ def models_request(
         ValueError: a filter was given for the public list, which has none.
 
     Example:
+        >>> from lunos_core import models_request
         >>> models_request(input=["text", "image"]).query
         'input=text,image'
         >>> models_request().path, models_request().public

@@ -161,6 +161,7 @@ def transcription_request(
         ValueError: an empty file, a parameter out of range.
 
     Example:
+        >>> from lunos_core import transcription_request
         >>> request = transcription_request(b"RIFF....WAVE", model="m", response_format="text")
         >>> b'name="file"; filename="audio.wav"' in request.body
         True

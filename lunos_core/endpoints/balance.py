@@ -48,6 +48,7 @@ def balance_request(*, app_id: str | None = None) -> Request[Balance]:
         app_id: the application that asks; the client's when `None`.
 
     Example:
+        >>> from lunos_core import balance_request
         >>> balance_request().path
         '/balance'
     """

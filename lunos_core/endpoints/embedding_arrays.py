@@ -63,8 +63,9 @@ def embedding_array_request(
         ValueError: no text at all, a parameter out of range.
 
     Example:
+        >>> from lunos_core import embedding_array_request
         >>> from lunos_core import Lunos
-        >>> lunos = Lunos(api_key=gateway.api_key, base_url=gateway.base_url)
+        >>> lunos = Lunos()
         >>> request = embedding_array_request(["a", "b"], model="lunos/scripted-embedding")
         >>> found = lunos.client.send(request).array
         >>> found.shape[0], str(found.dtype)

@@ -74,6 +74,7 @@ def embedding_request(
         ValueError: no text at all, a parameter out of range.
 
     Example:
+        >>> from lunos_core import embedding_request
         >>> embedding_request(["a"], model="m", dimensions=8).body
         b'{"model":"m","input":["a"],"encoding_format":"base64","dimensions":8}'
     """

@@ -153,6 +153,7 @@ def image_request(prompt: str, /, *, model: str, **params: Any) -> Request[Image
         ValueError: an empty prompt, a parameter out of range.
 
     Example:
+        >>> from lunos_core import image_request
         >>> image_request("a red cat", model="m", size="256x256").body
         b'{"model":"m","prompt":"a red cat","size":"256x256"}'
     """

@@ -24,6 +24,7 @@ class WebSearch(TypedDict, total=False):
         excluded_domains: leave these out.
 
     Example:
+        >>> from lunos_core import WebSearch
         >>> from lunos_core import chat_request
         >>> search: WebSearch = {"engine": "exa", "allowed_domains": ["example.com"]}
         >>> request = chat_request([{"role": "user", "content": "?"}], model="m", web_search=search)

@@ -116,6 +116,7 @@ def speech_request(text: str, /, *, model: str, **params: Any) -> Request[Speech
         ValueError: an empty text, or one that is too long; a parameter out of range.
 
     Example:
+        >>> from lunos_core import speech_request
         >>> speech_request("Hello", model="m", voice="alloy").body
         b'{"model":"m","input":"Hello","voice":"alloy"}'
     """
@@ -140,6 +141,7 @@ def speech_stream_request(text: str, /, *, model: str, **params: Any) -> StreamR
         ValueError: an empty text, or one that is too long; a parameter out of range.
 
     Example:
+        >>> from lunos_core import speech_stream_request
         >>> speech_stream_request("Hello", model="m").path
         '/audio/generations'
     """

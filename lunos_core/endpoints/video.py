@@ -73,6 +73,7 @@ def video_request(prompt: str, /, *, model: str, **params: Any) -> Request[Video
         ValueError: an empty prompt.
 
     Example:
+        >>> from lunos_core import video_request
         >>> video_request("a cat", model="m", duration=4).body
         b'{"model":"m","prompt":"a cat","duration":4}'
     """
@@ -96,6 +97,7 @@ def video_status_request(id: str, *, app_id: str | None = None) -> Request[Video
         app_id: the application that asks; the client's when `None`.
 
     Example:
+        >>> from lunos_core import video_status_request
         >>> video_status_request("job/1").path
         '/video/generations/job%2F1'
     """

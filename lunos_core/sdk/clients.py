@@ -56,7 +56,7 @@ class Lunos:
 
     Example:
         >>> from lunos_core import Lunos
-        >>> lunos = Lunos(api_key=gateway.api_key, base_url=gateway.base_url)
+        >>> lunos = Lunos()
         >>> response = lunos.chat.completions.create(
         ...     model="lunos/scripted",
         ...     messages=[{"role": "user", "content": "Hello"}],
@@ -120,7 +120,7 @@ class AsyncLunos:
         >>> import asyncio
         >>> from lunos_core import AsyncLunos
         >>> async def ask():
-        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...     async with AsyncLunos() as lunos:
         ...         response = await lunos.chat.completions.create(
         ...             model="lunos/scripted", messages=[{"role": "user", "content": "Hello"}]
         ...         )

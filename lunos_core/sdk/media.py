@@ -213,7 +213,7 @@ class Speeches:
 
         Example:
             >>> from lunos_core import Lunos
-            >>> lunos = Lunos(gateway.api_key, base_url=gateway.base_url)
+            >>> lunos = Lunos()
             >>> speech = lunos.audio.speech.create(model="openai/tts-1", input="Hi", voice="alloy")
             >>> speech.media_type, speech.content[:4]
             ('audio/wav', b'RIFF')

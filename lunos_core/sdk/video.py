@@ -52,7 +52,7 @@ class Videos:
 
         Example:
             >>> from lunos_core import Lunos
-            >>> lunos = Lunos(gateway.api_key, base_url=gateway.base_url)
+            >>> lunos = Lunos()
             >>> job = lunos.video.generate(
             ...     model="lunos/scripted-video",
             ...     prompt="A cat walks by.",

@@ -49,7 +49,7 @@ class Client:
     Example:
         >>> from lunos_core import Client, Config, chat_request
         >>> hello = [{"role": "user", "content": "Hello"}]
-        >>> with Client(Config(gateway.api_key, gateway.base_url)) as client:
+        >>> with Client(Config.from_env()) as client:
         ...     completion = client.send(chat_request(hello, model="lunos/scripted"))
         >>> completion.text
         'Scripted answer to: Hello'
@@ -204,7 +204,7 @@ class AsyncClient:
         >>> hello = [{"role": "user", "content": "Hello"}]
         >>> async def ask():
         ...     request = chat_request(hello, model="lunos/scripted")
-        ...     async with AsyncClient(Config(gateway.api_key, gateway.base_url)) as client:
+        ...     async with AsyncClient(Config.from_env()) as client:
         ...         return await client.send(request)
         >>> asyncio.run(ask()).text
         'Scripted answer to: Hello'

@@ -18,7 +18,7 @@ class Stream(Generic[T]):
 
     Example:
         >>> from lunos_core import Lunos
-        >>> lunos = Lunos(gateway.api_key, base_url=gateway.base_url)
+        >>> lunos = Lunos()
         >>> hello = [{"role": "user", "content": "Hello"}]
         >>> with lunos.chat.completions.create(
         ...     model="lunos/scripted", messages=hello, stream=True
@@ -65,7 +65,7 @@ class AsyncStream(Generic[T]):
         >>> from lunos_core import AsyncLunos
         >>> hello = [{"role": "user", "content": "Hello"}]
         >>> async def read():
-        ...     async with AsyncLunos(gateway.api_key, base_url=gateway.base_url) as lunos:
+        ...     async with AsyncLunos() as lunos:
         ...         stream = await lunos.chat.completions.create(
         ...             model="lunos/scripted", messages=hello, stream=True
         ...         )

@@ -59,6 +59,7 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
         TypeError: a value that a form cannot carry.
 
     Example:
+        >>> from lunos_core.wire.multipart import FormFile, encode_form
         >>> body, content_type = encode_form({"model": "m"}, FormFile("a.wav", b"RIFF"))
         >>> content_type
         'multipart/form-data; boundary=lunos-form-0'

@@ -15,6 +15,7 @@ def flag_of(value: Any) -> bool | None:
     """Read a flag: `true`, 1, "1" or "true", or their opposites; `None` for anything else.
 
     Example:
+        >>> from lunos_core.wire.scalars import flag_of
         >>> flag_of(1), flag_of("False"), flag_of(None)
         (True, False, None)
     """
@@ -27,6 +28,7 @@ def decimal_of(value: Any) -> Decimal | None:
     """Read a finite number exactly, also one written as text; `None` for anything else.
 
     Example:
+        >>> from lunos_core.wire.scalars import decimal_of
         >>> decimal_of(0.1), decimal_of("$1,234.50"), decimal_of("NaN")
         (Decimal('0.1'), Decimal('1234.50'), None)
     """

@@ -15,6 +15,7 @@ class SSEDecoder:
     Work and memory are linear in the input: a line that arrives in many pieces is joined once.
 
     Example:
+        >>> from lunos_core.wire.sse import SSEDecoder
         >>> decoder = SSEDecoder()
         >>> decoder.feed(b': keep-alive\n\ndata: {"a"')
         []

@@ -40,6 +40,7 @@ def read_srt(text: str) -> list[Cue]:
     r"""Return the cues of an SRT file.
 
     Example:
+        >>> from lunos_core.wire.subtitles import read_srt
         >>> read_srt("1\n00:00:01,500 --> 00:00:02,000\nHello.\n")
         [Cue(text='Hello.', start=1.5, end=2.0, name='1')]
     """
@@ -56,6 +57,7 @@ def read_vtt(text: str) -> list[Cue]:
     r"""Return the cues of a WebVTT file, without styles, tags and notes.
 
     Example:
+        >>> from lunos_core.wire.subtitles import read_vtt
         >>> read_vtt("WEBVTT\n\n00:01.500 --> 00:02.000 line:0\n<v Ann>Hello &amp; welcome.\n")
         [Cue(text='Hello & welcome.', start=1.5, end=2.0, name=None)]
     """

@@ -33,6 +33,7 @@ def join_surrogates(text: str) -> str:
     JSON can carry a half (`"\ud83d"`), UTF-8 cannot.
 
     Example:
+        >>> from lunos_core.wire.text import join_surrogates
         >>> join_surrogates("\ud83d\ude00 and \ud83d") == "\U0001f600 and \ufffd"
         True
     """
@@ -48,6 +49,7 @@ class TextPieces:
         pieces: what arrived, without the first half of a character whose second half is to come.
 
     Example:
+        >>> from lunos_core.wire.text import TextPieces
         >>> text = TextPieces()
         >>> text.add("a\ud83d"), text.add("\ude00b") == "\U0001f600b", text.end()
         ('a', True, '')

@@ -65,12 +65,12 @@ RESULTS = {
 def test_the_examples_of_a_module_are_true(
     name: str, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As printed: with a key and a base URL set, in an empty folder; `gateway` is a running one."""
+    """As printed: with a key and a base URL set, in an empty folder, without our names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
     monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
     module = importlib.import_module(name)
-    result = doctest.testmod(module, extraglobs={"gateway": gateway})
+    result = doctest.testmod(module, globs={"__name__": "__main__"})
     assert result.failed == 0
 
 

@@ -31,6 +31,7 @@ def split_data_url(url: str) -> tuple[str, str] | None:
     """Return the media type and the base64 text of a `data:` URL; `None` for any other URL.
 
     Example:
+        >>> from lunos_core.endpoints.chat.content_parts import split_data_url
         >>> split_data_url("data:image/png;base64,iVBORw0=")
         ('image/png', 'iVBORw0=')
     """

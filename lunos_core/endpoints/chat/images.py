@@ -119,6 +119,7 @@ def image_chat_request(
         ValueError: an empty prompt, or a parameter that this route cannot carry.
 
     Example:
+        >>> from lunos_core import image_chat_request
         >>> image_chat_request("a cat", model="m", size="1536x1024").body.decode()[:60]
         '{"model":"m","messages":[{"role":"user","content":"a cat"}],'
     """

@@ -20,6 +20,7 @@ def strip_thinking(text: str) -> str:
     Some models' first tag is in the prompt: then what ends with the closing one is removed.
 
     Example:
+        >>> from lunos_core.endpoints.chat.json_text import strip_thinking
         >>> strip_thinking("<think>Hm.</think>Oslo")
         'Oslo'
     """
@@ -33,6 +34,7 @@ def is_thinking(text: str) -> bool:
     """Return whether a text begins with a thought that hasn't ended.
 
     Example:
+        >>> from lunos_core.endpoints.chat.json_text import is_thinking
         >>> is_thinking("<think>Hm"), is_thinking("<think>Hm.</think>Oslo")
         (True, False)
     """
@@ -46,6 +48,7 @@ def json_objects(text: str) -> Iterator[str]:
     there is no object behind them.
 
     Example:
+        >>> from lunos_core.endpoints.chat.json_text import json_objects
         >>> list(json_objects('See [1]: {"a": 1}, or {x}, or {"b": "}"}.'))
         ['{"a": 1}', '{"b": "}"}']
     """
@@ -62,6 +65,7 @@ def find_json_object(text: str) -> str | None:
     """Return the JSON text of the first object in `text`, or `None` if there is none.
 
     Example:
+        >>> from lunos_core.endpoints.chat.json_text import find_json_object
         >>> find_json_object('Here you are: {"city": "Oslo"} (as asked)')
         '{"city": "Oslo"}'
     """

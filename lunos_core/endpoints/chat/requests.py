@@ -46,6 +46,7 @@ def chat_request(
         ValueError: a parameter out of range.
 
     Example:
+        >>> from lunos_core import chat_request
         >>> request = chat_request([{"role": "user", "content": "Hi"}], model="m", temperature=0)
         >>> request.body
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"temperature":0}'
@@ -76,6 +77,7 @@ def chat_stream_request(
         ValueError: a parameter out of range.
 
     Example:
+        >>> from lunos_core import chat_stream_request
         >>> hello = [{"role": "user", "content": "Hi"}]
         >>> chat_stream_request(hello, model="m", stream_options={}).body
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}],"stream":true}'
@@ -196,6 +198,7 @@ def completion_request(
         ValueError: a parameter out of range, or no prompt at all.
 
     Example:
+        >>> from lunos_core import completion_request
         >>> completion_request("Once upon", model="m", max_tokens=9).body
         b'{"model":"m","prompt":"Once upon","max_tokens":9}'
     """
@@ -222,6 +225,7 @@ def completion_stream_request(
         ValueError: a parameter out of range, or no prompt at all.
 
     Example:
+        >>> from lunos_core import completion_stream_request
         >>> completion_stream_request("Once", model="m", stream_options={}).body
         b'{"model":"m","prompt":"Once","stream":true}'
     """

@@ -14,6 +14,7 @@ def with_inline_root(schema: Mapping[str, Any]) -> dict[str, Any]:
     servers don't take for the parameters of a function.
 
     Example:
+        >>> from lunos_core.endpoints.chat.schemas import with_inline_root
         >>> with_inline_root({"$defs": {"A": {"type": "object"}}, "$ref": "#/$defs/A"})
         {'type': 'object', '$defs': {'A': {'type': 'object'}}}
     """
@@ -29,6 +30,7 @@ def is_recursive(schema: Any) -> bool:
     """Return whether a schema refers to itself, so that its references cannot be written out.
 
     Example:
+        >>> from lunos_core.endpoints.chat.schemas import is_recursive
         >>> is_recursive({"$defs": {"A": {"items": {"$ref": "#/$defs/A"}}}, "$ref": "#/$defs/A"})
         True
     """
@@ -53,6 +55,7 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     discriminator become `anyOf`.
 
     Example:
+        >>> from lunos_core.endpoints.chat.schemas import strict_schema
         >>> strict_schema({"type": "object", "properties": {"a": {"type": "integer"}}})["required"]
         ['a']
         >>> strict_schema({"type": "object", "additionalProperties": {"type": "integer"}}) is None

@@ -25,6 +25,7 @@ def read_arguments(arguments: Any) -> dict[str, Any] | None:
         arguments: text as the model wrote it, or an object.
 
     Example:
+        >>> from lunos_core.endpoints.chat.tool_arguments import read_arguments
         >>> read_arguments('"{\\"a\\": 1}"'), read_arguments(" "), read_arguments("[1")
         ({'a': 1}, {}, None)
     """
@@ -57,6 +58,7 @@ def arguments_text(arguments: Any) -> str:
         arguments: an object, or text as the model wrote it.
 
     Example:
+        >>> from lunos_core.endpoints.chat.tool_arguments import arguments_text
         >>> arguments_text({"a": float("nan")}), arguments_text("[1")
         ('{"a":null}', '{"INVALID_JSON":"[1"}')
     """

@@ -20,6 +20,7 @@ def sendable_name(name: str) -> str:
     """Return a name in the form that the wire allows, always the same for the same name.
 
     Example:
+        >>> from lunos_core.endpoints.chat.tool_names import sendable_name
         >>> sendable_name("my helper"), sendable_name("größe"), sendable_name("search")
         ('my_helper', 'gro_e', 'search')
     """

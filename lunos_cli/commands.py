@@ -25,11 +25,13 @@ from lunos_cli import (
 from lunos_core import LunosConfigError, LunosError, __version__
 
 
-def _one_line(error: click.UsageError) -> click.ClickException:
+class _WrongUsage(click.ClickException):
+    exit_code = click.UsageError.exit_code
+
+
+def _one_line(error: click.UsageError) -> _WrongUsage:
     path = error.ctx.command_path if error.ctx else "lunos"
-    short = click.ClickException(f"{' '.join(error.format_message().split())} (see {path} -h)")
-    short.exit_code = error.exit_code
-    return short
+    return _WrongUsage(f"{' '.join(error.format_message().split())} (see {path} -h)")
 
 
 class _Group(click.Group):

@@ -17,6 +17,7 @@ from lunos_local.errors import WireError
 from lunos_local.faults import Fault
 
 _MILLION = 1_000_000
+_FREE_TOKENS = 10 * _MILLION  # a day, of a model without a price
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
 # a model without the feature must refuse these; it may ignore other parameters
 _FEATURES = (
@@ -150,10 +151,14 @@ class Model:
             "supportReasoning": self.reasoning,
             "maxCompletionTokens": self.max_output,
             "isEnabled": True,
+            "modelId": self.id,
+            "permaslug": self.id,
             "freeConfig": {
-                "isFree": not (self.input_price or self.output_price or self.unit_price)
+                "maxTokens": 0 if self.input_price or self.output_price else _FREE_TOKENS,
+                "isPremium": False,
             },
-            "releaseDate": None,
+            "avgThroughput": None,
+            "releaseDate": "2023-11-14",
             "createdAt": None,
             "updatedAt": None,
         }

@@ -70,7 +70,7 @@ def embedding_request(
             `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
 
     Raises:
-        TypeError: a text that is no `str`, a parameter of the wrong type.
+        TypeError: a text that isn't a `str`, a parameter of the wrong type.
         ValueError: no text at all, a parameter out of range.
 
     Example:
@@ -116,7 +116,7 @@ def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None)
 
     Raises:
         LunosResponseError: another number of vectors than texts, vectors of different or wrong
-            length, or with something in them that is no finite number.
+            length, or with something in them that isn't a finite number.
         LunosAPIError: an error that came with a successful status.
     """
     value = reply.json()

@@ -317,7 +317,7 @@ def test_a_model_with_a_price_leaves_its_cost_to_the_catalog(wire: Wire) -> None
     listed = {item["id"]: item for item in wire.http.get("/models").json()["data"]}
     prices = listed[model]["pricePerMillionTokens"]
     assert (prices["input"], prices["output"], listed[model]["freeConfig"]) == (
-        2.5, 10.0, {"isFree": False}
+        2.5, 10.0, {"maxTokens": 0, "isPremium": False}
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from lunos_core.transport.httpx_messages import build_request, headers_of, piece
 from lunos_core.transport.loop_cleanup import running_loop
 from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
 from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
+from lunos_core.transport.stale_answers import is_stale, stale
 from lunos_core.transport.stream_call import StreamCall, is_streamed
 from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 
@@ -180,12 +181,17 @@ class Client:
         ours = self._given is None
         try:
             if not call.deadline.limited:
-                return http.send(build_request(http, call, ours=ours), stream=True)
-            with within(call.deadline):
-                request = build_request(http, call, watch_new_connection, ours=ours)
-                return http.send(request, stream=True)
+                response = http.send(build_request(http, call, ours=ours), stream=True)
+            else:
+                with within(call.deadline):
+                    request = build_request(http, call, watch_new_connection, ours=ours)
+                    response = http.send(request, stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
+        if is_stale(response):
+            response.close()
+            raise stale(response)
+        return response
 
 
 class AsyncClient:
@@ -340,9 +346,13 @@ class AsyncClient:
     async def _open(self, call: _AnyCall, http: httpx.AsyncClient, trace: Trace) -> httpx.Response:
         try:
             request = build_request(http, call, trace, ours=self._given is None)
-            return await http.send(request, stream=True)
+            response = await http.send(request, stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
+        if is_stale(response):
+            await response.aclose()
+            raise stale(response)
+        return response
 
 
 def _read(response: httpx.Response, deadline: Deadline) -> bytes:

@@ -70,8 +70,9 @@ def watch(connection: Any) -> None:
     One that can't be changed, such as that of a user's own transport, is left alone.
     """
     attributes = getattr(connection, "__dict__", None)
-    if attributes is None or "read" in attributes or not hasattr(type(connection), "read"):
+    if attributes is None or "is_bounded" in attributes or not hasattr(type(connection), "read"):
         return
+    connection.is_bounded = True
     plain_read, plain_write = connection.read, connection.write
 
     def read(max_bytes: int, timeout: float | None = None) -> bytes:

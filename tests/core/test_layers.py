@@ -56,6 +56,7 @@ KNOW_HTTPX = {
         "httpx_errors",
         "httpx_messages",
         "pool",
+        "stale_answers",
     )
 }
 

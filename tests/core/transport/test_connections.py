@@ -191,3 +191,20 @@ async def test_a_pickled_client_works_where_it_is_unpickled(both: Both) -> None:
         assert (await both(again.send(SEND))).text == "Hello there"
         assert [got.headers["x-app-id"] for got in server.requests] == ["app", "app"]
         assert server.requests[1].headers["authorization"] == "Bearer sk-test-4f9a1c"
+
+
+@pytest.mark.parametrize("total_timeout", [None, 20.0])
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_a_second_answer_to_one_request_is_not_taken_for_that_to_the_next(
+    both: Both, streamed: bool, total_timeout: float | None
+) -> None:
+    stale = http(body=CHAT.replace(b"Hello", b"Stale"))
+    with RawServer(http(body=CHAT) + stale, http(body=CHAT)) as server:
+        client = both.client(base_url=server.url, max_retries=1, total_timeout=total_timeout)
+        for _ in range(3):
+            if streamed:
+                texts = [piece.text for piece in await both.chunks(client, STREAM)]
+                assert "".join(texts) == "Hello there"
+            else:
+                assert (await both(client.send(SEND))).text == "Hello there"
+        assert (len(server.requests), server.connections) == (4, 2)

@@ -93,7 +93,7 @@ def pieces_of(address: str, check: Callable[[Sequence[str]], None]) -> list[Piec
 def _pieces_of_file(whole: Piece, check: Callable[[Sequence[str]], None]) -> Iterator[Piece]:
     name, kind, (path,), size = whole.name, whole.kind, whole.paths, whole.size
     if kind == "parquet":
-        with fsspec.open(path) as file:
+        with _open(path) as file:
             facts = pq.ParquetFile(file)
             check(facts.schema_arrow.names)
             for i in range(facts.num_row_groups):
@@ -106,7 +106,7 @@ def _pieces_of_file(whole: Piece, check: Callable[[Sequence[str]], None]) -> Ite
     if kind in ("csv", "tsv") or not path.lower().endswith(kind):
         yield replace(whole, size=size if path.lower().endswith(kind) else 0)
         return
-    with fsspec.open(path) as file:
+    with _open(path) as file:
         file.seek(max(0, size - _PIECE))
         try:
             json.loads(file.read().rpartition(b"\n")[2].strip() or b"{}")
@@ -127,24 +127,28 @@ def rows_of(piece: Piece) -> Iterator[Row]:
 def _numbered(piece: Piece) -> Iterator[tuple[Any, Row]]:
     path = piece.paths[0]
     if piece.kind == "parquet":
-        with fsspec.open(path) as file:
+        with _open(path) as file:
             for batch in pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start]):
                 yield from ((None, row) for row in batch.to_pylist())
     elif piece.kind == "text":
         for path in piece.paths:
-            with fsspec.open(path, compression="infer") as file:
+            with _open(path, compression="infer") as file:
                 yield None, {"id": path.removeprefix(piece.root), "text": _decoded(file.read())}
     elif piece.kind in ("csv", "tsv"):
         settings = {"newline": "", "encoding": "utf-8-sig", "errors": "replace"}
-        with fsspec.open(path, "rt", compression="infer", **settings) as file:
+        with _open(path, "rt", compression="infer", **settings) as file:
             for row in csv.DictReader(file, delimiter="\t" if piece.kind == "tsv" else ","):
                 yield None, row
     else:
         yield from _json_lines(piece)
 
 
+def _open(path: str, mode: str = "rb", **settings: Any) -> Any:
+    return fsspec.open(path, mode, **settings)
+
+
 def _json_lines(piece: Piece) -> Iterator[tuple[int, Row]]:
-    with fsspec.open(piece.paths[0], compression="infer") as file:
+    with _open(piece.paths[0], compression="infer") as file:
         position = piece.start
         if position:  # a line belongs where it begins
             file.seek(position - 1)

@@ -110,7 +110,7 @@ class Job:
             return schema.model_json_schema(), schema.model_validate_json
         from jsonschema.validators import validator_for
 
-        if not isinstance(schema, Mapping):
+        if not isinstance(schema, dict):
             raise TypeError("a JSON schema must be an object")
         validator = validator_for(schema)
         validator.check_schema(schema)

@@ -98,6 +98,7 @@ def test_the_base_asks_for_httpx_alone(metadata: Message) -> None:
         *FRAMEWORKS,
         "local",
         "whisper",
+        "bulk",
         "aiohttp",
         "cli",
         "dashboard",

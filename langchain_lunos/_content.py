@@ -47,7 +47,7 @@ def to_part(block: Any, where: str) -> dict[str, Any]:
         return text_part(block)
     if not isinstance(block, Mapping):
         raise TypeError(f"{where} must be a str or a dict, not {type(block).__name__}")
-    kind = block.get("type")
+    kind = kind_of(block)
     make = _BLOCKS.get(kind) if isinstance(kind, str) else None
     if make is None:
         raise ValueError(
@@ -64,6 +64,12 @@ def to_part(block: Any, where: str) -> dict[str, Any]:
     if mark is not None:
         part["cache_control"] = mark
     return part
+
+
+def kind_of(block: Mapping[str, Any]) -> Any:
+    """Return a block's type; what has only a text is text, as Bedrock and Google write it."""
+    kind = block.get("type")
+    return "text" if kind is None and isinstance(block.get("text"), str) else kind
 
 
 def _text(block: Block) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_lunos._content import to_part, to_parts
+from langchain_lunos._content import kind_of, to_part, to_parts
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
@@ -278,7 +278,7 @@ def _type_of(block: Any) -> Any:
     kind = block.get("type")
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return block["value"].get("type")
-    return kind
+    return kind_of(block)
 
 
 def _joined(blocks: Sequence[Any], kind: str, field: str) -> str:

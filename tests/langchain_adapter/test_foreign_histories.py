@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
@@ -231,3 +231,18 @@ async def test_empty_arguments_are_a_call_without_any(written: str, way: str) ->
     message = await ask(chat(wire), way)
     assert [(made["name"], made["args"]) for made in message.tool_calls] == [("f", {})]
     assert message.invalid_tool_calls == []
+
+
+def test_a_block_that_has_only_a_text_is_text_in_every_message() -> None:
+    """As Bedrock's and Google's models write it; an answer's was lost in silence."""
+    text = [{"text": "hello"}]
+    history = [
+        SystemMessage(text),
+        HumanMessage(text),
+        AIMessage(text, tool_calls=[{"name": "f", "args": {}, "id": "c"}]),
+        ToolMessage(text, tool_call_id="c"),
+    ]
+    wire = Wire(reply(answer()))
+    chat(wire).invoke(history)
+    for message in sent_messages(wire):
+        assert message["content"] in ("hello", [{"type": "text", "text": "hello"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from typing import Any
 
 import griffe
@@ -27,7 +28,14 @@ class Docstrings(griffe.Extension):
             if isinstance(argument, griffe.ExprKeyword)
         }
         if "description" in given:
-            attr.docstring = griffe.Docstring(
-                ast.literal_eval(str(given["description"])), parent=attr
-            )
+            attr.docstring = griffe.Docstring(_text(given["description"], attr), parent=attr)
         attr.value = given.get("default")
+
+
+def _text(description: Any, attr: griffe.Attribute) -> str:
+    try:
+        return str(ast.literal_eval(str(description)))
+    except ValueError:  # an f-string, say: its text is the class's to tell
+        assert attr.parent is not None
+        owner = getattr(importlib.import_module(attr.module.canonical_path), attr.parent.name)
+        return str(owner.model_fields[attr.name].description)

@@ -1,32 +1,38 @@
-"""Whether a test that a page names is there, as pytest would collect it."""
+"""Whether pytest collects the tests that the pages name."""
 
 from __future__ import annotations
 
-import ast
+import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_FILE = re.compile(r"tests/[\w/]+\.py")
 
 
 @cache
-def _tests_in(path: str) -> frozenset[str]:
-    file = ROOT / path
-    if not file.exists():
-        return frozenset()
-    return frozenset(
-        node.name
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-        and node.name.lower().startswith("test")
+def _collected() -> frozenset[str]:
+    """Return what pytest collects of the files that any page names: files, classes and tests."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in _FILE.findall(page.read_text("utf-8"))}
+    files = sorted(name for name in named if (ROOT / name).exists())
+    collection = ("--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *collection, *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    names: set[str] = set()
+    for line in done.stdout.splitlines():
+        path, *parts = line.partition("[")[0].split("::")
+        names |= {"::".join((path, *parts[:i])) for i in range(len(parts) + 1)}
+    return frozenset(names)
 
 
 def missing(names: list[str]) -> list[str]:
-    """Return those of `path::test` that no file has; a path alone needs any test at all."""
-    return [
-        name
-        for name in names
-        for path, _, test in [name.partition("::")]
-        if not _tests_in(path) or (test and test not in _tests_in(path))
-    ]
+    """Return those of `path::test` that pytest doesn't collect; a path alone needs any test."""
+    return [name for name in names if name not in _collected()]

@@ -51,7 +51,7 @@ def test_an_output_matches_itself_and_what_differs_from_run_to_run() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     text = page.read_text("utf-8")
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
         assert (page.parent / target).exists(), target
 
 
@@ -136,7 +136,7 @@ def test_the_picture_of_the_demo_shows_todays_questions() -> None:
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
 def test_every_test_that_a_page_names_is_collected(page: Path) -> None:
-    named = re.findall(r"tests/[\w/]+\.py::\w+", page.read_text("utf-8"))
+    named = re.findall(r"tests/[\w/]+\.py::\w+(?:::\w+)?", page.read_text("utf-8"))
     assert not missing(named)
 
 

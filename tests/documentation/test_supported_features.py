@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -113,7 +114,8 @@ async def _async_core(settings: dict[str, Any], name: str, sent: dict[str, Any])
 
 
 def _table() -> dict[str, dict[str, str]]:
-    lines = [line.strip("| ") for line in PAGE.splitlines() if line.startswith("|")]
+    ways = PAGE.partition("\n## ")[0]
+    lines = [line.strip("| ") for line in ways.splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line.split("|")] for line in lines]
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
@@ -134,3 +136,15 @@ async def test_every_call_of_the_table_works_and_no_other_is_claimed(gateway: An
             answer = await calls[row][column](settings)
         assert answer, (row, column)
         assert gateway.requests()[-1]["stream"] == ("stream" in column), (row, column)
+
+
+def test_each_feature_that_is_claimed_names_its_test() -> None:
+    """That pytest collects them is in test_docs."""
+    features = PAGE.partition("\n## ")[2]
+    rows = [line for line in features.splitlines() if line.startswith("|")][2:]
+    assert len(rows) >= 10
+    for row in rows:
+        for cell in row.strip("| ").split(" | ")[1:]:
+            claimed = re.fullmatch(r'\[yes\]\(\.\./(\S+\.py) "(\S+?)::test_\w+"\)', cell)
+            assert ("yes" in cell) == (claimed is not None), cell
+            assert claimed is None or claimed[1] == claimed[2]

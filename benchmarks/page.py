@@ -19,7 +19,6 @@ from benchmarks.figures import Figures
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 _CLIENTS = ("ChatLunos", "Lunos", "ChatOpenAI", "OpenAILike", "ChatMistralAI")
-_FLOORS = ("floor LC", "floor LI")
 _ROWS = (
     ("one call", "call", "quietest", ""),
     ("one async call", "async call", "quietest", ""),
@@ -37,14 +36,12 @@ _ROWS = (
 
 def table(figures: Figures) -> Iterator[str]:
     """Yield the lines of the table: ratios to plain httpx, of what was measured."""
-    yield f"| | {' | '.join(_CLIENTS)} | a bare adapter: LangChain, LlamaIndex |"
-    yield "|---" * (len(_CLIENTS) + 2) + "|"
+    yield f"| | {' | '.join(_CLIENTS)} |"
+    yield "|---" * (len(_CLIENTS) + 1) + "|"
     for title, measure, key, suffix in _ROWS:
         ratios = [figures.ratio(measure, f"{name}{suffix}", "httpx", key) for name in _CLIENTS]
-        floors = [figures.ratio(measure, f"{name}{suffix}", "httpx", key) for name in _FLOORS]
         if any(ratio is not None for ratio in ratios):
-            cells = [*map(_short, ratios), ", ".join(_short(floor) for floor in floors if floor)]
-            yield f"| {title} | {' | '.join(cell or '–' for cell in cells)} |"
+            yield f"| {title} | {' | '.join(map(_short, ratios))} |"
 
 
 def write(results: dict[str, Any], about: Mapping[str, Any], picture: Path) -> None:
@@ -60,7 +57,7 @@ def write(results: dict[str, Any], about: Mapping[str, Any], picture: Path) -> N
 
 
 def _short(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.3g}"
+    return "–" if ratio is None else f"{ratio:.3g}"
 
 
 def main() -> None:

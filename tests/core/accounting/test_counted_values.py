@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lunos_core import CallRecord, LunosAPIError, LunosError, Usage
-from lunos_core.accounting.files import write_whole
+from lunos_core.accounting.files import replacing, write_whole
 from lunos_core.accounting.observers import CallStart
 from lunos_core.accounting.pricing import price_of
 from lunos_core.accounting.token_estimate import estimate_tokens
@@ -140,6 +140,23 @@ def test_a_new_file_has_the_rights_that_the_user_gives_new_files(tmp_path: Path)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
     assert (tmp_path / "a").read_bytes() == b"2"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    def write_a_part() -> None:
+        with replacing(tmp_path / "a") as file:
+            file.write(b"a part")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_a_part()
+    assert list(tmp_path.iterdir()) == []
+    old = os.umask(0)
+    try:
+        write_whole(tmp_path / "a", b"1")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666
 
 
 def test_pictures_are_the_same_whatever_their_size() -> None:

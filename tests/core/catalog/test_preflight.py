@@ -63,7 +63,9 @@ def test_pdf_is_another_word_for_file() -> None:
     assert check(message(PARTS["file"]), able, model="able") is None
 
 
-@pytest.mark.parametrize(("kind", "said"), [("image", "images"), ("audio", "audio")])
+@pytest.mark.parametrize(
+    ("kind", "said"), [("image", "images"), ("audio", "audio"), ("video", "videos")]
+)
 def test_an_output_that_the_model_does_not_make_is_refused(kind: str, said: str) -> None:
     error = check(TEXT, modalities=["text", kind])
     assert f"plain makes no {said}" in error.message

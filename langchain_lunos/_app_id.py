@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar, cast
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import LanguageModelInput
@@ -13,6 +15,7 @@ from langchain_core.runnables.config import ensure_config, var_child_runnable_co
 
 from lunos_core.app_id import current_app_id
 from lunos_core.arguments import check_app_id
+from lunos_core.endpoints.build import RUN_METADATA
 
 Output = TypeVar("Output")
 ChunkT = TypeVar("ChunkT")
@@ -29,6 +32,51 @@ def config_app_id(config: Any = None) -> str | None:
         if isinstance(app_id, str) and app_id:
             return app_id
     return None
+
+
+def with_run(kwargs: dict[str, Any], run_manager: Any) -> dict[str, Any]:
+    """Return a call's arguments, with the metadata of its run, which a usage store may keep."""
+    metadata = getattr(run_manager, "metadata", None) or _streamed.get()
+    return {**kwargs, RUN_METADATA: metadata} if metadata else kwargs
+
+
+# LangChain's `stream` hands no run manager to `_stream`
+_streamed: ContextVar[Mapping[str, Any] | None] = ContextVar(
+    "metadata of a streamed run", default=None
+)
+
+
+def _of_run(chunks: Iterator[ChunkT], metadata: Mapping[str, Any]) -> Iterator[ChunkT]:
+    """Yield the chunks; `with_run` finds the metadata while the first is made, with the request."""
+    _streamed.set(metadata)
+    try:
+        first = next(chunks, None)
+    finally:
+        _streamed.set(None)
+    if first is not None:
+        yield first
+        yield from chunks
+
+
+async def _aof_run(
+    chunks: AsyncIterator[ChunkT], metadata: Mapping[str, Any]
+) -> AsyncIterator[ChunkT]:
+    """Yield the chunks: see `_of_run`."""
+    async with aclosing(cast("AsyncGenerator[ChunkT]", chunks)):
+        _streamed.set(metadata)
+        try:
+            first = await anext(chunks, None)
+        finally:
+            _streamed.set(None)
+        if first is not None:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+
+def config_metadata() -> Mapping[str, Any] | None:
+    """Return the metadata of the config in force, or `None` outside of any run."""
+    return ensure_config().get("metadata") if var_child_runnable_config.get() else None
 
 
 def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
@@ -85,7 +133,8 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         kwargs = with_config_app_id(kwargs, config)
         tagged = config_with_tag(config, self._app_id(kwargs))
         chunks: Iterator[ChunkT] = parent.stream(input, tagged, **kwargs)
-        return chunks
+        metadata = ensure_config(config).get("metadata")
+        return _of_run(chunks, metadata) if metadata else chunks
 
     def astream(
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
@@ -96,7 +145,8 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         kwargs = with_config_app_id(kwargs, config)
         tagged = config_with_tag(config, self._app_id(kwargs))
         chunks: AsyncIterator[ChunkT] = parent.astream(input, tagged, **kwargs)
-        return chunks
+        metadata = ensure_config(config).get("metadata")
+        return _aof_run(chunks, metadata) if metadata else chunks
 
     async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[Output]:
         """As LangChain's."""

@@ -24,6 +24,7 @@ from langchain_lunos._app_id import (
     ls_params,
     refuse_trio,
     with_config_app_id,
+    with_run,
     with_tag,
 )
 from langchain_lunos._bindings import ModelMethods
@@ -242,7 +243,9 @@ class ChatLunos(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return to_result(self.client.send(self._request(messages, stop, kwargs)))
+        return to_result(
+            self.client.send(self._request(messages, stop, with_run(kwargs, run_manager)))
+        )
 
     async def _agenerate(
         self,
@@ -251,7 +254,11 @@ class ChatLunos(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return to_result(await self.async_client.send(self._request(messages, stop, kwargs)))
+        return to_result(
+            await self.async_client.send(
+                self._request(messages, stop, with_run(kwargs, run_manager))
+            )
+        )
 
     def _stream(
         self,
@@ -261,7 +268,9 @@ class ChatLunos(
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         images: list[str] = []
-        with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
+        with self.client.stream(
+            self._stream_request(messages, stop, with_run(kwargs, run_manager))
+        ) as stream:
             for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
@@ -278,7 +287,7 @@ class ChatLunos(
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         images: list[str] = []
-        request = self._stream_request(messages, stop, kwargs)
+        request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
         async with await self.async_client.stream(request) as stream:
             async for event in stream:
                 chunk = to_chunk(event, images)
@@ -298,7 +307,9 @@ class ChatLunos(
         """The events of `stream_events(version="v3")`; LangChain calls it where it is there."""
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
-        with self.client.stream(self._stream_request(messages, stop, kwargs)) as stream:
+        with self.client.stream(
+            self._stream_request(messages, stop, with_run(kwargs, run_manager))
+        ) as stream:
             for chunk in stream:
                 if run_manager and chunk.choices:
                     run_manager.on_llm_new_token(chunk.text)
@@ -318,7 +329,7 @@ class ChatLunos(
     ) -> AsyncIterator[Event]:
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
-        request = self._stream_request(messages, stop, kwargs)
+        request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
         async with await self.async_client.stream(request) as stream:
             async for chunk in stream:
                 if run_manager and chunk.choices:

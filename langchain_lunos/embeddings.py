@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, Field
 
-from langchain_lunos._app_id import config_app_id
+from langchain_lunos._app_id import config_app_id, config_metadata
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
 from langchain_lunos._settings import LunosConnection, check_call
 from lunos_core.adapters import merge_options
+from lunos_core.endpoints.build import RUN_METADATA
 from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays
 from lunos_core.endpoints.embeddings import embedding_request
 from lunos_core.request import Request
@@ -160,6 +161,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         if params.get("app_id") is None:
             # a retriever in a chain: the config that the chain was called with
             params["app_id"] = config_app_id()
+        params[RUN_METADATA] = config_metadata()
         merge_options(params, self.model_kwargs, self.__dict__, more, kwargs)
         size = params.pop("chunk_size", None)
         size = self.chunk_size if size is None else size

@@ -20,6 +20,7 @@ from langchain_lunos._app_id import (
     ls_params,
     refuse_trio,
     with_config_app_id,
+    with_run,
     with_tags,
 )
 from langchain_lunos._parameters import LunosModel
@@ -146,7 +147,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
             chunks = list(self._stream(prompts[0], stop, run_manager, **kwargs))
             return _streamed_result(chunks, self.model)
         answers = []
-        for request in self._requests(prompts, stop, kwargs):
+        for request in self._requests(prompts, stop, with_run(kwargs, run_manager)):
             if self.rate_limiter:
                 self.rate_limiter.acquire(blocking=True)
             answers.append(self.client.send(request))
@@ -165,7 +166,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
             ]
             return _streamed_result(chunks, self.model)
         answers = []
-        for request in self._requests(prompts, stop, kwargs):
+        for request in self._requests(prompts, stop, with_run(kwargs, run_manager)):
             if self.rate_limiter:
                 await self.rate_limiter.aacquire(blocking=True)
             answers.append(await self.async_client.send(request))
@@ -178,7 +179,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        params = self._stream_params(stop, kwargs)
+        params = self._stream_params(stop, with_run(kwargs, run_manager))
         self._refuse_impossible(prompt, params)
         request = completion_stream_request(prompt, **params)
         if self.rate_limiter:
@@ -199,7 +200,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        params = self._stream_params(stop, kwargs)
+        params = self._stream_params(stop, with_run(kwargs, run_manager))
         self._refuse_impossible(prompt, params)
         request = completion_stream_request(prompt, **params)
         if self.rate_limiter:

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseComponent
 
-from llama_index_lunos._settings import resolve_app_id
+from llama_index_lunos._settings import run_options
 from lunos_core.adapters import merge_options
 from lunos_core.endpoints.build import check_params
 from lunos_core.endpoints.params import CHAT
@@ -173,7 +173,7 @@ class Parameters(BaseComponent):
             if value is not None and name not in _NOT_OF_THE_WIRE
         }
         params = {**self._set(names), **self.additional_kwargs, **given}
-        params["app_id"] = resolve_app_id(given.get("app_id"))
+        params |= run_options(given.get("app_id"))
         merge_options(params, self.__dict__, self.additional_kwargs, given)
         return params
 

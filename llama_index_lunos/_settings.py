@@ -22,6 +22,7 @@ from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core import Secret
 from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
+from lunos_core.endpoints.build import RUN_METADATA
 from lunos_core.errors import LunosConfigError
 
 if TYPE_CHECKING:
@@ -30,13 +31,18 @@ else:  # so that type hints can be read at run time without loading httpx
     AsyncClient = Client = Any
 
 
-def resolve_app_id(given: str | None) -> str | None:
-    """The app id of one call: its own, else that of `instrument_tags({"app_id": …})` around it.
+def run_options(app_id: str | None = None) -> dict[str, Any]:
+    """Return a call's app id, and what `instrument_tags` says around it, for usage stores.
 
-    `None` leaves it to the core: the `lunos_core.app()` block around the call, else the
-    constructor's, else `LUNOS_APP_ID`.
+    The app id is the call's own, else that of `instrument_tags({"app_id": …})`. `None` leaves it
+    to the core: the `lunos_core.app()` block around the call, else the constructor's, else
+    `LUNOS_APP_ID`.
     """
-    return given if given is not None else active_instrument_tags.get().get("app_id")
+    tags = active_instrument_tags.get()
+    return {
+        "app_id": app_id if app_id is not None else tags.get("app_id"),
+        RUN_METADATA: tags or None,
+    }
 
 
 class Opened(NamedTuple):

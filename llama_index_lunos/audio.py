@@ -14,7 +14,7 @@ from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
-from llama_index_lunos._settings import Connection, resolve_app_id, split_settings
+from llama_index_lunos._settings import Connection, run_options, split_settings
 from lunos_core.endpoints.audio import Transcription, transcription_request
 from lunos_core.endpoints.speech import SPEECH, Speech, speech_request, spoken_mistake
 from lunos_core.request import Request
@@ -108,7 +108,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
             filename=PurePath(str(file)).name,
             response_format=self.response_format or ("verbose_json" if self.by_segment else None),
             extra_body=self.extra_body,
-            app_id=resolve_app_id(None),
+            **run_options(),
             **{name: getattr(self, name) for name in names},
         )
 
@@ -201,7 +201,7 @@ class LunosSpeechToolSpec(BaseToolSpec):
         await self._connection.aclose()
 
     def _request(self, text: str) -> Request[Speech]:
-        params = {**self.params, "app_id": resolve_app_id(self.params.get("app_id"))}
+        params = {**self.params, **run_options(self.params.get("app_id"))}
         return speech_request(text, model=self.model, **params)
 
     def _block(self, speech: Speech) -> AudioBlock:

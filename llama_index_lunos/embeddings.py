@@ -12,7 +12,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from numpy.typing import NDArray
 
-from llama_index_lunos._settings import Connection, resolve_app_id
+from llama_index_lunos._settings import Connection, run_options
 from lunos_core.endpoints.build import check_params
 from lunos_core.endpoints.embedding_arrays import (
     EmbeddingArray,
@@ -201,7 +201,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
             "user": self.user,
             "extra_body": self.extra_body,
             "extra_query": self.extra_query,
-            "app_id": resolve_app_id(None),
+            **run_options(),
         }
 
     def _gate(self) -> asyncio.Semaphore:

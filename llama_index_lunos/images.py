@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ImageBlock
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
-from llama_index_lunos._settings import Connection, resolve_app_id, split_settings
+from llama_index_lunos._settings import Connection, run_options, split_settings
 from lunos_core.adapters import named_picture
 from lunos_core.endpoints.chat.images import drawing_request
 from lunos_core.endpoints.images import IMAGE, GeneratedImage, Images
@@ -128,7 +128,7 @@ class LunosImageToolSpec(BaseToolSpec):
         await self._connection.aclose()
 
     def _request(self, prompt: str, picture: str | Path | None = None) -> Request[Images]:
-        params = {**self.params, "app_id": resolve_app_id(self.params.get("app_id"))}
+        params = {**self.params, **run_options(self.params.get("app_id"))}
         return drawing_request(
             prompt,
             model=self.model,

@@ -147,6 +147,7 @@ class Outgoing:
             (501, or a 404 that does not speak of the model).
         user: who it is for, as the body says: for ledgers and budgets.
         max_tokens: of the answer, as the body says: the same.
+        metadata: of the framework's run; a usage store keeps what its `tag_keys` name.
     """
 
     path: str
@@ -162,6 +163,7 @@ class Outgoing:
     absent: str | None = None
     user: str | None = None
     max_tokens: int | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
 
     _accept: ClassVar[str] = "application/json"
 

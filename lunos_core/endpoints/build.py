@@ -13,7 +13,13 @@ from lunos_core.request import Outgoing
 from lunos_core.wire import json
 from lunos_core.wire.multipart import FormFile, encode_form
 
-_CALL_OPTIONS = ("app_id", "extra_headers", "extra_body", "extra_query", "timeout")
+RUN_METADATA = "run_metadata"
+"""The option by which an adapter hands over the metadata of the framework's run; it isn't sent."""
+
+_CALL_OPTIONS = (
+    *("app_id", "extra_headers", "extra_body", "extra_query", "timeout"),
+    RUN_METADATA,
+)
 
 
 def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
@@ -106,7 +112,9 @@ def _checked(
         name = min(_OF_THE_CLIENT & params.keys())
         raise TypeError(f"{name!r} is an argument of the constructor, not of a single call")
     body = {**fields, **check_params(params, checks)}
-    app_id, headers, extra, query, timeout = [body.pop(option, None) for option in _CALL_OPTIONS]
+    app_id, headers, extra, query, timeout, metadata = [
+        body.pop(option, None) for option in _CALL_OPTIONS
+    ]
     if extra is not None:
         if not isinstance(extra, Mapping):
             raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")
@@ -119,6 +127,7 @@ def _checked(
         "timeout": timeout if timeout is None else check_timeout(timeout),
         "user": body["user"] if isinstance(body.get("user"), str) else None,
         "max_tokens": next((body[n] for n in _LIMITS if type(body.get(n)) is int), None),
+        "metadata": metadata,
     }
 
 

@@ -91,6 +91,7 @@ class Call(Generic[Q]):
             self.observers += span_observers(request, config)
         self._prices = prices
         self._tags = current_tags() if self.observers else NO_TAGS
+        self._metadata = request.metadata or NO_TAGS
         self._started = time.monotonic()
         self._first_event: float | None = None
         self._failed = 0
@@ -122,7 +123,7 @@ class Call(Generic[Q]):
         self._prices = prices
         request, config = self.request, self._config
         start = CallStart(
-            *(self._app_id, request.model, request.path, request.user, self._tags, NO_TAGS),
+            *(self._app_id, request.model, request.path, request.user, self._tags, self._metadata),
             *(self._errors.framework, len(request.body), request.max_tokens, prices),
             config.total_timeout,
         )
@@ -314,7 +315,7 @@ class Call(Generic[Q]):
             error,
             self.request.user,
             self._tags,
-            NO_TAGS,
+            self._metadata,
             self._served,
             self._request_id if error is None else error.request_id,
             self._errors.framework,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables import RunnableParallel as Parallel
 
-from lunos_core import app
+from lunos_core import UsageLedger, UsageStore, app
 from tests.langchain_adapter.wire import WAYS, Wire, ask, both_kinds, chat, embeddings, llm, reply
 
 TEXT = {"choices": [{"text": "Hi", "index": 0, "finish_reason": "stop"}]}
@@ -116,3 +117,43 @@ async def test_metadata_of_another_kind_is_left_alone() -> None:
     wire = both_kinds()
     await ask(chat(wire, app_id="made"), "invoke", "Hello", config={"metadata": {"app_id": 7}})
     assert _ids(wire) == ["made"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_store_keeps_the_metadata_that_its_tag_keys_name(way: str, tmp_path: Path) -> None:
+    wire = both_kinds()
+    config: Any = {"metadata": {"team": "red", "secret": "s"}}
+    with UsageStore(tmp_path / "usage.db", tag_keys=("team",)) as store, UsageLedger(store=store):
+        await ask(chat(wire), way, "Hello", config=config)
+        rows = store.summary(by=("tag:team", "tag:secret"))
+    assert [(row["tag:team"], row["tag:secret"], row["calls"]) for row in rows] == [
+        ("red", None, 1)
+    ]
+    assert "red" not in wire.requests[0].content.decode()
+
+
+async def test_a_store_keeps_the_metadata_of_texts_and_of_calls_in_a_chain(tmp_path: Path) -> None:
+    vectors = embeddings(Wire(reply({"data": [{"embedding": [1.0]}]})))
+    config: Any = {"metadata": {"team": "red"}}
+    with UsageStore(tmp_path / "usage.db", tag_keys=("team",)) as store, UsageLedger(store=store):
+        llm(Wire(reply(TEXT))).invoke("Hello", config=config)
+        await llm(Wire(reply(TEXT))).ainvoke("Hello", config=config)
+        RunnableLambda(vectors.embed_query).invoke("Hello", config=config)
+        chain = RunnableLambda(str) | chat(both_kinds())
+        list(chain.stream("Hello", config=config))
+        rows = store.summary(by=("tag:team",))
+    assert [(row["tag:team"], row["calls"]) for row in rows] == [("red", 4)]
+
+
+async def test_two_streams_at_once_keep_their_own_metadata(tmp_path: Path) -> None:
+    model = chat(both_kinds())
+    with UsageStore(tmp_path / "usage.db", tag_keys=("team",)) as store, UsageLedger(store=store):
+        teams: list[Any] = [{"metadata": {"team": team}} for team in ("red", "blue")]
+        streams = [model.stream("Hello", config=config) for config in teams]
+        plain = model.stream("Hello")
+        for stream in [*streams, plain]:
+            next(stream)
+        for stream in [*streams, plain]:
+            list(stream)
+        rows = store.summary(by=("tag:team",))
+    assert {row["tag:team"]: row["calls"] for row in rows} == {"red": 1, "blue": 1, None: 1}

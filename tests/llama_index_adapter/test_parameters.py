@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
+from llama_index_instrumentation.dispatcher import instrument_tags
 from pydantic import BaseModel
 
 from llama_index_lunos import Lunos, LunosEmbedding
+from lunos_core import UsageLedger, UsageStore
 from tests.llama_index_adapter.wire import KEY, Way, Wire, answer, delta, reply, stream, text_answer
 
 HELLO = [ChatMessage("Hello")]
@@ -269,3 +272,18 @@ async def test_facts_of_the_answer_are_where_tracers_look(way: Way, streamed: bo
     assert response.raw["choices"][0]["finish_reason"] == "stop"
     if streamed:
         assert responses[0].raw["choices"][0]["delta"] == {"content": "Hi"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_store_keeps_the_instrument_tags_that_its_tag_keys_name(
+    way: Way, method: str, tmp_path: Path
+) -> None:
+    wire = Wire(play(method))
+    with UsageStore(tmp_path / "usage.db", tag_keys=("team",)) as store, UsageLedger(store=store):
+        with instrument_tags({"team": "red", "other": 1}):
+            await way(way.llm(wire), method, asked(method))
+            vectors = Wire(reply({"data": [{"embedding": [1.0]}]}))
+            await way(way.embedding(vectors), "get_query_embedding", "a")
+        rows = store.summary(by=("tag:team", "tag:other"))
+    assert [(row["tag:team"], row["tag:other"], row["calls"]) for row in rows] == [("red", None, 2)]
+    assert "red" not in wire.requests[0].content.decode()

@@ -209,7 +209,7 @@ async def test_the_callers_messages_are_not_changed(way: Way) -> None:
 
 def test_calls_are_read_from_blocks_and_else_from_the_dicts() -> None:
     wanted = [
-        {"role": "assistant", "content": None, "tool_calls": [tool_call("c", "f", '{"a": 1}')]}
+        {"role": "assistant", "content": None, "tool_calls": [tool_call("c", "f", '{"a":1}')]}
     ]
     in_blocks = ChatMessage(
         role="assistant",
@@ -217,12 +217,12 @@ def test_calls_are_read_from_blocks_and_else_from_the_dicts() -> None:
         additional_kwargs={"tool_calls": [tool_call("c", "f", "not this one")]},
     )
     in_dicts = ChatMessage(
-        role="assistant", additional_kwargs={"tool_calls": [tool_call("c", "f", '{"a": 1}')]}
+        role="assistant", additional_kwargs={"tool_calls": [tool_call("c", "f", '{"a":1}')]}
     )
 
     class Function:
         name = "f"
-        arguments = '{"a": 1}'
+        arguments = '{"a":1}'
 
     class Call:
         id = "c"

@@ -296,7 +296,7 @@ def _spend(path: str, known: bool) -> None:
             call.exception()
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_four_processes_share_a_budget(tmp_path: Path, known: bool) -> None:
     path = str(tmp_path / "u.db")
     context = multiprocessing.get_context("spawn")

@@ -166,7 +166,7 @@ def _work(path: str, number: int) -> None:
     # not closed: the end of the process writes
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_many_processes_write_one_file_and_their_end_loses_nothing(path: Path, method: str) -> None:
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip("not on this system")

@@ -11,6 +11,7 @@ import pytest
 from lunos_core import Usage, chat_request, completion_request
 from lunos_core.accounting.usage import merge_usage, parse_usage
 from lunos_core.endpoints.build import check_params
+from lunos_core.endpoints.chat.types import Choice, Completion, Message
 from lunos_core.endpoints.params import CHAT, COMPLETION, EMBEDDING, check_messages
 from tests.core.wire_samples import HELLO, stored
 
@@ -266,3 +267,8 @@ def test_messages_that_it_cannot_are_refused_with_the_place(
 ) -> None:
     with pytest.raises(kind, match=where):
         check_messages(messages)
+
+
+def test_the_text_of_several_choices_is_that_of_the_first() -> None:
+    choices = [Choice(0, Message("first")), Choice(1, Message("second"))]
+    assert Completion(choices=choices).text == "first"

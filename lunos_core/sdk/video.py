@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +36,7 @@ class Videos:
         poll_interval: float = 5.0,
         max_wait: float = 600.0,
         on_progress: Callable[[VideoJob], Any] | None = None,
+        show_progress: bool = False,
         **params: Any,
     ) -> VideoJob:
         """Make a video, and wait for it.
@@ -44,9 +47,11 @@ class Videos:
             poll_interval: seconds between two looks at the job.
             max_wait: seconds in all.
             on_progress: called with the job after each look.
+            show_progress: show a line with the job's status and the time so far; needs tqdm.
             **params: see `video_request`.
 
         Raises:
+            ImportError: `show_progress` is set, and tqdm isn't installed: nothing was sent.
             LunosError: the call, or the video, failed; `partial` has the job.
             LunosTimeoutError: it wasn't ready in time; `partial` has the job.
 
@@ -65,16 +70,17 @@ class Videos:
             >>> job.url.endswith(".y4m")
             True
         """
-        job = self.create(model=model, prompt=prompt, **params)
-        steps = waits(job, every=poll_interval, at_most=max_wait, on_progress=on_progress)
-        try:
-            seconds = next(steps)
-            while True:
-                time.sleep(seconds)
-                seconds = steps.send(self.retrieve(job.id, app_id=params.get("app_id")))
-        except StopIteration as finished:
-            done: VideoJob = finished.value
-            return replace(done, model=job.model, usage=job.usage)
+        with _progress(show_progress, on_progress) as tell:
+            job = self.create(model=model, prompt=prompt, **params)
+            steps = waits(job, every=poll_interval, at_most=max_wait, on_progress=tell)
+            try:
+                seconds = next(steps)
+                while True:
+                    time.sleep(seconds)
+                    seconds = steps.send(self.retrieve(job.id, app_id=params.get("app_id")))
+            except StopIteration as finished:
+                done: VideoJob = finished.value
+                return replace(done, model=job.model, usage=job.usage)
 
 
 class AsyncVideos:
@@ -99,16 +105,40 @@ class AsyncVideos:
         poll_interval: float = 5.0,
         max_wait: float = 600.0,
         on_progress: Callable[[VideoJob], Any] | None = None,
+        show_progress: bool = False,
         **params: Any,
     ) -> VideoJob:
         """Make a video, and wait for it: see `Lunos`."""
-        job = await self.create(model=model, prompt=prompt, **params)
-        steps = waits(job, every=poll_interval, at_most=max_wait, on_progress=on_progress)
-        try:
-            seconds = next(steps)
-            while True:
-                await asyncio.sleep(seconds)
-                seconds = steps.send(await self.retrieve(job.id, app_id=params.get("app_id")))
-        except StopIteration as finished:
-            done: VideoJob = finished.value
-            return replace(done, model=job.model, usage=job.usage)
+        with _progress(show_progress, on_progress) as tell:
+            job = await self.create(model=model, prompt=prompt, **params)
+            steps = waits(job, every=poll_interval, at_most=max_wait, on_progress=tell)
+            try:
+                seconds = next(steps)
+                while True:
+                    await asyncio.sleep(seconds)
+                    seconds = steps.send(await self.retrieve(job.id, app_id=params.get("app_id")))
+            except StopIteration as finished:
+                done: VideoJob = finished.value
+                return replace(done, model=job.model, usage=job.usage)
+
+
+@contextlib.contextmanager
+def _progress(
+    show: bool, on_progress: Callable[[VideoJob], Any] | None
+) -> Iterator[Callable[[VideoJob], Any] | None]:
+    """Yield what to call with each state of a job; with `show` it also moves a line of tqdm's."""
+    if not show:
+        yield on_progress
+        return
+    try:
+        tqdm = importlib.import_module("tqdm.auto").tqdm
+    except ImportError:
+        raise ImportError("show_progress=True needs tqdm: pip install tqdm") from None
+    with tqdm(bar_format="{desc}, {elapsed}", desc="Video") as bar:
+
+        def tell(job: VideoJob) -> None:
+            bar.set_description_str(f"Video {job.status}")
+            if on_progress is not None:
+                on_progress(job)
+
+        yield tell

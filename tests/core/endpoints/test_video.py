@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,30 @@ async def test_a_video_is_begun_and_looked_at_until_it_is_there(
     assert wire.requests[0].read() == b'{"model":"m","prompt":"a cat","duration":4}'
     assert {request.headers["x-app-id"] for request in wire.requests} == {"app"}
     assert sum(row["cost"] or 0 for row in ledger.rows()) == 0.5
+
+
+async def test_a_bar_shows_the_status_beside_the_users_own_function(
+    both: Both, waited: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wire = Wire(reply(PENDING), reply(DONE))
+    seen: list[VideoJob] = []
+    job = await both(
+        lunos_of(both, wire).video.generate(
+            model="m", prompt="a cat", show_progress=True, on_progress=seen.append
+        )
+    )
+    assert seen[-1].status == job.status == "completed"
+    assert "Video completed, 00:0" in capsys.readouterr().err
+
+
+async def test_a_bar_without_tqdm_is_said_before_anything_is_paid(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = Wire(reply(PENDING))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(ImportError, match="pip install tqdm"):
+        await both(lunos_of(both, wire).video.generate(model="m", prompt="a", show_progress=True))
+    assert not wire.requests
 
 
 @pytest.mark.parametrize("error", ["too dark", {"message": "too dark"}])

@@ -210,7 +210,7 @@ def _after_fork() -> None:
         kinds += kind.__subclasses__()
         for item in [item for base in kind.__mro__ for item in vars(base).values()]:
             if isinstance(item, functools.cached_property) and hasattr(item, "lock"):
-                item.lock = threading.RLock()
+                vars(item)["lock"] = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

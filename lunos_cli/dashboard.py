@@ -119,10 +119,10 @@ def dashboard_app(store: UsageStore) -> Starlette:
     async def answer(request: Request, make: Any) -> Response:
         try:
             response: Response = await run_in_threadpool(make, request)
+        except LunosConfigError as error:  # a ValueError, too
+            return PlainTextResponse(f"{error.message}\n", 503, _HEADERS)
         except ValueError as error:
             return PlainTextResponse(f"{error}\n", 400, _HEADERS)
-        except LunosConfigError as error:
-            return PlainTextResponse(f"{error.message}\n", 503, _HEADERS)
         return response
 
     async def page(request: Request) -> Response:

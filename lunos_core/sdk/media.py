@@ -161,9 +161,10 @@ class AsyncSpeechStream:
             await self._stream.close()
 
     async def _opened(self) -> AsyncStream[bytes]:
-        if self._stream is None:
-            self._stream = await self._opening()
-        return self._stream
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = await self._opening()
+        return stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in await self._opened():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import time
@@ -78,6 +80,18 @@ def test_the_page_its_facts_and_metrics_are_served_to_this_machine_alone(tmp_pat
         assert (answer.status_code, answer.text[:5]) == (400, "since")
         assert http.get("/elsewhere").status_code == 404
         assert http.post("/").status_code == 405
+
+
+def test_a_store_that_is_lost_on_the_way_is_a_503_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "u.db"
+    fill(path, ["a"])
+    with dashboard(path) as url, httpx.Client(base_url=url) as http:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("DROP TABLE calls")
+        for page in ("/data", "/metrics"):
+            answer = http.get(page)
+            assert answer.status_code == 503
+            assert "u.db" in answer.text
 
 
 def test_a_file_that_is_no_store_and_a_port_in_use_end_in_one_line(tmp_path: Path) -> None:

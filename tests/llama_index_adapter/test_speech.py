@@ -57,7 +57,11 @@ async def test_parameters_by_name_are_sent_too(way: Way) -> None:
             "LunosSpeechToolSpec.*'vioce': did you mean 'voice'",
         ),
         (LunosSpeechToolSpec, {"speed": 9}, "speed must be from 0.25 to 4"),
-        (LunosImageToolSpec, {"timeot": 5}, "LunosImageToolSpec.*'timeot': did you mean 'timeout'"),
+        (
+            LunosImageToolSpec,
+            {"time_out": 5},
+            "LunosImageToolSpec.*'time_out': did you mean 'timeout'",
+        ),
         (LunosImageToolSpec, {"size": 5}, "size must be a str"),
     ],
 )

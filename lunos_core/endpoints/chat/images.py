@@ -203,8 +203,9 @@ def _image_config(params: dict[str, Any]) -> dict[str, str]:
         width, height = int(match[1]), int(match[2])
     for name, value in (("width", width), ("height", height)):
         integer(1)(name, value)
-    config = {"aspect_ratio": min(_RATIOS, key=lambda ratio: _distance(ratio, width / height))}
-    side = math.sqrt(width * height)
+    wide, high = int(width or 0), int(height or 0)  # checked above
+    config = {"aspect_ratio": min(_RATIOS, key=lambda ratio: _distance(ratio, wide / high))}
+    side = math.sqrt(wide * high)
     larger = next((word for limit, word in _SIDES if side > limit), None)
     return config if larger is None else {**config, "image_size": larger}
 

@@ -37,6 +37,9 @@ class CallRecord(NamedTuple):
         request_id: the server's id of the request.
         framework: "langchain", "llama_index", or `None`.
         time: Unix time of its end, where it isn't now.
+        response_id: the provider's id of the answer.
+        finish_reasons: of the answer's choices, in their order.
+        chunk_seconds: between the chunks of a stream, where metrics are recorded.
     """
 
     app_id: str | None
@@ -54,6 +57,9 @@ class CallRecord(NamedTuple):
     request_id: str | None = None
     framework: str | None = None
     time: float | None = None
+    response_id: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    chunk_seconds: tuple[float, ...] = ()
 
 
 Observer = Callable[[CallRecord], None]

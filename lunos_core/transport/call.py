@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 from lunos_core._secret import Secret
@@ -47,6 +48,7 @@ from lunos_core.logs import log_body, reason_of
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.error_facts import add_facts
+from lunos_core.transport.metrics import metric_observers
 from lunos_core.transport.retry import is_retried_status, retry_delay
 from lunos_core.transport.telemetry import span_observers
 from lunos_core.wire.error_bodies import error_from_response
@@ -60,6 +62,9 @@ Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
 
 class Call(Generic[Q]):
     """The state of one call while it runs."""
+
+    _chunk_times: list[float] | None = None  # of a stream, where metrics are recorded
+    _answer: Any = None
 
     def __init__(
         self,
@@ -88,7 +93,9 @@ class Call(Generic[Q]):
         if USAGE_DB in os.environ:
             self.observers = with_recorder(self.observers)
         if config.tracing is not False:
-            self.observers += span_observers(request, config)
+            measured = metric_observers(request, config)
+            self._chunk_times = [] if measured else None
+            self.observers += span_observers(request, config) + measured
         self._prices = prices
         self._tags = current_tags() if self.observers else NO_TAGS
         self._metadata = request.metadata or NO_TAGS
@@ -281,6 +288,7 @@ class Call(Generic[Q]):
 
     def _note_usage(self, answer: Any) -> None:
         """Keep the usage of a whole answer, priced if it names no cost."""
+        self._answer = answer
         self._served = getattr(answer, "model", None)
         self._request_id = getattr(answer, "request_id", None)
         if getattr(answer, "usage", None) is not None:
@@ -313,12 +321,12 @@ class Call(Generic[Q]):
             None if self._first_event is None else self._first_event - self._started,
             self.usage,
             error,
-            self.request.user,
-            self._tags,
-            self._metadata,
-            self._served,
+            *(self.request.user, self._tags, self._metadata, self._served),
             self._request_id if error is None else error.request_id,
             self._errors.framework,
+            *(None, getattr(self._answer, "id", None)),
+            tuple(c.finish_reason for c in getattr(self._answer, "choices", ()) if c.finish_reason),
+            tuple(b - a for a, b in pairwise(self._chunk_times or ())),
         )
         for observer in self.observers:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -156,6 +157,8 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
                 self.first_event()  # only now: an error isn't the start of an answer
             if chunk is not None:
                 chunks.append(chunk)
+                if self._chunk_times is not None and getattr(chunk, "last", None) is None:
+                    self._chunk_times.append(time.monotonic())
         last = getattr(chunks[-1], "last", None) if chunks else None
         if last is not None:
             self._note_usage(last)

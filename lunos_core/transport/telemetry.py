@@ -17,6 +17,19 @@ from urllib.parse import urlsplit
 from lunos_core.accounting.observers import CallRecord, Observer
 from lunos_core.config import Config
 from lunos_core.request import Outgoing
+from lunos_core.wire import json
+from lunos_core.wire.scrub import scrub
+
+_PARAMETERS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "seed": "seed",
+    "n": "choice.count",
+}
+_MOST_BYTES = 1_000_000  # reading a larger body again, for its parameters, costs milliseconds
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -44,17 +57,16 @@ def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
     begun, clock = time.time_ns(), time.monotonic_ns()
 
     def observe(call: CallRecord) -> None:
-        operation = _OPERATIONS.get(call.endpoint, "transcription")
+        operation = operation_of(call.endpoint)
         span = tracer.start_span(
             f"{operation} {call.model}",
             context=parent,
             kind=trace.SpanKind.CLIENT,
             start_time=begun,
-            attributes={
-                name: value
-                for name, value in _attributes(call, operation, config).items()
-                if value is not None
-            },
+            attributes=known(
+                {**common_attributes(call, config), **_of_request(request), **_of_answer(call)},
+                config,
+            ),
         )
         if call.error is not None:
             # the message alone: an exception event would carry the whole traceback and the answer
@@ -65,17 +77,64 @@ def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
     return (observe,)
 
 
-def _attributes(call: CallRecord, operation: str, config: Config) -> dict[str, Any]:
-    usage = call.usage
+def operation_of(endpoint: str) -> str:
+    """Return the conventions' name of what an endpoint does."""
+    return _OPERATIONS.get(endpoint, "transcription")
+
+
+def known(attributes: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Leave out what nobody knows, and the key: a server may repeat it in an id."""
+    key = config.known_key
+    return {
+        name: scrub(value, key) if isinstance(value, str) else value
+        for name, value in attributes.items()
+        if value is not None
+    }
+
+
+def common_attributes(call: CallRecord, config: Config) -> dict[str, Any]:
+    """Return what spans and metrics both say of a call; unknown values are `None`."""
     address = urlsplit(config.base_url)
     error = call.error
-    attributes: dict[str, Any] = {
-        "gen_ai.operation.name": operation,
+    return {
+        "gen_ai.operation.name": operation_of(call.endpoint),
         "gen_ai.provider.name": "lunos",
         "gen_ai.request.model": call.model,
+        "gen_ai.response.model": call.served,
         "server.address": address.hostname,
         "server.port": address.port,
         "lunos.app_id": call.app_id,
+        "error.type": None if error is None else str(error.status or type(error).__name__),
+    }
+
+
+def _of_request(request: Outgoing) -> dict[str, Any]:
+    """Return the request's parameters, never its texts."""
+    attributes: dict[str, Any] = {"gen_ai.request.max_tokens": request.max_tokens}
+    if request.content_type != "application/json" or len(request.body) > _MOST_BYTES:
+        return attributes
+    try:
+        body = json.loads(request.body)
+    except ValueError:  # the caller's own bytes
+        return attributes
+    if not isinstance(body, dict):
+        return attributes
+    for name, convention in _PARAMETERS.items():
+        if type(body.get(name)) in (int, float):
+            attributes[f"gen_ai.request.{convention}"] = body[name]
+    if body.get("stream") is True:
+        attributes["gen_ai.request.stream"] = True
+    if isinstance(body.get("session_id"), str):
+        attributes["gen_ai.conversation.id"] = body["session_id"]
+    return attributes
+
+
+def _of_answer(call: CallRecord) -> dict[str, Any]:
+    usage = call.usage
+    attributes: dict[str, Any] = {
+        "gen_ai.response.id": call.response_id,
+        "gen_ai.response.finish_reasons": call.finish_reasons or None,
+        "gen_ai.response.time_to_first_chunk": call.first_token_seconds,
         "lunos.attempts": call.attempts,
         "lunos.first_token_seconds": call.first_token_seconds,
     }
@@ -83,11 +142,12 @@ def _attributes(call: CallRecord, operation: str, config: Config) -> dict[str, A
         attributes |= {
             "gen_ai.usage.input_tokens": usage.input_tokens,
             "gen_ai.usage.output_tokens": usage.output_tokens,
+            "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+            "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
+            "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
             # no convention names a cost yet; this is what OpenLIT writes and Langfuse reads
             "gen_ai.usage.cost": usage.cost,
             "lunos.cost": usage.cost,
             "lunos.cost_source": usage.cost_source,
         }
-    if error is not None:
-        attributes["error.type"] = str(error.status or type(error).__name__)
     return attributes

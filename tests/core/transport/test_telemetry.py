@@ -56,10 +56,16 @@ async def test_a_call_is_one_client_span_with_its_app_id(both: Both, spans: Any)
     assert [span.name for span in (whole, streamed, failed)] == ["chat m"] * 3
     assert {span.kind.name for span in (whole, streamed, failed)} == {"CLIENT"}
     assert whole.attributes["lunos.attempts"] == 2
-    assert dict(streamed.attributes) | {"lunos.first_token_seconds": 0} == {
+    times = {"lunos.first_token_seconds": 0, "gen_ai.response.time_to_first_chunk": 0}
+    assert dict(streamed.attributes) | times == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "lunos",
         "gen_ai.request.model": "m",
+        "gen_ai.request.stream": True,
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.response.id": "gen-1",
+        "gen_ai.response.model": "m",
+        "gen_ai.response.time_to_first_chunk": 0,
         "gen_ai.usage.input_tokens": 9,
         "gen_ai.usage.output_tokens": 3,
         "server.address": "lunos.test",

@@ -10,6 +10,7 @@ import click
 
 from lunos_cli import (
     ask,
+    balance,
     bulk,
     chat,
     check,
@@ -80,5 +81,18 @@ def lunos() -> None:
     """
 
 
-for module in (ask, chat, compare, embed, bulk, models, check, local, usage, dashboard, demo):
+for module in (
+    ask,
+    chat,
+    compare,
+    embed,
+    bulk,
+    models,
+    check,
+    balance,
+    local,
+    usage,
+    dashboard,
+    demo,
+):
     lunos.add_command(getattr(module, module.__name__.rpartition(".")[2]))

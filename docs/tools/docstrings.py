@@ -18,9 +18,11 @@ class Docstrings(griffe.Extension):
             obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Show the `description=` and `default` of a `Field(…)`, not the call itself."""
+        """Show the `description=` and `default` of a field, not the call itself."""
         value = attr.value
-        if not isinstance(value, griffe.ExprCall) or value.canonical_path.split(".")[-1] != "Field":
+        if not isinstance(value, griffe.ExprCall):
+            return
+        if value.canonical_path.split(".")[-1] not in ("Field", "field"):
             return
         given = {
             argument.name: argument.value

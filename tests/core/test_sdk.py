@@ -177,6 +177,7 @@ async def test_a_ledger_counts_what_happens_in_its_block(both: Both) -> None:
         ("Unknown", 2, 1, 1, 9, 3),
     ]
     assert [row["calls"] for row in inner.rows()] == [1]
+    assert [row["cost"] for row in outer.rows()] == [0.00024, None]  # the stream tells no cost
 
 
 async def test_a_ledger_counts_in_tasks_and_in_threads_that_carry_the_context() -> None:

@@ -181,6 +181,7 @@ async def test_a_ledger_counts_by_app_id(way: str) -> None:
         await ask(model, way, app_id="call")
     counted = {row["app_id"]: row["input_tokens"] for row in ledger.rows()}
     assert counted == {"made": 9, "call": 9}
+    assert {row["app_id"]: row["cost"] for row in ledger.rows()} == {"made": 0.5, "call": 0.5}
 
 
 def test_batches_carry_it_in_every_thread() -> None:

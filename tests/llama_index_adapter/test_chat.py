@@ -180,12 +180,15 @@ async def test_a_model_that_does_not_chat_tells_of_what_was_called(
 
 
 async def test_a_ledger_counts_what_goes_through_both_classes(way: Way) -> None:
-    vectors = reply({"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 5}})
+    spent = {"prompt_tokens": 11, "completion_tokens": 7, "cost": 0.25}
+    used = {"prompt_tokens": 5, "cost": 0.5}
+    vectors = reply({"data": [{"index": 0, "embedding": [1.0]}], "usage": used})
     with lunos_core.UsageLedger() as ledger:
-        await way(way.llm(Wire(answer()), app_id="a"), "chat", HELLO)
+        await way(way.llm(Wire(answer(usage=spent)), app_id="a"), "chat", HELLO)
         await way(way.embedding(Wire(vectors), app_id="b"), "get_text_embedding", "one")
-    rows = [(row["app_id"], row["input_tokens"], row["output_tokens"]) for row in ledger.rows()]
-    assert rows == [("a", 11, 7), ("b", 5, 0)]
+    names = ("app_id", "input_tokens", "output_tokens", "cost")
+    rows = [tuple(row[name] for name in names) for row in ledger.rows()]
+    assert rows == [("a", 11, 7, 0.25), ("b", 5, 0, 0.5)]
 
 
 async def test_completions_stream_as_well(way: Way) -> None:

@@ -325,7 +325,7 @@ class Call(Generic[Q]):
             self._request_id if error is None else error.request_id,
             self._errors.framework,
             *(None, getattr(self._answer, "id", None)),
-            tuple(c.finish_reason for c in getattr(self._answer, "choices", ()) if c.finish_reason),
+            getattr(self._answer, "finish_reasons", ()),
             tuple(b - a for a, b in pairwise(self._chunk_times or ())),
         )
         for observer in self.observers:

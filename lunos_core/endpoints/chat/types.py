@@ -128,6 +128,11 @@ class Completion:
         """The first answer's text; "" where there is none."""
         return self.choices[0].message.content if self.choices else ""
 
+    @property
+    def finish_reasons(self) -> tuple[str, ...]:
+        """Why the choices ended, as far as the server said."""
+        return tuple(choice.finish_reason for choice in self.choices if choice.finish_reason)
+
 
 @dataclass(slots=True)
 class Delta:

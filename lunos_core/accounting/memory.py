@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from lunos_core.accounting.database import Database
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.store import BATCH, Settled, UsageStore
+from lunos_core.accounting.schema import Settled
+from lunos_core.accounting.store import BATCH, UsageStore
 
 
 class MemoryStore(UsageStore):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,9 @@ from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.totals import amount_of, tokens_of
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError
+
+Settled = tuple[str, int | None]
+"""A reservation that has ended, or the part of a shared one that has: its id, and picodollars."""
 
 # money is kept as whole picodollars, so that sums in SQL are exact
 PICO = Decimal(10**12)
@@ -112,3 +116,23 @@ def _seconds(seconds: float | None) -> float | None:
 def _text(text: Any) -> Any:
     # half of a surrogate pair, which some server sent, can't be written
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
+
+
+def hold(connection: sqlite3.Connection, row: Sequence[Any]) -> None:
+    """Write the row of a reservation."""
+    cells = [json.dumps(cell) if isinstance(cell, dict) else cell for cell in row]
+    connection.execute(RESERVE, cells)
+
+
+def settle(connection: sqlite3.Connection, settled: Sequence[Settled], now: float) -> None:
+    """Delete reservations that have ended, and take ended parts off shared ones."""
+    if not settled:
+        return
+    whole = [(name,) for name, amount in settled if amount is None]
+    connection.executemany("DELETE FROM reservations WHERE id = ?", whole)
+    parts: Counter[str] = Counter()
+    for name, amount in settled:
+        parts[name] += amount or 0
+    changes = [(amount, name) for name, amount in parts.items() if amount]
+    connection.executemany("UPDATE reservations SET cost = cost - ? WHERE id = ?", changes)
+    connection.execute(SETTLED, (now,))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import json
 import os
 import sqlite3
 import sys
 import threading
 import time
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -21,15 +20,13 @@ from typing import Any, Self, TypeVar
 from lunos_core.accounting import sums
 from lunos_core.accounting.database import Database, checked_path
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.schema import INSERT, RESERVE, SETTLED, row_of
+from lunos_core.accounting.schema import INSERT, Settled, hold, row_of, settle
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import reset_after_fork
 from lunos_core.logs import log as _log
 
 Moment = str | float | datetime | None
 T = TypeVar("T")
-Settled = tuple[str, int | None]
-"""A reservation that has ended, or the part of a shared one that has: its id, and picodollars."""
 
 # at kill -9 a row is lost only if it is younger than the delay, or among the last of a batch
 _DELAY = 0.5
@@ -142,8 +139,7 @@ class UsageStore:
 
     def reserve(self, connection: sqlite3.Connection, row: Sequence[Any]) -> None:
         """Write a reservation, in the transaction that found room for it."""
-        cells = [json.dumps(cell) if isinstance(cell, dict) else cell for cell in row]
-        connection.execute(RESERVE, cells)
+        hold(connection, row)
 
     def end_reservation(self, reservation: str, amount: int | None = None) -> None:
         """End a reservation without a call. Never waits: a garbage collection may call it.
@@ -205,16 +201,7 @@ class UsageStore:
         connection.executemany(INSERT, rows)
         if not self.in_memory:
             sums.carry_on(connection)
-        if not settled:
-            return
-        whole = [(name,) for name, amount in settled if amount is None]
-        connection.executemany("DELETE FROM reservations WHERE id = ?", whole)
-        parts: Counter[str] = Counter()
-        for name, amount in settled:
-            parts[name] += amount or 0
-        changes = [(amount, name) for name, amount in parts.items() if amount]
-        connection.executemany("UPDATE reservations SET cost = cost - ? WHERE id = ?", changes)
-        connection.execute(SETTLED, (self.clock(),))
+        settle(connection, settled, self.clock())
 
     def close(self) -> None:
         """Write what is pending and close the file; later calls are not recorded."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 NAMES = (
     "sse", "chat", "stream", "embeddings", "catalog", "images", "audio", "errors", "tool_arguments",
-    "balance", "scrubbing",
+    "balance", "scrubbing", "drawn", "speech", "video",
 )  # fmt: skip
 FINDINGS = Path(__file__).parent / "findings"
 WORDS = Path(__file__).parent / "wire.dict"

@@ -19,12 +19,15 @@ from llama_index_lunos._tools import tool_selections
 from lunos_core.catalog.models import parse_models
 from lunos_core.endpoints.audio import parse_transcription
 from lunos_core.endpoints.balance import parse_balance
+from lunos_core.endpoints.chat.images import parse_chat_images
 from lunos_core.endpoints.chat.requests import parse_chat
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.types import Choice, Completion, Message, ToolCall
 from lunos_core.endpoints.embedding_arrays import parse_embedding_array
 from lunos_core.endpoints.embeddings import parse_embeddings
 from lunos_core.endpoints.images import parse_images
+from lunos_core.endpoints.speech import _SpeechReader, parse_speech
+from lunos_core.endpoints.video import parse_video
 from lunos_core.errors import LunosAPIError, LunosError
 from lunos_core.request import Reply
 from lunos_core.wire.error_bodies import error_from_response, error_in_answer, retry_after_seconds
@@ -102,6 +105,36 @@ def images(data: bytes) -> None:
         return
 
 
+def drawn(data: bytes) -> None:
+    """Images in a chat answer: addresses or bytes, or a typed error."""
+    for as_base64 in (False, True):
+        with contextlib.suppress(LunosError):
+            assert repr(parse_chat_images(Reply(200, {}, data), as_base64=as_base64))
+
+
+def speech(data: bytes) -> None:
+    """Sound, whole and in pieces, or the error that came in its place."""
+    kinds = ("audio/mpeg", "application/json", "application/octet-stream", "", "text/html")
+    cut = data[0] % len(data) if data else 0
+    reply = Reply(200, {"content-type": kinds[cut % 5]}, data[1:])
+    with contextlib.suppress(LunosError):
+        assert parse_speech(reply).content
+    reader = _SpeechReader(reply, "m")
+    try:
+        pieces = [reader.read(piece) for piece in (data[1:cut], data[max(cut, 1) :]) if piece]
+        assert b"".join(piece or b"" for piece in [*pieces, reader.end()]) in data
+    except LunosError:
+        reader.partial()
+
+
+def video(data: bytes) -> None:
+    """The state of a video, or a typed error."""
+    with contextlib.suppress(LunosError):
+        job = parse_video(Reply(200, {}, data))
+        assert isinstance(job.id, str)
+        assert isinstance(job.status, str)
+
+
 def balance(data: bytes) -> None:
     """The account's balance: a finite amount, or a typed error."""
     try:
@@ -164,7 +197,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     parser.__name__: parser
     for parser in (
         *(sse, chat, stream, embeddings, catalog, images, audio, balance, scrubbing, errors),
-        tool_arguments,
+        *(tool_arguments, drawn, speech, video),
     )
 }
 
@@ -195,6 +228,22 @@ def _line(event: object) -> bytes:
 
 
 _SHAPES = {
+    "drawn": (
+        b'{"choices":[{"message":{"content":"","images":[{"type":"image_url","image_url":'
+        b'{"url":"data:image/png;base64,iVBORw0KGgo="}}]}}],"usage":{"cost":0.04}}',
+        b'{"choices":[{"message":{"content":"","images":[{"url":"https://h/a.png"}]}}]}',
+        b'{"choices":[{"message":{"content":"I will not.","refusal":"no"}}]}',
+    ),
+    "speech": (
+        b"\x05ID3\x04\x00sound",
+        b'\x01{"success":false,"message":"no","error":"UNAUTHORIZED"}',
+        b"\x04<html>no</html>",
+    ),
+    "video": (
+        b'{"id":"j","status":"pending"}',
+        b'{"success":true,"data":{"id":7,"status":"COMPLETED","video_url":"https://h/a.mp4"}}',
+        b'{"id":"j","status":"failed","error":{"message":"no"}}',
+    ),
     "catalog": (
         b'{"status":"success","data":{"models":[{"id":"gpt-4","provider":"openai","created":1,'
         b'"capabilities":["chat-completion"],"pricing":{"input":0.00003,"output":0.00006,'

@@ -187,8 +187,7 @@ class ClientSettings:
     retry_on_timeout: bool = field(default=False, metadata=_check(_check_flag))
     """Whether a request that was sent and not answered in time is retried. The model may still be
     working on the first one: both may be paid for."""
-    # Far above any answer of the wire (an image is a few megabytes of base64), far below a
-    # machine's memory: the most that a broken or hostile server can make a call hold.
+    # far above any answer of the wire, far below what a hostile server could make a machine hold
     max_response_bytes: int = field(default=256 * 1024 * 1024, metadata=_check(_check_size))
     """The most bytes that one answer may have, decompressed (256 MiB)."""
     transport: str = field(default=TRANSPORTS[0], metadata=_check(_check_transport))

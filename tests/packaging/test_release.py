@@ -49,8 +49,8 @@ def test_both_files_have_the_version_and_pass_the_index_own_check(dist: Path) ->
 def test_the_wheel_is_small(dist: Path) -> None:
     # 350,000 before the usage store, the command line and the gateway's page came; nothing but
     # source may be in it, so that it grows by code alone; 450,000 before the dashboard came, whose
-    # charting library (uPlot) takes 22,000
-    assert (dist / WHEEL).stat().st_size < 480_000
+    # charting library (uPlot) takes 22,000; 480,000 before bulk work, speech, videos and metrics
+    assert (dist / WHEEL).stat().st_size < 540_000
     with zipfile.ZipFile(dist / WHEEL) as wheel:
         inside = [name for name in wheel.namelist() if ".dist-info/" not in name]
     source = {".py", ".typed", ".html", ".jinja", ".js", ".css"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -56,9 +57,12 @@ def translate_error(
     return error, isinstance(failure, retried) and not remedy
 
 
+_PROXY_REFUSED = re.compile(r"(?<![:.\d])407(?!\d)")  # the status, not a part of a port
+
+
 def _remedy(reason: str) -> str:
     """What to change after a failure that comes again with each attempt; else nothing."""
-    if "407" in reason:
+    if _PROXY_REFUSED.search(reason):
         return f"; {PROXY_REMEDY}"
     if "CERTIFICATE_VERIFY_FAILED" not in reason and "mismatch" not in reason:
         return ""

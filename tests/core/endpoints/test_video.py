@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -48,7 +50,13 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seconds.append(delay)
         await sleep(0)
 
-    monkeypatch.setattr(time, "sleep", seconds.append)
+    def sleep_here(delay: float) -> None:
+        if threading.current_thread() is threading.main_thread():  # others' threads sleep, too
+            seconds.append(delay)
+        else:
+            Event().wait(delay)
+
+    monkeypatch.setattr(time, "sleep", sleep_here)
     monkeypatch.setattr("lunos_core.sdk.media.asyncio.sleep", asleep)
     return seconds
 

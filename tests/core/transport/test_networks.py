@@ -163,3 +163,26 @@ async def test_http2_through_a_client_of_the_users_own(both: Both) -> None:
         chunks = await both.chunks(client, chat_stream_request(HELLO, model="m"))
         assert "".join(chunk.text for chunk in chunks) == "Hello there"
         assert server.keys == [f"Bearer {KEY}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_refused"),
+    [
+        ("407 Proxy Authentication Required", True),
+        ("407, message='Proxy Authentication Required'", True),
+        ("Cannot connect to host 127.0.0.1:40705 ssl:default", False),
+        ("Connect call failed ('127.0.0.1', 14071)", False),
+        ("Cannot connect to host x.example:407 ssl:default", False),
+    ],
+)
+def test_a_port_with_407_in_it_is_no_refusal_of_a_proxy(reason: str, is_refused: bool) -> None:
+    with httpx.Client(transport=httpx.MockTransport(lambda _: failing(reason))) as http:
+        client = Client(Config("k", "https://x.test", max_retries=1), http_client=http)
+        with pytest.raises(LunosConnectionError) as caught:
+            client.send(chat_request(HELLO, model="m"))
+    assert ("HTTPS_PROXY" in str(caught.value)) is is_refused
+    assert caught.value.attempts == (1 if is_refused else 2)
+
+
+def failing(reason: str) -> httpx.Response:
+    raise httpx.ConnectError(reason)

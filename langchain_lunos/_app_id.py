@@ -74,9 +74,11 @@ async def _aof_run(
                 yield chunk
 
 
-def config_metadata() -> Mapping[str, Any] | None:
-    """Return the metadata of the config in force, or `None` outside of any run."""
-    return ensure_config().get("metadata") if var_child_runnable_config.get() else None
+def config_metadata(config: Any = None, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the metadata of a config, or of the one in force, with the model's own on top."""
+    if config is None and var_child_runnable_config.get() is None:
+        return dict(own or {})
+    return {**(ensure_config(config).get("metadata") or {}), **(own or {})}
 
 
 def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         kwargs = with_config_app_id(kwargs, config)
         tagged = config_with_tag(config, self._app_id(kwargs))
         chunks: Iterator[ChunkT] = parent.stream(input, tagged, **kwargs)
-        metadata = ensure_config(config).get("metadata")
+        metadata = config_metadata(config, getattr(self, "metadata", None))
         return _of_run(chunks, metadata) if metadata else chunks
 
     def astream(
@@ -145,7 +147,7 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         kwargs = with_config_app_id(kwargs, config)
         tagged = config_with_tag(config, self._app_id(kwargs))
         chunks: AsyncIterator[ChunkT] = parent.astream(input, tagged, **kwargs)
-        metadata = ensure_config(config).get("metadata")
+        metadata = config_metadata(config, getattr(self, "metadata", None))
         return _aof_run(chunks, metadata) if metadata else chunks
 
     async def abatch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[Output]:

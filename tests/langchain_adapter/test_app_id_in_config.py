@@ -132,6 +132,16 @@ async def test_a_store_keeps_the_metadata_that_its_tag_keys_name(way: str, tmp_p
     assert "red" not in wire.requests[0].content.decode()
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_store_keeps_the_models_own_metadata_too(way: str, tmp_path: Path) -> None:
+    model = chat(both_kinds(), metadata={"team": "red"})
+    with UsageStore(tmp_path / "usage.db", tag_keys=("team",)) as store, UsageLedger(store=store):
+        await ask(model, way)
+        await ask(model, way, config={"metadata": {"team": "blue"}})
+        rows = store.summary(by=("tag:team",))
+    assert [(row["tag:team"], row["calls"]) for row in rows] == [("red", 2)]
+
+
 async def test_a_store_keeps_the_metadata_of_texts_and_of_calls_in_a_chain(tmp_path: Path) -> None:
     vectors = embeddings(Wire(reply({"data": [{"embedding": [1.0]}]})))
     config: Any = {"metadata": {"team": "red"}}

@@ -31,7 +31,7 @@ def test_web_and_data_addresses_can_be_sent(url: str) -> None:
     assert file_part(url, "a")["file"] == {"filename": "a", "file_data": url}
 
 
-@pytest.mark.parametrize("url", ["/home/a.png", "a.png", "file:///a.png", "ftp://h/a"])
+@pytest.mark.parametrize("url", ["/a.png", "a.png", "file:///a.png", "ftp://h/a"])
 def test_a_path_is_refused_with_the_remedy(url: str) -> None:
     with pytest.raises(ValueError, match=r"must begin with https:// or data:.*send it as base64"):
         image_part(url)

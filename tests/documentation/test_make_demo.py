@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,8 +47,11 @@ def interrupted_at(mark: bytes, *command: str) -> tuple[str, int]:
     if child == 0:
         os.chdir(ROOT)
         os.execvpe(command[0], command, without_key())
-    shown, typed = b"", False
+    shown, typed, end = b"", False, time.monotonic() + 60
     while True:
+        if not select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
+            os.killpg(child, signal.SIGKILL)
+            pytest.fail(f"nothing ended within a minute: {shown!r}")
         try:
             piece = os.read(terminal, 65536)
         except OSError:  # Linux's way to say that nobody has the terminal open

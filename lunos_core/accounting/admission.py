@@ -23,6 +23,7 @@ from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, S
 from lunos_core.accounting.estimates import Estimator
 from lunos_core.accounting.lumps import Kind, Lump, Lumps, lump_of
 from lunos_core.accounting.observers import CallRecord, CallStart
+from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.reservations import (
     POLL,
     Key,
@@ -349,7 +350,7 @@ class Admissions:
         return True
 
     def _is_near(self, budget: Budget, spent: int) -> bool:
-        return dollars(spent) >= budget.limit * Decimal(str(budget.warn_at))
+        return dollars(spent) >= EXACT.multiply(budget.limit, Decimal(str(budget.warn_at)))
 
     def _warn(self, budgets: Iterable[tuple[Budget, float]]) -> None:
         for budget, spent in budgets:

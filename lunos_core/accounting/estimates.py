@@ -8,6 +8,7 @@ from sqlite3 import Connection
 
 from lunos_core.accounting.budgets import LunosCostWarning
 from lunos_core.accounting.observers import CallRecord, CallStart
+from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.schema import last_id_of, picodollars
 from lunos_core.accounting.totals import amount_of
 from lunos_core.errors import LunosBudgetError
@@ -18,6 +19,7 @@ _TYPICAL_TOKENS = 1000
 # the last calls of a model tell what the next one costs
 _SAMPLE = 20
 _LOOKED_AT = 10_000
+_FREE = Decimal(0)
 
 warned_models: set[str] = set()
 """Models about whose unknown cost this process has warned."""
@@ -118,5 +120,7 @@ def _ceiling(start: CallStart) -> int | None:
         return None
     most = start.max_tokens or getattr(known, "max_output_tokens", None) or _TYPICAL_TOKENS
     prompt = start.input_bytes // _CHARACTERS_PER_TOKEN
-    price = (known.input_price or Decimal(0)) * prompt + (known.output_price or Decimal(0)) * most
-    return picodollars(amount_of(price))
+    of_prompt = max(known.input_price or _FREE, known.cache_write_price or _FREE)
+    of_answer = max(known.output_price or _FREE, known.reasoning_price or _FREE)
+    price = EXACT.multiply(of_prompt, Decimal(prompt))
+    return picodollars(amount_of(EXACT.add(price, EXACT.multiply(of_answer, Decimal(most)))))

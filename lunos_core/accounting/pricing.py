@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Context, Decimal
 from typing import Any, Protocol
 
-from lunos_core.accounting.usage import Usage
+from lunos_core.accounting.usage import MOST_COST, Usage
 
 Prices = Callable[[str], "Priced | None"]
 """Finds a model by its id without asking anyone: `Catalog.cached`."""
@@ -26,6 +26,21 @@ class Priced(Protocol):
         """Of the answer."""
         ...
 
+    @property
+    def cached_price(self) -> Decimal | None:
+        """Of the prompt, where it is read from a cache."""
+        ...
+
+    @property
+    def cache_write_price(self) -> Decimal | None:
+        """Of the prompt, where it is written to a cache."""
+        ...
+
+    @property
+    def reasoning_price(self) -> Decimal | None:
+        """Of the answer's reasoning."""
+        ...
+
 
 # our own, so that sums are exact whatever precision the user's code works with
 EXACT = Context(prec=60)
@@ -34,8 +49,9 @@ EXACT = Context(prec=60)
 def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     """Return what the tokens cost at a model's prices, in USD; `None` where that is unknown.
 
-    Cached tokens are priced as input and reasoning as output, as the catalog has no prices of
-    their own for them. `usage.cost`, where the gateway sent it, is more exact; it isn't read here.
+    Where the model has no prices of their own for them, cached tokens and cache writes are priced
+    as input, and reasoning as output. `usage.cost`, where the gateway sent it, is more exact; it
+    isn't read here.
 
     Example:
         >>> from decimal import Decimal
@@ -48,16 +64,23 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     """
     if usage is None or not (usage.input_tokens or usage.output_tokens):
         return None
+    cached = min(usage.cached_tokens or 0, usage.input_tokens)
+    written = min(usage.cache_write_tokens or 0, usage.input_tokens - cached)
+    reasoning = min(usage.reasoning_tokens or 0, usage.output_tokens)
     total = Decimal(0)
-    for tokens, price in (
-        (usage.input_tokens, model.input_price),
-        (usage.output_tokens, model.output_price),
+    for tokens, own_price, price in (
+        (usage.input_tokens - cached - written, None, model.input_price),
+        (cached, model.cached_price, model.input_price),
+        (written, model.cache_write_price, model.input_price),
+        (usage.output_tokens - reasoning, None, model.output_price),
+        (reasoning, model.reasoning_price, model.output_price),
     ):
+        price = price if own_price is None else own_price
         if tokens and price is None:
             return None
         if tokens and price is not None:
             total = EXACT.add(total, EXACT.multiply(price, Decimal(tokens)))
-    return total
+    return total if EXACT.compare(total, Decimal(MOST_COST)) <= 0 else None
 
 
 def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices | None) -> None:

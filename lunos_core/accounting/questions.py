@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from lunos_core.accounting.budgets import json_path
 from lunos_core.accounting.histograms import counts_of, percentile
-from lunos_core.accounting.schema import PICO, REFUSED
+from lunos_core.accounting.schema import REFUSED, dollars
 from lunos_core.accounting.sums import COLUMNS, DAY, HOUR, OF_A_CALL, SPLIT, pieces, summed_up_to
 
 NUMBERS = (
@@ -194,8 +194,8 @@ class Question:
                 names[name] = datetime.fromtimestamp(cell * length, UTC).strftime(form)
         *counts, high, low, estimated = sums
         known = dict(zip(NUMBERS, counts, strict=False))
-        cost = None if high is None else float((high * SPLIT + low) / PICO)
-        estimated_cost = float((estimated or 0) * SPLIT / PICO)
+        cost = None if high is None else float(dollars(high * SPLIT + low))
+        estimated_cost = float(dollars((estimated or 0) * SPLIT))
         return {**names, **known, "cost": cost, "estimated_cost": estimated_cost}
 
     def _order(self, row: dict[str, Any]) -> tuple[Any, ...]:

@@ -102,7 +102,7 @@ def dollars(picodollars: int) -> Decimal:
 
 def picodollars(amount: Decimal | None) -> int | None:
     """Return an amount of USD as whole picodollars."""
-    return None if amount is None else int((amount * PICO).to_integral_value())
+    return None if amount is None else int(EXACT.to_integral_value(EXACT.multiply(amount, PICO)))
 
 
 def _known(count: int | None) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 # beyond these a number of the server is a mistake: counted as unknown, so that no sum is ruined
 MOST_TOKENS = 10**12
-MOST_COST = 1e6
+MOST_COST = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,9 @@ class Usage:
     """Tokens and cost of one call, or of several added up.
 
     Attributes:
-        input_tokens: tokens of the prompt (`prompt_tokens` on the wire), cached ones included.
-        output_tokens: tokens of the answer (`completion_tokens`), reasoning included.
+        input_tokens: tokens of the prompt (`prompt_tokens` on the wire). Those read from a cache
+            and written to one are part of it, whatever the provider's own habit.
+        output_tokens: tokens of the answer (`completion_tokens`). Reasoning is part of it, too.
         total_tokens: the server's total, or the sum of the two where it sent none.
         cached_tokens: input tokens read from a cache; `None` where the server said nothing.
         cache_write_tokens: input tokens written to a cache.
@@ -83,7 +84,15 @@ def parse_usage(value: object) -> Usage | None:
 
     Source of the format: OpenAI's usage object with OpenRouter's additions (`cost`,
     `cache_write_tokens`). Fields of a wrong type, and numbers that no call can have, count as
-    missing.
+    missing. OpenAI counts cached tokens and reasoning as parts of prompt and answer, Anthropic
+    counts the cache beside the prompt, Google and xAI reasoning beside the answer: they are added.
+
+    Example:
+        >>> from lunos_core.accounting.usage import parse_usage
+        >>> parse_usage({"input_tokens": 2, "cache_read_input_tokens": 7}).input_tokens
+        9
+        >>> parse_usage({"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}).input_tokens
+        9
     """
     if not isinstance(value, dict):
         return None
@@ -98,6 +107,12 @@ def parse_usage(value: object) -> Usage | None:
     of_input = _details(value, "prompt_tokens_details", "input_tokens_details")
     of_output = _details(value, "completion_tokens_details", "output_tokens_details")
     inputs, outputs = {**value, **of_input}, {**value, **of_output}
+    cached, written = _count(inputs, *_CACHED), _count(inputs, *_CACHE_WRITES)
+    reasoning = _count(outputs, "reasoning_tokens", "thoughtsTokenCount")
+    if _is_cache_beside(value, (cached or 0) + (written or 0) > (sent or 0)):
+        sent = (sent or 0) + (cached or 0) + (written or 0)
+    if reasoning and _is_reasoning_beside(value, sent or 0, got or 0, reasoning, total):
+        got = (got or 0) + reasoning
     return Usage(
         input_tokens=sent or 0,
         output_tokens=got or 0,
@@ -105,9 +120,9 @@ def parse_usage(value: object) -> Usage | None:
         cost=cost,
         cost_source=None if cost is None else "gateway",
         raw=value,
-        cached_tokens=_count(inputs, *_CACHED),
-        cache_write_tokens=_count(inputs, *_CACHE_WRITES),
-        reasoning_tokens=_count(outputs, "reasoning_tokens", "thoughtsTokenCount"),
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoning,
         image_tokens=_count(outputs, "image_tokens"),
         # of the details alone: beside the totals nothing says which side they are of
         input_audio_tokens=_count(of_input, "audio_tokens"),
@@ -127,6 +142,19 @@ _CACHED = (
     "cached_content_token_count",
 )
 _CACHE_WRITES = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
+_ANTHROPIC_CACHE = {"cache_read_input_tokens", "cache_creation_input_tokens"}
+
+
+def _is_cache_beside(value: Mapping[str, Any], is_more: bool) -> bool:
+    # proxies send Anthropic's names beside OpenAI's count, which has them in it unless it can't
+    return not _ANTHROPIC_CACHE.isdisjoint(value) and (is_more or "prompt_tokens" not in value)
+
+
+def _is_reasoning_beside(
+    value: Mapping[str, Any], sent: int, got: int, reasoning: int, total: int | None
+) -> bool:
+    is_added_up = total is not None and total == sent + got + reasoning  # as xAI does
+    return "thoughtsTokenCount" in value or reasoning > got or is_added_up
 
 
 def merge_usage(earlier: object, later: object) -> object:

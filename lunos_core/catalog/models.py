@@ -77,6 +77,10 @@ class ModelInfo:
             off: nothing says whether the listed price has it off already, and a cost that is too
             high is the safer mistake.
         output_price: USD for one token of the answer, exact.
+        cached_price: USD for one token of the prompt that is read from a cache; `None`, as the next
+            two, where the catalog has no price of its own for it.
+        cache_write_price: USD for one token of the prompt that is written to a cache.
+        reasoning_price: USD for one token of reasoning.
         enabled: whether it can be used now.
         model_id: the id under which the vendor lists it, where that is another one.
         permaslug: the id that stays when the model is renamed.
@@ -102,6 +106,9 @@ class ModelInfo:
     input_price: Decimal | None = None
     output_price: Decimal | None = None
     enabled: bool | None = None
+    cached_price: Decimal | None = field(default=None, kw_only=True)
+    cache_write_price: Decimal | None = field(default=None, kw_only=True)
+    reasoning_price: Decimal | None = field(default=None, kw_only=True)
     # told, but no part of what makes two entries the same
     model_id: str | None = field(default=None, compare=False)
     permaslug: str | None = field(default=None, compare=False)
@@ -251,7 +258,6 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
     if name is None:
         return None
     parameters = _mapping(entry.get("parameters"))
-    input_price, output_price = _prices(entry)
     owner, model_id = _text(entry.get("owned_by")), _text(entry.get("modelId"))
     free = _mapping(entry.get("freeConfig"))
     return ModelInfo(
@@ -268,9 +274,8 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
         capabilities=_words(entry.get("capabilities")),
         supported_parameters=_words(entry.get("supportedParameters")),
         supports_reasoning=flag_of(entry.get("supportReasoning")),
-        input_price=input_price,
-        output_price=output_price,
         enabled=_enabled(entry),
+        **_prices(entry),
         model_id=model_id,
         permaslug=_text(entry.get("permaslug")),
         description=_text(entry.get("description")) or _text(entry.get("summary")),
@@ -283,8 +288,24 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
     )
 
 
-def _prices(entry: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
-    """Input and output, in USD for one token."""
+# the words of Lunos and of OpenRouter, without "_" and in lower case
+_PRICES = {
+    "input_price": ("input", "prompt"),
+    "output_price": ("output", "completion"),
+    "cached_price": ("inputcacheread", "cacheread", "cachedinput", "inputcached"),
+    "cache_write_price": ("inputcachewrite", "cachewrite"),
+    "reasoning_price": ("internalreasoning", "reasoning"),
+}
+# of what a price of their own is; 0 says that there is none, unless the whole is free
+_PART_OF = {
+    "cached_price": "input_price",
+    "cache_write_price": "input_price",
+    "reasoning_price": "output_price",
+}
+
+
+def _prices(entry: Mapping[str, Any]) -> dict[str, Decimal | None]:
+    """Prices in USD for one token, by the names of `ModelInfo`."""
     for name, power in (("pricing", 0), ("pricePerMillionTokens", _PER_MILLION)):
         pricing = _mapping(entry.get(name))
         unit = pricing.get("unit")
@@ -292,10 +313,18 @@ def _prices(entry: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
         currency = pricing.get("currency") or "USD"
         if scale is None or not isinstance(currency, str) or currency.upper() != "USD":
             continue  # a price that can't be read as USD for a token is unknown
-        prices = _price(pricing.get("input"), scale), _price(pricing.get("output"), scale)
-        if prices != (None, None):
-            return prices
-    return None, None
+        told = {str(key).replace("_", "").lower(): value for key, value in pricing.items()}
+        prices = {
+            price: next(
+                (p for word in words if (p := _price(told.get(word), scale)) is not None), None
+            )
+            for price, words in _PRICES.items()
+        }
+        if (prices["input_price"], prices["output_price"]) != (None, None):
+            return prices | {
+                part: prices[part] or None for part in _PART_OF if prices[_PART_OF[part]]
+            }
+    return {}
 
 
 def _price(value: Any, power: int) -> Decimal | None:

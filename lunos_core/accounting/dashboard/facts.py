@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lunos_core.accounting.budgets import EACH, Budget
 from lunos_core.accounting.questions import Question, moment
 from lunos_core.accounting.report import visible
-from lunos_core.accounting.schema import PICO
+from lunos_core.accounting.schema import dollars
 from lunos_core.accounting.sums import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _recent(connection: sqlite3.Connection, chosen: Mapping[str, Any]) -> list[d
     rows = []
     for cells in found:
         row = dict(zip(columns, cells, strict=True))
-        row["cost"] = None if row["cost"] is None else float(row["cost"] / PICO)
+        row["cost"] = None if row["cost"] is None else float(dollars(row["cost"]))
         texts = ("app", "user", "model", "endpoint", "status")
         rows.append(row | {name: row[name] and visible(row[name]) for name in texts})
     return rows

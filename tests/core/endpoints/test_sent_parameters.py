@@ -102,7 +102,7 @@ def test_a_query_that_is_no_mapping_is_refused() -> None:
     "usage",
     [
         {"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 7},
-        {"input_tokens": 9, "output_tokens": 4, "cache_read_input_tokens": 7},
+        {"input_tokens": 2, "output_tokens": 4, "cache_read_input_tokens": 7},
         {"prompt_tokens": 9, "completion_tokens": 4, "cached_tokens": 7},
         {"input_tokens": 9, "output_tokens": 4, "input_tokens_details": {"cached_tokens": 7}},
         {"promptTokenCount": 9, "candidatesTokenCount": 4, "cachedContentTokenCount": 7},

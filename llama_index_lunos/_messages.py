@@ -65,8 +65,25 @@ class SentCall(NamedTuple):
     arguments: Any
 
 
-def sent_tool_call(call: Any) -> SentCall:
-    """A tool call of a message that another integration made: a plain dict, or an SDK's object."""
+def sent_tool_calls(message: ChatMessage) -> list[SentCall]:
+    """Return a message's tool calls: its blocks', else what another integration keeps beside them.
+
+    Those are plain dicts or an SDK's objects, and for OpenAI's older `function_call` one of them.
+    """
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks:
+        return [
+            SentCall(block.tool_call_id or block.tool_name, block.tool_name, block.tool_kwargs)
+            for block in blocks
+        ]
+    stored = message.additional_kwargs.get("tool_calls")
+    if not isinstance(stored, Sequence) or isinstance(stored, str) or not stored:
+        older = message.additional_kwargs.get("function_call")
+        stored = [older] if older else []
+    return [_sent_tool_call(call) for call in stored]
+
+
+def _sent_tool_call(call: Any) -> SentCall:
     function = _get(call, "function") or call  # OpenAI's Responses API has no wrapper
     name = str(_get(function, "name") or "")
     # integrations of providers without ids use the name in its place
@@ -105,22 +122,17 @@ class _History:
         """Return an answer, as it came: reasoning with its signatures, text, images, tool calls."""
         wire: dict[str, Any] = {"role": "assistant", "content": ""}
         parts: list[Part] = []
-        calls: list[SentCall] = []
         spoken = message.additional_kwargs.get("audio")
         spoken_id = spoken.get("id") if isinstance(spoken, Mapping) else None
         for i, block in enumerate(message.blocks):
             if isinstance(block, ThinkingBlock):
                 _add_thinking(wire, block)
-            elif isinstance(block, ToolCallBlock):
-                name = block.tool_name
-                calls.append(SentCall(block.tool_call_id or name, name, block.tool_kwargs))
             elif isinstance(block, AudioBlock) and spoken_id:
                 wire["audio"] = {"id": spoken_id}  # the model's own words are sent back by their id
-            elif not isinstance(block, CitationBlock):  # a remark on text that is there already
+            # a citation is a remark on text that is there already
+            elif not isinstance(block, CitationBlock | ToolCallBlock):
                 _add_answered(parts, block, f"{where}.blocks[{i}]")
-        stored = message.additional_kwargs.get("tool_calls")
-        if not calls and isinstance(stored, Sequence) and not isinstance(stored, str):
-            calls = [sent_tool_call(call) for call in stored]
+        calls = sent_tool_calls(message)
         wire["content"] = joined(parts)
         if calls:
             wire["content"] = wire["content"] or None

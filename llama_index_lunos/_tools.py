@@ -16,7 +16,7 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool, ToolOutput
 from pydantic_core import from_json
 
-from llama_index_lunos._messages import sent_tool_call
+from llama_index_lunos._messages import sent_tool_calls
 from llama_index_lunos._results import log
 from lunos_core import adapters
 from lunos_core.endpoints.chat.tool_arguments import INVALID_JSON, read_arguments
@@ -53,30 +53,23 @@ def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, 
 
 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
-    """Return the calls in a response, from its blocks, else from `additional_kwargs["tool_calls"]`.
+    """Return the calls in a response.
 
     Arguments that are still on their way are read as far as they came. In a finished answer they
     must be whole: what isn't a JSON object is handed over under `INVALID_JSON`, an argument that
     no tool has. So the tool isn't run with half of its arguments, or with its defaults, and its
     error tells the model what was wrong.
     """
-    message = response.message
-    calls = [
-        (block.tool_call_id or "", block.tool_name, block.tool_kwargs)
-        for block in message.blocks
-        if isinstance(block, ToolCallBlock)
-    ]
-    if not calls:
-        sent = [sent_tool_call(call) for call in message.additional_kwargs.get("tool_calls") or ()]
-        calls = [(call.id, call.name, call.arguments) for call in sent]
     finished = "finish_reason" in response.additional_kwargs
     return [
         ToolSelection(
-            tool_id=identifier,
-            tool_name=name,
-            tool_kwargs=_finished(name, arguments) if finished else _so_far(arguments),
+            tool_id=call.id,
+            tool_name=call.name,
+            tool_kwargs=(
+                _finished(call.name, call.arguments) if finished else _so_far(call.arguments)
+            ),
         )
-        for identifier, name, arguments in calls
+        for call in sent_tool_calls(response.message)
     ]
 
 

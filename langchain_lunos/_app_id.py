@@ -12,10 +12,12 @@ from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, var_child_runnable_config
+from langsmith.utils import tracing_is_enabled
 
 from lunos_core.app_id import current_app_id
 from lunos_core.arguments import check_app_id
 from lunos_core.endpoints.build import RUN_METADATA
+from lunos_core.forks import first_use
 
 Output = TypeVar("Output")
 ChunkT = TypeVar("ChunkT")
@@ -133,7 +135,7 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         """As LangChain's, with the app id among the run's tags."""
         parent: Any = super()
         kwargs = with_config_app_id(kwargs, config)
-        tagged = config_with_tag(config, self._app_id(kwargs))
+        tagged = config_for_tracers(config, self._app_id(kwargs))
         chunks: Iterator[ChunkT] = parent.stream(input, tagged, **kwargs)
         metadata = config_metadata(config, getattr(self, "metadata", None))
         return _of_run(chunks, metadata) if metadata else chunks
@@ -145,7 +147,7 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
         refuse_trio()
         parent: Any = super()
         kwargs = with_config_app_id(kwargs, config)
-        tagged = config_with_tag(config, self._app_id(kwargs))
+        tagged = config_for_tracers(config, self._app_id(kwargs))
         chunks: AsyncIterator[ChunkT] = parent.astream(input, tagged, **kwargs)
         metadata = config_metadata(config, getattr(self, "metadata", None))
         return _aof_run(chunks, metadata) if metadata else chunks
@@ -200,15 +202,49 @@ def with_tag(tags: list[str] | None, app_id: str | None) -> list[str] | None:
 
 def with_tags(tags: Any, app_id: str | None, *, callbacks: Any, prompts: int) -> Any:
     """Do as `with_tag` for LLMs, whose batches have a list of tags for each prompt."""
-    first = callbacks[0] if isinstance(callbacks, list) and callbacks else ""
-    if app_id is None or not (first is None or isinstance(first, list | BaseCallbackManager)):
+    if app_id is None or not _is_for_each_prompt(callbacks):
         return with_tag(tags, app_id)
     return [with_tag(tags_of_prompt, app_id) for tags_of_prompt in tags or [None] * prompts]
 
 
-def config_with_tag(config: Any, app_id: str | None) -> Any:
-    """Return a run's config, with the app id among its tags; the given one isn't changed."""
-    if app_id is None:
-        return config
+def _is_for_each_prompt(callbacks: Any) -> bool:
+    first = callbacks[0] if isinstance(callbacks, list) and callbacks else ""
+    return first is None or isinstance(first, list | BaseCallbackManager)
+
+
+def config_for_tracers(config: Any, app_id: str | None) -> Any:
+    """Return a run's config, with the app id among its tags and its callbacks `traced`.
+
+    The given config isn't changed.
+    """
     values: Mapping[str, Any] = config or {}
-    return {**values, "tags": with_tag(values.get("tags"), app_id)}
+    callbacks = values.get("callbacks")
+    if callbacks is None:  # LangChain takes those of the run around it
+        callbacks = (var_child_runnable_config.get() or {}).get("callbacks")
+    changed: dict[str, Any] = {}
+    if (ours := traced(callbacks)) is not callbacks:
+        changed["callbacks"] = ours
+    if app_id is not None:
+        changed["tags"] = with_tag(values.get("tags"), app_id)
+    return {**values, **changed} if changed else config
+
+
+def traced(callbacks: Any) -> Any:
+    """Return a call's callbacks; LangSmith's tracer among them also sends what the call cost."""
+    if _is_for_each_prompt(callbacks):
+        return [traced(of_prompt) for of_prompt in callbacks]
+    context: Any = sys.modules.get("langchain_core.tracers.context")  # none: nobody has a tracer
+    if not tracing_is_enabled() and not (
+        context
+        and (
+            context.tracing_v2_callback_var.get()
+            or any(
+                isinstance(handler, context.LangChainTracer)
+                for handler in getattr(callbacks, "handlers", callbacks) or ()
+            )
+        )
+    ):
+        return callbacks
+    with first_use:
+        from langchain_lunos.tracing import with_costs
+    return with_costs(callbacks)

@@ -65,7 +65,10 @@ def to_llm_output(completion: Completion) -> dict[str, Any]:
 
 
 def to_token_usage(usage: Usage) -> dict[str, Any]:
-    """Return token counts under OpenAI's names, details as far as the server named them."""
+    """Return token counts under OpenAI's names, details as far as the server named them.
+
+    The cost is beside them, as in the usage that gateways report, and by LangSmith's name.
+    """
     details = {
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
@@ -87,6 +90,7 @@ def to_token_usage(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
         **{group: counts for group, counts in known.items() if counts},
+        **({} if usage.cost is None else {"cost": usage.cost, "total_cost": usage.cost}),
     }
 
 
@@ -94,12 +98,14 @@ def add_llm_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, An
     """Return the `llm_output` of several calls: what is counted is added up."""
     usage: dict[str, Any] = {}
     costs = [output["total_cost"] for output in outputs if output and "total_cost" in output]
+    cost = {"total_cost": math.fsum(costs)} if costs else {}
     for output in outputs:
         _add(usage, (output or {}).get("token_usage") or {})
     own = [dict(output) for output in outputs if output]
     facts = own[0] if len(own) == 1 else {}  # an id is one call's
-    added = {**facts, "token_usage": usage, "model_provider": PROVIDER}
-    return added | ({"total_cost": math.fsum(costs)} if costs else {})
+    if cost:
+        usage |= {**cost, "cost": cost["total_cost"]}
+    return {**facts, "token_usage": usage, "model_provider": PROVIDER, **cost}
 
 
 def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:

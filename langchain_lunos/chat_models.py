@@ -20,9 +20,10 @@ from langchain_lunos import (
 )
 from langchain_lunos._app_id import (
     AppIdFromConfig,
-    config_with_tag,
+    config_for_tracers,
     ls_params,
     refuse_trio,
+    traced,
     with_config_app_id,
     with_run,
     with_tag,
@@ -209,31 +210,33 @@ class ChatLunos(
                 )
         return generations
 
-    def generate(self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any) -> LLMResult:
+    def generate(
+        self, messages: Any, stop: Any = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
         """As LangChain's, with the app id among the run's tags."""
-        tags = with_tag(tags, self._app_id(kwargs))
-        return super().generate(messages, *args, tags=tags, **kwargs)
+        kwargs["tags"] = with_tag(kwargs.get("tags"), self._app_id(kwargs))
+        return super().generate(messages, stop, traced(callbacks), **kwargs)
 
     async def agenerate(
-        self, messages: Any, *args: Any, tags: Any = None, **kwargs: Any
+        self, messages: Any, stop: Any = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """As LangChain's, with the app id among the run's tags."""
         refuse_trio()
-        tags = with_tag(tags, self._app_id(kwargs))
-        return await super().agenerate(messages, *args, tags=tags, **kwargs)
+        kwargs["tags"] = with_tag(kwargs.get("tags"), self._app_id(kwargs))
+        return await super().agenerate(messages, stop, traced(callbacks), **kwargs)
 
     def stream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """As LangChain's, with the app id among the run's tags."""
         if kwargs.get("version") == "v3":  # the older versions go through `astream`
             kwargs = with_config_app_id(kwargs, config)
-            config = config_with_tag(config, self._app_id(kwargs))
+            config = config_for_tracers(config, self._app_id(kwargs))
         return super().stream_events(input, config, **kwargs)
 
     def astream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """As LangChain's, with the app id among the run's tags."""
         if kwargs.get("version") == "v3":
             kwargs = with_config_app_id(kwargs, config)
-            config = config_with_tag(config, self._app_id(kwargs))
+            config = config_for_tracers(config, self._app_id(kwargs))
         return super().astream_events(input, config, **kwargs)
 
     def _generate(

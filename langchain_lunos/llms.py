@@ -19,6 +19,7 @@ from langchain_lunos._app_id import (
     config_app_id,
     ls_params,
     refuse_trio,
+    traced,
     with_config_app_id,
     with_run,
     with_tags,
@@ -88,7 +89,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         """As LangChain's, with the app id among the run's tags."""
         kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
         llm, others = self._for_cache(kwargs)
-        return super(LunosLLM, llm).generate(prompts, stop, callbacks, **others)
+        return super(LunosLLM, llm).generate(prompts, stop, traced(callbacks), **others)
 
     async def agenerate(
         self, prompts: list[str], stop: Any = None, callbacks: Any = None, **kwargs: Any
@@ -97,7 +98,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         refuse_trio()
         kwargs["tags"] = self._tags(kwargs, callbacks, len(prompts))
         llm, others = self._for_cache(kwargs)
-        return await super(LunosLLM, llm).agenerate(prompts, stop, callbacks, **others)
+        return await super(LunosLLM, llm).agenerate(prompts, stop, traced(callbacks), **others)
 
     def batch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
         """As LangChain's; inputs for different applications go in requests of their own."""

@@ -6,14 +6,45 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from langchain_core.callbacks import CallbackManager
+from langchain_core.tracers import LangChainTracer
+from langchain_core.tracers.schemas import Run
+from typing_extensions import override
+
+
+class CostTracer(LangChainTracer):
+    """LangChain's tracer for LangSmith, which also sends what a call of a Lunos model cost."""
+
+    @staticmethod
+    @override
+    def _update_run_single(run: Run) -> None:
+        run.extra = langsmith_costs([{"outputs": run.outputs, "extra": run.extra}])[0]["extra"]
+        LangChainTracer._update_run_single(run)
+
+
+def with_costs(callbacks: Any) -> CallbackManager:
+    """Return a call's callbacks, with a `CostTracer` in place of each of LangChain's tracers.
+
+    LangSmith's client is given the usage of a run as LangChain counts it, and LangChain has no
+    place for a cost there.
+    """
+    manager = CallbackManager.configure(callbacks)  # which adds the tracer of the environment
+    for handlers in (manager.handlers, manager.inheritable_handlers):
+        for i, handler in enumerate(handlers):
+            if type(handler) is LangChainTracer:  # a class of the user's own stays as it is
+                handlers[i] = tracer = CostTracer.__new__(CostTracer)
+                vars(tracer).update(vars(handler))  # they share the runs under way
+    return manager
+
 
 def langsmith_costs(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Put the cost that the gateway reported where LangSmith looks for it.
 
     LangSmith reads a run's cost from `usage_metadata["total_cost"]`. A message can't hold it there:
-    LangChain adds `usage_metadata` up as integers, and raises on a float. So it is put in on the
-    way to LangSmith. LangSmith's client sends what it buffers when `flush` is called, when the
-    buffer is full, and with the first run after `run_ops_buffer_timeout_ms`.
+    LangChain adds `usage_metadata` up as integers, and raises on a float. With LangChain's own
+    tracer, Lunos models see to it themselves; for other tracers this is a setting of LangSmith's
+    client. It sends what it buffers when `flush` is called, when the buffer is full, and with the
+    first run after `run_ops_buffer_timeout_ms`.
 
     Args:
         runs: what LangSmith's client is about to send.

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import langsmith
 import pytest
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import LangChainTracer
 
 from langchain_lunos import langsmith_costs
+from langchain_lunos._app_id import traced
 from tests.langchain_adapter.langsmith_server import LangSmithServer, langsmith_server
 from tests.langchain_adapter.wire import (
     KEY,
@@ -36,9 +39,9 @@ def server() -> Iterator[LangSmithServer]:
         yield running
 
 
-def tracer_with_costs(server: LangSmithServer) -> LangChainTracer:
-    settings = {"process_buffered_run_ops": langsmith_costs, "run_ops_buffer_size": 1}
-    return LangChainTracer(client=server.client(**settings))
+OURS = {"process_buffered_run_ops": langsmith_costs, "run_ops_buffer_size": 1}
+"""Settings of LangSmith's client with our function; a plain client needs none."""
+CLIENTS: Any = pytest.mark.parametrize("settings", [{}, OURS], ids=["plain", "with our function"])
 
 
 async def flush(tracer: LangChainTracer) -> None:
@@ -55,22 +58,68 @@ def usages(server: LangSmithServer) -> list[Any]:
     return [each["usage_metadata"] for each in metadata if "usage_metadata" in each]
 
 
+@CLIENTS
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_chats_cost_arrives_where_langsmith_reads_it(
-    server: LangSmithServer, way: str
+    server: LangSmithServer, way: str, settings: Any
 ) -> None:
-    tracer = tracer_with_costs(server)
-    await ask(chat(both_kinds("Hi")), way, config={"callbacks": [tracer]})
+    tracer = LangChainTracer(client=server.client(**settings))
+    counter = UsageMetadataCallbackHandler()
+    said = await ask(chat(both_kinds("Hi")), way, config={"callbacks": [tracer, counter]})
     await flush(tracer)
+    assert "total_cost" not in said.usage_metadata, "LangChain couldn't add it up"
+    assert counter.usage_metadata == {"served": said.usage_metadata}
     (usage,) = usages(server)
     assert usage["total_cost"] == 0.5
     assert usage["input_tokens"] == 9
     assert usage["total_tokens"] == 12
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_cost_arrives_where_the_environment_asks_for_traces(
+    server: LangSmithServer, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(langsmith.run_trees, "_CLIENT", server.client())
+    with langsmith.tracing_context(enabled=True):
+        await ask(chat(both_kinds("Hi")), way)
+        await asyncio.sleep(0.05)  # an async v3 stream tells its callbacks after its output
+    langsmith.run_trees.get_cached_client().flush(timeout=20)
+    assert [usage["total_cost"] for usage in usages(server)] == [0.5]
+
+
 @pytest.mark.parametrize("way", WAYS[:4])
-async def test_a_text_models_cost_arrives_too(server: LangSmithServer, way: str) -> None:
-    tracer = tracer_with_costs(server)
+async def test_the_cost_arrives_from_inside_of_a_chain_once(
+    server: LangSmithServer, way: str
+) -> None:
+    tracer = LangChainTracer(client=server.client())
+    chain = RunnableLambda(str) | chat(both_kinds("Hi"), tags=["a"]) | RunnableLambda(lambda m: m)
+    config = {"callbacks": [tracer], "metadata": {"app_id": "website"}, "run_name": "mine"}
+    await ask(chain, way, config=config)
+    await flush(tracer)
+    assert [usage["total_cost"] for usage in usages(server)] == [0.5]
+    extras = server.fields("extra")
+    assert all(extra["metadata"]["app_id"] == "website" for extra in extras)
+
+
+def test_a_tracer_of_the_users_own_class_stays(server: LangSmithServer) -> None:
+    class Tracer(LangChainTracer):
+        """Adds nothing."""
+
+    tracer = Tracer(client=server.client())
+    before = [tracer]
+    manager = traced(before)
+    assert before == [tracer]
+    assert [type(handler) for handler in manager.handlers] == [Tracer]
+    assert traced(None) is None
+    assert traced([]) == []
+
+
+@CLIENTS
+@pytest.mark.parametrize("way", WAYS[:4])
+async def test_a_text_models_cost_arrives_too(
+    server: LangSmithServer, way: str, settings: Any
+) -> None:
+    tracer = LangChainTracer(client=server.client(**settings))
     choice = {"index": 0, "text": "Hi", "finish_reason": "stop"}
     whole = reply({"id": "c", "model": "served", "choices": [choice], "usage": TEXT_USAGE})
     pieces = stream(
@@ -100,8 +149,11 @@ async def test_a_text_models_cost_arrives_too(server: LangSmithServer, way: str)
     }
 
 
-async def test_the_cost_of_several_prompts_is_reported_once(server: LangSmithServer) -> None:
-    tracer = tracer_with_costs(server)
+@CLIENTS
+async def test_the_cost_of_several_prompts_is_reported_once(
+    server: LangSmithServer, settings: Any
+) -> None:
+    tracer = LangChainTracer(client=server.client(**settings))
     choices = [{"index": i, "text": "Hi", "finish_reason": "stop"} for i in range(2)]
     body = {"id": "c", "model": "served", "choices": choices, "usage": TEXT_USAGE}
     model = llm(Wire(reply(body)))
@@ -113,8 +165,11 @@ async def test_the_cost_of_several_prompts_is_reported_once(server: LangSmithSer
     assert [usage["total_cost"] for usage in usages(server)] == [0.5, 0.5]
 
 
-async def test_several_choices_and_a_batch_are_counted_once(server: LangSmithServer) -> None:
-    tracer = tracer_with_costs(server)
+@CLIENTS
+async def test_several_choices_and_a_batch_are_counted_once(
+    server: LangSmithServer, settings: Any
+) -> None:
+    tracer = LangChainTracer(client=server.client(**settings))
     body = answer()
     body["choices"] = [{**body["choices"][0], "index": i} for i in range(2)]
     model = chat(Wire(reply(body)), n=2)
@@ -138,7 +193,7 @@ def test_other_runs_are_left_alone() -> None:
 
 
 def test_a_cost_in_the_message_itself_would_break_langchains_counter() -> None:
-    """Why there is a function of ours: what LangSmith reads, LangChain can't add up."""
+    """Why there is a tracer of ours: what LangSmith reads, LangChain can't add up."""
     usage: Any = {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12, "total_cost": 0.5}
     said = AIMessage("Hi", usage_metadata=usage, response_metadata={"model_name": "served"})
     counter = UsageMetadataCallbackHandler()

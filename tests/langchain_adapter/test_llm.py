@@ -122,6 +122,8 @@ async def test_prompts_go_out_together_and_answers_come_back_in_order(is_async: 
         "prompt_tokens": 8,
         "completion_tokens": 4,
         "total_tokens": 12,
+        "cost": 0.5,
+        "total_cost": 0.5,
     }
     assert result.llm_output["cost"] == 0.5
     assert result.llm_output["model_name"] == "served"

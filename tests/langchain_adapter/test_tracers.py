@@ -38,6 +38,8 @@ COUNTS = {
     "total_tokens": 12,
     "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {"reasoning_tokens": 2},
+    "cost": 0.25,
+    "total_cost": 0.25,
 }
 FACTS = {"system_fingerprint": "fp", "service_tier": "flex"}
 
@@ -128,7 +130,7 @@ async def test_a_batch_adds_up_what_is_nested() -> None:
         assert output["token_usage"]["prompt_tokens_details"] == {"cached_tokens": 8}
         assert output["token_usage"]["completion_tokens_details"] == {"reasoning_tokens": 4}
         assert output["token_usage"]["total_tokens"] == 24
-        assert output["total_cost"] == 0.5
+        assert output["total_cost"] == output["token_usage"]["total_cost"] == 0.5
 
 
 @pytest.mark.parametrize("way", WAYS)

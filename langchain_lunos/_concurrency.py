@@ -19,7 +19,7 @@ def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> It
 
     LangChain's executor takes the context along, so that ledgers and callbacks see the calls.
     """
-    if limit <= 1 or len(items) <= 1:
+    if min(limit, len(items)) <= 1:
         yield from map(work, items)
         return
     executor = ContextThreadPoolExecutor(max_workers=limit)

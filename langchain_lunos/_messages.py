@@ -9,6 +9,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -53,6 +54,7 @@ def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[W
 def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
     """Return the ids of the tool calls whose results are among the messages."""
     results = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    results |= {message.name for message in messages if isinstance(message, FunctionMessage)}
     for message in messages:
         if isinstance(message, HumanMessage) and not isinstance(message.content, str):
             results |= {
@@ -95,9 +97,10 @@ def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
         others = []
         for i, block in enumerate(message.content):
             place = f"{where}.content[{i}]"
-            if _type_of(block) == "tool_result":
+            kind = _type_of(block)
+            if kind == "tool_result":
                 yield _tool_result(block, place)
-            else:
+            elif kind not in _THOUGHTS:  # of another model, whose answer was put into a question
                 others.append(to_part(block, place))
         if message.content and not others:
             return
@@ -108,6 +111,12 @@ def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
 def _tool(message: ToolMessage, where: str) -> Iterator[Wire]:
     wire = {"role": "tool", "tool_call_id": message.tool_call_id}
     yield _named(message, {**wire, "content": to_parts(message.content, f"{where}.content")})
+
+
+def _function(message: FunctionMessage, where: str) -> Iterator[Wire]:
+    # what LangChain wrote before there were tools: the call has no id, so its name stands for one
+    content = to_parts(message.content, f"{where}.content")
+    yield {"role": "tool", "tool_call_id": message.name, "content": content}
 
 
 def _tool_result(block: Any, where: str) -> Wire:
@@ -203,6 +212,9 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
             _call(call.get("id"), call["function"].get("name"), call["function"].get("arguments"))
             for call in raw
         ]
+    older = message.additional_kwargs.get("function_call")
+    if isinstance(older, Mapping) and older.get("name") in answered:
+        return [_call(older.get("name"), older.get("name"), older.get("arguments"))]
     return [  # LangChain's, Anthropic's and OpenAI's blocks, in a message made by hand
         _call(
             block.get("call_id") or block.get("id"),
@@ -255,8 +267,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+_THOUGHTS = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking"})
+
 # blocks of an answer that travel in other fields of the message than `content`
-_SAID_ELSEWHERE = frozenset(
+_SAID_ELSEWHERE = _THOUGHTS | frozenset(
     {
         "tool_call",
         "tool_call_chunk",
@@ -264,9 +278,6 @@ _SAID_ELSEWHERE = frozenset(
         "tool_use",
         "function_call",
         "input_json_delta",
-        "reasoning",
-        "thinking",
-        "redacted_thinking",
         "refusal",
     }
 )
@@ -300,5 +311,6 @@ _KINDS: tuple[tuple[type[BaseMessage], Callable[[Any, str], Iterator[Wire]]], ..
     (HumanMessage, _human),
     (SystemMessage, _system),
     (ToolMessage, _tool),
+    (FunctionMessage, _function),
     (ChatMessage, _chat),
 )

@@ -64,7 +64,7 @@ def to_profile(model: ModelInfo) -> dict[str, Any]:
 
 def profile_from(catalog: Any, model: str) -> dict[str, Any] | None:
     """Return a model's profile from what the catalog has in memory, or `None`: no I/O."""
-    known = None if catalog is None else catalog.cached(model, disk=False)
+    known = catalog.cached(model, disk=False)
     return None if known is None else to_profile(known)
 
 
@@ -75,7 +75,7 @@ def _text(value: Any) -> str | None:
 def _date(value: Any) -> str | None:
     """Return the day of an ISO date or time."""
     text = _text(value)
-    return text if text is None or len(text) < 10 else text[:10]
+    return text and text[:10]
 
 
 def _texts(value: Any) -> list[str] | None:

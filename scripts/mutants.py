@@ -102,13 +102,17 @@ def mutants_of(path: str) -> Iterable[Mutant]:
 
 
 def without_hints(source: str) -> str:
-    """The code without the annotations of functions: nothing reads those at run time."""
+    """The code without the annotations that nothing reads at run time: all but a class's fields."""
     tree = ast.parse(source)
-    for node in ast.walk(tree):
+    nodes = [*ast.walk(tree)]
+    fields = {item for node in nodes if isinstance(node, ast.ClassDef) for item in node.body}
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
         elif isinstance(node, ast.arg):
             node.annotation = None
+        elif isinstance(node, ast.AnnAssign) and node not in fields:
+            node.annotation = ast.Constant(None)
     return ast.dump(tree)
 
 

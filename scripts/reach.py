@@ -23,7 +23,7 @@ TESTS = {
 }
 # run by pytest in a process of its own: the context of coverage is the running test
 PLUGIN = """
-import json, time, coverage, pytest
+import json, sys, time, coverage, pytest
 class Notes:
     def __init__(self): self.seconds = {}
     @pytest.hookimpl(wrapper=True)
@@ -36,12 +36,12 @@ class Notes:
         return result
     def pytest_runtest_logreport(self, report):
         if report.failed: self.seconds.pop(report.nodeid, None)
-notes = Notes()
-import sys
-code = pytest.main(["-q", "-p", "no:cacheprovider", "-m", "not slow", *sys.argv[2:]],
-    plugins=[notes])
-json.dump(notes.seconds, open(sys.argv[1], "w"))
-sys.exit(code)
+if __name__ == "__main__":  # and not where a test's worker process imports this once more
+    notes = Notes()
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "-m", "not slow", *sys.argv[2:]],
+        plugins=[notes])
+    json.dump(notes.seconds, open(sys.argv[1], "w"))
+    sys.exit(code)
 """
 
 

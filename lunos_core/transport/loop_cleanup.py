@@ -51,6 +51,7 @@ class LoopCleanup:
 
     def __init__(self, close: Callable[[], Awaitable[None]], owner: object) -> None:
         self._close = close
+        self._ends = False
         self._until_loop_ends = self._close_at_end()
         with contextlib.suppress(StopIteration):  # runs to its `yield`; nothing is awaited
             self._until_loop_ends.asend(None).send(None)
@@ -75,6 +76,7 @@ class LoopCleanup:
         finally:
             # A loop that nobody closes leaves its generators to the collector, at exit at the
             # latest. Nothing can be awaited there: trying to would print "Exception ignored".
+            self._ends = True
             loop = _loop_or_none()
             if loop is not None:
                 await self._close()
@@ -85,8 +87,9 @@ class LoopCleanup:
         self._finalizer.detach()
 
     def begin_closing(self) -> None:
-        """Close in a task of the running loop."""
-        self._closing = asyncio.ensure_future(self.close())
+        """Close in a task of the running loop, unless the loop's end is at it already."""
+        if not self._ends:
+            self._closing = asyncio.ensure_future(self.close())
 
 
 # Not weakly by loop: what is open holds on to its loop anyway. Without a lock: a set is touched by

@@ -89,6 +89,24 @@ async def test_a_client_that_dies_while_its_loop_goes_on_is_closed() -> None:
         assert asyncio.get_running_loop() not in loop_ends._open
 
 
+def test_an_owner_that_dies_as_its_loop_ends_is_closed_once_and_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed = []
+
+    async def close() -> None:
+        await asyncio.sleep(2 * loop_ends._GRACE)
+        closed.append(1)
+
+    async def main() -> None:
+        client = AsyncClient(Config(api_key="k"))
+        loop_ends.LoopCleanup(close, client)
+
+    asyncio.run(main())
+    gc.collect()  # a task that nobody asked for its error speaks when it is collected
+    assert (closed, caplog.messages) == ([1], [])
+
+
 async def test_a_client_closed_by_hand_is_not_remembered() -> None:
     with RawServer(http(body=CHAT)) as server:
         client = AsyncClient(Config(api_key="k", base_url=server.url))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from lunos_cli import output
-from lunos_cli.deep_check import deep_check
 from lunos_core import LunosError
+from lunos_core.compatibility.report import check_deployment, report_text
 
 
 @click.command()
@@ -25,8 +25,10 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
     """
     if deep:
         with output.client() as lunos:
-            useful = deep_check(lunos.client.config, model=model, as_json=as_json, yes=yes)
-        raise SystemExit(0 if useful else 1)
+            config = lunos.client.config
+        report = check_deployment(config, lambda names: yes or _agree(names), model=model)
+        output.print_json(report) if as_json else click.echo(output.safe(report_text(report)))
+        raise SystemExit(0 if report["is_useful"] else 1)
     if as_json or yes:
         raise click.UsageError("--json and --yes go with --deep")
     failed = False
@@ -61,3 +63,16 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
                 lambda answer: f"answered, {output.account(answer.usage, name, lunos)}",
             )
     raise SystemExit(1 if failed else 0)
+
+
+def _agree(models: Sequence[str]) -> bool:
+    click.echo(
+        f"{len(models)} small requests cost money, images the most of it. They go to: "
+        f"{output.safe(', '.join(dict.fromkeys(models)))}.",
+        err=True,
+    )
+    try:
+        return click.confirm("Send them?", err=True)
+    except click.Abort:  # nobody there to answer
+        click.echo("", err=True)
+        return False

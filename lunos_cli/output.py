@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -49,6 +50,11 @@ def safe(text: str) -> str:
 def note(text: str) -> None:
     """Print a line beside the result: to stderr, so that a pipe gets the result alone."""
     click.secho(safe(text), err=True, dim=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a result for programs."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def client(app_id: str | None = None, *, needs_key: bool = False) -> Lunos:

@@ -22,6 +22,10 @@ PACKAGES = (
 # A room of the core may import the rooms below it, never one above or beside it.
 ALLOWED = {
     "__init__": {"_version", "app_id", "lazy"},
+    "compatibility": {
+        *("catalog", "transport", "endpoints", "request", "accounting", "wire", "config"),
+        *("errors", "_version"),
+    },
     "sdk": {
         *("catalog", "transport", "endpoints", "request", "accounting", "config", "errors"),
         "lazy",

@@ -34,6 +34,7 @@ _SYNONYMS = (
     ("reasoning", "reasoning-effort", "include-reasoning"),
     ("response-format", "structured-outputs", "json-schema"),
     ("file", "pdf"),
+    ("speech", "text-to-speech"),
 )
 _SHARED_NAME = {word: words[0] for words in _SYNONYMS for word in words}
 # what an ability says of a model whose modalities the catalog leaves out

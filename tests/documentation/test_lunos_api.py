@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from lunos_cli.probes import PROBES
+from lunos_core.compatibility.probes import PROBES
 from lunos_core.endpoints.params import WEB_SEARCH
 from tests.documentation.markdown_blocks import DOCS, ROOT
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lunos_cli import output
-from lunos_core import LunosError
+from lunos_core import Config, LunosError
 from lunos_core.compatibility.report import check_deployment, report_text
 
 
@@ -24,8 +24,7 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
     neither the key nor what a model said. The exit code is 0 if chat, embeddings and catalog work.
     """
     if deep:
-        with output.client() as lunos:
-            config = lunos.client.config
+        config = Config.from_env()
         report = check_deployment(config, lambda names: yes or _agree(names), model=model)
         output.print_json(report) if as_json else click.echo(output.safe(report_text(report)))
         raise SystemExit(0 if report["is_useful"] else 1)
@@ -39,29 +38,29 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
             result = work()
         except LunosError as error:
             failed = True
-            click.echo(output.safe(f"FAILED  {what}: {output.one_line(error, lunos)}"))
+            click.echo(output.safe(f"FAILED  {what}: {output.one_line(error)}"))
             return None
         click.echo(output.safe(f"ok      {what}: {say(result)}"))
         return result
 
-    with output.client() as lunos:
-        config = lunos.client.config
-        run("base URL", lambda: config.base_url)
-        run("key", lambda: "is set" if config.key else "")
-        listed = run("catalog", lunos.models.list, lambda models: f"{len(models)} models")
-        if model is None and listed:
-            model = (lunos.models.find(capability="chat") or listed)[0].id
-        if model is None:
-            click.echo("skipped a call: no catalog to choose a model from; name one with --model")
-        elif config.api_key is None:
-            click.echo("skipped a call: it needs a key")
-        else:
-            name, asked = model, output.messages_of(None, "Say hello.")
-            run(
-                f"call of {name}",
-                lambda: lunos.chat.completions.create(model=name, messages=asked, max_tokens=16),
-                lambda answer: f"answered, {output.account(answer.usage, name, lunos)}",
-            )
+    lunos = output.client()
+    config = lunos.client.config
+    run("base URL", lambda: config.base_url)
+    run("key", lambda: "is set" if config.key else "")
+    listed = run("catalog", lunos.models.list, lambda models: f"{len(models)} models")
+    if model is None and listed:
+        model = (lunos.models.find(capability="chat") or listed)[0].id
+    if model is None:
+        click.echo("skipped a call: no catalog to choose a model from; name one with --model")
+    elif config.api_key is None:
+        click.echo("skipped a call: it needs a key")
+    else:
+        name, asked = model, output.messages_of(None, "Say hello.")
+        run(
+            f"call of {name}",
+            lambda: lunos.chat.completions.create(model=name, messages=asked, max_tokens=16),
+            lambda answer: f"answered, {output.account(answer.usage, name, lunos)}",
+        )
     raise SystemExit(1 if failed else 0)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
 
 from lunos_cli import output
-from lunos_core import Lunos, LunosError
+from lunos_core import AsyncLunos, Lunos, LunosError
 
 _COLUMNS = ("model", "seconds", "input", "output", "USD")
 
@@ -18,18 +17,16 @@ _COLUMNS = ("model", "seconds", "input", "output", "USD")
 @click.command()
 @click.argument("prompt")
 @click.option("-m", "--model", "models", multiple=True, required=True, help="Several times.")
-@output.APP_ID
+@output.CLIENT
 @output.SYSTEM
 @output.JSON
 def compare(
-    prompt: str, models: tuple[str, ...], app_id: str | None, system: str | None, as_json: bool
+    prompt: str, models: tuple[str, ...], lunos: Lunos, system: str | None, as_json: bool
 ) -> None:
     """Ask several models at once. Shows their answers, seconds, tokens and cost."""
-    messages = output.messages_of(system, prompt)
-    with output.client(app_id, needs_key=True) as lunos, ThreadPoolExecutor(len(models)) as pool:
-        results = list(pool.map(lambda model: _ask(lunos, model, messages), models))
+    results = asyncio.run(_ask(lunos, models, output.messages_of(system, prompt)))
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        output.print_json(results)
     else:
         for result in results:
             click.secho(output.safe(f"== {result['model']}"), bold=True)
@@ -40,18 +37,23 @@ def compare(
         raise SystemExit(1)
 
 
-def _ask(lunos: Lunos, model: str, messages: list[Any]) -> dict[str, Any]:
-    result: dict[str, Any] = dict.fromkeys((*_COLUMNS, "text", "error")) | {"model": model}
-    started = time.perf_counter()
-    try:
-        whole = lunos.chat.completions.create(model=model, messages=messages)
-    except LunosError as error:
-        return {**result, "error": output.one_line(error, lunos)}
-    result |= {"seconds": round(time.perf_counter() - started, 2), "text": whole.text}
-    if whole.usage is not None:
-        result |= {"input": whole.usage.input_tokens, "output": whole.usage.output_tokens}
-    cost = output.cost_of(whole.usage, model, lunos)
-    return result | {"USD": None if cost is None else float(cost)}
+async def _ask(lunos: Lunos, models: tuple[str, ...], messages: list[Any]) -> list[dict[str, Any]]:
+    async def ask(model: str) -> dict[str, Any]:
+        result: dict[str, Any] = dict.fromkeys((*_COLUMNS, "text", "error")) | {"model": model}
+        started = time.perf_counter()
+        try:
+            whole = await asked.chat.completions.create(model=model, messages=messages)
+        except LunosError as error:
+            return {**result, "error": output.one_line(error)}
+        result |= {"seconds": round(time.perf_counter() - started, 2), "text": whole.text}
+        if whole.usage is not None:
+            result |= {"input": whole.usage.input_tokens, "output": whole.usage.output_tokens}
+        cost = output.cost_of(whole.usage, model, lunos)
+        return result | {"USD": None if cost is None else float(cost)}
+
+    # in one thread, so that Ctrl-C ends it
+    async with AsyncLunos(app_id=lunos.client.config.app_id) as asked:
+        return await asyncio.gather(*map(ask, models))
 
 
 def _cell(value: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from heapq import nlargest
 from itertools import cycle
+from operator import mul
 from typing import Any
 
 import click
@@ -26,7 +28,32 @@ QUESTIONS = (
     "How often is a failed request retried?",
     "Which error does a stream raise that stops before its end?",
 )
-_CORES = {"langchain": "langchain_core", "llama-index": "llama_index"}
+
+
+def _core(service: dict[str, Any]) -> Callable[[str], Any]:
+    create = Lunos(**service, app_id="demo-core").chat.completions.create
+    return lambda prompt: create(model=MODEL, messages=output.messages_of(None, prompt)).text
+
+
+def _langchain(service: dict[str, Any]) -> Callable[[str], Any]:
+    from langchain_lunos import ChatLunos
+
+    chat = ChatLunos(model=MODEL, app_id="demo-langchain", **service)
+    return lambda prompt: chat.invoke(prompt).text
+
+
+def _llama_index(service: dict[str, Any]) -> Callable[[str], Any]:
+    from llama_index_lunos import Lunos as LunosLLM
+
+    llm = LunosLLM(MODEL, app_id="demo-llama-index", **service)
+    return lambda prompt: llm.complete(prompt).text
+
+
+_ASKS = (
+    ("core", "httpx", _core),
+    ("langchain", "langchain_core", _langchain),
+    ("llama-index", "llama_index", _llama_index),
+)
 
 
 @click.command()
@@ -38,53 +65,24 @@ def demo(question: str | None, wide: bool) -> None:
     The core, LangChain and LlamaIndex answer in turn, from four passages.
     A gateway in this process answers, without a key and without the network.
     """
-    here = [name for name, core in _CORES.items() if is_installed(core)]
-    for name in _CORES.keys() - {*here}:
-        output.note(f'without {name}: pip install "lunos-integrations[{name}]" shows it too')
+    here = [(name, make) for name, module, make in _ASKS if is_installed(module)]
+    for name, module, _ in _ASKS:
+        if not is_installed(module):
+            output.note(f'without {name}: pip install "lunos-integrations[{name}]" shows it too')
     from lunos_local import LocalGateway
 
     with LocalGateway() as gateway, UsageLedger() as ledger:
         click.echo(f"The local gateway answers {MODEL} and {EMBEDDING} at {gateway.base_url}\n")
-        with Lunos(gateway.api_key, base_url=gateway.base_url) as lunos:
-            vectors = _embed(lunos, PASSAGES)
-            asks = cycle(list(_asks(lunos, gateway, here)))
+        service: dict[str, Any] = {"api_key": gateway.api_key, "base_url": gateway.base_url}
+        with Lunos(**service, app_id="demo-embed") as lunos:
+            vectors = lunos.embeddings.create(model=EMBEDDING, input=PASSAGES).vectors
+            asks = cycle([(name, make(service)) for name, make in here])
             for text in QUESTIONS if question is None else (question,):
                 name, ask = next(asks)
                 click.echo(f"[{name}] {text}")
-                nearest = _nearest(_embed(lunos, [text])[0], vectors)
-                click.echo(f"  {ask(f'{nearest}{chr(10) * 2}Question: {text}')}\n")
+                (asked,) = lunos.embeddings.create(model=EMBEDDING, input=[text]).vectors
+                scores = [sum(map(mul, asked, vector)) for vector in vectors]
+                nearest = [PASSAGES[i] for i in sorted(nlargest(2, range(4), scores.__getitem__))]
+                prompt = "\n".join(nearest) + f"\n\nQuestion: {text}"
+                click.echo(f"  {ask(prompt)}\n")
         click.echo(ledger.table()) if wide else by_app(ledger.rows())
-
-
-def _asks(
-    lunos: Lunos, gateway: Any, here: list[str]
-) -> Iterator[tuple[str, Callable[[str], str]]]:
-    create = lunos.chat.completions.create
-    yield (
-        "core",
-        lambda prompt: (
-            create(model=MODEL, messages=output.messages_of(None, prompt), app_id="demo-core").text
-        ),
-    )
-    if "langchain" in here:
-        from langchain_lunos import ChatLunos
-
-        service = {"api_key": gateway.api_key, "base_url": gateway.base_url}
-        chat = ChatLunos(model=MODEL, app_id="demo-langchain", **service)
-        yield "LangChain", lambda prompt: str(chat.invoke(prompt).text)
-    if "llama-index" in here:
-        import llama_index_lunos
-
-        service = {"api_key": gateway.api_key, "api_base": gateway.base_url}
-        llm = llama_index_lunos.Lunos(MODEL, app_id="demo-llama-index", **service)
-        yield "LlamaIndex", lambda prompt: llm.complete(prompt).text
-
-
-def _embed(lunos: Lunos, texts: Sequence[str]) -> list[Any]:
-    return list(lunos.embeddings.create(model=EMBEDDING, input=texts, app_id="demo-embed").vectors)
-
-
-def _nearest(vector: Any, vectors: Sequence[Any]) -> str:
-    scores = [sum(x * y for x, y in zip(vector, other, strict=True)) for other in vectors]
-    best = sorted(range(len(scores)), key=lambda i: -scores[i])[:2]
-    return "\n".join(PASSAGES[i] for i in sorted(best))

@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from decimal import Decimal
-from typing import TextIO
+from pathlib import Path
+from typing import Any
 
 import click
 
 from lunos_cli import output
+from lunos_core import Lunos
 
 _BATCH = 256
-_TARGET = click.File("w", encoding="utf-8", lazy=True)
+_TARGET = click.Path(dir_okay=False, writable=True, allow_dash=True)
 
 
 @click.command()
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file")
 @click.option("-m", "--model", default="openai/text-embedding-3-small", show_default=True)
-@output.APP_ID
+@output.CLIENT
 @click.option("-o", "--output", "target", type=_TARGET, default="-", help="By default stdout.")
-def embed(file: TextIO, model: str, app_id: str | None, target: TextIO) -> None:
+def embed(file: str, model: str, lunos: Lunos, target: str) -> None:
     """Embed each line of a file, as JSON lines.
 
     Each line of the output has "text" and "embedding". "-" is stdin.
     """
-    texts = [line.strip() for line in file if line.strip()]
+    try:
+        with click.open_file(file, encoding="utf-8") as lines:
+            texts = [line.strip() for line in lines if line.strip()]
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} isn't text in UTF-8") from None
     if not texts:
-        raise click.ClickException(f"{file.name} has no text to embed")
+        raise click.ClickException(f"{file} has no text to embed")
+    if not Path(target).parent.is_dir():  # a request would be paid in vain
+        raise click.ClickException(f"{target}: there is no such folder")
     total, tokens = Decimal(0), 0
-    with output.client(app_id, needs_key=True) as lunos:
+    # the lines that a terminal or a pipe gets are progress enough
+    shown = target != "-" and sys.stderr.isatty()
+    bar: Any = contextlib.nullcontext()
+    if shown:
+        bar = click.progressbar(length=len(texts), show_pos=True, file=sys.stderr)
+    with click.open_file(target, "w", encoding="utf-8", lazy=True) as out, bar:
         for i in range(0, len(texts), _BATCH):
             batch = texts[i : i + _BATCH]
             result = lunos.embeddings.create(model=model, input=batch)
             for text, vector in zip(batch, result.vectors, strict=True):
                 line = {"text": text, "embedding": list(vector)}
-                target.write(json.dumps(line, ensure_ascii=False) + "\n")
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
             total += output.cost_of(result.usage, model, lunos) or 0
             tokens += result.usage.input_tokens if result.usage else 0
+            if shown:
+                bar.update(len(batch))
     output.note(f"{model}: {len(texts)} texts, {tokens} tokens, {output.usd(total)}")

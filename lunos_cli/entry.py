@@ -11,10 +11,6 @@ def main() -> None:
     """Run the command line; without its library, say which extra has it."""
     if not is_installed("click"):
         sys.exit('the command line needs click: pip install "lunos-integrations[cli]"')
-    try:
-        from lunos_cli.commands import lunos
+    from lunos_cli.commands import lunos
 
-        lunos(prog_name="lunos")
-    except KeyboardInterrupt:  # while the libraries are imported
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+    lunos(prog_name="lunos")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sys
 from dataclasses import fields
 from decimal import Decimal
@@ -11,11 +11,16 @@ from typing import Any
 import click
 
 from lunos_cli import output
-from lunos_core import Lunos, LunosNotFoundError, ModelInfo, models_request
+from lunos_core import LunosNotFoundError, ModelInfo, models_request
 from lunos_core.catalog.search import ModelFilter, completed, is_lean, matching
 
 _PER = Decimal(1_000_000)
 _HEADS = ("model", "reads", "writes", "context", "in $/M", "out $/M")
+
+
+def _price(_context: click.Context, _option: click.Parameter, value: float | None) -> Any:
+    # as text: a float divided by a million isn't the price that was meant
+    return None if value is None else Decimal(str(value)) / _PER
 
 
 @click.command()
@@ -26,8 +31,12 @@ _HEADS = ("model", "reads", "writes", "context", "in $/M", "out $/M")
 @click.option("--capability", help='Such as "chat" or "embeddings".')
 @click.option("--parameter", help='Request fields that it takes: "tools".')
 @click.option("--reasoning/--no-reasoning", default=None, help="Whether it reasons first.")
-@click.option("--max-input-price", type=float, help="USD per million tokens, at most.")
-@click.option("--max-output-price", type=float, help="USD per million tokens, at most.")
+@click.option(
+    "--max-input-price", type=float, callback=_price, help="USD per million tokens, at most."
+)
+@click.option(
+    "--max-output-price", type=float, callback=_price, help="USD per million tokens, at most."
+)
 @click.option("--min-context", type=int, help="Tokens of the context window, at least.")
 @click.option("--faults", is_flag=True, help="With the local gateway's models that fail on demand.")
 @output.JSON
@@ -37,12 +46,15 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
     With options, only those known to meet them all, cheapest first. JSON has prices per token.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("max_input_price", "max_output_price"):
-        if name in given:  # as text: a float divided by a million isn't the price that was meant
-            given[name] = Decimal(str(given[name])) / _PER
-    with output.client() as lunos:
-        wanted = ModelFilter.of(**given)
-        listed = _all_models(lunos)
+    wanted = ModelFilter.of(**given)
+    lunos = output.client()
+    has_key = lunos.client.config.api_key is not None
+    listed = lunos.models.list()
+    if has_key and all(map(is_lean, listed)):
+        # a deployment of the reference alone has no /v1/models
+        with contextlib.suppress(LunosNotFoundError):
+            detailed: list[ModelInfo] = lunos.client.send(models_request(public=False))
+            listed = completed(listed, detailed)
     shown = [
         model
         for model in (matching(listed, wanted) if given else listed)
@@ -50,27 +62,15 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
         and (faults or "fault" not in (model.capabilities or ()))
     ]
     if as_json:
-        click.echo(json.dumps([_plain(model) for model in shown], indent=2))
+        output.print_json([_plain(model) for model in shown])
         return
     output.table(_HEADS, [_row(model) for model in shown], numbers=3)
-    says_little = given and not shown and all(is_lean(model) for model in listed)
-    hint = " that are known to be all that: this catalog says little" if says_little else ""
-    if says_little and lunos.client.config.api_key is None:
-        hint += " without a key (LUNOS_API_KEY)"
+    hint = ""
+    if given and not shown and all(map(is_lean, listed)):
+        hint = " that are known to be all that: this catalog says little"
+        hint += "" if has_key else " without a key (LUNOS_API_KEY)"
     if sys.stdout.isatty() or hint:
         output.note(f"{len(shown)} models{hint}")
-
-
-def _all_models(lunos: Lunos) -> list[ModelInfo]:
-    """Return the catalog with all details: where the public list has none, the key is needed."""
-    listed = lunos.models.list()
-    if lunos.client.config.api_key is None or not all(is_lean(model) for model in listed):
-        return listed
-    try:
-        detailed: list[ModelInfo] = lunos.client.send(models_request(public=False))
-    except LunosNotFoundError:
-        return listed  # a deployment of the reference alone has no /v1/models
-    return completed(listed, detailed)
 
 
 def _row(model: ModelInfo) -> list[str]:

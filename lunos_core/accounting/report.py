@@ -54,7 +54,7 @@ def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)
     try:
         return _by_rich(heads, lines, keys)
     except ImportError:
-        return _plain(heads, lines, keys)
+        return "\n".join(aligned([heads, *lines], keys))
 
 
 def totals(rows: Rows) -> dict[str, Any]:
@@ -245,16 +245,16 @@ def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) ->
     return "\n".join(line.strip() for line in out.getvalue().splitlines() if line.strip())
 
 
-def _plain(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> str:
-    everything = [heads, *lines]
-    widths = [max(len(line[i]) for line in everything) for i in range(len(heads))]
-    return "\n".join(
+def aligned(lines: Sequence[Sequence[str]], keys: int) -> list[str]:
+    """Return lines of cells in columns: the first `keys` to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
         "  ".join(
             cell.ljust(width) if i < keys else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in everything
-    )
+        for line in lines
+    ]
 
 
 def _cell(name: str, value: Any) -> str:

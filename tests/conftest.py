@@ -14,6 +14,7 @@ import pytest
 
 from lunos_core import AsyncClient, AsyncStream, Client, Config
 from lunos_local import LocalGateway
+from tests.documentation.named_tests import COLLECTED
 
 pytest_plugins = ["tests.coverage_bars"]
 
@@ -25,8 +26,10 @@ SERVERS = {"LocalGateway", "RawServer", "AnsweringServer", "socket"}
 RUNNING = {"gateway", "singular_gateway", "real_gateway", "server", "load_server"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before `-m` and `-k` take tests away
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test as `unit`, `socket` or `subprocess` by what its module and fixtures use."""
+    config.stash[COLLECTED] = frozenset(item.nodeid.partition("[")[0] for item in items)
     for item in items:
         names = vars(getattr(item, "module", None) or types.SimpleNamespace())
         fixtures = set(getattr(item, "fixturenames", ()))

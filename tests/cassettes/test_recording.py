@@ -18,6 +18,8 @@ import pytest
 
 from scripts.cassette_differences import differences
 
+pytestmark = pytest.mark.slow  # each of its sessions runs this folder's tests again
+
 HERE = Path(__file__).parent
 CASSETTES = HERE.parents[1] / "cassettes"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}

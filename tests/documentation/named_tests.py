@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
-_FILE = re.compile(r"tests/[\w/]+\.py")
+
+
+COLLECTED = pytest.StashKey[frozenset[str]]()
+"""The tests of this session, those that `-m` and `-k` leave out among them, without parameters."""
 
 
 @cache
-def _collected() -> frozenset[str]:
-    """Return what pytest collects of the files that any page names: files, classes and tests."""
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    named = {name for page in pages for name in _FILE.findall(page.read_text("utf-8"))}
-    files = sorted(name for name in named if (ROOT / name).exists())
+def _collected(files: tuple[str, ...]) -> frozenset[str]:
     collection = ("--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
     # the variables by which pytest-cov and pytest-xdist would take the child for one of their own
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("COV_", "PYTEST_"))}
@@ -31,13 +32,23 @@ def _collected() -> frozenset[str]:
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return _with_parents({line.partition("[")[0] for line in done.stdout.splitlines()})
+
+
+def _with_parents(tests: Iterable[str]) -> frozenset[str]:
     names: set[str] = set()
-    for line in done.stdout.splitlines():
-        path, *parts = line.partition("[")[0].split("::")
-        names |= {"::".join((path, *parts[:i])) for i in range(len(parts) + 1)}
+    for test in tests:
+        parts = test.split("::")
+        names.update("::".join(parts[:i]) for i in range(1, len(parts) + 1))
     return frozenset(names)
 
 
-def missing(names: list[str]) -> list[str]:
-    """Return those of `path::test` that pytest doesn't collect; a path alone needs any test."""
-    return [name for name in names if name not in _collected()]
+def missing(names: list[str], config: pytest.Config) -> list[str]:
+    """Return those of `path::test` that pytest doesn't collect; a path alone needs any test.
+
+    A whole session has collected them already; a part of one collects the files of the others.
+    """
+    unseen = set(names) - _with_parents(config.stash[COLLECTED])
+    files = sorted({name.partition("::")[0] for name in unseen})
+    there = tuple(file for file in files if (ROOT / file).exists())
+    return sorted(unseen - _collected(there)) if there else sorted(unseen)

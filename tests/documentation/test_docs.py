@@ -135,9 +135,11 @@ def test_the_picture_of_the_demo_shows_todays_questions() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.stem)
-def test_every_test_that_a_page_names_is_collected(page: Path) -> None:
+def test_every_test_that_a_page_names_is_collected(
+    page: Path, request: pytest.FixtureRequest
+) -> None:
     named = re.findall(r"tests/[\w/]+\.py::\w+(?:::\w+)?", page.read_text("utf-8"))
-    assert not missing(named)
+    assert not missing(named, request.config)
 
 
 def test_each_security_promise_names_its_test() -> None:

@@ -56,7 +56,7 @@ def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
     results = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     results |= {message.name for message in messages if isinstance(message, FunctionMessage)}
     for message in messages:
-        if isinstance(message, HumanMessage) and not isinstance(message.content, str):
+        if not isinstance(message.content, str):
             results |= {
                 str(block.get("tool_use_id"))
                 for block in message.content

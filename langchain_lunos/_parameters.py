@@ -81,7 +81,7 @@ class LunosModel(LunosConnection):
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
         check_params(self._default_params, self._checks)
-        if self.streaming and (self.n or 1) > 1:
+        if self.streaming and self.n not in (None, 1):
             raise ValueError(_ONE_STREAM)
         return self
 

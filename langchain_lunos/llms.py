@@ -255,7 +255,7 @@ def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMR
     for answer in answers:
         in_batch = min(batch_size, prompts - len(generations))
         each, odd = divmod(len(answer.choices), in_batch)
-        if odd or not each:
+        if odd:
             raise LunosResponseError(
                 f"{len(answer.choices)} answers came for {in_batch} prompts",
                 request_id=answer.request_id,

@@ -77,8 +77,8 @@ def sent_tool_calls(message: ChatMessage) -> list[SentCall]:
             for block in blocks
         ]
     stored = message.additional_kwargs.get("tool_calls")
-    if not isinstance(stored, Sequence) or isinstance(stored, str) or not stored:
-        older = message.additional_kwargs.get("function_call")
+    older = message.additional_kwargs.get("function_call")
+    if not isinstance(stored, list | tuple) or not stored:
         stored = [older] if older else []
     return [_sent_tool_call(call) for call in stored]
 

@@ -65,7 +65,7 @@ def main() -> None:
         with UsageStore(f"{folder}/usage.db", clock=lambda: NOW) as store:
             store.add_many(sorted(calls(), key=lambda call: call.time or 0))
             rows = [budget.row(NOW) for budget in BUDGETS]
-            store.transact(lambda connection: connection.executemany(SHOW, rows))
+            store.database.transact(lambda connection: connection.executemany(SHOW, rows))
             store.write_html(f"{folder}/usage.html")
         with chromium(Path(folder) / "profile") as page:
             page.open(f"file://{folder}/usage.html", 1100)

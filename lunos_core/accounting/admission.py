@@ -6,6 +6,7 @@ the call's row is written, in the same transaction, so that money is counted onc
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -114,12 +115,14 @@ class Admissions:
         begun = time.monotonic()
         while True:
             patient = time.monotonic() - begun < min(start.total_timeout or 1e9, _LONGEST_WAIT)
-            reservation, verdict = self._try(start, facts, kind, approved, patient=patient)
+            turn = functools.partial(self._try, start, facts, kind, approved, patient=patient)
+            reservation, verdict = yield from turn()
             if not verdict.fits and not self._in_trouble:
                 # what this process has just spent is less than it held
                 self._lumps.end_old(None)
-                if self.store.has_pending and self.store.flush():
-                    reservation, verdict = self._try(start, facts, kind, approved, patient=patient)
+                if self.store.has_pending:
+                    yield from self.store.flushing()
+                    reservation, verdict = yield from turn()
             self._warn(verdict.warn)
             if verdict.fits:
                 return reservation
@@ -172,7 +175,7 @@ class Admissions:
         approved: set[Budget],
         *,
         patient: bool,
-    ) -> tuple[Reservation, Verdict]:
+    ) -> Generator[float, None, tuple[Reservation, Verdict]]:
         now = self.store.clock()
 
         def judge(connection: Connection) -> tuple[Reservation, Verdict, Lump | None]:
@@ -191,7 +194,7 @@ class Admissions:
             return reservation, verdict, lump
 
         try:
-            reservation, verdict, lump = self.store.transact(
+            reservation, verdict, lump = yield from self.store.database.turns(
                 judge, wait=_SOON if self._in_trouble else 0.25, reads_first=True
             )
             self._in_trouble = False
@@ -368,7 +371,10 @@ class Admissions:
             if budget.on_warn is None or ("warn", *key) in self._told:
                 continue
             if self._is_near(budget, self._spending.known(key)):
-                spent = self._spending.exact(key)
+                try:
+                    spent = self._spending.exact(key, wait=0)
+                except LunosConfigError:  # a call doesn't wait to tell of it
+                    spent = self._spending.known(key)
                 if self._is_nearly_spent(spent, key):
                     nearly.append((budget, float(dollars(spent))))
         return nearly

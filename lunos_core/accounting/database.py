@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 from lunos_core.accounting.histograms import add_functions
@@ -19,6 +18,7 @@ T = TypeVar("T")
 _APPLICATION_ID = 0x4C554E4F  # "LUNO"
 _TURNS = 2.0
 _CONFLICTS = 3
+_NAP = 0.001
 # of a parent process: closing one in a child would drop the parent's locks
 _left_open: list[sqlite3.Connection | None] = []
 
@@ -70,12 +70,17 @@ class Database:
             than this package.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, patience: float = 5.0) -> None:
         self.path = path
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self.lock = threading.RLock()
         self.closed = False
-        self.connection: sqlite3.Connection | None = _open(path)
+        self.connection: sqlite3.Connection | None = None
+        try:
+            self.connection = _open(path, patience)
+        except sqlite3.Error as error:
+            if patience or not _is_locked(error):
+                raise _unusable(path, str(error)) from None
 
     def reset_after_fork(self) -> None:
         """Leave the parent's connection alone; the first use opens another."""
@@ -98,37 +103,67 @@ class Database:
         wait: float = 0.25,
         reads_first: bool = False,
     ) -> T:
-        """Run a function in a write transaction; again where another process came in between.
+        """Run a function in a write transaction: see `turns`."""
+        turns = self.turns(work, wait=wait, reads_first=reads_first)
+        while True:
+            try:
+                time.sleep(next(turns))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+    def turns(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        wait: float = 0.25,
+        reads_first: bool = False,
+    ) -> Generator[float, None, T]:
+        """Run a function in a write transaction; yields seconds to wait while others are in it.
 
         Args:
             work: it may run several times, and only its last run counts.
-            wait: seconds to wait for a locked file.
+            wait: seconds to wait for a locked file; 0 for one try.
             reads_first: lock the file for its writing alone, which may be nothing.
 
         Raises:
             LunosConfigError: the file stays locked, can't be written, or the store is closed.
         """
-        locked_since = None
-        for tries in itertools.count():
-            begin = "BEGIN" if reads_first and tries < _CONFLICTS else "BEGIN IMMEDIATE"
-            with self._connected() as connection:
-                if connection.in_transaction:  # a garbage collection in there closed a stream
-                    raise LunosConfigError(f"the usage store {self.path!r} is busy")
+        tries, end, locked_until = 0, time.monotonic() + (_TURNS if wait else 0.0), None
+        while True:
+            # not held while anybody waits: tasks of an event loop are one thread
+            if self.lock.acquire(blocking=False):
                 try:
-                    connection.execute(begin)
-                    result = work(connection)
-                    connection.execute("COMMIT")
-                    return result
-                except BaseException as error:
-                    if connection.in_transaction:
-                        with contextlib.suppress(sqlite3.Error):
-                            connection.execute("ROLLBACK")
+                    immediately = not reads_first or tries >= _CONFLICTS
+                    return self._transact(work, "BEGIN IMMEDIATE" if immediately else "BEGIN")
+                except sqlite3.Error as error:
+                    if not _is_locked(error):
+                        raise self._trouble(error) from None
                     # SQLite's own waiting sleeps longer each time, so that some never get in
-                    locked_since = locked_since or time.monotonic()
-                    if not _is_locked(error) or time.monotonic() - locked_since >= wait:
-                        raise
-            time.sleep(0.001)  # without our lock, so that other threads try and wait at once
-        raise AssertionError
+                    tries, reason = tries + 1, str(error)
+                    end = locked_until = locked_until or time.monotonic() + wait
+                finally:
+                    self.lock.release()
+            else:  # threads take turns of a millisecond: more patience than for a locked file
+                reason = "other threads write into it"
+            if time.monotonic() >= end:
+                raise self._trouble(reason)
+            yield _NAP
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T], begin: str) -> T:
+        connection = self._connected()
+        if connection.in_transaction:  # a garbage collection in there closed a stream
+            raise self._trouble("it is busy")
+        try:
+            connection.execute(begin)
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+        return result
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -138,7 +173,7 @@ class Database:
             LunosConfigError: the file can't be read, or the store is closed.
         """
         if self.closed:
-            raise LunosConfigError(f"the usage store {self.path!r} is closed")
+            raise self._trouble("it is closed")
         try:
             connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
             try:
@@ -148,23 +183,17 @@ class Database:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
+            raise self._trouble(error) from None
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        # threads of this process take turns of a millisecond: more patience than for a locked file
-        if not self.lock.acquire(timeout=_TURNS):
-            raise LunosConfigError(f"the usage store {self.path!r} is busy")
-        try:
-            if self.closed:
-                raise LunosConfigError(f"the usage store {self.path!r} is closed")
-            if self.connection is None:  # in a forked child
-                self.connection = _open(self.path)
-            yield self.connection
-        except sqlite3.Error as error:
-            raise LunosConfigError(f"the usage store {self.path!r}: {error}") from None
-        finally:
-            self.lock.release()
+    def _connected(self) -> sqlite3.Connection:
+        if self.closed:
+            raise self._trouble("it is closed")
+        if self.connection is None:  # in a forked child, or locked when it was to be opened
+            self.connection = _open(self.path, 0.0)
+        return self.connection
+
+    def _trouble(self, reason: object) -> LunosConfigError:
+        return LunosConfigError(f"the usage store {self.path!r}: {reason}")
 
 
 def checked_path(path: str | os.PathLike[str]) -> str:
@@ -182,19 +211,13 @@ def checked_path(path: str | os.PathLike[str]) -> str:
     return os.path.realpath(os.path.expanduser(text))
 
 
-def _open(path: str) -> sqlite3.Connection:
-    try:
-        # autocommit, so that transactions begin and end where the code says so
-        connection = sqlite3.connect(
-            path, timeout=0.25, isolation_level=None, check_same_thread=False
-        )
-    except sqlite3.Error as error:
-        raise _unusable(path, str(error)) from None
+def _open(path: str, patience: float) -> sqlite3.Connection:
+    # autocommit, so that transactions begin and end where the code says so
+    connection = sqlite3.connect(
+        path, timeout=patience, isolation_level=None, check_same_thread=False
+    )
     try:
         _prepare(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise _unusable(path, str(error)) from None
     except BaseException:
         connection.close()
         raise
@@ -203,7 +226,6 @@ def _open(path: str) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     add_functions(connection)
-    connection.execute("PRAGMA busy_timeout = 5000")  # while it is opened; later less
     connection.execute("PRAGMA journal_mode = WAL")
     # a killed process loses nothing that was committed; a power cut may lose the last second
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -228,7 +250,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA busy_timeout = 0")  # from here on whoever waits does so by itself
 
 
 def _unusable(path: str, reason: str) -> LunosConfigError:

@@ -49,11 +49,11 @@ def _recorder(path: str) -> _Recorder | None:
     except KeyError:
         pass
     with first_use:
-        from lunos_core.accounting.store import UsageStore  # SQLite, for those who set the variable
+        from lunos_core.accounting.memory import LateStore  # SQLite, for those who set the variable
         from lunos_core.errors import LunosConfigError
 
     try:
-        recorder = _Recorder(UsageStore(path))
+        recorder = _Recorder(LateStore(path))
     except LunosConfigError as error:
         warnings.warn(f"{USAGE_DB} records nothing: {error.message}", stacklevel=2)
         return _recorders.setdefault(path, None)

@@ -1,4 +1,4 @@
-"""A store in memory, for budgets without a file."""
+"""Stores with other habits: without a file, and with one that may be opened late."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MemoryStore(UsageStore):
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.path, self.tag_keys, self.clock = ":memory:", (), clock
         self._forget()
-        self._database = Database(self.path)
+        self.database = Database(self.path)
         self._closed = False
 
     in_memory = True
@@ -30,3 +30,9 @@ class MemoryStore(UsageStore):
 
     def _start_writer(self) -> None:
         pass
+
+
+class LateStore(UsageStore):
+    """The environment's store: no call waits for a locked file, its writer opens it later."""
+
+    patience = 0.0

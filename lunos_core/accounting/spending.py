@@ -66,14 +66,16 @@ class Spending:
                 for key in keys:
                     self._since[key] = self._since.get(key, 0) + cost
 
-    def exact(self, key: Key) -> int:
+    def exact(self, key: Key, *, wait: float = 0.25) -> int:
         """Return the picodollars of a window, with what this process hasn't written yet.
 
         Raises:
             LunosConfigError: the store can't be read.
         """
-        self._store.flush()
-        return self._store.transact(lambda connection: self.total(connection, key))
+        total = self._store.database.transact(
+            lambda connection: self.total(connection, key), wait=wait, reads_first=True
+        )
+        return total + self.unwritten(key)
 
     def total(self, connection: Connection, key: Key) -> int:
         """Add up the rows of a window that are new, and return the sum in picodollars."""
@@ -119,6 +121,6 @@ class Spending:
             for key in list(self._sums):
                 self.total(connection, key)
 
-        self._store.transact(add_up)
+        self._store.database.transact(add_up)
         longest = max((limit.seconds for limit in limits), default=0.0)
         self._store.prune(self._store.clock() - longest)

@@ -12,8 +12,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -76,11 +75,12 @@ class UsageStore:
         self.clock = clock
         self._closed = True
         self._forget()
-        self._database = Database(self.path)
+        self.database = Database(self.path, patience=self.patience)
         self._closed = False
         reset_after_fork(self)
 
     in_memory = False
+    patience = 5.0  # seconds to wait for a locked file when it is opened
 
     @property
     def has_pending(self) -> bool:
@@ -89,7 +89,7 @@ class UsageStore:
 
     def _forget(self) -> None:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
-        self._flushing = threading.RLock()
+        self._flushing, self._starting = threading.RLock(), threading.RLock()
         self._pending: deque[tuple[CallRecord, float, Settled | None]] = deque()
         self._ended: deque[Settled] = deque()
         # tell which reservations of theirs have ended by now
@@ -103,7 +103,7 @@ class UsageStore:
 
     def reset_after_fork(self) -> None:
         """Begin with nothing to write: what is pending is the parent's."""
-        self._database.reset_after_fork()
+        self.database.reset_after_fork()
         self._forget()
 
     def add(self, call: CallRecord, *, reservation: Settled | None = None) -> None:
@@ -166,13 +166,20 @@ class UsageStore:
             LunosConfigError: the file can't be written, or the store is closed.
         """
         rows = [row_of(call, self.clock(), self.tag_keys) for call in records]
-        self.transact(lambda connection: connection.executemany(INSERT, rows), wait=_OTHERS)
+        self.database.transact(
+            lambda connection: connection.executemany(INSERT, rows), wait=_OTHERS
+        )
         self._carry_on()
         return len(rows)
 
-    def flush(self) -> bool:
-        """Write what is pending, and return whether nothing is pending any more."""
-        if not self._flushing.acquire(timeout=_TURNS):
+    def flush(self, *, wait: float = 0.25) -> bool:
+        """Write what is pending, and return whether nothing is pending any more.
+
+        Args:
+            wait: seconds to wait for a locked file; 0 for one try, which leaves all else to the
+                writer.
+        """
+        if not self._flushing.acquire(timeout=_TURNS if wait else 0):
             return False
         try:
             for holder in tuple(self._holders):
@@ -182,24 +189,36 @@ class UsageStore:
                 ended = [self._ended[i] for i in range(len(self._ended))]
                 rows = [row_of(call, now, self.tag_keys) for call, now, _ in batch]
                 settled = [*ended, *(item for *_, item in batch if item is not None)]
-                self.transact(functools.partial(self._write, rows, settled))
+                work = functools.partial(self._write, rows, settled, bool(wait))
+                self.database.transact(work, wait=wait)
                 for _ in batch:
                     self._pending.popleft()
                 for _ in ended:
                     self._ended.popleft()
         except (LunosConfigError, IndexError) as error:
-            self._warn(str(error))
+            if wait:
+                self._warn(str(error))
             return False
         finally:
             self._flushing.release()
         self._trouble = None
         return True
 
+    def flushing(self) -> Generator[float]:
+        """Write what is pending; yields seconds to wait while others write."""
+        end = time.monotonic() + 0.25
+        while self.has_pending and not self.flush(wait=0) and time.monotonic() < end:
+            yield 0.001
+
     def _write(
-        self, rows: Sequence[Any], settled: Sequence[Settled], connection: sqlite3.Connection
+        self,
+        rows: Sequence[Any],
+        settled: Sequence[Settled],
+        add_up: bool,
+        connection: sqlite3.Connection,
     ) -> None:
         connection.executemany(INSERT, rows)
-        if not self.in_memory:
+        if add_up and not self.in_memory:
             sums.carry_on(connection)
         settle(connection, settled, self.clock())
 
@@ -211,7 +230,7 @@ class UsageStore:
         self._closed = True
         self._wake.set()
         self._hurry.set()
-        self._database.close()
+        self.database.close()
 
     def prune(self, older_than: Moment = "90d") -> int:
         """Delete the calls before a moment ("90d", a date, …), and return how many.
@@ -223,7 +242,9 @@ class UsageStore:
         from lunos_core.accounting.questions import moment
 
         before = moment(older_than, "older_than", self.clock())
-        return self.transact(lambda connection: sums.prune(connection, before), wait=_OTHERS)
+        return self.database.transact(
+            lambda connection: sums.prune(connection, before), wait=_OTHERS
+        )
 
     def summary(
         self,
@@ -263,7 +284,7 @@ class UsageStore:
             by, since=since, until=until, app=app, model=model, user=user, now=self.clock()
         )
         self.settle()
-        with self.reading() as connection:
+        with self.database.reading() as connection:
             return question.ask(connection)
 
     def settle(self) -> None:
@@ -273,7 +294,9 @@ class UsageStore:
             self._carry_on()
 
     def _carry_on(self) -> None:
-        while self.transact(lambda connection: sums.carry_on(connection, sums.LARGE_CHUNK)):
+        while self.database.transact(
+            lambda connection: sums.carry_on(connection, sums.LARGE_CHUNK)
+        ):
             pass
 
     def write_html(self, path: str | os.PathLike[str], *, since: Moment = "30d") -> None:
@@ -292,31 +315,8 @@ class UsageStore:
 
         write_page(self, path, since=since)
 
-    def transact(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        *,
-        wait: float = 0.25,
-        reads_first: bool = False,
-    ) -> T:
-        """Run a function in a write transaction; again where another process came in between.
-
-        Args:
-            work: it may run several times, and only its last run counts.
-            wait: seconds to wait for a locked file.
-            reads_first: lock the file for its writing alone, which may be nothing.
-
-        Raises:
-            LunosConfigError: the file stays locked, can't be written, or the store is closed.
-        """
-        return self._database.transact(work, wait=wait, reads_first=reads_first)
-
-    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A connection of its own, on one state of the file: for questions, which may take long."""
-        return self._database.reading()
-
     def _start_writer(self) -> None:
-        with self._database.lock:
+        with self._starting:
             if self._writer is not None or self._closed:
                 return
             # the thread does not keep a store alive that nobody else knows

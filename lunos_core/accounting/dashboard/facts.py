@@ -46,7 +46,7 @@ def dashboard_facts(
     """
     now = store.clock()
     store.settle()
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         begin = _first(connection, now) if since is None else moment(since, "since", now)
         unit, length = ("hour", HOUR) if now - begin <= _HOURLY else ("day", DAY)
         begin = max(begin, now - _MOST_POINTS * length)

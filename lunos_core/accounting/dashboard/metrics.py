@@ -65,7 +65,7 @@ def metrics_of(store: UsageStore) -> str:
                 number = value(row)
                 if number is not None:
                     lines.append(_line(name, {**labels, **more}, number))
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         bars = budget_bars(connection, store.clock())
     for name, text, key in (
         ("lunos_budget_usd", "Budgets of ledgers that were active lately.", "limit"),

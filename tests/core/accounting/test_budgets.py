@@ -307,7 +307,7 @@ def test_four_processes_share_a_budget(tmp_path: Path, known: bool) -> None:
         worker.join(120)
     with UsageStore(path) as store:
         (row,) = store.summary()
-        with store.reading() as connection:
+        with store.database.reading() as connection:
             assert connection.execute("SELECT COUNT(*) FROM reservations").fetchone() == (0,)
     assert 0.8 - 1e-9 <= row["cost"] <= 1.2
 
@@ -323,7 +323,7 @@ async def test_what_calls_share_is_held_until_the_last_of_them_is_written(tmp_pa
 
     def held(store: UsageStore) -> list[Any]:
         store.flush()
-        with store.reading() as connection:
+        with store.database.reading() as connection:
             return connection.execute("SELECT cost / 1000000000 FROM reservations").fetchall()
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
@@ -357,7 +357,7 @@ async def test_a_failed_call_and_a_cancelled_one_give_back_what_they_held(tmp_pa
             client = lunos_core.AsyncClient(CONFIG, http_client=http, prices=priced)
             task = asyncio.create_task(client.send(ask(max_tokens=900)))
             await waiting.wait()
-            with store.reading() as connection:
+            with store.database.reading() as connection:
                 (held,) = connection.execute("SELECT cost FROM reservations").fetchone()
             assert held == 9 * 10**11
             task.cancel()
@@ -377,7 +377,7 @@ async def test_a_failed_call_and_a_cancelled_one_give_back_what_they_held(tmp_pa
         ):
             client.send(ask(max_tokens=900))
         store.flush()
-        with store.reading() as connection:
+        with store.database.reading() as connection:
             assert connection.execute("SELECT * FROM reservations").fetchall() == []
 
 
@@ -502,7 +502,7 @@ async def test_a_store_that_fails_leaves_budgets_to_what_this_process_knows(
         def locked(*_: Any, **__: Any) -> Any:
             raise LunosConfigError("locked")
 
-        monkeypatch.setattr(store, "transact", locked)
+        monkeypatch.setattr(store.database, "turns", locked)
         await both(client.send(ask()))
         with pytest.raises(LunosBudgetError):
             await both(client.send(ask()))

@@ -93,7 +93,7 @@ def test_budgets_of_ledgers_are_shown_with_what_is_spent(store: UsageStore) -> N
         Budget(4, tag=("feature", "search")),
     ]
     rows = [budget.row(NOW) for budget in [*budgets, Budget(20), Budget(2)]]  # the last of a kind
-    store.transact(lambda connection: connection.executemany(SHOW, rows))
+    store.database.transact(lambda connection: connection.executemany(SHOW, rows))
     bars = dashboard_facts(store)["budgets"]
     assert {(bar["of"], bar["limit"], bar["spent"]) for bar in bars} == {
         *(("app a", 1, 0.25), ("app b", 1, 0.25), ("all calls", 2, 0.75), ("user u", 3, 0.25)),

@@ -192,7 +192,7 @@ def test_a_forked_child_writes_its_own_calls_and_none_of_the_parents(path: Path)
         store.add(call("child"))
         assert store.flush()
 
-    with store._database.lock:  # as a thread that writes in the moment of the fork
+    with store.database.lock:  # as a thread that writes in the moment of the fork
         assert passes_in_a_forked_child(check)
     store.close()
     assert sorted(row["app"] for row in rows_in(path)) == ["child", "parent"]
@@ -242,14 +242,14 @@ def test_a_locked_file_delays_rows_and_fails_nothing(
 
 def test_a_full_disk_delays_rows_and_fails_nothing(path: Path) -> None:
     store = UsageStore(path)
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    assert store._database.connection is not None
-    store._database.connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    assert store.database.connection is not None
+    store.database.connection.execute(f"PRAGMA max_page_count = {pages + 1}")
     for _ in range(2000):
         store.add(call("x" * 100))
     assert store.flush() is False
-    store._database.connection.execute("PRAGMA max_page_count = 1000000")
+    store.database.connection.execute("PRAGMA max_page_count = 1000000")
     assert store.flush()
     store.close()
     assert len(rows_in(path)) == 2000
@@ -410,7 +410,7 @@ def test_prune_deletes_old_calls_and_says_how_many(
     filled: UsageStore, older_than: str, left: int
 ) -> None:
     assert filled.prune(older_than=older_than) == 6 - left
-    with filled.reading() as connection:
+    with filled.database.reading() as connection:
         assert connection.execute("SELECT COUNT(*) FROM calls").fetchone() == (left,)
     with pytest.raises(ValueError, match="older_than"):
         filled.prune(older_than="old")

@@ -65,10 +65,12 @@ QUESTIONS: list[dict[str, Any]] = [
 def test_sums_and_calls_give_the_same_answer(store: UsageStore, asked: dict[str, Any]) -> None:
     store.add_many(random_calls(1500, 9))
     from_sums = store.summary(**asked)
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         assert sums.summed_up_to(connection) == 1500
-    store.transact(lambda c: c.execute("DELETE FROM sums") and c.execute("UPDATE summed SET id=0"))
-    with store.reading() as connection:
+    store.database.transact(
+        lambda c: c.execute("DELETE FROM sums") and c.execute("UPDATE summed SET id=0")
+    )
+    with store.database.reading() as connection:
         question = questions.Question.of(**{"by": ("app",), **asked}, now=NOW)
         assert question.ask(connection) == from_sums
 
@@ -130,7 +132,7 @@ def test_the_writer_keeps_the_sums_up(store: UsageStore) -> None:
     for call in random_calls(50, 1):
         store.add(call)
     assert store.flush()
-    with store.reading() as connection:
+    with store.database.reading() as connection:
         assert sums.summed_up_to(connection) == 50
 
 

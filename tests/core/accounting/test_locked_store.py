@@ -1,0 +1,117 @@
+"""A locked file: an event loop goes on, and no call waits for longer than it may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lunos_core import AsyncClient, Budget, Client, Config, UsageLedger, UsageStore
+from lunos_core.endpoints.chat.requests import chat_request
+from tests.core.wire_samples import HELLO
+
+ANSWER = {
+    "model": "m",
+    "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cost": 0.5},
+}
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hold the file's write lock, as another process does."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield other
+    finally:
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+        other.close()
+
+
+def async_client() -> AsyncClient:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=ANSWER))
+    config = Config(api_key="sk-test", base_url="https://wire.test")
+    return AsyncClient(config, http_client=httpx.AsyncClient(transport=transport))
+
+
+async def give_back(other: sqlite3.Connection) -> None:
+    """Release the lock from a task of the loop: one that is blocked never gets to it."""
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+    other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("spent", [0.0, 0.9], ids=["new", "nearly spent"])
+async def test_a_budget_waits_for_a_locked_file_without_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spent: float
+) -> None:
+    told: list[float] = []
+    budget = Budget(2, warn_at=0.4, on_warn=lambda _, so_far: told.append(so_far))
+    with UsageStore(tmp_path / "u.db") as store, UsageLedger(store=store, budgets=[budget]):
+        client = async_client()
+        if spent:
+            await client.send(chat_request(HELLO, model="m"))
+            store.flush()
+        with locked(tmp_path / "u.db") as other:
+            release = asyncio.create_task(give_back(other))
+            await client.send(chat_request(HELLO, model="m"))
+            assert release.done()
+        await release
+        store.flush()
+        (row,) = store.summary()
+    assert row["calls"] == 1 + (spent > 0)
+    assert not [line for line in caplog.messages if "this process alone" in line]
+    assert len(told) == (1 if spent else 0)
+
+
+async def test_many_tasks_and_a_thread_that_writes_leave_the_loop_alone(tmp_path: Path) -> None:
+    with UsageStore(tmp_path / "u.db") as store:
+        ledger = UsageLedger(store=store, budgets=[Budget(1)])
+        client = async_client()
+        with ledger:
+            taken = await asyncio.to_thread(store.database.lock.acquire)
+            assert taken  # by a thread of this process that is in a long transaction
+            calls = [
+                asyncio.create_task(client.send(chat_request(HELLO, model="m"))) for _ in range(5)
+            ]
+            await asyncio.sleep(0.05)
+            assert not any(call.done() for call in calls)
+            await release_lock(store)
+            results = await asyncio.gather(*calls, return_exceptions=True)
+    assert 1 <= sum(not isinstance(result, Exception) for result in results) <= 3
+
+
+async def release_lock(store: UsageStore) -> None:
+    """Nobody can release another thread's lock: put a new one in its place."""
+    store.database.reset_after_fork()
+    await asyncio.sleep(0)
+
+
+def test_the_environments_store_is_opened_later_where_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "u.db"
+    UsageStore(path).close()
+    monkeypatch.setenv("LUNOS_USAGE_DB", str(path))
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=ANSWER))
+    config = Config(api_key="sk-test", base_url="https://wire.test")
+    client = Client(config, http_client=httpx.Client(transport=transport))
+    with locked(path):
+        assert client.send(chat_request(HELLO, model="m")).text == "Hi"
+    assert not [item for item in recwarn if "records nothing" in str(item.message)]
+    with UsageStore(path) as store:
+        for _ in range(200):
+            rows: list[dict[str, Any]] = store.summary()
+            if rows:
+                break
+            time.sleep(0.02)
+    assert [row["calls"] for row in rows] == [1]

@@ -344,7 +344,7 @@ class UsageStore:
 
     def __del__(self) -> None:
         """What is pending is written."""
-        if hasattr(self, "_database"):
+        if hasattr(self, "database"):
             self.close()
 
     def __enter__(self) -> Self:

@@ -1,45 +1,89 @@
-"""A pytest plugin: tests of your own application against the local gateway.
+"""A pytest plugin: tests of your own application against the local gateway, or from recordings.
 
 Installed with `pip install "lunos-integrations[testing]"`, it gives every test the fixtures
-`lunos_gateway`, `lunos_requests` and `assert_cost_below`, and the marker `lunos_fault`. The web
-server is imported by the first test that uses them.
+`lunos_gateway`, `lunos_requests`, `assert_cost_below` and `lunos_cassette`, and the markers
+`lunos_fault` and `lunos_cassette`. The web server is imported by the first test that uses it, vcrpy
+by the first with a cassette.
 
     @pytest.mark.lunos_fault("429", times=2)
     def test_a_busy_service_is_asked_again(lunos_gateway, lunos_requests, assert_cost_below):
         assert my_app.answer("Hello")  # it reads LUNOS_API_KEY and LUNOS_BASE_URL
         assert [request["status"] for request in lunos_requests()] == [429, 429, 200]
         assert_cost_below(0.01)
+
+    @pytest.mark.lunos_cassette
+    def test_the_real_model_knows_the_rules(lunos_cassette):
+        assert "14 days" in my_app.answer("May I send it back?")
+        assert lunos_cassette.requests[0].headers["x-app-id"] == "my-app"
+
+The first run of the second test calls Lunos with your key and keeps the conversation in
+`cassettes/<module>/<test>.yaml`, beside the test's file; later runs replay it, without a key and
+without the network. `pytest --lunos-record` records again; `pytest --lunos-replay`, for CI, never
+records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import os
+import re
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    try:
-        from lunos_local.server import LocalGateway
-    except ImportError as error:
-        hint = 'pip install "lunos-integrations[testing]"'
-        raise pytest.UsageError(f"lunos_gateway needs {error.name!r}: {hint}") from None
+    from lunos_local.cassettes import LunosCassette
+    from lunos_local.server import LocalGateway
 
 Requests = Callable[[], list[dict[str, Any]]]
 
+_LONGEST_NAME = 150
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the two options for cassettes."""
+    group = parser.getgroup("lunos")
+    group.addoption(
+        "--lunos-record",
+        action="store_true",
+        help="record the tests' cassettes anew: needs LUNOS_API_KEY, and calls Lunos",
+    )
+    group.addoption(
+        "--lunos-replay",
+        action="store_true",
+        help="record nothing: a test without a cassette fails (for CI)",
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the markers."""
     config.addinivalue_line(
         "markers",
         'lunos_fault(name, times=1, model=None): the next requests fail, with a status ("429") or '
         'a fault ("cut-stream"); times=None means all',
     )
+    config.addinivalue_line(
+        "markers",
+        "lunos_cassette(name=None): record the test's conversation with Lunos once, then replay "
+        "it; tests with the same name share a recording",
+    )
+    if config.getoption("--lunos-record") and config.getoption("--lunos-replay"):
+        raise pytest.UsageError("--lunos-record and --lunos-replay exclude each other: use one")
+
+
+def _needs(fixture: str, error: ImportError) -> pytest.UsageError:
+    hint = 'pip install "lunos-integrations[testing]"'
+    return pytest.UsageError(f"{fixture} needs {error.name!r}: {hint}")
 
 
 @pytest.fixture(scope="session")
 def _lunos_server() -> Iterator[LocalGateway]:
-    from lunos_local.server import LocalGateway
+    try:
+        from lunos_local.server import LocalGateway
+    except ImportError as error:
+        raise _needs("lunos_gateway", error) from None
 
     with LocalGateway() as gateway:
         yield gateway
@@ -80,3 +124,86 @@ def assert_cost_below(lunos_gateway: LocalGateway) -> Callable[[float], None]:
             pytest.fail(f"{len(costs)} requests cost {total:.6f} USD, not less than {usd:.6f}")
 
     return check
+
+
+_CASSETTE = pytest.StashKey["LunosCassette"]()
+
+
+@pytest.fixture(autouse=True)
+def _lunos_cassette_by_marker(request: pytest.FixtureRequest) -> None:
+    """Begin the cassette of a marked test before the other fixtures, which may call Lunos."""
+    if request.node.get_closest_marker("lunos_cassette"):
+        request.getfixturevalue("lunos_cassette")
+
+
+@pytest.fixture
+def lunos_cassette(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LunosCassette]:
+    """The test's conversation with Lunos: recorded in the first run, replayed from then on.
+
+    `requests` and `responses` are what was sent and came. The key and all headers but X-App-ID and
+    the content's type stay out of the file. A request that isn't in the file, and a recorded call
+    that isn't made any more, fail the test.
+    """
+    try:
+        from lunos_local.cassettes import playing
+    except ImportError as error:
+        raise _needs("lunos_cassette", error) from None
+
+    options, node = request.config.option, request.node
+    path = _cassette_path(node)
+    with playing(
+        path,
+        record=options.lunos_record,
+        replay_only=options.lunos_replay,
+        remedy=f"To record it anew: pytest {node.nodeid!r} --lunos-record",
+    ) as cassette:
+        # a list of models that an earlier run left on this machine would be used without a request
+        monkeypatch.setenv("LUNOS_CACHE_DIR", str(tmp_path_factory.mktemp("lunos-cache")))
+        if cassette.is_replay and not os.environ.get("LUNOS_API_KEY"):
+            monkeypatch.setenv("LUNOS_API_KEY", "replayed-without-a-key")
+        node.stash[_CASSETTE] = cassette
+        yield cassette
+
+
+def _cassette_path(node: pytest.Item) -> Path:
+    """Return `cassettes/<module>/<test>.yaml`, beside the test's file; its paths are relative."""
+    marker = node.get_closest_marker("lunos_cassette")
+    given = None if marker is None else marker.kwargs.get("name", next(iter(marker.args), None))
+    if given is None:
+        # with the class, and without what some file system doesn't have
+        given = node.nodeid.partition("::")[2].replace("::", ".")
+        given = re.sub(r"[^\w.\[\]-]+", "-", given)
+        if len(given) > _LONGEST_NAME:
+            given = f"{given[:_LONGEST_NAME]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
+    path = node.path.parent / "cassettes" / node.path.stem / f"{given}.yaml"
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep what a test that passed has recorded; fail one that left its cassette."""
+    cassette = item.stash.get(_CASSETTE, None)
+    try:
+        result = yield
+    except BaseException:
+        if cassette is not None and cassette.dirty:
+            text = f"{cassette.path} isn't written, since the test that should record it failed"
+            item.add_report_section("call", "lunos_cassette", text)
+        raise
+    if cassette is None:
+        return result
+    if cassette.missing:  # and the application went on without its answer
+        pytest.fail("\n".join(cassette.missing) + f"\n{cassette.remedy}", pytrace=False)
+    if cassette.is_replay and (unplayed := cassette.unplayed()):
+        pytest.fail(
+            f"the cassette {cassette.path} holds calls that the test doesn't make any more: "
+            f"{', '.join(unplayed)}. {cassette.remedy}",
+            pytrace=False,
+        )
+    cassette.save()
+    return result

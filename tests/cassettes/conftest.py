@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 
 import pytest
 import pytest_socket
-import yaml
 from vcr import VCR
 from vcr.cassette import Cassette
-from vcr.request import Request
 
 from lunos_core import AsyncLunos, Lunos
 from lunos_local import LocalGateway
+from lunos_local.cassettes import STAND_IN_ROOT, ReadableYaml, Redactor
 from tests.cassettes.came import Came
 from tests.sounds import wav
 
@@ -26,13 +24,6 @@ from tests.sounds import wav
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("LUNOS_")}
 # another folder for the tests of this machinery: they record and spoil copies
 ROOT = Path(ENVIRONMENT.get("LUNOS_CASSETTE_ROOT") or Path(__file__).parents[2] / "cassettes")
-# the stand-in's host in a cassette, and the key of a replay; a live cassette keeps its host
-STAND_IN_ROOT = "http://local-gateway.invalid"
-STAND_IN = f"{STAND_IN_ROOT}/v1"
-SCRUBBED = "SCRUBBED"
-# headers that say something and are the same when nothing has changed
-KEPT_OF_REQUEST = ("accept", "authorization", "content-type", "x-app-id")
-KEPT_OF_RESPONSE = ("content-type", "retry-after", "x-request-id")
 
 
 @dataclass(frozen=True)
@@ -47,11 +38,6 @@ class Service:
     image: str = "lunos/scripted-image"
     image_size: str = "16x16"  # the smallest picture is the most readable cassette
     speech: str = "lunos/scripted-whisper"
-
-    @property
-    def root(self) -> str:
-        """The URL below which paths outside /v1 lie too."""
-        return self.base_url.removesuffix("/v1")
 
 
 MODELS = ("chat", "completion", "embedding", "image", "image_size", "speech")
@@ -150,70 +136,21 @@ def service(recording: bool, source: str) -> Iterator[Service]:
         yield replace(live or Service("https://api.lunos.tech/v1", "replayed"), **recorded)
     else:
         # https: nothing is sent, and plain HTTP to another machine is warned of
-        yield Service(STAND_IN.replace("http:", "https:"), "replayed")
+        yield Service(STAND_IN_ROOT.replace("http:", "https:") + "/v1", "replayed")
 
 
 @pytest.fixture
 def vcr_config(service: Service) -> dict[str, Any]:
-    def keep_of_request(request: Request) -> Request:
-        request.uri = re.sub(r"^http://127\.0\.0\.1:\d+/", f"{STAND_IN_ROOT}/", request.uri)
-        kept = {
-            name.lower(): value
-            for name, value in request.headers.items()
-            if name.lower() in KEPT_OF_REQUEST
-        }
-        if "authorization" in kept:
-            kept["authorization"] = f"Bearer {SCRUBBED}"
-        request.headers = kept
-        return request
-
-    def keep_of_response(response: dict[str, Any]) -> dict[str, Any]:
-        headers = {
-            name.lower(): [str(item) for item in ([value] if isinstance(value, str) else value)]
-            for name, value in response["headers"].items()
-            if name.lower() in KEPT_OF_RESPONSE
-        }
-        body = response["body"]["string"].replace(service.api_key.encode(), SCRUBBED.encode())
-        if re.match(r"http://127\.", service.root):
-            # its port is another one each time; a picture's address has it
-            body = body.replace(service.root.encode(), STAND_IN_ROOT.encode())
-        return {**response, "headers": headers, "body": {"string": body}}
-
+    redactor = Redactor()
     return {
         "match_on": ["method", "path", "query", "body"],
-        "before_record_request": keep_of_request,
-        "before_record_response": keep_of_response,
-        "decode_compressed_response": True,
+        "before_record_request": redactor.request,
+        "before_record_response": redactor.response,
     }
 
 
-class _Readable:
-    """YAML with the bodies as blocks of text, as they came."""
-
-    @staticmethod
-    def serialize(cassette: dict[str, Any]) -> str:
-        text: str = yaml.dump(
-            cassette, Dumper=_BlockDumper, allow_unicode=True, sort_keys=False, width=100_000
-        )
-        return text
-
-    @staticmethod
-    def deserialize(text: str) -> Any:
-        return yaml.safe_load(text)
-
-
-class _BlockDumper(yaml.SafeDumper):
-    def represent_str(self, text: str) -> yaml.Node:
-        return self.represent_scalar(
-            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-        )
-
-
-_BlockDumper.add_representer(str, _BlockDumper.represent_str)
-
-
 def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:
-    vcr.register_serializer("yaml", _Readable)
+    vcr.register_serializer("yaml", ReadableYaml)
 
 
 @pytest.fixture(autouse=True)

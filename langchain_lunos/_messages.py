@@ -16,7 +16,7 @@ from langchain_core.messages import (
 )
 
 from langchain_lunos._content import kind_of, to_part, to_parts
-from langchain_lunos._results import log
+from langchain_lunos._results import CALL_EXTRAS, log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
 from lunos_core.endpoints.chat.tool_calls import UNNAMED
@@ -159,6 +159,13 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
     elif said:
         wire["content"] = [text_part(part) if isinstance(part, str) else part for part in said]
     calls = _tool_calls(message, blocks, answered)
+    extras = extra.get(CALL_EXTRAS)
+    if isinstance(extras, Mapping):
+        of_calls = [extras.get(call["id"]) for call in calls]
+        calls = [
+            {**own, **call} if isinstance(own, Mapping) else call
+            for own, call in zip(of_calls, calls, strict=True)
+        ]
     if calls:
         wire["tool_calls"] = calls
     wire |= _reasoning(extra, blocks, is_claude)

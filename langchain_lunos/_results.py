@@ -28,6 +28,8 @@ from lunos_core.endpoints.chat.types import ToolCall as CoreCall
 from lunos_core.logs import quiet_logger
 
 PROVIDER = "lunos"
+CALL_EXTRAS = "tool_call_extras"
+"""In `additional_kwargs`: what a provider wants back with a call, by the call's id."""
 
 log = quiet_logger("langchain_lunos")
 
@@ -315,6 +317,9 @@ def _additional_kwargs(said: Message) -> dict[str, Any]:
         extra["reasoning_details"] = said.reasoning_details
     if said.refusal:  # LangChain's v3 stream would keep the last piece of it alone
         extra["refusal"] = said.refusal
+    extras = {call.id: call.extras for call in said.tool_calls if call.extras}
+    if extras:
+        extra[CALL_EXTRAS] = extras
     return extra
 
 

@@ -19,7 +19,7 @@ from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
 from llama_index_lunos._results import DETAILS, SPELLING, log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import UNNAMED
+from lunos_core.endpoints.chat.tool_calls import EXTRAS, UNNAMED
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -91,6 +91,16 @@ def _sent_tool_call(call: Any) -> SentCall:
     return SentCall(str(identifier), name, _get(function, "arguments"))
 
 
+def _extras_by_id(message: ChatMessage) -> dict[str, dict[str, Any]]:
+    """Return what providers want back with the calls of a message: see `ToolCall.extras`."""
+    stored = message.additional_kwargs.get("tool_calls")
+    return {
+        str(call.get("id")): {name: call[name] for name in EXTRAS if call.get(name)}
+        for call in (stored if isinstance(stored, Sequence) else ())
+        if isinstance(call, Mapping)
+    }
+
+
 class _History:
     """The wire's messages so far, and what the tool results that follow must be matched with."""
 
@@ -136,7 +146,8 @@ class _History:
         wire["content"] = joined(parts)
         if calls:
             wire["content"] = wire["content"] or None
-            wire["tool_calls"] = [self._call(call) for call in calls]
+            extras = _extras_by_id(message)
+            wire["tool_calls"] = [{**extras.get(call.id, {}), **self._call(call)} for call in calls]
         return wire
 
     def _call(self, call: SentCall) -> dict[str, Any]:

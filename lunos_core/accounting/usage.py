@@ -98,7 +98,7 @@ def parse_usage(value: object) -> Usage | None:
         return None
     sent = _count(value, *_SENT)
     got = _count(value, *_GOT)
-    total = _count(value, "total_tokens", "totalTokenCount")
+    total = _count(value, "total_tokens", "totalTokenCount", "totalTokens")
     cost = _number(value.get("cost"), MOST_COST)
     if sent is None and got is None and total is None and cost is None:
         return None
@@ -130,9 +130,15 @@ def parse_usage(value: object) -> Usage | None:
     )
 
 
-# the same facts in the words of OpenAI, Anthropic, DeepSeek and Google
-_SENT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count")
-_GOT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count")
+# the same facts in the words of OpenAI, Anthropic, Google, Bedrock and DeepSeek
+_SENT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens")
+_GOT = (
+    "completion_tokens",
+    "output_tokens",
+    "candidatesTokenCount",
+    "candidates_token_count",
+    "outputTokens",
+)
 _CACHED = (
     "cached_tokens",
     "cache_read_input_tokens",
@@ -140,14 +146,23 @@ _CACHED = (
     "prompt_cache_hit_tokens",
     "cachedContentTokenCount",
     "cached_content_token_count",
+    "cacheReadInputTokens",
 )
-_CACHE_WRITES = ("cache_write_tokens", "cache_creation_input_tokens", "cache_creation_tokens")
-_ANTHROPIC_CACHE = {"cache_read_input_tokens", "cache_creation_input_tokens"}
+_CACHE_WRITES = (
+    "cache_write_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_tokens",
+    "cacheWriteInputTokens",
+)
+_CACHE_BESIDE = {
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),  # Anthropic
+    *("cacheReadInputTokens", "cacheWriteInputTokens"),  # Bedrock
+}
 
 
 def _is_cache_beside(value: Mapping[str, Any], is_more: bool) -> bool:
     # proxies send Anthropic's names beside OpenAI's count, which has them in it unless it can't
-    return not _ANTHROPIC_CACHE.isdisjoint(value) and (is_more or "prompt_tokens" not in value)
+    return not _CACHE_BESIDE.isdisjoint(value) and (is_more or "prompt_tokens" not in value)
 
 
 def _is_reasoning_beside(

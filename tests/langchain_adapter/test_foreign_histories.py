@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    messages_from_dict,
+    messages_to_dict,
+)
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 
@@ -168,6 +175,27 @@ async def test_a_fallback_takes_over_in_the_middle_of_a_conversation(is_async: b
     result = await agent.ainvoke(turn) if is_async else agent.invoke(turn)
     assert result["messages"][-1].text == "Sunny."
     assert [message["role"] for message in sent_messages(wire)] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize("way", [*WHOLE, *STREAMED])
+async def test_what_a_provider_wants_back_with_a_call_goes_back_with_it(way: str) -> None:
+    """Gemini answers 400 to a history without the signatures of its thoughts."""
+    signed = {"extra_content": {"google": {"thought_signature": "abc"}}}
+    calls = [{**call(id="c1"), **signed}, call(id="c2")]
+    said = await ask(chat(both_kinds(None, "tool_calls", tool_calls=calls)), way)
+    results = [ToolMessage("r", tool_call_id=name) for name in ("c1", "c2")]
+    saved = messages_from_dict(messages_to_dict([HumanMessage("a"), said, *results]))
+    wire = both_kinds()
+    await ask(chat(wire), "ainvoke", saved)
+    assert sent_messages(wire)[1]["tool_calls"] == calls
+
+
+@pytest.mark.parametrize("odd", ["x", [1], {"c1": "x"}, {"c1": None}, {"other": {}}])
+async def test_odd_extras_of_a_saved_call_are_left_out(odd: Any) -> None:
+    message = AIMessage("", tool_calls=CALLS, additional_kwargs={"tool_call_extras": odd})
+    wire = both_kinds()
+    await ask(chat(wire), "ainvoke", [HumanMessage("a"), message])
+    assert sent_messages(wire)[1]["tool_calls"] == [SENT_CALL]
 
 
 ARGUMENTS: dict[str, tuple[Any, Any]] = {

@@ -162,6 +162,28 @@ def test_a_call_of_openais_responses_keeps_its_name_and_the_id_that_its_result_h
     assert sent["function"] == {"name": "f", "arguments": '{"a":1}'}
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_what_a_provider_wants_back_with_a_call_goes_back_with_it(
+    awaited: Way, streaming: bool
+) -> None:
+    """Gemini answers 400 to a history without the signatures of its thoughts."""
+    signed = {"extra_content": {"google": {"thought_signature": "abc"}}}
+    calls = [{**tool_call("c1", "f", "{}"), **signed}, tool_call("c2", "f", "{}")]
+    if streaming:
+        first = stream(delta(None, "tool_calls", tool_calls=calls), "[DONE]")
+        last = stream(delta("Done", "stop"), "[DONE]")
+    else:
+        first, last = answer({"content": None, "tool_calls": calls}, "tool_calls"), answer("Done")
+    wire = Wire(first, last)
+    tool = FunctionTool.from_defaults(lambda: "r", name="f", description="d")
+    agent = FunctionAgent(tools=[tool], llm=awaited.llm(wire), streaming=streaming)
+    assert str(await agent.run("?")) == "Done"
+    sent = [
+        call for message in wire.bodies[-1]["messages"] for call in message.get("tool_calls", ())
+    ]
+    assert sent == calls
+
+
 def test_a_whole_object_goes_back_as_it_came() -> None:
     text = '{ "b":1,"a" : "ä" }'
     block = ToolCallBlock(tool_call_id="c", tool_name="f", tool_kwargs=text)

@@ -50,7 +50,8 @@ def parse_content(content: object) -> Content:
     """Read a `content`: a string, null, or (some providers) a list of parts.
 
     Mistral sends its reasoning as `{"type": "thinking", "thinking": [{"type": "text", …}]}`,
-    others as a part of type "reasoning". Of an unknown part its text is kept.
+    others as a part of type "reasoning", Google as a text with `thought`, Bedrock as
+    `{"reasoningContent": {"reasoningText": {"text": …}}}`. Of an unknown part its text is kept.
     """
     if content is None or isinstance(content, str):
         return Content(content or "")
@@ -63,14 +64,18 @@ def parse_content(content: object) -> Content:
             said["text"].append(part)
         elif isinstance(part, dict) and "image" not in str(part.get("type")):
             kind = str(part.get("type"))
-            if "thinking" in kind or "reasoning" in kind:
-                said["reasoning"].append(_text_inside(part, "thinking", "reasoning", "summary"))
+            thought = part.get("reasoningContent") or (part.get("thought") is True and part)
+            if thought or "thinking" in kind or "reasoning" in kind:
+                said["reasoning"].append(_text_inside(thought or part, *_THOUGHTS))
             elif kind == "refusal":
                 said["refusal"].append(_text_inside(part, "refusal"))
             else:
                 said["text"].append(_text_inside(part))
     text, reasoning, refusal = ("".join(pieces) for pieces in said.values())
     return Content(text, parse_images(objects_of(parts)), reasoning, refusal)
+
+
+_THOUGHTS = ("thinking", "reasoning", "summary", "reasoningText")
 
 
 def _text_inside(part: object, *names: str) -> str:
@@ -115,8 +120,35 @@ def tool_call_fragments(sent: dict[str, Any]) -> object:
         return calls
     if isinstance(sent.get("function_call"), dict):
         return [{"index": 0, "function": sent["function_call"]}]
-    # a gateway that passes Anthropic's content on
-    return [part for part in objects_of(sent.get("content")) if part.get("type") == "tool_use"]
+    parts = map(_call_in, objects_of(sent.get("content")))
+    return [call for call in parts if call is not None]
+
+
+def _call_in(part: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the call in a part of content that a gateway passes on as its provider wrote it."""
+    if part.get("type") == "tool_use":  # Anthropic
+        return part
+    if part.get("type") == "function_call":  # OpenAI's Responses, where `id` is the part's
+        return {**part, "id": part.get("call_id") or part.get("id")}
+    call = part.get("toolUse") or part.get("functionCall") or part.get("function_call")
+    if not isinstance(call, dict):
+        return None
+    # Bedrock and Google
+    identifier = call.get("toolUseId") or call.get("id")
+    return {
+        "id": identifier,
+        "name": call.get("name"),
+        "input": call.get("input", call.get("args")),
+    }
+
+
+def usage_in(value: Mapping[str, Any]) -> object:
+    """Return the usage of an answer or event, also from where Groq and Google put it."""
+    usage = value.get("usage")
+    if usage is None:
+        own = value.get("x_groq")
+        usage = own.get("usage") if isinstance(own, dict) else value.get("usageMetadata")
+    return usage
 
 
 def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Reply) -> Completion:
@@ -124,7 +156,7 @@ def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Repl
     created = value.get("created")
     return Completion(
         choices=choices,
-        usage=parse_usage(value.get("usage")),
+        usage=parse_usage(usage_in(value)),
         id=text_of(value.get("id")) or None,
         model=text_of(value.get("model")) or None,
         created=created if isinstance(created, int) else None,

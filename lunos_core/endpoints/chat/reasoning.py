@@ -1,7 +1,8 @@
-"""Reasoning, which servers send in three spellings: shown once, and kept as it came.
+"""Reasoning, which servers send in several spellings: shown once, and kept as it came.
 
 `reasoning_content`, `reasoning` and `reasoning_details` may carry the same thought, in one delta or
-in two that follow each other.
+in two that follow each other. Ollama writes `thinking`, Copilot `reasoning_text`, and Cohere's plan
+before its calls is a `tool_plan`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-_PLAIN = ("reasoning_content", "reasoning")
+_PLAIN = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "tool_plan")
 REASONING = frozenset({*_PLAIN, "reasoning_details"})
 """The fields of a delta that hold reasoning."""
 

@@ -141,6 +141,10 @@ def parse_chat(reply: Reply, names: Mapping[str, str] | None = None) -> Completi
     return completion_from(value, choices, reply)
 
 
+_FILTERED = ("content_filter", "refusal")
+"""Finish reasons after which there may be no message."""
+
+
 def _parse_choice(
     reply: Reply,
     value: dict[str, Any],
@@ -152,10 +156,11 @@ def _parse_choice(
         raise reply.malformed(f"has a choices[{position}] that isn't an object")
     message = choice.get("message")
     if not isinstance(message, dict):
-        # the reference's envelope holds `text`, and may appear on chat as well
-        if not isinstance(choice.get("text"), str):
+        # the reference's envelope holds `text`, and may appear on chat as well; a filter may leave
+        # nothing at all
+        if not isinstance(choice.get("text"), str) and choice.get("finish_reason") not in _FILTERED:
             raise reply.malformed(f"has neither message nor text in choices[{position}]")
-        message = {"content": choice["text"]}
+        message = {"content": choice.get("text")}
     reason = text_of(choice.get("finish_reason")) or None
     index = choice.get("index")
     parsed = Choice(

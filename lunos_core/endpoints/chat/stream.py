@@ -19,6 +19,7 @@ from lunos_core.endpoints.chat.message import (
     parse_images,
     text_of,
     tool_call_fragments,
+    usage_in,
 )
 from lunos_core.endpoints.chat.reasoning import REASONING, ReasoningMerger
 from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler, fill_empty_arguments
@@ -80,9 +81,10 @@ class ChatStreamReader:
                 self._facts["created"] = value["created"]
             # what isn't a text replaces none that was
             self._facts |= {name: fact for name, fact in facts.items() if isinstance(fact, str)}
-        if value.get("usage") is not None:
+        usage = usage_in(value) if "x_groq" in value else value.get("usage")
+        if usage is not None:
             # kept to the end: some providers send it on every chunk, or twice
-            self._usage = merge_usage(self._usage, value["usage"])
+            self._usage = merge_usage(self._usage, usage)
         sent = value.get("choices")
         if not sent:
             return None

@@ -17,6 +17,8 @@ _NO_ARGUMENTS = "null"
 UNNAMED = "unnamed_tool"
 """The name under which a call without a name goes back to the model in a history."""
 
+EXTRAS = ("extra_content", "provider_specific_fields")
+"""The fields of a call that go back with it: see `ToolCall.extras`."""
 
 _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 
@@ -24,7 +26,7 @@ _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 class _Call:
     """A call whose fragments are arriving."""
 
-    __slots__ = ("id", "index", "name", "pieces", "shown", "text", "wants_id")
+    __slots__ = ("extras", "id", "index", "name", "pieces", "shown", "text", "wants_id")
 
     def __init__(self, identifier: str) -> None:
         self.index = _NOT_SHOWN
@@ -32,6 +34,7 @@ class _Call:
         self.wants_id = not identifier
         self.id = identifier or _new_id()
         self.name = ""
+        self.extras: dict[str, Any] = {}
         self.text = TextPieces()
         self.pieces = self.text.pieces
         self.shown = 0  # pieces
@@ -127,7 +130,7 @@ class ToolCallAssembler:
         """Return the calls in the order in which they were shown, then those without a name."""
         own = self._names
         return [
-            ToolCall(call.id, own.get(call.name, call.name), call.arguments)
+            ToolCall(call.id, own.get(call.name, call.name), call.arguments, call.extras)
             for call in sorted(self._calls, key=lambda call: call.index)
         ]
 
@@ -159,6 +162,7 @@ class ToolCallAssembler:
             call = self._begin(index, identifier)
         elif (identifier or name) and len(arguments) > 1 and arguments == call.whole_object():
             return None  # the whole call once more, at the end
+        call.extras |= {name: fragment[name] for name in EXTRAS if fragment.get(name)}
         if identifier and call.wants_id:
             call.wants_id = False
             self._by_id.setdefault(identifier, call)
@@ -220,7 +224,7 @@ class ToolCallAssembler:
         whole = call.whole_object()
         if whole is None:  # the name repeated, or two calls without arguments
             return is_new_id and not call.arguments and not arguments
-        return arguments != whole and (is_new_id or bool(arguments))
+        return is_new_id or (bool(arguments) and arguments != whole)
 
     def _begin(self, index: int | None, identifier: str) -> _Call:
         # a second call with the same id gets one of its own: answers to the calls go by it

@@ -22,16 +22,19 @@ class ToolCall:
         id: the provider's id, or one made here where it sent none.
         name: the function's name.
         arguments: JSON text as the model wrote it: it may be cut or broken.
+        extras: what the provider wants back with the call, by its field: Gemini's signature of
+            its thought is in `extra_content`, from LiteLLM in `provider_specific_fields`.
     """
 
     id: str
     name: str
     arguments: str
+    extras: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
         """Return the call as it stands in a message."""
         function = {"name": self.name, "arguments": self.arguments}
-        return {"id": self.id, "type": "function", "function": function}
+        return {"id": self.id, "type": "function", "function": function, **self.extras}
 
 
 @dataclass(slots=True)

@@ -78,6 +78,17 @@ def test_two_calls_that_share_an_id_are_two_calls_with_ids_of_their_own(
         assert len({call.id for call in calls}) == 2
 
 
+@pytest.mark.parametrize("place", [{}, {"index": 0}])
+@pytest.mark.parametrize("together", [False, True])
+def test_two_equal_calls_with_ids_of_their_own_are_two(
+    place: dict[str, int], together: bool
+) -> None:
+    """A dice is rolled twice; servers that send whole calls often give no index, or 0 to all."""
+    fragments = [fragment("{}", "roll", id=identifier, **place) for identifier in "ab"]
+    for calls in streamed(fragments, together=together):
+        assert [(call.id, call.name) for call in calls] == [("a", "roll"), ("b", "roll")]
+
+
 async def test_whole_calls_that_share_an_id_get_ids_of_their_own(both: Both) -> None:
     calls = [{"id": "c", "type": "function", **fragment("{}", name)} for name in "fg"]
     message = {"role": "assistant", "content": None, "tool_calls": calls}

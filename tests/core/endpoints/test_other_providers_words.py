@@ -1,0 +1,125 @@
+"""Answers that a gateway passes on in the words of the provider behind it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lunos_core import chat_request
+from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints.chat.stream import ChatStreamReader
+from lunos_core.endpoints.chat.types import Completion
+from lunos_core.request import Reply
+from tests.core.wire_samples import HELLO
+
+SIGNED = {"extra_content": {"google": {"thought_signature": "abc"}}}
+
+
+def read(message: Any, reason: str = "stop", *, streamed: bool, **more: Any) -> Completion:
+    """The answer with this message, whole or as the only delta of a stream."""
+    choice = {"index": 0, "finish_reason": reason, "delta" if streamed else "message": message}
+    body = json.dumps({"model": "m", "choices": [choice], **more}).encode()
+    if not streamed:
+        return chat_request(HELLO, model="m").parse(Reply(200, {}, body))
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    reader.read(body)
+    last = reader.end()
+    assert last is not None
+    assert last.last is not None
+    return last.last
+
+
+STREAMED: Any = pytest.mark.parametrize("streamed", [False, True])
+
+
+@STREAMED
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"type": "tool_use", "id": "c", "name": "f", "input": {"a": 1}},
+        {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": '{"a":1}'},
+        {"toolUse": {"toolUseId": "c", "name": "f", "input": {"a": 1}}},
+        {"functionCall": {"id": "c", "name": "f", "args": {"a": 1}}},
+        {"function_call": {"id": "c", "name": "f", "args": {"a": 1}}},
+    ],
+)
+def test_a_call_among_the_parts_of_the_content_is_a_call(
+    call: dict[str, Any], streamed: bool
+) -> None:
+    said = {"role": "assistant", "content": [{"text": "Let me see."}, call]}
+    message = read(said, "tool_use", streamed=streamed).choices[0].message
+    assert message.content == "Let me see."
+    (made,) = message.tool_calls
+    assert (made.id, made.name, json.loads(made.arguments)) == ("c", "f", {"a": 1})
+
+
+@STREAMED
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": [{"text": "hm", "thought": True}, {"text": "hi"}]},
+        {"content": [{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "hi"}]},
+        {"content": "hi", "thinking": "hm"},
+        {"content": "hi", "reasoning_text": "hm"},
+        {"content": "hi", "tool_plan": "hm"},
+        {"content": "hi", "reasoning": "hm", "thinking": "hm"},
+    ],
+)
+def test_thoughts_in_any_word_for_them_are_reasoning(said: Any, streamed: bool) -> None:
+    message = read({"role": "assistant", **said}, streamed=streamed).choices[0].message
+    assert (message.content, message.reasoning) == ("hi", "hm")
+
+
+@STREAMED
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (
+            {"x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 2}}},
+            Usage(3, 2, 5),
+        ),
+        (
+            {"usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}},
+            Usage(3, 2, 5),
+        ),
+        (
+            {
+                "usage": {
+                    "inputTokens": 3,
+                    "outputTokens": 2,
+                    "totalTokens": 9,
+                    "cacheReadInputTokens": 4,
+                }
+            },
+            Usage(7, 2, 9, cached_tokens=4),
+        ),
+    ],
+)
+def test_usage_in_any_word_for_it_counts(facts: Any, expected: Usage, streamed: bool) -> None:
+    assert read({"content": "hi"}, streamed=streamed, **facts).usage == expected
+
+
+def test_googles_own_usage_beside_an_answer_counts() -> None:
+    counts = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
+    assert read({"content": "hi"}, streamed=False, usageMetadata=counts).usage == Usage(3, 2, 5)
+
+
+@STREAMED
+@pytest.mark.parametrize("field", ["extra_content", "provider_specific_fields"])
+def test_what_a_provider_wants_back_with_a_call_is_kept_with_it(field: str, streamed: bool) -> None:
+    """Gemini refuses a history in which the signature of a thought is missing."""
+    extras = {field: SIGNED["extra_content"]}
+    function = {"name": "f", "arguments": "{}"}
+    calls = [{"index": i, "id": str(i), "function": function} for i in range(2)]
+    calls[0] |= extras
+    said = {"content": None, "tool_calls": calls}
+    first, second = read(said, "tool_calls", streamed=streamed).choices[0].message.tool_calls
+    assert first.to_wire() == {"id": "0", "type": "function", "function": function, **extras}
+    assert second.to_wire() == {"id": "1", "type": "function", "function": function}
+
+
+def test_an_answer_that_a_filter_left_nothing_of_is_empty() -> None:
+    choice = read(None, "content_filter", streamed=False).choices[0]
+    assert (choice.text, choice.finish_reason) == ("", "content_filter")

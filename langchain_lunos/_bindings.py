@@ -261,7 +261,7 @@ class LunosConfigurableFields(ModelMethods, RunnableConfigurableFields):  # type
         """Make the model that a config asks for; it shares what the settings leave the same."""
         model, config = super()._prepare(config)
         share = getattr(model, "_share_with", None)
-        if share is not None and model is not self.default:
+        if share is not None:
             share(self.default)
         return model, config
 

@@ -155,9 +155,11 @@ class ChatAccumulator:
         )
 
     def _message(self) -> ChatMessage:
-        blocks: list[ContentBlock] = [TextBlock(text=self._text)] if self._text else []
+        blocks: list[ContentBlock] = []
         if self._reasoning:
-            blocks.insert(0, ThinkingBlock(content=self._reasoning))
+            blocks.append(ThinkingBlock(content=self._reasoning))
+        if self._text:
+            blocks.append(TextBlock(text=self._text))
         blocks += self._others
         if not self._calls:
             return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)

@@ -16,13 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".mutants"
 MOST_TESTS = 400  # for one mutant: to collect thousands takes longer than to run them
+_BOTH_ADAPTERS = ("tests/safety/test_trio.py", "tests/safety/test_loaded_objects.py")
 TESTS = {
     "lunos_core": (
         *("tests/core", "tests/faults/test_faults_core.py", "tests/faults/test_faults_aiohttp.py"),
         *("tests/safety/test_plain_http.py", "tests/safety/test_clocks.py"),
     ),
-    "langchain_lunos": ("tests/langchain_adapter",),
-    "llama_index_lunos": ("tests/llama_index_adapter",),
+    "langchain_lunos": ("tests/langchain_adapter", *_BOTH_ADAPTERS),
+    "llama_index_lunos": ("tests/llama_index_adapter", *_BOTH_ADAPTERS),
 }
 # run by pytest in a process of its own: the context of coverage is the running test
 PLUGIN = """

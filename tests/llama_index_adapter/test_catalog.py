@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -72,6 +73,16 @@ def test_metadata_says_what_the_catalog_says_and_settings_win() -> None:
     assert not Lunos("old", api_key=KEY, catalog=known).metadata.is_chat_model
     assert Lunos("m", api_key=KEY, catalog=known, context_window=5).metadata.context_window == 5
     assert Lunos("m", api_key=KEY).metadata.context_window == 128_000
+
+
+def test_metadata_never_reads_a_file(tmp_path: Path) -> None:
+    http = httpx.Client(transport=httpx.MockTransport(Wire(reply(MODELS))))
+    client = Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http)
+    assert Catalog(client, cache_dir=tmp_path).get("m")  # writes the file
+    fresh = Catalog(client, cache_dir=tmp_path)
+    assert Lunos("m", api_key=KEY, catalog=fresh).metadata.context_window == 128_000
+    assert fresh.get("m")
+    assert Lunos("m", api_key=KEY, catalog=fresh).metadata.context_window == 100
 
 
 def test_metadata_never_asks_the_network() -> None:

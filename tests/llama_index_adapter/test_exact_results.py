@@ -217,7 +217,7 @@ async def test_a_spoken_answer_is_sound_and_its_words(way: Way) -> None:
     assert isinstance(sound, AudioBlock)
     assert sound.resolve_audio().read() == b"ABC"
     assert message.additional_kwargs == {"audio": {"id": "au1", "transcript": "Hello."}}
-    silent = {"id": "au1", "expires_at": 5}
+    silent = {"id": "au1", "bitrate": 5}
     message = (await ask(way, answer({"content": None, "audio": silent}))).message
     assert message.blocks == []
     assert message.additional_kwargs == {"audio": silent}
@@ -307,3 +307,54 @@ def test_what_is_known_of_a_model_is_in_its_metadata() -> None:
     seen = {name: told[name] for name in ("model", "temperature", "max_tokens", "app_id")}
     assert seen == {"model": "m", "temperature": 0.5, "max_tokens": 5, "app_id": "shop"}
     assert "sk-x" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        ({"logprobs": True, "top_logprobs": 4}, 4),
+        ({"logprobs": True}, 1),
+        ({"logprobs": False}, None),
+        ({}, None),
+    ],
+)
+async def test_logprobs_of_a_text_completion_are_a_number(
+    way: Way, settings: dict[str, Any], sent: int | None
+) -> None:
+    wire = Wire(text_answer())
+    await way(way.llm(wire, is_chat_model=False, **settings), "complete", "?")
+    assert wire.body.get("logprobs") == sent
+    await way(way.llm(wire, is_chat_model=False, **settings), "complete", "?", logprobs=2)
+    assert wire.bodies[1]["logprobs"] == 2
+
+
+async def test_a_call_without_a_name_is_left_out_and_logged(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = [tool_call("c1", "f", "{}"), tool_call("c2", "", "{}")]
+    message = (await ask(way, answer({"content": None, "tool_calls": calls}))).message
+    assert message.additional_kwargs["tool_calls"] == calls[:1]
+    assert "without saying which" in caplog.text
+    caplog.clear()
+    await ask(way, answer({"content": None, "tool_calls": calls[:1]}))
+    assert "without saying which" not in caplog.text
+
+
+async def test_of_several_choices_the_first_is_read(way: Way) -> None:
+    value = answer({"content": "So", "reasoning": "Hm."})().json()
+    other = {"content": "No", "reasoning_content": "Or."}
+    value["choices"].append({"index": 1, "message": other, "finish_reason": "length"})
+    response = await ask(way, reply(value))
+    assert response.message.content == "So"
+    assert response.additional_kwargs["finish_reason"] == "stop"
+    thinking: Any = response.message.blocks[0]
+    assert (thinking.content, thinking.additional_information) == ("Hm.", {"field": "reasoning"})
+
+
+async def test_the_message_so_far_has_thoughts_before_text_before_images(way: Way) -> None:
+    image = {"type": "image_url", "image_url": {"url": PNG}}
+    pieces = [delta("So"), delta(images=[image]), delta(reasoning="Hm."), delta(finish="stop")]
+    responses = await way(way.llm(Wire(stream(*pieces))), "stream_chat", ASKED)
+    kinds = [[type(block) for block in item.message.blocks] for item in responses]
+    whole = [ThinkingBlock, TextBlock, ImageBlock]
+    assert kinds == [[TextBlock], [TextBlock, ImageBlock], whole, whole]

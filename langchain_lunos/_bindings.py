@@ -29,7 +29,8 @@ from langchain_core.tools import BaseTool
 
 from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_tools
-from lunos_core.adapters import merge_options, to_tool_choice
+from lunos_core.adapters import to_tool_choice
+from lunos_core.endpoints.build import merge_options
 from lunos_core.forks import first_use
 
 NAMESPACE = ["langchain_lunos", "_bindings"]

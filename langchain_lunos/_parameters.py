@@ -9,13 +9,13 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from pydantic import AliasChoices, Field, model_validator
 
 from langchain_lunos._app_id import app_id_of_call
-from langchain_lunos._settings import LunosConnection, check_call
+from langchain_lunos._settings import CHECKED_IN_CALLS, LunosConnection, check_call
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
 from lunos_core.accounting.token_estimate import estimate_tokens
-from lunos_core.adapters import merge_options, refuse_impossible
+from lunos_core.adapters import refuse_impossible
 from lunos_core.endpoints import params
-from lunos_core.endpoints.build import check_params
+from lunos_core.endpoints.build import check_params, merge_options
 from lunos_core.endpoints.params import Check
 from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
 
@@ -145,7 +145,7 @@ class LunosModel(LunosConnection):
 
     def _call_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """One call's parameters: what the call says wins over the constructor."""
-        if kwargs:
+        if not CHECKED_IN_CALLS.isdisjoint(kwargs):
             check_call(kwargs)
         more = kwargs.get("model_kwargs") or {}
         params = {"model": self.model, **self._default_params, **more, **kwargs}

@@ -25,7 +25,6 @@ from pydantic import (
 
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core.adapters import ClientPair, check_loaded_address, check_names
-from lunos_core.adapters import check_call as check_call_arguments
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config, TimeoutSetting
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import first_use
@@ -235,12 +234,18 @@ def _is_loaded(made: object) -> bool:
 def check_call(kwargs: Mapping[str, Any]) -> None:
     """Refuse arguments of the constructor in a call: they would be sent in the request body.
 
+    The client's own settings are refused where the request body is made.
+
     Raises:
         TypeError: the message says what to use instead. It shows no value: it may be the key.
     """
     if not isinstance(kwargs.get("model_kwargs") or {}, Mapping):
         raise TypeError("model_kwargs must be a dict")
-    check_call_arguments(kwargs, _INSTEAD)
+    for name, remedy in _INSTEAD.items():
+        if name in kwargs:
+            raise TypeError(
+                f"{name!r} is an argument of the constructor, not of a single call: {remedy}"
+            )
 
 
 @functools.cache  # 20 µs for each object that is made
@@ -268,6 +273,8 @@ _INSTEAD = {
     "request_timeout": "use timeout",
     "streaming": "use stream() or stream=True",
 }
+CHECKED_IN_CALLS = frozenset({*_INSTEAD, "model_kwargs"})
+"""The arguments that `check_call` looks at."""
 
 _ENVIRONMENT = {
     "api_key": ("LUNOS_API_KEY",),

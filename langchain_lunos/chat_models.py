@@ -247,7 +247,7 @@ class ChatLunos(
         **kwargs: Any,
     ) -> ChatResult:
         return to_result(
-            self.client.send(self._request(messages, stop, with_run(kwargs, run_manager)))
+            self._clients.sync.send(self._request(messages, stop, with_run(kwargs, run_manager)))
         )
 
     async def _agenerate(
@@ -258,7 +258,7 @@ class ChatLunos(
         **kwargs: Any,
     ) -> ChatResult:
         return to_result(
-            await self.async_client.send(
+            await self._clients.asynchronous.send(
                 self._request(messages, stop, with_run(kwargs, run_manager))
             )
         )
@@ -271,7 +271,7 @@ class ChatLunos(
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         images: list[str] = []
-        with self.client.stream(
+        with self._clients.sync.stream(
             self._stream_request(messages, stop, with_run(kwargs, run_manager))
         ) as stream:
             for event in stream:
@@ -291,7 +291,7 @@ class ChatLunos(
     ) -> AsyncIterator[ChatGenerationChunk]:
         images: list[str] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        async with await self.async_client.stream(request) as stream:
+        async with await self._clients.asynchronous.stream(request) as stream:
             async for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
@@ -310,7 +310,7 @@ class ChatLunos(
         """The events of `stream_events(version="v3")`; LangChain calls it where it is there."""
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
-        with self.client.stream(
+        with self._clients.sync.stream(
             self._stream_request(messages, stop, with_run(kwargs, run_manager))
         ) as stream:
             for chunk in stream:
@@ -333,7 +333,7 @@ class ChatLunos(
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        async with await self.async_client.stream(request) as stream:
+        async with await self._clients.asynchronous.stream(request) as stream:
             async for chunk in stream:
                 if run_manager and chunk.choices:
                     await run_manager.on_llm_new_token(chunk.text)

@@ -9,8 +9,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseComponent
 
 from llama_index_lunos._settings import run_options
-from lunos_core.adapters import merge_options
-from lunos_core.endpoints.build import check_params
+from lunos_core.endpoints.build import check_params, merge_options
 from lunos_core.endpoints.params import CHAT
 from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
 

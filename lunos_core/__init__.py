@@ -19,7 +19,6 @@ from lunos_core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from lunos_core._plain_http import LunosPlainHTTPWarning as LunosPlainHTTPWarning
-    from lunos_core._secret import Secret as Secret
     from lunos_core.accounting.budgets import Budget as Budget
     from lunos_core.accounting.budgets import LunosCostWarning as LunosCostWarning
     from lunos_core.accounting.budgets import RateLimit as RateLimit
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from lunos_core.catalog.models import ModelInfo as ModelInfo
     from lunos_core.catalog.models import models_request as models_request
     from lunos_core.config import Config as Config
+    from lunos_core.config import Secret as Secret
     from lunos_core.endpoints.audio import Transcription as Transcription
     from lunos_core.endpoints.audio import transcription_request as transcription_request
     from lunos_core.endpoints.balance import Balance as Balance
@@ -91,7 +91,6 @@ if TYPE_CHECKING:
 
 HOMES = {
     "_plain_http": ("LunosPlainHTTPWarning",),
-    "_secret": ("Secret",),
     "endpoints.chat.types": ("Chunk", "Completion", "Message", "ToolCall"),
     "app_id": ("app", "current_app_id", "current_tags", "tags"),
     "endpoints.audio": ("Transcription", "transcription_request"),
@@ -104,7 +103,7 @@ HOMES = {
         "completion_stream_request",
     ),
     "transport.client": ("AsyncClient", "Client"),
-    "config": ("Config",),
+    "config": ("Config", "Secret"),
     "endpoints.embedding_arrays": ("EmbeddingArray", "embedding_array_request"),
     "endpoints.embeddings": ("Embeddings", "embedding_request"),
     "errors": (

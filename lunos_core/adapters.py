@@ -34,9 +34,16 @@ class ClientPair:
         http_client: the user's own `httpx.Client`.
         async_http_client: the user's own `httpx.AsyncClient`.
 
+    Attributes:
+        sync: the sync client.
+        asynchronous: the async client; it serves any event loop.
+
     Raises:
         TypeError: `catalog` isn't a catalog, or an HTTP client has another type.
     """
+
+    sync: Client
+    asynchronous: AsyncClient
 
     def __init__(
         self,
@@ -51,37 +58,29 @@ class ClientPair:
         self._errors = errors
         self._catalog = check_catalog(catalog)
         self._http_clients = (http_client, async_http_client)
-        self._sync: Client | None = None
-        self._asynchronous: AsyncClient | None = None
         # the user's own are checked now, while the caller can see where they come from
         if http_client is not None:
             _ = self.sync
         if async_http_client is not None:
             _ = self.asynchronous
 
-    @property
-    def sync(self) -> Client:
-        """The sync client."""
-        if self._sync is None:
-            with first_use:
-                from lunos_core.transport.client import Client  # httpx, for those who call
+    def __getattr__(self, name: str) -> Any:
+        """Make a client when it is first used; from then on it is an attribute as any other."""
+        if name not in ("sync", "asynchronous"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with first_use:
+            from lunos_core.transport.client import AsyncClient, Client  # httpx, for those who call
 
-                client = Client(http_client=self._http_clients[0], **self._shared)
-                client.load_prices = functools.partial(_load_prices, catalog=self._catalog)
-                self._sync = self._sync or client
-        return self._sync
-
-    @property
-    def asynchronous(self) -> AsyncClient:
-        """The async client; it serves any event loop."""
-        if self._asynchronous is None:
-            with first_use:
-                from lunos_core.transport.client import AsyncClient
-
-                client = AsyncClient(http_client=self._http_clients[1], **self._shared)
-                client.load_prices = functools.partial(_aload_prices, catalog=self._catalog)
-                self._asynchronous = self._asynchronous or client
-        return self._asynchronous
+            if name not in vars(self):  # another thread may have made it meanwhile
+                client: Client | AsyncClient
+                if name == "sync":
+                    client = Client(http_client=self._http_clients[0], **self._shared)
+                    client.load_prices = functools.partial(_load_prices, catalog=self._catalog)
+                else:
+                    client = AsyncClient(http_client=self._http_clients[1], **self._shared)
+                    client.load_prices = functools.partial(_aload_prices, catalog=self._catalog)
+                setattr(self, name, client)
+        return vars(self)[name]
 
     @property
     def _shared(self) -> dict[str, Any]:
@@ -94,13 +93,13 @@ class ClientPair:
 
     def close(self) -> None:
         """Close the sync connections; the next call opens new ones."""
-        if self._sync is not None:
-            self._sync.close()
+        if "sync" in vars(self):
+            self.sync.close()
 
     async def aclose(self) -> None:
         """Close the async connections of this event loop; the next call opens new ones."""
-        if self._asynchronous is not None:
-            await self._asynchronous.close()
+        if "asynchronous" in vars(self):
+            await self.asynchronous.close()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ClientPair:
         return self
@@ -127,23 +126,6 @@ def _pair(config: Config, errors: ErrorMap, catalog: Any) -> ClientPair:
     return ClientPair(config, errors=errors, catalog=catalog)
 
 
-def merge_options(params: dict[str, Any], *layers: Mapping[str, Any]) -> None:
-    """Put together what several layers add to a request: body, headers and query, name by name.
-
-    Args:
-        params: a call's parameters; they are changed.
-        layers: where `extra_body` and its like may be set; a later one wins.
-    """
-    for name in ("extra_body", "extra_headers", "extra_query"):
-        given = [layer[name] for layer in layers if layer.get(name)]
-        if len(given) > 1 and not all(isinstance(item, Mapping) for item in given):
-            continue  # the check of the call's parameters says what is wrong with it
-        if given:
-            params[name] = (
-                given[0] if len(given) == 1 else {k: v for item in given for k, v in item.items()}
-            )
-
-
 def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -> None:
     """Refuse arguments that `owner` doesn't have, which pydantic would drop in silence.
 
@@ -154,25 +136,6 @@ def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -
         if name not in known:
             remedy = "Parameters that this class doesn't know go into extra_body."
             raise unknown_argument(owner.__name__, name, known, remedy)
-
-
-def check_call(kwargs: Mapping[str, Any], instead: Mapping[str, str]) -> None:
-    """Refuse arguments of the constructor in a call: they would be sent in the request body.
-
-    The client's own settings are refused where the request body is made.
-
-    Args:
-        kwargs: the call's arguments.
-        instead: what to use in place of which argument.
-
-    Raises:
-        TypeError: the message says what to use. It shows no value: it may be the key.
-    """
-    for name, remedy in instead.items():
-        if name in kwargs:
-            raise TypeError(
-                f"{name!r} is an argument of the constructor, not of a single call: {remedy}"
-            )
 
 
 def check_loaded_address(base_url: Any, api_key: Any = None) -> None:

@@ -1,11 +1,18 @@
-"""Checks of arguments: what a header can carry, and names that were probably meant."""
+"""Checks of arguments: what a header can carry, numbers, and names that were probably meant."""
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from lunos_core.errors import LunosConfigError
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
 
 
@@ -54,6 +61,55 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
             )
     # white space around a value isn't part of it (RFC 9110, 5.5), and a lone tab cannot be sent
     return {name: value.strip(" \t") for name, value in headers.items()}
+
+
+def is_seconds(value: Any) -> bool:
+    """Return whether a value can be a timeout."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value <= threading.TIMEOUT_MAX  # sockets overflow beyond it
+
+
+def check_seconds(name: str, seconds: Any) -> None:
+    """Refuse what isn't a positive number of seconds, or `None`."""
+    if seconds is not None and not is_seconds(seconds):
+        raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
+
+
+def check_count(name: str, count: Any) -> None:
+    """Refuse what isn't an int of 0 or more."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise LunosConfigError(f"{name} must be an int, not {count!r}")
+    if count < 0:
+        raise LunosConfigError(f"{name} must be 0 or more, not {count}")
+
+
+def check_size(name: str, size: Any) -> None:
+    """Refuse what isn't a positive int."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise LunosConfigError(f"{name} must be a positive int, not {size!r}")
+
+
+def check_flag(name: str, flag: Any) -> None:
+    """Refuse what isn't True or False."""
+    if not isinstance(flag, bool):
+        raise LunosConfigError(f"{name} must be True or False, not {flag!r}")
+
+
+def check_flag_or_none(name: str, flag: Any) -> None:
+    """Refuse what isn't True, False or `None`."""
+    if flag is not None:
+        check_flag(name, flag)
+
+
+@lru_cache(64)  # called for every object that is made
+def usable_url_parts(url: str) -> SplitResult | None:
+    """Return the parts of an http(s) URL; `None` if it isn't one that can be asked."""
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts if usable and not _UNUSABLE_IN_URL.search(url.strip()) else None
+    except ValueError:
+        return None
 
 
 def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = "") -> TypeError:

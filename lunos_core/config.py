@@ -4,22 +4,55 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
+from lunos_core import arguments
 from lunos_core._plain_http import warn_of_plain_http
-from lunos_core._secret import Secret
-from lunos_core.arguments import HEADER_TEXT, check_app_id, check_headers, unknown_argument
+from lunos_core.arguments import HEADER_TEXT, check_app_id, check_headers, is_seconds
 from lunos_core.errors import LunosConfigError
 from lunos_core.lazy import is_installed
 
 DEFAULT_BASE_URL = "https://api.lunos.tech/v1"
 TRANSPORTS = ("httpx", "aiohttp")
+
+
+class Secret:
+    """Wraps a key; only `reveal()` returns it.
+
+    Example:
+        >>> from lunos_core import Secret
+        >>> key = Secret("sk-123")
+        >>> print(key, [key], key.reveal())
+        ********** [Secret('**********')] sk-123
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the key."""
+        return self._text
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # with the key: a pickled client must work where it is unpickled
+        return Secret, (self._text,)
 
 
 @runtime_checkable
@@ -63,7 +96,6 @@ _ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_i
 _TRACING = "LUNOS_TRACING"
 _FLAGS = {"1": True, "true": True, "on": True, "yes": True}
 _FLAGS |= {"0": False, "false": False, "off": False, "no": False}
-_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 
 
 def check_api_key(key: ApiKey | None) -> ApiKey | None:
@@ -100,10 +132,10 @@ def check_timeout(timeout: TimeoutSetting) -> Timeout:
         LunosConfigError: it is none of these, or a number isn't positive.
     """
     if isinstance(timeout, int | float):
-        if _is_seconds(timeout):
+        if is_seconds(timeout):
             return timeout
     elif isinstance(timeout, tuple | list):
-        if len(timeout) in (2, 4) and all(part is None or _is_seconds(part) for part in timeout):
+        if len(timeout) in (2, 4) and all(part is None or is_seconds(part) for part in timeout):
             connect, read, *rest = timeout
             write, pool = rest or (read, None)
             return Timeouts(connect, read, write, pool)
@@ -113,38 +145,6 @@ def check_timeout(timeout: TimeoutSetting) -> Timeout:
         "timeout must be a positive number of seconds, (connect, read), (connect, read, write, "
         f"pool) or an httpx.Timeout, not {timeout!r}"
     )
-
-
-def _is_seconds(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < value <= threading.TIMEOUT_MAX  # sockets overflow beyond it
-
-
-def _check_seconds(name: str, seconds: Any) -> None:
-    if seconds is not None and not _is_seconds(seconds):
-        raise LunosConfigError(f"{name} must be a positive number of seconds, not {seconds!r}")
-
-
-def _check_count(name: str, count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise LunosConfigError(f"{name} must be an int, not {count!r}")
-    if count < 0:
-        raise LunosConfigError(f"{name} must be 0 or more, not {count}")
-
-
-def _check_size(name: str, size: Any) -> None:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise LunosConfigError(f"{name} must be a positive int, not {size!r}")
-
-
-def _check_flag(name: str, flag: Any) -> None:
-    if not isinstance(flag, bool):
-        raise LunosConfigError(f"{name} must be True or False, not {flag!r}")
-
-
-def _check_flag_or_none(name: str, flag: Any) -> None:
-    if flag is not None:
-        _check_flag(name, flag)
 
 
 def _check_transport(name: str, transport: Any) -> None:
@@ -175,26 +175,30 @@ class ClientSettings:
     timeout: TimeoutSetting = 60.0
     """Seconds for connecting and for each read (60), `(connect, read)`, `(connect, read, write,
     pool)`, or an `httpx.Timeout`."""
-    max_retries: int = field(default=2, metadata=_check(_check_count))
+    max_retries: int = field(default=2, metadata=_check(arguments.check_count))
     """How often a failed request is retried (2); 0 sends exactly one request."""
-    total_timeout: float | None = field(default=None, metadata=_check(_check_seconds))
+    total_timeout: float | None = field(default=None, metadata=_check(arguments.check_seconds))
     """Seconds for the whole call with all its retries and waits, and for a stream until its end;
     no limit when not given. Not bounded: the name lookup of a sync call, and what a sync HTTP
     client of your own does before the head of the answer on a connection that others opened."""
-    stream_idle_timeout: float | None = field(default=None, metadata=_check(_check_seconds))
+    stream_idle_timeout: float | None = field(
+        default=None, metadata=_check(arguments.check_seconds)
+    )
     """Seconds that an open stream may go without an event (comments that keep the connection alive
     don't count); the read timeout when not given."""
-    retry_on_timeout: bool = field(default=False, metadata=_check(_check_flag))
+    retry_on_timeout: bool = field(default=False, metadata=_check(arguments.check_flag))
     """Whether a request that was sent and not answered in time is retried. The model may still be
     working on the first one: both may be paid for."""
     # far above any answer of the wire, far below what a hostile server could make a machine hold
-    max_response_bytes: int = field(default=256 * 1024 * 1024, metadata=_check(_check_size))
+    max_response_bytes: int = field(
+        default=256 * 1024 * 1024, metadata=_check(arguments.check_size)
+    )
     """The most bytes that one answer may have, decompressed (256 MiB)."""
     transport: str = field(default=TRANSPORTS[0], metadata=_check(_check_transport))
     """What carries the async calls: "httpx", or "aiohttp" (the extra of that name), which takes
     less CPU where a hundred calls or more are running at once. Sync calls use httpx. An HTTP client
     of your own brings its own transport."""
-    tracing: bool | None = field(default=None, metadata=_check(_check_flag_or_none))
+    tracing: bool | None = field(default=None, metadata=_check(arguments.check_flag_or_none))
     """Whether each call makes an OpenTelemetry span of its own; `LUNOS_TRACING` when not given.
     By default the plain clients do, where a tracer provider is set, and the adapters don't: their
     frameworks' tracers record each call already."""
@@ -282,7 +286,7 @@ class Config(ClientSettings):
         """
         for name in settings:
             if name not in SETTING_NAMES:
-                raise unknown_argument("Lunos", name, SETTING_NAMES)
+                raise arguments.unknown_argument("Lunos", name, SETTING_NAMES)
         for name, variable in _ENVIRONMENT.items():
             if settings.get(name) is None:
                 settings[name] = os.environ.get(variable) or None
@@ -344,7 +348,8 @@ class Config(ClientSettings):
     @property
     def checked_timeout(self) -> Timeout:
         """`timeout`, as the transport needs it."""
-        return check_timeout(self.timeout)
+        checked: Any = self.timeout
+        return checked  # type: ignore[no-any-return]  # when the config was made
 
     @property
     def root_url(self) -> str:
@@ -370,23 +375,13 @@ def _key_text(key: Any) -> str:
     raise LunosConfigError(MISSING_KEY)
 
 
-@lru_cache(64)  # called for every object that is made
-def _usable_parts(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url.strip())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        return parts if usable and not _UNUSABLE_IN_URL.search(url.strip()) else None
-    except ValueError:
-        return None
-
-
 def normalise_base_url(url: str) -> str:
     """Return `url` with `/v1` at its end and no trailing slash.
 
     Raises:
         LunosConfigError: it isn't an http(s) URL, or has a user, query or fragment.
     """
-    parts = _usable_parts(url) if isinstance(url, str) else None
+    parts = arguments.usable_url_parts(url) if isinstance(url, str) else None
     if parts is None:
         raise LunosConfigError(
             f"base_url must look like {DEFAULT_BASE_URL!r}: http(s), a host, and maybe a path"

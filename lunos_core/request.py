@@ -71,10 +71,11 @@ class Reply:
             value = json.loads(self.body)
         except ValueError:
             raise self.malformed("isn't valid JSON") from None
-        error = error_in_answer(value, status=self.status, secret=self.secret)
-        if error is not None:
-            error.response = self.as_error_response()
-            raise error
+        if not _has_results(value):
+            error = error_in_answer(value, status=self.status, secret=self.secret)
+            if error is not None:
+                error.response = self.as_error_response()
+                raise error
         return value
 
     def malformed(self, why: str) -> LunosResponseError:
@@ -91,6 +92,17 @@ class Reply:
     def as_error_response(self) -> ErrorResponse:
         """Return the answer in the form that errors carry, without the key."""
         return error_response(self.status, self.headers, self.body, secret=self.secret)
+
+
+def _has_results(value: Any) -> bool:
+    """Return whether an answer holds results and names no error, as most do.
+
+    They win over anything else that it says: see `error_in_answer`.
+    """
+    if not isinstance(value, dict) or value.get("error"):
+        return False
+    data = value.get("data")
+    return bool(value.get("choices")) if data is None else isinstance(data, list) and bool(data)
 
 
 def unwrap(value: dict[str, Any]) -> dict[str, Any]:

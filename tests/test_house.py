@@ -41,7 +41,7 @@ ALLOWED = {
     },
     "transport": {
         *("request", "app_id", "logs", "accounting", "wire", "config", "errors"),
-        *("lazy", "_version", "forks", "_secret"),
+        *("lazy", "_version", "forks"),
     },
     "endpoints": {
         *("request", "logs", "accounting", "wire", "config", "errors", "lazy", "arguments"),
@@ -51,13 +51,12 @@ ALLOWED = {
     "app_id": {"arguments"},
     "accounting": {"logs", "wire", "config", "errors", "lazy", "forks"},
     "wire": {"errors"},
-    "config": {"errors", "lazy", "_plain_http", "_secret", "arguments"},
-    "arguments": set[str](),
+    "config": {"errors", "lazy", "_plain_http", "arguments"},
+    "arguments": {"errors"},
     "errors": set[str](),
     "forks": set[str](),
     "lazy": set[str](),
     "_plain_http": set[str](),
-    "_secret": set[str](),
     "_version": set[str](),
 }
 

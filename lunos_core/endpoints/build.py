@@ -20,6 +20,27 @@ _CALL_OPTIONS = (
     *("app_id", "extra_headers", "extra_body", "extra_query", "timeout"),
     RUN_METADATA,
 )
+_ADDED_UP = ("extra_body", "extra_headers", "extra_query")
+
+
+def merge_options(params: dict[str, Any], *layers: Mapping[str, Any]) -> None:
+    """Put together what several layers add to a request: body, headers and query, name by name.
+
+    Args:
+        params: a call's parameters; they are changed.
+        layers: where `extra_body` and its like may be set; a later one wins.
+    """
+    given: dict[str, list[Any]] = {}
+    for layer in layers:
+        for name in _ADDED_UP:
+            if layer.get(name):
+                given.setdefault(name, []).append(layer[name])
+    for name, items in given.items():
+        if len(items) == 1:
+            params[name] = items[0]
+        elif all(isinstance(item, Mapping) for item in items):
+            params[name] = {key: value for item in items for key, value in item.items()}
+        # else the check of the call's parameters says what is wrong with it
 
 
 def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:

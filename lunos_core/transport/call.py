@@ -16,7 +16,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
-from lunos_core._secret import Secret
 from lunos_core.accounting.environment import USAGE_DB, with_recorder
 from lunos_core.accounting.observers import (
     NO_TAGS,
@@ -31,7 +30,7 @@ from lunos_core.accounting.observers import (
 from lunos_core.accounting.pricing import Prices, price_answer
 from lunos_core.accounting.usage import Usage
 from lunos_core.app_id import current_app_id, current_tags
-from lunos_core.config import Config, Timeout
+from lunos_core.config import Config, Secret, Timeout
 from lunos_core.errors import (
     ErrorMap,
     LunosAPIError,

@@ -24,11 +24,10 @@ from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.exchange import Exchange, Trace
 from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
-from lunos_core.transport.httpx_messages import build_request, headers_of, pieces
+from lunos_core.transport.httpx_messages import build_request, headers_of, is_stale, pieces, stale
 from lunos_core.transport.loop_cleanup import running_loop
 from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
 from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
-from lunos_core.transport.stale_answers import is_stale, stale
 from lunos_core.transport.stream_call import StreamCall, is_streamed
 from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 

@@ -38,7 +38,7 @@ def scrub(text: str, secret: str | None) -> str:
         text: what a server, a proxy or a library said.
         secret: the key, or `None` where there is none.
     """
-    if not secret or not text:
+    if not secret or len(text) < len(secret):  # no spelling is shorter than the key itself
         return text
     pattern = _spellings(secret)
     text = pattern.sub(STARS, text)

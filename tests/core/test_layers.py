@@ -56,7 +56,6 @@ KNOW_HTTPX = {
         "httpx_errors",
         "httpx_messages",
         "pool",
-        "stale_answers",
     )
 }
 

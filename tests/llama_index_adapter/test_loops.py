@@ -28,7 +28,7 @@ HELLO = [ChatMessage("Hello")]
 def let_go(it: Any) -> None:
     """Close, and collect what dead loops hold: LlamaIndex's `asyncio_run` closes none of it."""
     it.close()
-    it._opened.clients._asynchronous = None
+    vars(it._opened.clients).pop("asynchronous", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

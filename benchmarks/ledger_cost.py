@@ -1,9 +1,10 @@
-"""Measure the cost of ledger and catalog: `python -m benchmarks.ledger_cost`.
+"""Measure what accounting costs: `python -m benchmarks.ledger_cost`.
 
 Two objects of each class: one bare; the other with a catalog that knows its model (so each answer
-is priced, each request looked at before it is sent) and inside a `UsageLedger`. They are asked in
-turn, call by call, in one process; the figure of a repetition is its quietest call, the ratio is
-that of the quietest of all, and beside it the middle of the repetitions' own ratios.
+is priced, each request looked at before it is sent) and inside a `UsageLedger` with a store and two
+budgets. They are asked in turn, call by call, in one process; the figure of a repetition is its
+quietest call, the ratio is that of the quietest of all, and beside it the middle of the
+repetitions' own ratios of medians.
 
 The server is the benchmarks' own, on loopback and on another core. `--mock` leaves the network out
 (httpx's `MockTransport`), where the same few microseconds are a larger part.

@@ -175,7 +175,9 @@ class Database:
         if self.closed:
             raise self._trouble("it is closed")
         try:
-            connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+            connection = sqlite3.connect(
+                self.path, timeout=5.0, isolation_level=None, check_same_thread=False
+            )
             try:
                 add_functions(connection)
                 connection.execute("BEGIN")

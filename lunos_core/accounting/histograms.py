@@ -55,17 +55,25 @@ def counts_of(histogram: bytes) -> list[tuple[float, int]]:
     ]
 
 
-def percentile(counts: Sequence[tuple[float, int]], percent: int) -> float | None:
-    """Return the nearest rank among sorted values with their counts; `None` of nothing.
+def percentile(times: Sequence[Any], percent: int) -> float | None:
+    """Return the nearest rank among sorted values; `None` of nothing.
+
+    Args:
+        times: seconds, or pairs of seconds and their count.
+        percent: 1 to 100.
 
     Example:
         >>> from lunos_core.accounting.histograms import percentile
-        >>> percentile([(0.1, 3), (0.5, 1)], 50), percentile([(0.1, 3), (0.5, 1)], 95)
+        >>> percentile([0.1, 0.1, 0.5], 50), percentile([(0.1, 3), (0.5, 1)], 95)
         (0.1, 0.5)
     """
-    rank = max(math.ceil(sum(count for _, count in counts) * percent / 100), 1)
-    for value, count in counts:
+    is_counted = bool(times) and isinstance(times[0], tuple)
+    total = sum(count for _, count in times) if is_counted else len(times)
+    rank = -(-total * percent // 100)
+    if not is_counted:
+        return times[rank - 1] if times else None
+    for value, count in times:
         rank -= count
         if rank <= 0:
-            return value
+            return float(value)
     return None

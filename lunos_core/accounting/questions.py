@@ -7,13 +7,14 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from lunos_core.accounting.budgets import json_path
 from lunos_core.accounting.histograms import counts_of, percentile
-from lunos_core.accounting.schema import REFUSED, dollars
+from lunos_core.accounting.schema import REFUSED, dollars, last_id_of
 from lunos_core.accounting.sums import COLUMNS, DAY, HOUR, OF_A_CALL, SPLIT, pieces, summed_up_to
 
 NUMBERS = (
@@ -36,8 +37,13 @@ _ROW = ", ".join(
     f"{call} AS {name}" if call != name else name
     for name, call in zip(COLUMNS, OF_A_CALL, strict=True)
 )
-# above so many calls percentiles are read from histograms, within 2 %
-_MOST_SORTED = 100_000
+_HISTOGRAMS = "histogram(seconds), histogram(first_token_seconds)"
+MOST_SORTED = 1_000_000
+
+Source = tuple[str, list[Any]]
+"""Rows in SQL, and the values of its parameters."""
+_Times = tuple[Sequence[Any], Sequence[Any]]  # seconds, and those to the first token
+_NEVER: _Times = ((), ())
 
 
 def moment(value: Any, name: str, now: float) -> float:
@@ -116,44 +122,84 @@ class Question:
         return cls(tuple(dict.fromkeys(names)), begin, end, chosen)
 
     def ask(
-        self, connection: sqlite3.Connection, *, percentiles: bool = True
+        self,
+        connection: sqlite3.Connection,
+        other: sqlite3.Connection | None = None,
+        *,
+        percentiles: bool = True,
+        most_sorted: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return one dict for each group; without percentiles it takes half the time."""
-        keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
-        paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
-        group = f" GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}" if keys else ""
-        source, values = self._source(connection)
+        """Return one dict for each group.
 
-        def select(columns: str) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-            # all words are our own; what users say is a parameter
-            sql = f"SELECT {', '.join([*keys, columns])} FROM ({source}){group}"
-            for cells in connection.execute(sql, (*paths, *values)):
-                yield cells[: len(keys)], cells[len(keys) :]
-
-        rows = {key: self._row(key, sums) for key, sums in select(_SUMS) if sums[0]}
-        if not percentiles:
-            pass
-        elif sum(row["calls"] for row in rows.values()) > _MOST_SORTED:
-            for key, blobs in select("histogram(seconds), histogram(first_token_seconds)"):
-                if key in rows:
-                    _add_percentiles(rows[key], *map(counts_of, blobs))
+        Args:
+            connection: to the store.
+            other: a second one: a thread may then add up while this one sorts.
+            percentiles: whether to tell them.
+            most_sorted: above so many calls (a million) they are read from histograms, within 2 %.
+        """
+        most_sorted = MOST_SORTED if most_sorted is None else most_sorted
+        source, is_stored = self._source(connection)
+        if other is not None and not is_stored and last_id_of(connection) <= most_sorted:
+            with ThreadPoolExecutor(1) as beside:
+                adding = beside.submit(self._rows, other, source)
+                times = self._sorted_times(connection)
+                rows = adding.result()
         else:
-            source, values = self._calls(self.since, self.until)
-            times: dict[tuple[Any, ...], tuple[list[float], list[float]]] = {}
-            group = ""
-            for key, (seconds, first) in select("seconds, first_token_seconds"):
-                lists = times.setdefault(key, ([], []))
-                lists[0].append(seconds)
-                if first is not None:
-                    lists[1].append(first)
-            for key, lists in times.items():
-                _add_percentiles(rows[key], *([(v, 1) for v in sorted(item)] for item in lists))
+            rows = self._rows(connection, source)
+            times = dict[tuple[Any, ...], _Times]()
+            if percentiles and sum(row["calls"] for row in rows.values()) <= most_sorted:
+                times = self._sorted_times(connection)
+            elif percentiles:
+                for seconds, first, *key in self._select(connection, source, _HISTOGRAMS):
+                    times[tuple(key)] = counts_of(seconds), counts_of(first)
+        for key, row in rows.items() if percentiles else ():
+            seconds, first = times.get(key, _NEVER)
+            for percent in (50, 95, 99):
+                row[f"p{percent}_seconds"] = percentile(seconds, percent)
+            row["first_token_p50_seconds"] = percentile(first, 50)
         return sorted(rows.values(), key=self._order)
 
-    def _source(self, connection: sqlite3.Connection) -> tuple[str, list[Any]]:
+    def _select(
+        self, connection: sqlite3.Connection, source: Source, columns: str, *, grouped: bool = True
+    ) -> Iterator[tuple[Any, ...]]:
+        """Return the columns of each group, or of each call, and behind them its names."""
+        keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
+        paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
+        first = columns.count(",") + 2 if grouped else 0
+        group = f" GROUP BY {', '.join(str(first + i) for i in range(len(keys)))}" if keys else ""
+        sql, values = source
+        # all words are our own; what users say is a parameter
+        sql = f"SELECT {', '.join([columns, *keys])} FROM ({sql}){group if grouped else ''}"
+        return connection.execute(sql, (*paths, *values))
+
+    def _rows(
+        self, connection: sqlite3.Connection, source: Source
+    ) -> dict[tuple[Any, ...], dict[str, Any]]:
+        rows, width = {}, _SUMS.count(",") + 1
+        for cells in self._select(connection, source, _SUMS):
+            if cells[0]:
+                rows[cells[width:]] = self._row(cells[width:], cells[:width])
+        return rows
+
+    def _sorted_times(self, connection: sqlite3.Connection) -> dict[tuple[Any, ...], _Times]:
+        times: dict[tuple[Any, ...], tuple[list[float], list[float]]] = {}
+        calls, columns = self._calls(self.since, self.until), "seconds, first_token_seconds"
+        for cells in self._select(connection, calls, columns, grouped=False):
+            lists = times.get(cells[2:])
+            if lists is None:
+                lists = times[cells[2:]] = ([], [])
+            lists[0].append(cells[0])
+            if cells[1] is not None:
+                lists[1].append(cells[1])
+        for lists in times.values():
+            lists[0].sort()
+            lists[1].sort()
+        return {**times}
+
+    def _source(self, connection: sqlite3.Connection) -> tuple[Source, bool]:
         """Return the rows to add up, in SQL: stored sums where they tell, else calls."""
         if "user" in self.only or not {*self.by} <= {"app", "model", "endpoint", "day", "hour"}:
-            return self._calls(self.since, self.until)
+            return self._calls(self.since, self.until), False
         done = summed_up_to(connection)
         spans = (HOUR,) if "hour" in self.by else (DAY, HOUR)
         source, values = self._calls(self.since, self.until, "id > ?", done)
@@ -166,18 +212,14 @@ class Question:
             else:
                 part, more = self._calls(begin, end, "id <= ?", done)
                 source, values = f"{source} UNION ALL {part}", [*values, *more]
-        return source, values
+        return (source, values), True
 
-    def _calls(
-        self, begin: float, end: float, condition: str = "1", *values: int
-    ) -> tuple[str, list[Any]]:
+    def _calls(self, begin: float, end: float, condition: str = "1", *values: int) -> Source:
         where, more = self._where("at", begin, end, condition, *values)
         columns = f"at, app, user, model, endpoint, tags, {_ROW}"
         return f"SELECT {columns} FROM calls WHERE {where} AND status != '{REFUSED}'", more
 
-    def _where(
-        self, time: str, begin: float, end: float, condition: str, *values: int
-    ) -> tuple[str, list[Any]]:
+    def _where(self, time: str, begin: float, end: float, condition: str, *values: int) -> Source:
         conditions = [condition, *(f"{name} = ?" for name in self.only)]
         bounds = [(f"{time} >= ?", begin), (f"{time} < ?", end)]
         bounds = [(sql, bound) for sql, bound in bounds if math.isfinite(bound)]
@@ -202,14 +244,6 @@ class Question:
         times = tuple(row[name] for name in self.by if name in _TIMES)
         names = tuple(str(row[name] or "") for name in self.by)
         return (*times, -(row["cost"] or 0.0), -row["calls"], *names)
-
-
-def _add_percentiles(
-    row: dict[str, Any], seconds: Sequence[tuple[float, int]], first: Sequence[tuple[float, int]]
-) -> None:
-    for percent in (50, 95, 99):
-        row[f"p{percent}_seconds"] = percentile(seconds, percent)
-    row["first_token_p50_seconds"] = percentile(first, 50)
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:

@@ -284,8 +284,8 @@ class UsageStore:
             by, since=since, until=until, app=app, model=model, user=user, now=self.clock()
         )
         self.settle()
-        with self.database.reading() as connection:
-            return question.ask(connection)
+        with self.database.reading() as connection, self.database.reading() as other:
+            return question.ask(connection, other)
 
     def settle(self) -> None:
         """Write what is pending and carry the sums on, as far as can be: before questions."""
@@ -342,9 +342,9 @@ class UsageStore:
             self._trouble = reason
             _log.warning("calls can't be recorded for now, they wait in memory: %s", reason)
 
-    def __del__(self) -> None:
-        """What is pending is written."""
-        if hasattr(self, "database"):
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        """What is pending is written: at the interpreter's end it was, and modules are gone."""
+        if hasattr(self, "database") and not is_finalizing():
             self.close()
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ import asyncio
 import gc
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,9 +30,11 @@ from benchmarks.prompts import PROMPT
 from benchmarks.runner import Server, cores
 from langchain_lunos import ChatLunos
 from llama_index_lunos import Lunos as LlamaIndexLunos
-from lunos_core import Catalog, Client, Config, UsageLedger
+from lunos_core import Budget, Catalog, Client, Config, UsageLedger, UsageStore
+from lunos_core.accounting.observers import begin_here, end_here
 
 _CHUNKS = 2000
+_BUDGETS = (Budget(1_000_000, per="day"), Budget(1_000_000, per="month", app="*"))
 _CATALOG = {
     "data": [
         {
@@ -56,23 +59,25 @@ class Case:
     whole: Any
     each: float
     calls: int
+    store: UsageStore
     ratios: list[float] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
 
     async def turn(self) -> None:
         """Measure both in turn, call by call, so that a noisy moment hits both."""
         gc.collect()
-        took = {"bare": float("inf"), "whole": float("inf")}
-        ledger = UsageLedger()
+        took: dict[str, list[float]] = {"bare": [], "whole": []}
+        ledger = UsageLedger(store=self.store, budgets=_BUDGETS)
         for _ in range(self.calls):
-            took["bare"] = min(took["bare"], await self._seconds(self.bare))
-            with ledger:
-                took["whole"] = min(took["whole"], await self._seconds(self.whole))
+            took["bare"].append(await self._seconds(self.bare))
+            begin_here(ledger)  # `with` would write the rows at its end
+            took["whole"].append(await self._seconds(self.whole))
+            end_here(ledger)
         rows = ledger.rows()
         assert rows[0]["cost"] is not None, "the catalog did not price"
         for name, seconds in took.items():
-            self.best[name] = min(seconds, self.best.get(name, seconds))
-        self.ratios.append(took["whole"] / took["bare"])
+            self.best[name] = min([*seconds, self.best.get(name, float("inf"))])
+        self.ratios.append(statistics.median(took["whole"]) / statistics.median(took["bare"]))
 
     async def _seconds(self, model: Any) -> float:
         began = time.perf_counter()
@@ -114,7 +119,7 @@ def _mock(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=body, headers={"content-type": "application/json"})
 
 
-def _cases(root: str | None) -> Iterator[Case]:
+def _cases(root: str | None, store: UsageStore) -> Iterator[Case]:
     def where(kind: str, name: str) -> dict[str, Any]:
         if root is not None:
             return {"api_key": "sk-bench", name: f"{root}/{kind}/v1"}
@@ -143,10 +148,12 @@ def _cases(root: str | None) -> Iterator[Case]:
     }
     for name, make in makers.items():
         for verb, ask in zip(("call", "async call"), asked[name], strict=True):
-            yield Case(f"{name}: {verb}", ask, make("call", None), make("call", known), 1, 60)
+            yield Case(
+                f"{name}: {verb}", ask, make("call", None), make("call", known), 1, 60, store
+            )
         kind = f"stream-{_CHUNKS}"
         models = make(kind, None), make(kind, known)
-        yield Case(f"{name}: chunk of {_CHUNKS}", _stream, *models, _CHUNKS, 2)
+        yield Case(f"{name}: chunk of {_CHUNKS}", _stream, *models, _CHUNKS, 2, store)
 
 
 async def measure(cases: list[Case], repetitions: int) -> None:
@@ -163,10 +170,12 @@ def main() -> None:
     parser.add_argument("--mock", action="store_true", help="without the network")
     asked = parser.parse_args()
     server = None if asked.mock else Server()
+    folder = tempfile.TemporaryDirectory()
     try:
         os.sched_setaffinity(0, cores()[1])
-        cases = list(_cases(server and server.root))
-        asyncio.run(measure(cases, asked.repetitions))
+        with folder as name, UsageStore(f"{name}/usage.db") as store:
+            cases = list(_cases(server.root if server else None, store))
+            asyncio.run(measure(cases, asked.repetitions))
     finally:
         if server is not None:
             server.close()

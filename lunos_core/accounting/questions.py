@@ -150,8 +150,8 @@ class Question:
             if percentiles and sum(row["calls"] for row in rows.values()) <= most_sorted:
                 times = self._sorted_times(connection)
             elif percentiles:
-                for seconds, first, *key in self._select(connection, source, _HISTOGRAMS):
-                    times[tuple(key)] = counts_of(seconds), counts_of(first)
+                for cells in self._select(connection, source, _HISTOGRAMS):
+                    times[cells[2:]] = counts_of(cells[0]), counts_of(cells[1])
         for key, row in rows.items() if percentiles else ():
             seconds, first = times.get(key, _NEVER)
             for percent in (50, 95, 99):

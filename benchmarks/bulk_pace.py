@@ -1,6 +1,6 @@
 """`python -m benchmarks.bulk_pace`: 10,000 workers of a bulk job share one pace, simulated.
 
-Discrete events, no clock and no network: the workers use `lunos_bulk.pace.Pace`, the gateway is a
+Discrete events, no clock and no network: workers use the core's `Pace`, and the gateway is a
 limit that they don't know, in one of two kinds. It is printed how many requests were refused, how
 many more than the limit were sent in the worst minute, and how much of the limit was used.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from lunos_bulk.pace import Pace, Ticket
+from lunos_core.accounting.pace import Pace, Ticket
 
 Limit = Callable[[float], float]
 _START = 4  # minutes in which workers that know no limit come near it

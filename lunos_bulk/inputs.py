@@ -6,29 +6,38 @@ or some text files of a folder. Only the worker that a piece is given to reads i
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import fsspec
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from lunos_core.errors import LunosConfigError
 
 Row = dict[str, Any]
+Check = Callable[[Mapping[str, Any]], None]
+"""Raises where a column is missing or has a wrong type: `None` is that of JSON, CSV and texts."""
+
 _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
-_PIECE = 16 * 2**20
-_TEXTS = 64
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PIECE, _TEXTS, _SAMPLE = 16 * 2**20, 64, 100
+csv.field_size_limit(2**31 - 1)  # a cell may hold a book
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows from `start` to `stop` (bytes, or the number of a row group) of files of one kind.
+    """Rows of a file, or of some text files; `size` is in rows for Parquet, else in bytes.
 
-    `size` is in rows for Parquet, else in bytes, and 0 where that isn't known.
+    `start` and `stop` are the bytes where lines begin, or the number of a row group.
     """
 
     name: str
@@ -37,10 +46,9 @@ class Piece:
     size: int
     start: int = 0
     stop: int | None = None
-    root: str = ""
 
 
-def pieces_of(address: str, check: Callable[[Sequence[str]], None]) -> list[Piece]:
+def pieces_of(address: str, check: Check) -> list[Piece]:
     """Split an input, and look whether its files are whole and have the columns.
 
     Raises:
@@ -49,64 +57,72 @@ def pieces_of(address: str, check: Callable[[Sequence[str]], None]) -> list[Piec
     try:
         fs, path = fsspec.core.url_to_fs(address)
         found = fs.find(path, detail=True) or {name: fs.info(name) for name in fs.glob(path)}
+        if isinstance(fs, LocalFileSystem):  # fsspec leaves out what can't be read, without a word
+            list(os.walk(path, onerror=_fail))
     except (OSError, ValueError, ImportError) as error:
         raise LunosConfigError(f"{address} can't be read: {error}") from None
     root = path.rpartition("/")[0] if len(found) == 1 or "*" in path else path
-    sizes = {
-        name: facts["size"] or 0
-        for name, facts in sorted(found.items())
-        if not re.search(r"/[._]", name[len(root) :])
-    }
-    matches = [_KIND.search(name) for name in sizes]
-    kinds = {match[1].lower() if match else "text" for match in matches}
+    files = []
+    for path, facts in sorted(found.items()):
+        name, match = path[len(root) :], _KIND.search(path)
+        if facts["type"] != "directory" and not re.search(r"/[._]", name):
+            kind = match[1].lower() if match else "text"
+            paths = (fs.unstrip_protocol(path),)
+            files.append(Piece(name.strip("/"), kind, paths, facts["size"] or 0))
+    kinds = sorted({file.kind for file in files})
     if len(kinds) != 1:
-        what = f"files of several kinds: {', '.join(sorted(kinds))}" if kinds else "no files"
+        what = f"files of several kinds: {', '.join(kinds)}" if kinds else "no files"
         raise LunosConfigError(f"{address} has {what}")
-    (kind,) = kinds
-    files = [
-        (fs.unstrip_protocol(name), name[len(root) :].strip("/"), size)
-        for name, size in sizes.items()
-    ]
-    if kind == "text":
-        check(["id", "text"])
+    if kinds == ["text"]:
+        check({"id": None, "text": None})
         groups = [files[i : i + _TEXTS] for i in range(0, len(files), _TEXTS)]
+        paths_of = [tuple(file.paths[0] for file in group) for group in groups]
+        sizes = [sum(file.size for file in group) for group in groups]
         return [
-            Piece(
-                group[0][1],
-                kind,
-                tuple(path for path, *_ in group),
-                sum(size for *_, size in group),
-                root=fs.unstrip_protocol(root).rstrip("/") + "/",
-            )
-            for group in groups
+            replace(group[0], paths=paths, size=size)
+            for group, paths, size in zip(groups, paths_of, sizes, strict=True)
         ]
     pieces: list[Piece] = []
-    for path, name, size in files:
-        try:
-            pieces += _pieces_of_file(Piece(name, kind, (path,), size), check)
-        except Exception as error:
-            said = " ".join(str(error).split())
-            raise LunosConfigError(f"{path} can't be used: {said}") from None
+    for file in files:
+        with _named(file):
+            pieces += _split(file, check)
     return pieces
 
 
-def _pieces_of_file(whole: Piece, check: Callable[[Sequence[str]], None]) -> Iterator[Piece]:
-    name, kind, (path,), size = whole.name, whole.kind, whole.paths, whole.size
-    if kind == "parquet":
-        with _open(path) as file:
+def _fail(error: OSError) -> None:
+    if isinstance(error, PermissionError):  # else it is a file, or a pattern
+        raise error
+
+
+@contextlib.contextmanager
+def _named(piece: Piece) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise LunosConfigError(f"{piece.paths[0]} can't be used: {said}") from None
+
+
+def _split(whole: Piece, check: Check) -> Iterator[Piece]:
+    (path,), size = whole.paths, whole.size
+    if whole.kind == "parquet":
+        with fsspec.open(path) as file:
             facts = pq.ParquetFile(file)
-            check(facts.schema_arrow.names)
+            check(dict(zip(facts.schema_arrow.names, facts.schema_arrow.types, strict=True)))
             for i in range(facts.num_row_groups):
-                group = facts.metadata.row_group(i)
-                yield Piece(name, kind, (path,), group.num_rows, i)
+                yield replace(whole, size=facts.metadata.row_group(i).num_rows, start=i)
         return
-    first = next(rows_of(whole), None)
-    if first is not None:
-        check(list(first))
-    if kind in ("csv", "tsv") or not path.lower().endswith(kind):
-        yield replace(whole, size=size if path.lower().endswith(kind) else 0)
+    rows = (row for _, row in _numbered(whole))
+    sample = list(islice(rows, _SAMPLE))
+    if sample:
+        check(dict.fromkeys(name for row in sample for name in row))
+    is_packed = not path.lower().endswith(whole.kind)
+    if whole.kind in ("csv", "tsv") or is_packed or not size:
+        for _ in rows:  # nothing else shows that it is whole
+            pass
+        yield replace(whole, size=0 if is_packed else size)
         return
-    with _open(path) as file:
+    with fsspec.open(path) as file:
         file.seek(max(0, size - _PIECE))
         try:
             json.loads(file.read().rpartition(b"\n")[2].strip() or b"{}")
@@ -114,57 +130,51 @@ def _pieces_of_file(whole: Piece, check: Callable[[Sequence[str]], None]) -> Ite
             raise ValueError("its last line was cut off") from None
     for start in range(0, size, _PIECE):
         stop = min(start + _PIECE, size)
-        yield Piece(name, kind, (path,), stop - start, start, stop)
+        yield replace(whole, size=stop - start, start=start, stop=stop)
 
 
 def rows_of(piece: Piece) -> Iterator[Row]:
     """Read the rows of a piece, one after the other; `id` is where it stands, if it has none."""
-    for i, (position, row) in enumerate(_numbered(piece)):
-        where = piece.start if piece.kind == "parquet" else ""
-        yield {"id": f"{piece.name}:{where}{i if position is None else position}", **row}
+    with _named(piece):
+        for position, row in _numbered(piece):
+            yield {"id": f"{piece.name}:{position}", **row}
 
 
 def _numbered(piece: Piece) -> Iterator[tuple[Any, Row]]:
     path = piece.paths[0]
     if piece.kind == "parquet":
-        with _open(path) as file:
-            for batch in pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start]):
-                yield from ((None, row) for row in batch.to_pylist())
+        with fsspec.open(path) as file:
+            batches = pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start])
+            rows = (row for batch in batches for row in batch.to_pylist())
+            yield from ((f"{piece.start}{i}", row) for i, row in enumerate(rows))
     elif piece.kind == "text":
-        for path in piece.paths:
-            with _open(path, compression="infer") as file:
-                yield None, {"id": path.removeprefix(piece.root), "text": _decoded(file.read())}
-    elif piece.kind in ("csv", "tsv"):
-        settings = {"newline": "", "encoding": "utf-8-sig", "errors": "replace"}
-        with _open(path, "rt", compression="infer", **settings) as file:
-            for row in csv.DictReader(file, delimiter="\t" if piece.kind == "tsv" else ","):
-                yield None, row
-    else:
-        yield from _json_lines(piece)
-
-
-def _open(path: str, mode: str = "rb", **settings: Any) -> Any:
-    return fsspec.open(path, mode, **settings)
-
-
-def _json_lines(piece: Piece) -> Iterator[tuple[int, Row]]:
-    with _open(piece.paths[0], compression="infer") as file:
-        position = piece.start
-        if position:  # a line belongs where it begins
-            file.seek(position - 1)
-            position += len(file.readline()) - 1
-        while (piece.stop is None or position < piece.stop) and (line := file.readline()):
+        for text_path in piece.paths:
+            with fsspec.open(text_path, compression="infer") as file:
+                data = file.read()
             try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if line.strip():
-                yield position, row if isinstance(row, dict) else {}
-            position += len(line)
-
-
-def _decoded(data: bytes) -> str | None:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
+                text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+            except UnicodeDecodeError:
+                text = None
+            yield None, {"id": text_path[len(path) - len(piece.name) :], "text": text}
+    elif piece.kind in ("csv", "tsv"):
+        with fsspec.open(path, compression="infer") as file:
+            encoding = "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
+        with fsspec.open(path, "rt", compression="infer", newline="", encoding=encoding) as file:
+            comma = "\t" if piece.kind == "tsv" else ","
+            for i, row in enumerate(csv.DictReader(file, delimiter=comma, strict=True)):
+                # with more cells than columns, a comma isn't quoted: which is whose, nobody knows
+                yield i, {"id": row.get("id")} if None in row else row
+    else:
+        with fsspec.open(path, compression="infer") as file:
+            position = piece.start
+            if position:  # a line belongs where it begins
+                file.seek(position - 1)
+                position += len(file.readline()) - 1
+            while (piece.stop is None or position < piece.stop) and (line := file.readline()):
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    row = None
+                if line.strip():
+                    yield position, row if isinstance(row, dict) else {}
+                position += len(line)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -85,15 +85,29 @@ class Job:
             return [self.column]
         return list(dict.fromkeys(name for name in _PLACE.findall(self.prompt) if name))
 
-    def check_columns(self, there: Sequence[str], *more: str) -> None:
-        """Raise where the input has not all that is read.
+    @property
+    def label(self) -> str:
+        """The column of the answers."""
+        return "answer" if self.prompt is not None else "vector"
+
+    def check_columns(self, there: Mapping[str, Any], *keep: str) -> None:
+        """Raise where an input has not all that is read, or has what is to be written.
+
+        Args:
+            there: its columns, each with its Arrow type, or `None` where rows may differ.
+            *keep: columns to read beside the job's.
 
         Raises:
-            LunosConfigError: a column is missing.
+            LunosConfigError: a column is missing, holds no text, or has the name of an answer.
         """
-        for name in (*self.columns, *more):
+        for name in (*self.columns, *keep):
             if name not in there:
                 raise LunosConfigError(f"there is no column {name!r}, but {', '.join(there)}")
+            kind = there[name]
+            if name in self.columns and kind is not None and "string" not in str(kind):
+                raise LunosConfigError(f"the column {name!r} holds no text, but {kind}")
+            if name in keep and name in (self.label, "error"):
+                raise LunosConfigError(f"the column {name!r} is to be written: rename yours")
 
     @property
     def budgets(self) -> list[Budget]:
@@ -148,15 +162,15 @@ class Job:
         most = range(1, self.most_tokens * 4 + 1)
         return text[: bisect_right(most, self.most_tokens, key=lambda n: estimate_tokens(text[:n]))]
 
-    def batches(self, texts: Sequence[str]) -> list[list[str]]:
+    def batches(self, texts: Mapping[bytes, str]) -> list[dict[bytes, str]]:
         """Split texts into those of one request each."""
-        batches: list[list[str]] = []
+        batches: list[dict[bytes, str]] = []
         left = 0
-        for text in texts:
+        for key, text in texts.items():
             tokens = estimate_tokens(text)
             if self.prompt or not batches or tokens > left or len(batches[-1]) == _MOST_TEXTS:
-                batches.append([])
+                batches.append({})
                 left = self.batch_tokens
-            batches[-1].append(text)
+            batches[-1][key] = text
             left -= tokens
         return batches

@@ -8,41 +8,69 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-# read by Ray when it is imported: no reports about this machine, no word from its inside
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-
-import pyarrow as pa
-import ray
-
-from lunos_bulk.files import Files, column_of
+from lunos_bulk.files import Files
 from lunos_bulk.inputs import Piece
 from lunos_bulk.job import Job
 from lunos_bulk.worker import Worker, begin
 
 
-def ask(dataset: Any, job: Job, *, workers: int = 2, block: int = 1024) -> Any:
-    """Return a Ray dataset with a column of answers, and `error` where there is none.
+def embed(
+    dataset: Any, *, model: str, state: str, workers: int = 2, block: int = 1024, **settings: Any
+) -> Any:
+    """Return a Ray dataset with the columns "vector" (float32) and "error".
 
-    It runs when it is consumed, and fails with `Stopped` when the budget is spent; the same again
-    goes on from there. The workers are on the driver's machine, where the state is.
+    It runs when it is consumed, and fails with `Stopped` when the budget is spent, say; the same
+    again goes on from there. The workers are on the driver's machine, where the state is.
 
     Args:
-        dataset: a `ray.data.Dataset` with the job's columns.
-        job: what to ask.
-        workers: processes.
+        dataset: a `ray.data.Dataset`.
+        model: the model's id.
+        state: a folder on this machine.
+        workers: processes; each takes the key from its environment.
         block: rows that a worker takes at a time; it takes four at once.
+        **settings: those of `Job`: `column`, `rpm`, `budget`, `on_long`, …
 
     Raises:
-        LunosConfigError: a column is missing, or the state is another job's.
+        LunosConfigError: a setting or a column can't be, or the state is another job's.
     """
-    job.check_columns(dataset.columns())
-    begin(job)
-    return _mapped(dataset, _Rows, job, workers, block, batch_format="pyarrow")
+    return _ask(dataset, Job(state, model, **settings), workers, block)
+
+
+def complete(
+    dataset: Any,
+    prompt: str,
+    *,
+    model: str,
+    state: str,
+    schema: Any = None,
+    workers: int = 2,
+    block: int = 256,
+    **settings: Any,
+) -> Any:
+    """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
+
+    It runs as `embed` does, with the same settings, and these:
+
+    Args:
+        dataset: a `ray.data.Dataset`.
+        prompt: what to ask; `{column}` stands for a row's text.
+        model: the model's id.
+        state: a folder on this machine.
+        schema: a pydantic model or a JSON schema; what doesn't fit is asked once more.
+        workers: processes.
+        block: rows that a worker takes at a time.
+        **settings: those of `Job`.
+
+    Raises:
+        LunosConfigError: a setting or a column can't be, or the state is another job's.
+    """
+    job = Job(state, model, prompt=prompt, schema=schema, **settings)
+    return _ask(dataset, job, workers, block)
 
 
 def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
     """Let workers write the blocks of an input: the engine of `Files.run`."""
+    ray = _ray()
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts rows
@@ -53,7 +81,25 @@ def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
         pass
 
 
+def _ray() -> Any:
+    # read by Ray when it is imported: no reports about this machine, no word from its inside
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    return ray
+
+
+def _ask(dataset: Any, job: Job, workers: int, block: int) -> Any:
+    schema = dataset.schema()
+    there = dict(zip(schema.names, schema.types, strict=True))
+    job.check_columns(there, *({job.label, "error"} & {*there}))
+    begin(job)
+    return _mapped(dataset, _Rows, job, workers, block, batch_format="pyarrow")
+
+
 def _mapped(dataset: Any, kind: type, job: Any, workers: int, block: int, **settings: Any) -> Any:
+    ray = _ray()
     node = ray.get_runtime_context().get_node_id()  # this machine: the state is here
     return dataset.map_batches(
         kind,
@@ -71,11 +117,7 @@ class _Rows:
         self._worker = Worker(job)
 
     async def __call__(self, table: Any) -> Any:
-        job = self._worker.job
-        answers = await self._worker.answers(table.select(job.columns).to_pylist())
-        name, values = column_of(job, answers, self._worker.state.fact("length") or 1)
-        errors = pa.array([error for _, error in answers], pa.string())
-        return table.append_column(name, values).append_column("error", errors)
+        return await self._worker.answered(table)
 
 
 class _Pieces:
@@ -83,5 +125,5 @@ class _Pieces:
         self._files, self._worker = files, Worker(files.job)
 
     async def __call__(self, batch: Any) -> dict[str, list[int]]:
-        await self._files.work(self._worker, pickle.loads(batch["piece"][0]))  # noqa: S301 - run_pieces made it
+        await self._files.work(self._worker, [pickle.loads(batch["piece"][0])])  # noqa: S301 - run_pieces made it
         return {"done": [1]}

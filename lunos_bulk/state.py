@@ -1,37 +1,33 @@
-"""What the workers of a job share: one SQLite file in the job's folder, of one machine.
+"""What the workers of a job share: tables beside its calls and its pace, in the usage store.
 
-It holds each answer from the moment it came, by a hash of what was asked, so that nothing is paid
-twice, whatever is killed when; who is asking what; the pace; and which blocks are finished.
+They hold each answer from the moment it came, by a hash of what was asked, so that nothing is paid
+twice, whatever is killed when; who is asking what; and which blocks are finished.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lunos_bulk.pace import Pace
+from lunos_core.accounting.store import UsageStore
 from lunos_core.errors import LunosConfigError
 
 Answer = tuple[bytes | None, str | None]
 """The answer, or what went wrong for good: the error's class, a colon, its message."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT);
-CREATE INDEX IF NOT EXISTS owners ON answers (owner) WHERE owner IS NOT NULL;
-CREATE INDEX IF NOT EXISTS errors ON answers (error) WHERE error IS NOT NULL;
-CREATE TABLE IF NOT EXISTS workers (owner TEXT PRIMARY KEY, beat REAL);
-CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, run TEXT, rows, dead, size, new);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
-"""
+_TABLES = (
+    "answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT)",
+    "workers (owner TEXT PRIMARY KEY, beat REAL)",
+    "blocks (name TEXT PRIMARY KEY, run TEXT, rows, size, new)",
+    "facts (name TEXT PRIMARY KEY, value TEXT)",
+)
+_INDEXES = ("owners ON answers (owner) WHERE owner", "errors ON answers (error) WHERE error")
 _DEAD_AFTER = 30.0  # seconds without a sign of life
+_LOCKED = 60.0  # seconds to wait for a file that others write
 # what a later run may not meet again
 _PASSING = ("LunosConnectionError", "LunosTimeoutError", "LunosServerError", "LunosRateLimitError")
 
@@ -44,50 +40,35 @@ class State:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / "state.db"
-        self.owner = uuid.uuid4().hex
-        self._lock = threading.RLock()
+        self.folder, self.owner = Path(folder), uuid.uuid4().hex
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self.path, timeout=60, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # a killed process loses nothing that was committed
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise LunosConfigError(f"{self.path} can't be used: {error}") from None
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LunosConfigError(f"{folder} can't be used: {error}") from None
+        self.store = UsageStore(self.folder / "usage.db")
+        for table in _TABLES:
+            self.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        for index in _INDEXES:
+            self.execute(f"CREATE INDEX IF NOT EXISTS {index} IS NOT NULL")
+        self.run = self.fact("run")
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A short write transaction."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+    def execute(self, sql: str, *values: Any) -> list[Any]:
+        """Run one statement in a transaction of its own, and return its rows."""
+        work = lambda connection: connection.execute(sql, values).fetchall()  # noqa: E731
+        return self.store.transact(work, wait=_LOCKED, reads_first=True)
 
     def fact(self, name: str, value: Any = None) -> Any:
         """Return a fact; one that isn't known yet becomes `value` first."""
-        with self.transaction() as connection:
-            if value is not None:
-                row = (name, json.dumps(value))
-                connection.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", row)
-            return _fact(connection, name)
+        if value is not None:
+            self.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", name, json.dumps(value))
+        rows = self.execute("SELECT value FROM facts WHERE name = ?", name)
+        return json.loads(rows[0][0]) if rows else None
 
-    def begin(
-        self, job: str, rpm: float | None, tpm: float | None, *, forget: bool = False
-    ) -> None:
+    def begin(self, job: str, *, forget: bool = False) -> None:
         """Begin a run: what the last one was asking when it ended is free again.
 
         Args:
             job: what its answers depend on, as text.
-            rpm: requests a minute.
-            tpm: tokens a minute.
             forget: whether to ask again what went wrong.
 
         Raises:
@@ -95,29 +76,27 @@ class State:
         """
         if self.fact("job", job) != job:
             raise LunosConfigError(
-                f"{self.path.parent} belongs to a job with another model, prompt, schema or "
-                "setting: take another folder, or the same settings"
+                f"{self.folder} belongs to a job with another model, prompt, schema or setting: "
+                "take another folder, or the same settings"
             )
-        with self.transaction() as connection:
-            passing = ", ".join(f"'{name}'" for name in _PASSING)
-            connection.execute(
-                "DELETE FROM answers WHERE owner IS NOT NULL OR (error IS NOT NULL AND "
-                f"(? OR substr(error, 1, instr(error, ':') - 1) IN ({passing})))",
-                (forget,),
-            )
-            connection.execute("DELETE FROM workers")
-            pace = Pace(**(_fact(connection, "pace") or {}))
-            pace = pace.begin(uuid.uuid4().hex, rpm and rpm / 60, tpm and tpm / 60)
-            _set(connection, "pace", asdict(pace))
-            _set(connection, "run", pace.run)
+        kinds = ", ".join(f"'{name}'" for name in _PASSING)
+        passing = "" if forget else f" AND substr(error, 1, instr(error, ':') - 1) IN ({kinds})"
+        self.execute("DELETE FROM answers WHERE error IS NOT NULL" + passing)
+        self.execute("DELETE FROM facts WHERE name = 'run'")
+        self.execute("DELETE FROM answers WHERE owner IS NOT NULL")
+        self.execute("DELETE FROM workers")
+        self.run = self.fact("run", uuid.uuid4().hex)
 
-    @contextlib.contextmanager
-    def pace(self) -> Iterator[Pace]:
-        """The shared pace, to read and change."""
-        with self.transaction() as connection:
-            pace = Pace(**(_fact(connection, "pace") or {}))
-            yield pace
-            _set(connection, "pace", asdict(pace))
+    @property
+    def stopped(self) -> str:
+        """Why this run sends nothing more, or ""."""
+        if self.fact("run") != self.run:
+            return "another run has begun"
+        return self.fact(f"stopped {self.run}") or ""
+
+    def stop(self, why: str) -> None:
+        """Let all workers of this run send nothing more; the first reason counts."""
+        self.fact(f"stopped {self.run}", why)
 
     def claim(self, keys: Sequence[bytes] = ()) -> tuple[list[bytes], dict[bytes, Answer]]:
         """Take over what nobody asks; even without keys it shows that this worker is alive.
@@ -126,58 +105,31 @@ class State:
             The keys that are the caller's to ask, and the answers that are known. Another worker
             asks the rest.
         """
-        with self.transaction() as connection:
+
+        def work(connection: Any) -> tuple[list[bytes], dict[bytes, Answer]]:
             now = time.time()
             connection.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (self.owner, now))
-            connection.execute(
-                "DELETE FROM answers WHERE owner IN (SELECT owner FROM workers WHERE beat < ?)",
-                (now - _DEAD_AFTER,),
-            )
+            silent = "SELECT owner FROM workers WHERE beat < ?"
+            old = (now - _DEAD_AFTER,)
+            connection.execute(f"DELETE FROM answers WHERE owner IN ({silent})", old)
             marks = ", ".join("?" * len(keys))
             sql = f"SELECT key, owner, value, error FROM answers WHERE key IN ({marks})"
             taken = {key: rest for key, *rest in connection.execute(sql, keys)}
             mine = [key for key in keys if key not in taken]
             rows = [(key, self.owner) for key in mine]
             connection.executemany("INSERT INTO answers (key, owner) VALUES (?, ?)", rows)
-        return mine, {k: (value, error) for k, (owner, value, error) in taken.items() if not owner}
+            return mine, {k: (value, error) for k, (by, value, error) in taken.items() if not by}
+
+        return self.store.transact(work, wait=_LOCKED)
 
     def keep(self, answers: Mapping[bytes, Answer]) -> None:
         """Keep answers for good."""
-        with self.transaction() as connection:
-            connection.executemany(
-                "INSERT INTO answers (key, value, error) VALUES (?, ?, ?) ON CONFLICT (key) DO "
-                "UPDATE SET owner = NULL, value = excluded.value, error = excluded.error",
-                [(key, value, error) for key, (value, error) in answers.items()],
-            )
+        rows = [(key, *answer) for key, answer in answers.items()]
+        sql = "INSERT OR REPLACE INTO answers (key, value, error) VALUES (?, ?, ?)"
+        self.store.transact(lambda connection: connection.executemany(sql, rows), wait=_LOCKED)
 
-    def release(self, keys: Sequence[bytes]) -> None:
-        """Give back what was claimed and not answered."""
-        with self.transaction() as connection:
-            rows = [(key, self.owner) for key in keys]
-            connection.executemany("DELETE FROM answers WHERE key = ? AND owner = ?", rows)
-
-    def finished(self, name: str, rows: int, dead: int, size: int, *, new: bool) -> None:
-        """Note a block whose files are written: of this many rows, from this many bytes."""
-        with self.transaction() as connection:
-            row = (name, _fact(connection, "run"), rows, dead, size, new)
-            connection.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?, ?)", row)
-
-    def blocks(self) -> list[tuple[str, int, int, int, bool]]:
-        """Return this run's finished blocks: name, rows, dead, bytes, and whether it is new."""
-        with self.transaction() as connection:
-            sql = "SELECT name, rows, dead, size, new FROM blocks WHERE run = ?"
-            return connection.execute(sql, (_fact(connection, "run"),)).fetchall()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-
-def _fact(connection: sqlite3.Connection, name: str) -> Any:
-    row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return None if row is None else json.loads(row[0])
-
-
-def _set(connection: sqlite3.Connection, name: str, value: Any) -> None:
-    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+    def progress(self) -> tuple[int, int, int]:
+        """Return this run's rows in finished blocks, their size, and how many of them are new."""
+        sums = "COALESCE(SUM(rows), 0), COALESCE(SUM(size), 0), COALESCE(SUM(rows * new), 0)"
+        (row,) = self.execute(f"SELECT {sums} FROM blocks WHERE run = ?", self.fact("run"))
+        return int(row[0]), int(row[1]), int(row[2])

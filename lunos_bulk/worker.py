@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
-from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from lunos_bulk.job import Job
-from lunos_bulk.pace import Ticket
 from lunos_bulk.state import Answer, State
 from lunos_core import errors
 from lunos_core.accounting.ledger import UsageLedger
-from lunos_core.accounting.observers import CallRecord, CallStart, Observer
+from lunos_core.accounting.observers import CallRecord
+from lunos_core.accounting.pace import SharedPace
 from lunos_core.sdk import AsyncLunos
 
 # nothing else would succeed either
@@ -32,74 +31,13 @@ _LOOK, _BEAT = 0.2, 5.0
 
 def begin(job: Job, *, forget: bool = False) -> None:
     """Begin a run of a job, before its workers: see `State.begin`."""
-    with contextlib.closing(State(job.state)) as state:
-        state.begin(job.identity, job.rpm, job.tpm, forget=forget)
+    state = State(job.state)
+    with state.store:
+        state.begin(job.identity, forget=forget)
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: it goes on
     """The job ends here, and goes on with the next run: its budget is spent, say."""
-
-
-class _SharedPace:
-    """The pace as an observer of the client: each call takes a ticket."""
-
-    def __init__(self, state: State, run: str) -> None:
-        self._state, self._run = state, run
-
-    def __call__(self, call: CallRecord) -> None: ...
-
-    def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
-        """Wait for the call's turn; refuse it once the job has stopped."""
-        if start.model is None:
-            return self
-        ticket: Ticket | None = None
-        while True:
-            now = time.time()
-            with self._state.pace() as pace:
-                if pace.stopped or pace.run != self._run:
-                    raise errors.LunosBudgetError(pace.stopped or "another run has begun")
-                if ticket is None:
-                    ticket = pace.take(now, start.input_bytes // 4 + (start.max_tokens or 0))
-                wait = pace.seconds(now, ticket)
-            if not wait:
-                return _PacedCall(self._state, ticket)
-            yield wait
-
-
-class _PacedCall:
-    def __init__(self, state: State, ticket: Ticket) -> None:
-        self._state, self._ticket = state, ticket
-
-    def attempt_failed(self, error: errors.LunosError, delay: float) -> float:
-        """Line up again, and slow all workers down where the gateway asks for it."""
-        now = time.time()
-        with self._state.pace() as pace:
-            if isinstance(error, errors.LunosRateLimitError) or error.retry_after is not None:
-                self._ticket = pace.refused(now, self._ticket, error.retry_after)
-            else:
-                self._ticket = pace.take(now, self._ticket.tokens)
-            delay = max(delay, pace.seconds(now, self._ticket))
-            self._ticket.cuts = pace.cuts
-        return delay
-
-    def __call__(self, call: CallRecord) -> None:
-        now, error, usage = time.time(), call.error, call.usage
-        tokens = None if usage is None else usage.input_tokens + usage.output_tokens
-        with self._state.pace() as pace:
-            pace.requests += call.attempts
-            pace.tokens += tokens or 0
-            pace.cost += (usage and usage.cost) or 0.0
-            if isinstance(error, errors.LunosRateLimitError):
-                pace.refused(now, self._ticket, error.retry_after)
-            else:
-                pace.answered(now, self._ticket, tokens)
-            if error is None:
-                pace.failures, pace.answered_any = 0, True
-            elif isinstance(error, _OF_THE_SERVICE) or not pace.answered_any:
-                pace.failures += 1
-            if error is not None and pace.failures >= _MOST_FAILURES:
-                text = f"{pace.failures} requests in a row failed, the last one: {error}"
-                pace.stopped = pace.stopped or text
 
 
 class Worker:
@@ -111,16 +49,52 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self.job, self.state = job, State(job.state)
-        with self.state.pace() as pace:
-            self._run = pace.run
-        self._ledger = UsageLedger(store=Path(job.state) / "usage.db", budgets=job.budgets)
+        store = self.state.store
+        pace = SharedPace(store, requests_per_minute=job.rpm, tokens_per_minute=job.tpm)
+        ledger = UsageLedger(store=store, budgets=job.budgets)
         self._lunos = AsyncLunos(
-            app_id=job.app_id,
-            max_retries=_MAX_RETRIES,
-            observers=[_SharedPace(self.state, self._run), self._ledger],
+            app_id=job.app_id, max_retries=_MAX_RETRIES, observers=[pace, self, ledger]
         )
         self._schema, self._validate = job.checked
         self._places = asyncio.Semaphore(job.in_flight)
+        self._failures, self._answered = 0, False
+
+    def before_call(self, **_: Any) -> None:
+        """Refuse a call once the job has stopped: the client's hook before it sends."""
+        if stopped := self.state.stopped:
+            raise errors.LunosBudgetError(stopped)
+
+    def __call__(self, call: CallRecord) -> None:
+        """Stop the job where requests only fail: the client's hook after each call."""
+        if call.error is None:
+            self._failures, self._answered = 0, True
+        elif isinstance(call.error, _OF_THE_SERVICE) or not self._answered:
+            self._failures += 1
+        if call.error is not None and self._failures >= _MOST_FAILURES:
+            text = f"{self._failures} requests in a row failed, the last one: {call.error}"
+            self.state.stop(text)
+
+    async def answered(self, table: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
+        """Return an Arrow table with the columns "error" and "vector" or "answer"; null where none.
+
+        Vectors are lists of a fixed size, of float32. `rows` are the table's, where it hasn't them
+        as they were.
+
+        Raises:
+            Stopped: the job is to end; what was answered is kept.
+        """
+        answers = await self.answers(rows or table.select(self.job.columns).to_pylist())
+        values = [value for value, _ in answers]
+        if self.job.prompt is not None:
+            column = pa.array([value and value.decode() for value in values], pa.string())
+        else:
+            length = self.state.fact("length") or 1
+            flat = pa.py_buffer(b"".join(value or bytes(4 * length) for value in values))
+            floats = pa.Array.from_buffers(pa.float32(), len(values) * length, [None, flat])
+            missing = pa.array([value is None for value in values], pa.bool_())
+            column = pa.FixedSizeListArray.from_arrays(floats, length, mask=missing)
+        table = table.append_column(self.job.label, column)
+        return table.append_column("error", pa.array([error for _, error in answers], pa.string()))
 
     async def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Return the answer of each row: a float32 vector or a text as bytes, or an error.
@@ -128,66 +102,56 @@ class Worker:
         Raises:
             Stopped: the job is to end; what was answered is kept.
         """
-        result: list[Answer] = []
+        result: list[Answer | bytes] = []
         texts: dict[bytes, str] = {}
-        keys: list[bytes | None] = []
         for row in rows:
             try:
                 text = self.job.text_of(row)
-                key = self.job.key_of(text)
-                texts[key] = text
-                keys.append(key)
-                result.append((None, None))
             except ValueError as error:
-                keys.append(None)
                 result.append((None, f"ValueError: {error}"))
+            else:
+                result.append(key := self.job.key_of(text))
+                texts[key] = text
         known: dict[bytes, Answer] = {}
         beating = asyncio.create_task(self._beat())
         try:
             while len(known) < len(texts):
+                if stopped := self.state.stopped:
+                    raise Stopped(stopped)
                 mine, ready = self.state.claim([key for key in texts if key not in known])
                 known |= ready
-                wanted = {texts[key]: key for key in mine}
-                asked = [self._ask(some, wanted) for some in self.job.batches(list(wanted))]
-                for failure in await asyncio.gather(*asked, return_exceptions=True):
-                    if failure is not None:
-                        raise failure
+                batches = self.job.batches({key: texts[key] for key in mine})
+                await asyncio.gather(*map(self._ask, batches))
                 if not mine and not ready:  # other workers are at it
-                    with self.state.pace() as pace:
-                        if pace.stopped or pace.run != self._run:
-                            raise Stopped(pace.stopped or "another run has begun")
                     await asyncio.sleep(_LOOK)
         finally:
             beating.cancel()
-        return [known[key] if key else item for key, item in zip(keys, result, strict=True)]
+            self.state.store.flush()  # a worker may be killed at any time
+        return [known[item] if isinstance(item, bytes) else item for item in result]
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_BEAT)
             self.state.claim()
 
-    async def _ask(self, texts: list[str], keys: Mapping[str, bytes]) -> None:
+    async def _ask(self, batch: dict[bytes, str]) -> None:
         """Ask, and keep what comes; of a batch that fails, find the texts that are to blame."""
         try:
             async with self._places:
-                values = await self._send(texts)
+                values = await self._send(list(batch.values()))
         except _FATAL as error:
-            self.state.release([keys[text] for text in texts])
-            with self.state.pace() as pace:
-                if pace.run == self._run:
-                    pace.stopped = pace.stopped or str(error)
-            raise Stopped(str(error)) from None
+            self.state.stop(str(error))
         except Exception as error:
-            if len(texts) > 1:
-                half = len(texts) // 2
-                await self._ask(texts[:half], keys)
-                await self._ask(texts[half:], keys)
+            keys = list(batch)
+            if len(keys) > 1:
+                for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
+                    await self._ask({key: batch[key] for key in half})
                 return
             said = " ".join(str(error).split())
-            self.state.keep({keys[texts[0]]: (None, f"{type(error).__name__}: {said}")})
+            self.state.keep({keys[0]: (None, f"{type(error).__name__}: {said}")})
         else:
-            rows = zip(texts, values, strict=True)
-            self.state.keep({keys[text]: (value, None) for text, value in rows})
+            rows = zip(batch, values, strict=True)
+            self.state.keep({key: (value, None) for key, value in rows})
 
     async def _send(self, texts: list[str]) -> list[bytes]:
         job, lunos = self.job, self._lunos
@@ -202,7 +166,8 @@ class Worker:
         if self._schema is not None:
             schema = {"name": "answer", "schema": self._schema}
             params["response_format"] = {"type": "json_schema", "json_schema": schema}
-        for is_last in (False, True):
+        said = ""
+        for _ in range(2):
             whole = await lunos.chat.completions.create(
                 model=job.model, messages=messages, **params
             )
@@ -213,16 +178,14 @@ class Worker:
                 return [whole.text.encode("utf-8", "replace")]
             except Exception as error:
                 said = " ".join(str(error).split())[:1000]
-                if is_last:
-                    raise ValueError(f"an invalid answer, twice: {said}") from None
-                messages += [
-                    {"role": "assistant", "content": whole.text},
-                    {"role": "user", "content": f"That isn't valid: {said}\nAnswer again."},
-                ]
-        raise AssertionError
+            again = f"That isn't valid: {said}\nAnswer again."
+            messages += [
+                {"role": "assistant", "content": whole.text},
+                {"role": "user", "content": again},
+            ]
+        raise ValueError(f"an invalid answer, twice: {said}")
 
     async def aclose(self) -> None:
-        """Close connections and files."""
+        """Close connections and the file."""
         await self._lunos.close()
-        self._ledger.close()
-        self.state.close()
+        self.state.store.close()

@@ -17,6 +17,7 @@ import click
 
 from lunos_cli import output
 from lunos_core import Config, LunosConfigError
+from lunos_core.accounting.schema import dollars
 from lunos_core.lazy import is_installed
 
 DEAD_LETTERS, STOPPED = 3, 4
@@ -108,7 +109,7 @@ def _run(
     from lunos_bulk.job import Job
 
     job = Job(state=str(target / "_lunos"), **settings)
-    files = Files(job, target, keep, block)
+    files = Files(job, target, keep, block, retry_dead)
     pieces = pieces_of(source, lambda there: job.check_columns(there, *keep))
     if dry_run:
         _estimate(job, pieces)
@@ -121,10 +122,9 @@ def _run(
         from lunos_bulk.ray_data import run_pieces
 
         engine = partial(run_pieces, workers=workers)
-    asked = files.dead() if retry_dead else pieces
-    with _Progress(job.state, sum(piece.size for piece in asked)) as progress:
-        stopped = files.run(asked, engine)
-    dead = sum(piece.size for piece in files.dead())
+    with _Progress(job.state, sum(piece.size for piece in pieces)) as progress:
+        stopped = files.run(pieces, engine)
+    dead = files.dead()
     output.note(f"{progress.text}; {dead:,} dead letters" + (f" in {target}/_dead" if dead else ""))
     if stopped:
         output.note(f"stopped: {stopped}; the same command goes on from here")
@@ -140,11 +140,12 @@ class _Progress:
 
         from lunos_bulk.state import State
 
-        self.text = ""
+        self.text, self._requests, self._cost = "", 0, Decimal(0)
         self._state, self._size = State(folder), size
         columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True))
         self._task = self._bar.add_task("", total=size or None)
+        (self._last,) = self._state.execute("SELECT COALESCE(MAX(id), 0) FROM calls")[0]
         self._began, self._over = time.monotonic(), threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
 
@@ -153,14 +154,17 @@ class _Progress:
             self._look()
 
     def _look(self) -> None:
-        blocks = self._state.blocks()
-        with self._state.pace() as pace:
-            requests, cost = pace.requests, pace.cost
-        rows, new = (sum(item[1] for item in blocks if item[4] or every) for every in (True, False))
+        state = self._state
+        sql = "SELECT MAX(id), COUNT(*) + SUM(retries), SUM(cost) FROM calls WHERE id > ? AND {}"
+        ((last, requests, cost),) = state.execute(sql.format("status != 'refused'"), self._last)
+        if last is not None:
+            self._last, self._requests = last, self._requests + requests
+            self._cost += dollars(cost or 0)
+        rows, size, new = state.progress()
         speed = new / (time.monotonic() - self._began)
-        self.text = f"{rows:,} rows, {speed:,.0f} rows/s, {requests:,} requests, {cost:.6f} USD"
-        done = min(sum(item[3] for item in blocks), self._size)
-        self._bar.update(self._task, description=self.text, completed=done)
+        self.text = f"{rows:,} rows, {speed:,.0f} rows/s, {self._requests:,} requests, "
+        self.text += f"{self._cost:.6f} USD"
+        self._bar.update(self._task, description=self.text, completed=min(size, self._size))
 
     def __enter__(self) -> _Progress:
         self._bar.start()
@@ -172,7 +176,7 @@ class _Progress:
         self._thread.join()
         self._look()
         self._bar.stop()
-        self._state.close()
+        self._state.store.close()
 
 
 def _estimate(job: Any, pieces: Any) -> None:
@@ -194,7 +198,7 @@ def _estimate(job: Any, pieces: Any) -> None:
                     continue
                 if seen.claim([job.key_of(text)])[0]:
                     texts, tokens = texts + 1, tokens + estimate_tokens(text)
-        seen.close()
+        seen.store.close()
     with output.client(job.app_id) as lunos:
         known = lunos.models.get(job.model)
     cost = None if known is None or known.input_price is None else known.input_price * tokens

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lunos_core.accounting.budgets import RateLimit as RateLimit
     from lunos_core.accounting.ledger import UsageLedger as UsageLedger
     from lunos_core.accounting.observers import CallRecord as CallRecord
+    from lunos_core.accounting.pace import SharedPace as SharedPace
     from lunos_core.accounting.store import UsageStore as UsageStore
     from lunos_core.accounting.usage import Usage as Usage
     from lunos_core.catalog.catalog import AsyncCatalog as AsyncCatalog
@@ -128,6 +129,7 @@ HOMES = {
     "endpoints.images": ("GeneratedImage", "Images", "image_request"),
     "accounting.budgets": ("Budget", "LunosCostWarning", "RateLimit"),
     "accounting.ledger": ("CallRecord", "UsageLedger"),
+    "accounting.pace": ("SharedPace",),
     "accounting.store": ("UsageStore",),
     "catalog.models": ("ModelInfo", "models_request"),
     "request": ("Request", "StreamRequest"),

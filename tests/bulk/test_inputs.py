@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lunos_core import LunosConfigError
 ROWS = [{"id": i, "text": f"text {i}, \u6d77\nsecond line" * (i % 5 + 1)} for i in range(200)]
 
 
-def anything(there: Sequence[str]) -> None: ...
+def anything(there: Mapping[str, Any]) -> None: ...
 
 
 def read(address: Path | str) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def test_a_folder_of_texts_is_a_row_for_each(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "more" / "b.md").write_text("second")
-    (tmp_path / "c.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "c.txt").write_bytes(b"\xff\xff")
     (tmp_path / ".hidden").write_text("no")
     rows = {row["id"]: row["text"] for row in read(tmp_path)}
     assert rows == {"a.txt": "first", "more/b.md": "second", "c.txt": None}

@@ -16,7 +16,8 @@ PUBLIC = {
         LunosConflictError LunosConnectionError LunosContextOverflowError LunosCostWarning
         LunosError LunosNotFoundError LunosPaymentError LunosPermissionError LunosPlainHTTPWarning
         LunosRateLimitError LunosResponseError LunosServerError LunosStreamInterruptedError
-        LunosTimeoutError Message ModelInfo RateLimit Request Secret Stream StreamRequest ToolCall
+        LunosTimeoutError Message ModelInfo RateLimit Request Secret SharedPace Stream StreamRequest
+        ToolCall
         Transcription Usage UsageLedger UsageStore app chat_request chat_stream_request
         balance_request completion_request completion_stream_request current_app_id current_tags
         embedding_array_request embedding_request image_chat_request image_request models_request

@@ -55,7 +55,7 @@ class State:
     def execute(self, sql: str, *values: Any) -> list[Any]:
         """Run one statement in a transaction of its own, and return its rows."""
         work = lambda connection: connection.execute(sql, values).fetchall()  # noqa: E731
-        return self.store.transact(work, wait=_LOCKED, reads_first=True)
+        return self.store.database.transact(work, wait=_LOCKED, reads_first=True)
 
     def fact(self, name: str, value: Any = None) -> Any:
         """Return a fact; one that isn't known yet becomes `value` first."""
@@ -120,13 +120,15 @@ class State:
             connection.executemany("INSERT INTO answers (key, owner) VALUES (?, ?)", rows)
             return mine, {k: (value, error) for k, (by, value, error) in taken.items() if not by}
 
-        return self.store.transact(work, wait=_LOCKED)
+        return self.store.database.transact(work, wait=_LOCKED)
 
     def keep(self, answers: Mapping[bytes, Answer]) -> None:
         """Keep answers for good."""
         rows = [(key, *answer) for key, answer in answers.items()]
         sql = "INSERT OR REPLACE INTO answers (key, value, error) VALUES (?, ?, ?)"
-        self.store.transact(lambda connection: connection.executemany(sql, rows), wait=_LOCKED)
+        self.store.database.transact(
+            lambda connection: connection.executemany(sql, rows), wait=_LOCKED
+        )
 
     def progress(self) -> tuple[int, int, int]:
         """Return this run's rows in finished blocks, their size, and how many of them are new."""

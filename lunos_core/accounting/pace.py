@@ -175,12 +175,12 @@ class SharedPace:
         most, most_tokens = (value and value / 60 for value in limits.values())
         self._most, self._last = {"most": most, "most_tokens": most_tokens}, Pace(most, most_tokens)
         table = "CREATE TABLE IF NOT EXISTS pace (id INTEGER PRIMARY KEY, value TEXT NOT NULL)"
-        self.store.transact(lambda connection: connection.execute(table), wait=_LOCKED)
+        self.store.database.transact(lambda connection: connection.execute(table), wait=_LOCKED)
 
     @property
     def rate(self) -> float:
         """Requests a minute now, of all processes together."""
-        return self._step(lambda pace: pace.rate * 60)
+        return self.step(lambda pace: pace.rate * 60)
 
     def __call__(self, call: CallRecord) -> None:
         """Hear of a call that took no ticket: there is nothing to learn."""
@@ -198,28 +198,36 @@ class SharedPace:
                 ticket = ticket or pace.take(now, tokens)
                 return pace.seconds(now, ticket)
 
-            wait = self._step(look)
+            try:
+                wait = yield from self.store.database.turns(self._shared(look), wait=_LOCKED)
+            except LunosConfigError as error:
+                wait = self._alone(look, error)
             if not wait and ticket is not None:
                 return _PacedCall(self, ticket)
             yield wait
 
-    def _step(self, step: Callable[[Pace], T]) -> T:
+    def step(self, step: Callable[[Pace], T]) -> T:
         """Do something with the pace, and share what it has become."""
+        try:
+            return self.store.database.transact(self._shared(step), wait=_LOCKED)
+        except LunosConfigError as error:
+            return self._alone(step, error)
 
-        def work(connection: Connection) -> tuple[T, Pace]:
+    def _shared(self, step: Callable[[Pace], T]) -> Callable[[Connection], T]:
+        def work(connection: Connection) -> T:
             row = connection.execute("SELECT value FROM pace").fetchone()
             pace = Pace(**({} if row is None else json.loads(row[0])) | self._most)
             result = step(pace)
             value = json.dumps(asdict(pace))
             connection.execute("INSERT OR REPLACE INTO pace VALUES (0, ?)", (value,))
-            return result, pace
+            self._last = pace
+            return result
 
-        try:
-            result, self._last = self.store.transact(work, wait=_LOCKED)
-        except LunosConfigError as error:
-            _log.warning("the pace holds for this process alone for now: %s", error)
-            result = step(self._last)
-        return result
+        return work
+
+    def _alone(self, step: Callable[[Pace], T], error: LunosConfigError) -> T:
+        _log.warning("the pace holds for this process alone for now: %s", error)
+        return step(self._last)
 
 
 class _PacedCall:
@@ -242,7 +250,7 @@ class _PacedCall:
             self._ticket.cuts = pace.cuts
             return wait
 
-        return self._pace._step(line_up)
+        return self._pace.step(line_up)
 
     def __call__(self, call: CallRecord) -> None:
         now, error, usage = self._pace.store.clock(), call.error, call.usage
@@ -254,4 +262,4 @@ class _PacedCall:
             else:
                 pace.answered(now, self._ticket, tokens)
 
-        self._pace._step(hear)
+        self._pace.step(hear)

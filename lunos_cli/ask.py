@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import mimetypes
 import sys
@@ -13,7 +12,7 @@ import click
 
 from lunos_cli import output
 from lunos_core import Completion, Lunos
-from lunos_core.endpoints.chat.content_parts import data_url, file_part, image_part, text_part
+from lunos_core.endpoints.chat.content_parts import image_part, part_of_file, text_part
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -21,20 +20,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def _image(name: str) -> dict[str, Any]:
     if name.startswith(("https://", "http://", "data:")):
         return image_part(name)
-    kind = mimetypes.guess_type(name)[0] or ""
-    if not kind.startswith("image/"):
+    if not (mimetypes.guess_type(name)[0] or "").startswith("image/"):
         raise click.ClickException(f"{name} isn't an image by its name (.png, .jpg, .webp, …)")
-    return image_part(data_url(base64.b64encode(Path(name).read_bytes()).decode(), kind))
-
-
-def _file(path: Path) -> Any:
-    data = path.read_bytes()
-    if data.startswith(b"%PDF"):
-        return file_part(data_url(base64.b64encode(data).decode(), "application/pdf"), path.name)
-    try:
-        return f"{path.name}:\n{data.decode()}"
-    except UnicodeDecodeError:
-        raise click.ClickException(f"{path} is neither text in UTF-8 nor a PDF") from None
+    return part_of_file(name, Path(name).read_bytes())
 
 
 def _format(value: str) -> dict[str, Any]:
@@ -49,9 +37,8 @@ def _format(value: str) -> dict[str, Any]:
 def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Completion:
     """Stream an answer to the terminal, tell what it took, and return it."""
     whole: Completion | None = None
-    with lunos.chat.completions.create(
-        model=model, messages=messages, stream=True, **params
-    ) as stream:
+    create = lunos.chat.completions.create
+    with create(model=model, messages=messages, stream=True, **params) as stream:
         try:
             for chunk in stream:
                 click.echo(output.safe(chunk.text), nl=False)
@@ -75,13 +62,15 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @output.MODEL
 @output.CLIENT
 @output.SYSTEM
-@click.option("-f", "--file", "files", multiple=True, type=_FILE, help="A text or PDF to send.")
+@click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Text, PDF or image.")
 @click.option("-i", "--image", "images", multiple=True, help="The path or URL of an image to send.")
 @click.option("--schema", help="A JSON schema, or its file: the answer is JSON that fits.")
 @click.option("--max-tokens", type=click.IntRange(1))
 @click.option("--temperature", type=click.FloatRange(0, 2))
 @output.JSON
-def ask(prompt: tuple[str, ...], model: str, lunos: Lunos, as_json: bool, **options: Any) -> None:
+def ask(
+    prompt: tuple[str, ...], lunos: Lunos, messages: list[Any], model: str, **options: Any
+) -> None:
     """Ask a question, and stream the answer.
 
     Its cost is printed on stderr. Text on stdin is sent along: git diff | lunos ask "What changed?"
@@ -89,29 +78,30 @@ def ask(prompt: tuple[str, ...], model: str, lunos: Lunos, as_json: bool, **opti
     texts = [" ".join(word for word in prompt if word != "-")]
     if "-" in prompt or not (sys.stdin is None or sys.stdin.isatty()):
         texts.append(sys.stdin.read().strip())
-    files = [_file(path) for path in options["files"]]
-    texts += [text for text in files if isinstance(text, str)]
-    parts = [_image(name) for name in options["images"]]
-    parts += [part for part in files if isinstance(part, dict)]
+    sent = [_image(name) for name in options["images"]]
+    sent += [part_of_file(path.name, path.read_bytes()) for path in options["files"]]
+    texts += [part["text"] for part in sent if part["type"] == "text"]
     content: Any = "\n\n".join(filter(None, texts))
-    if parts:
+    if parts := [part for part in sent if part["type"] != "text"]:
         content = [*([text_part(content)] if content else []), *parts]
     if not content:
         raise click.UsageError('nothing to ask: lunos ask "…"')
-    messages = output.messages_of(options["system"], content)
+    messages = [*messages, {"role": "user", "content": content}]
     params = {n: options[n] for n in ("max_tokens", "temperature") if options[n] is not None}
     if options["schema"] is not None:
         params["response_format"] = _format(options["schema"])
-    if not as_json:
+    if not options["as_json"]:
         answer(lunos, model, messages, **params)
         return
     whole = lunos.chat.completions.create(model=model, messages=messages, **params)
     cost = output.cost_of(whole.usage, model, lunos)
+    choice = whole.choices[0] if whole.choices else None
     output.print_json(
         {
             "text": whole.text,
             "model": whole.model,
-            "finish_reason": whole.choices[0].finish_reason if whole.choices else None,
+            "finish_reason": choice and choice.finish_reason,
+            "refusal": choice and choice.message.refusal,
             "usage": dict(whole.usage.raw) if whole.usage else None,
             "cost": None if cost is None else float(cost),
         }

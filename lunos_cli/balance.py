@@ -24,4 +24,4 @@ def balance(lunos: Lunos, as_json: bool) -> None:
         output.print_json(shown | {"updated_at": updated_at})
         return
     account = f" left on {left.email}" if left.email else " left"
-    click.echo(output.joined(amount + account + (" (low)" if left.is_low else "")))
+    click.echo(output.safe(amount + account + (" (low)" if left.is_low else "")))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from decimal import Decimal
+from typing import Any
 
 import click
 
 from lunos_cli import output
 from lunos_cli.ask import answer
 from lunos_core import Lunos, LunosError
+from lunos_core.compatibility.advice import one_line
 
 with contextlib.suppress(ImportError):  # not on Windows
     import readline  # noqa: F401  # `input` edits lines and has a history by it
@@ -19,20 +21,19 @@ with contextlib.suppress(ImportError):  # not on Windows
 @output.MODEL
 @output.CLIENT
 @output.SYSTEM
-def chat(model: str, lunos: Lunos, system: str | None) -> None:
+def chat(model: str, lunos: Lunos, messages: list[Any]) -> None:
     """Talk with a model. /new starts again, /quit or Ctrl-D ends."""
-    messages = output.messages_of(system)
-    total = Decimal(0)
+    system, total = messages, Decimal(0)
     try:
         while (said := input("> ").strip()) != "/quit":
             if said == "/new":
-                messages = output.messages_of(system)
+                messages = system
             elif said:
                 asked = [*messages, {"role": "user", "content": said}]
                 try:
                     whole = answer(lunos, model, asked)
                 except LunosError as error:
-                    output.note(output.one_line(error))
+                    output.note(one_line(error))
                     continue
                 messages = [*asked, {"role": "assistant", "content": whole.text}]
                 total += output.cost_of(whole.usage, model, lunos) or 0

@@ -9,6 +9,7 @@ import click
 
 from lunos_cli import output
 from lunos_core import Config, LunosError
+from lunos_core.compatibility.advice import one_line
 from lunos_core.compatibility.report import check_deployment, report_text
 
 
@@ -38,7 +39,7 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
             result = work()
         except LunosError as error:
             failed = True
-            click.echo(output.safe(f"FAILED  {what}: {output.one_line(error)}"))
+            click.echo(output.safe(f"FAILED  {what}: {one_line(error)}"))
             return None
         click.echo(output.safe(f"ok      {what}: {say(result)}"))
         return result
@@ -55,7 +56,7 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
     elif config.api_key is None:
         click.echo("skipped a call: it needs a key")
     else:
-        name, asked = model, output.messages_of(None, "Say hello.")
+        name, asked = model, [{"role": "user", "content": "Say hello."}]
         run(
             f"call of {name}",
             lambda: lunos.chat.completions.create(model=name, messages=asked, max_tokens=16),

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from lunos_cli import output
 from lunos_core import LunosError, __version__
+from lunos_core.compatibility.advice import one_line
 
 # the names alone: a command is imported when it is used
 COMMANDS: dict[str, Any] = dict.fromkeys(
@@ -42,11 +42,11 @@ class _Group(click.Group):
             if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2
                 error.show()
                 sys.exit(error.exit_code)
-            code, said = error.exit_code, f"Error: {output.joined(error.format_message())}"
+            code, said = error.exit_code, f"Error: {one_line(ValueError(error.format_message()))}"
             if isinstance(error, click.UsageError):
                 said += f" (see {error.ctx.command_path if error.ctx else 'lunos'} -h)"
         except (LunosError, ValueError, TypeError, ImportError, OSError) as error:
-            said = f"Error: {output.one_line(error)}"
+            said = f"Error: {one_line(error)}"
         click.echo(said, err=True)
         sys.exit(code)
 

@@ -10,6 +10,7 @@ import click
 
 from lunos_cli import output
 from lunos_core import AsyncLunos, Lunos, LunosError
+from lunos_core.compatibility.advice import one_line
 
 _COLUMNS = ("model", "seconds", "input", "output", "USD")
 
@@ -21,10 +22,10 @@ _COLUMNS = ("model", "seconds", "input", "output", "USD")
 @output.SYSTEM
 @output.JSON
 def compare(
-    prompt: str, models: tuple[str, ...], lunos: Lunos, system: str | None, as_json: bool
+    prompt: str, models: tuple[str, ...], lunos: Lunos, messages: list[Any], as_json: bool
 ) -> None:
     """Ask several models at once. Shows their answers, seconds, tokens and cost."""
-    results = asyncio.run(_ask(lunos, models, output.messages_of(system, prompt)))
+    results = asyncio.run(_ask(lunos, models, [*messages, {"role": "user", "content": prompt}]))
     if as_json:
         output.print_json(results)
     else:
@@ -32,7 +33,7 @@ def compare(
             click.secho(output.safe(f"== {result['model']}"), bold=True)
             click.echo(output.safe(result["text"] or f"failed: {result['error']}") + "\n")
         rows = [[_cell(result[name]) for name in _COLUMNS] for result in results]
-        output.table(_COLUMNS, rows, numbers=4)
+        output.print_table([_COLUMNS, *rows])
     if all(result["error"] for result in results):
         raise SystemExit(1)
 
@@ -44,7 +45,7 @@ async def _ask(lunos: Lunos, models: tuple[str, ...], messages: list[Any]) -> li
         try:
             whole = await asked.chat.completions.create(model=model, messages=messages)
         except LunosError as error:
-            return {**result, "error": output.one_line(error)}
+            return {**result, "error": one_line(error)}
         result |= {"seconds": round(time.perf_counter() - started, 2), "text": whole.text}
         if whole.usage is not None:
             result |= {"input": whole.usage.input_tokens, "output": whole.usage.output_tokens}

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from lunos_cli import output
-from lunos_cli.usage import by_app
 from lunos_core import Lunos, UsageLedger
+from lunos_core.accounting.report import app_table
 from lunos_core.lazy import is_installed
 
 MODEL, EMBEDDING = "openai/gpt-4o-mini", "openai/text-embedding-3-small"
@@ -32,7 +32,7 @@ QUESTIONS = (
 
 def _core(service: dict[str, Any]) -> Callable[[str], Any]:
     create = Lunos(**service, app_id="demo-core").chat.completions.create
-    return lambda prompt: create(model=MODEL, messages=output.messages_of(None, prompt)).text
+    return lambda prompt: create(model=MODEL, messages=[{"role": "user", "content": prompt}]).text
 
 
 def _langchain(service: dict[str, Any]) -> Callable[[str], Any]:
@@ -85,4 +85,4 @@ def demo(question: str | None, wide: bool) -> None:
                 nearest = [PASSAGES[i] for i in sorted(nlargest(2, range(4), scores.__getitem__))]
                 prompt = "\n".join(nearest) + f"\n\nQuestion: {text}"
                 click.echo(f"  {ask(prompt)}\n")
-        click.echo(ledger.table()) if wide else by_app(ledger.rows())
+        click.echo(ledger.table() if wide else app_table(ledger.rows(), output.width()))

@@ -64,7 +64,7 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
     if as_json:
         output.print_json([_plain(model) for model in shown])
         return
-    output.table(_HEADS, [_row(model) for model in shown], numbers=3)
+    output.print_table([_HEADS, *map(_row, shown)], keys=3)
     hint = ""
     if given and not shown and all(map(is_lean, listed)):
         hint = " that are known to be all that: this catalog says little"

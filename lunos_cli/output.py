@@ -1,10 +1,9 @@
-"""What the commands share: options, the client, errors in one line, and safe text."""
+"""What the commands share: options, the client, tables, and text that is safe to show."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,24 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lunos_core import (
-    Config,
-    LunosAuthenticationError,
-    LunosConfigError,
-    LunosConnectionError,
-    LunosError,
-    LunosNotFoundError,
-    LunosResponseError,
-    Usage,
-)
-from lunos_core.accounting.report import aligned, visible
+from lunos_core.accounting.report import JOINERS, aligned, visible
+from lunos_core.errors import LunosError
 from lunos_core.lazy import is_installed
 
 if TYPE_CHECKING:
-    from lunos_core import Lunos
-
-# what an answer may hold beside printable characters: joiners make one emoji of several
-_HARMLESS = re.compile("([\n\t\u200c\u200d]+)")
+    from lunos_core import Lunos, Usage
 
 
 def client(app_id: str | None = None, *, needs_key: bool = False) -> Lunos:
@@ -49,6 +36,13 @@ def client(app_id: str | None = None, *, needs_key: bool = False) -> Lunos:
     return lunos
 
 
+_PAYS = "The app that pays; LUNOS_APP_ID sets it too."
+APP_ID = click.option("-a", "--app-id", help=_PAYS)
+CLIENT = click.option(
+    *("-a", "--app-id", "lunos"),
+    callback=lambda _context, _option, app_id: client(app_id, needs_key=True),
+    help=_PAYS,
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 MODEL = click.option(
     *("-m", "--model"),
@@ -57,14 +51,11 @@ MODEL = click.option(
     show_default=True,
     help="The model; LUNOS_MODEL sets it too.",
 )
-_PAYS = "The app that pays; LUNOS_APP_ID sets it too."
-APP_ID = click.option("-a", "--app-id", help=_PAYS)
-CLIENT = click.option(
-    *("-a", "--app-id", "lunos"),
-    callback=lambda _context, _option, app_id: client(app_id, needs_key=True),
-    help=_PAYS,
+SYSTEM = click.option(
+    *("-s", "--system", "messages"),
+    callback=lambda _context, _option, text: [{"role": "system", "content": text}] if text else [],
+    help="What the model is told first.",
 )
-SYSTEM = click.option("-s", "--system", help="What the model is told first.")
 
 
 def need(what: str, *modules: str, install: str) -> None:
@@ -75,8 +66,7 @@ def need(what: str, *modules: str, install: str) -> None:
 
 def safe(text: str) -> str:
     """Return a server's text with its control characters spelled out, except line breaks."""
-    parts = _HARMLESS.split(text)
-    return "".join(part if i % 2 else visible(part) for i, part in enumerate(parts))
+    return visible(text, keep=f"\n\t{JOINERS}")
 
 
 def note(text: str) -> None:
@@ -89,31 +79,14 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def joined(text: str) -> str:
-    """Return a text as one line that is safe to show."""
-    return safe(" ".join(text.split()))
+def print_table(lines: Sequence[Sequence[str]], keys: int = 1) -> None:
+    """Print lines of cells; on a terminal that is too narrow, the middle columns are left out."""
+    click.echo(aligned([[*map(visible, line)] for line in lines], keys, width()))
 
 
-def one_line(error: BaseException) -> str:
-    """Return what is wrong, in one line, and what to look at."""
-    text = joined(str(error)) or type(error).__name__
-    if not isinstance(error, LunosError) or isinstance(error, LunosConfigError):
-        return text
-    url = Config.from_env().base_url
-    if isinstance(error, LunosConnectionError):
-        return f"nothing answers at {url} (LUNOS_BASE_URL): {text}"
-    if isinstance(error, LunosAuthenticationError):
-        return f"{url} refuses the key (LUNOS_API_KEY): {text}"
-    is_about_a_model = "model" in f"{getattr(error, 'code', '')}"
-    if isinstance(error, LunosResponseError | LunosNotFoundError) and not is_about_a_model:
-        return f"is {url} (LUNOS_BASE_URL) a Lunos gateway? {text}"
-    return text
-
-
-def messages_of(system: str | None, content: Any = None) -> list[dict[str, Any]]:
-    """Return the messages of a question."""
-    texts = {"system": system, "user": content}
-    return [{"role": role, "content": text} for role, text in texts.items() if text]
+def width() -> int:
+    """Return the width of the terminal; a pipe has no bounds."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 def cost_of(usage: Usage | None, model: str, lunos: Lunos) -> Decimal | None:
@@ -135,18 +108,3 @@ def account(usage: Usage | None, model: str, lunos: Lunos) -> str:
     """Return the line that tells what an answer took."""
     tokens = "" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens, "
     return f"{model}: {tokens}{usd(cost_of(usage, model, lunos))}"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> None:
-    """Print rows in aligned columns, a line each; the last `numbers` columns are numbers.
-
-    On a terminal that is too narrow, columns between the first and the numbers are left out.
-    """
-    lines = [[visible(cell) for cell in row] for row in [heads, *rows]]
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    keys = len(heads) - numbers
-    while max(map(len, aligned(lines, keys))) > width and len(lines[0]) > 2:
-        keys = max(keys - 1, 1)
-        for line in lines:
-            del line[keys]
-    click.echo("\n".join(aligned(lines, keys)))

@@ -10,7 +10,7 @@ import click
 from lunos_cli import output
 from lunos_core import UsageStore
 from lunos_core.accounting.questions import NUMBERS, is_store
-from lunos_core.accounting.report import csv_text, plot, read_file, to_table, totals
+from lunos_core.accounting.report import app_table, csv_text, plot, read_file, to_table
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
 _SHORT = ("calls", "errors", "input_tokens", "output_tokens", "cost", "p50_seconds")
@@ -52,7 +52,7 @@ def usage(file: Path, wide: bool, picture: Path | None, as_json: bool, **options
     elif wide:
         click.echo(to_table(rows))
     else:
-        by_app(rows)
+        click.echo(app_table(rows, output.width()))
     if picture is not None:
         plot(history, picture)
         output.note(f"drawn: {picture}")
@@ -71,19 +71,3 @@ def _from_store(
         output.print_json(rows)
     else:
         click.echo(to_table(rows, [*names, *(NUMBERS if wide else _SHORT)], keys=len(names)))
-
-
-def by_app(rows: list[dict[str, Any]]) -> None:
-    """Print calls, tokens and cost of each app: it fits 80 columns."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(str(row["app_id"]), []).append(row)
-    lines = [*groups.items(), *([("total", rows)] if len(groups) > 1 else [])]
-    cells = []
-    for app, group in lines:
-        of = totals(group)
-        cost = "-" if of["cost"] is None else f"{of['cost']:.6f}"
-        cells.append(
-            [app, f"{of['calls']:,}", f"{of['input_tokens'] + of['output_tokens']:,}", cost]
-        )
-    output.table(("app", "calls", "tokens", "cost in USD"), cells, numbers=3)

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ _MORE_FONTS = (
 Rows = Sequence[Mapping[str, Any]]
 Histories = Mapping[str, Sequence[Sequence[float]]]
 
+JOINERS = "\u200c\u200d"
+"""They make one emoji of several: harmless, if not printable."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 # fourteen columns at their full names are wider than most terminals
@@ -54,7 +57,7 @@ def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)
     try:
         return _by_rich(heads, lines, keys)
     except ImportError:
-        return "\n".join(aligned([heads, *lines], keys))
+        return aligned([heads, *lines], keys)
 
 
 def totals(rows: Rows) -> dict[str, Any]:
@@ -96,8 +99,12 @@ def write_json(path: str | os.PathLike[str], rows: Rows, history: Histories) -> 
     write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def visible(text: str) -> str:
+def visible(text: str, keep: str = "") -> str:
     r"""Return a text whose control characters are spelled out: a terminal would obey them.
+
+    Args:
+        text: what somebody else said.
+        keep: characters that stay: line breaks, say.
 
     Example:
         >>> from lunos_core.accounting.report import visible
@@ -107,7 +114,8 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
     )
 
 
@@ -245,16 +253,37 @@ def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) ->
     return "\n".join(line.strip() for line in out.getvalue().splitlines() if line.strip())
 
 
-def aligned(lines: Sequence[Sequence[str]], keys: int) -> list[str]:
-    """Return lines of cells in columns: the first `keys` to the left, numbers to the right."""
+def aligned(lines: Sequence[Sequence[str]], keys: int, width: int = sys.maxsize) -> str:
+    """Return lines of cells as text in columns.
+
+    Args:
+        lines: the cells of the head, and of each row.
+        keys: how many of the first columns name a row; the others are numbers, to the right.
+        width: of the terminal. Where it is too narrow, columns behind the first are left out.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
+    if sum(widths) + 2 * len(widths) - 2 > width and len(widths) > 2:
+        keys = max(keys - 1, 1)
+        return aligned([[*line[:keys], *line[keys + 1 :]] for line in lines], keys, width)
+    return "\n".join(
         "  ".join(
-            cell.ljust(width) if i < keys else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            f"{cell:{'<' if i < keys else '>'}{widths[i]}}" for i, cell in enumerate(line)
         ).rstrip()
         for line in lines
-    ]
+    )
+
+
+def app_table(rows: Rows, width: int = sys.maxsize) -> str:
+    """Return calls, tokens and cost of each app as text, and their sums: it fits 80 columns."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(visible(str(row["app_id"])), []).append(row)
+    lines = [["app", "calls", "tokens", "cost in USD"]]
+    for app, group in [*groups.items(), *([("total", rows)] if len(groups) > 1 else [])]:
+        total = totals(group)
+        tokens = total["input_tokens"] + total["output_tokens"]
+        lines.append([app, f"{total['calls']:,}", f"{tokens:,}", _cell("cost", total["cost"])])
+    return aligned(lines, 1, width)
 
 
 def _cell(name: str, value: Any) -> str:

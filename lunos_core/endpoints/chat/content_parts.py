@@ -7,6 +7,7 @@ Both adapters build their parts here, so that both send the same thing.
 from __future__ import annotations
 
 import base64
+import mimetypes
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -71,6 +72,32 @@ def image_part(url: str, detail: str | None = None) -> dict[str, Any]:
 def file_part(url: str, filename: str) -> dict[str, Any]:
     """Return the part of a document (mostly PDF), by https or `data:` URL."""
     return {"type": "file", "file": {"filename": filename, "file_data": check_url(url, "file")}}
+
+
+def part_of_file(name: str, data: bytes) -> dict[str, Any]:
+    r"""Return a local file as a part: an image, a PDF, or text under its name.
+
+    Args:
+        name: of the file; ".png", ".jpg", ".webp" and so on make it an image.
+        data: all of it.
+
+    Raises:
+        ValueError: it is none of these.
+
+    Example:
+        >>> from lunos_core.endpoints.chat.content_parts import part_of_file
+        >>> part_of_file("notes.txt", b"Buy milk.")
+        {'type': 'text', 'text': 'notes.txt:\nBuy milk.'}
+    """
+    media_type = mimetypes.guess_type(name)[0] or ""
+    if media_type.startswith("image/"):
+        return image_part(data_url(base64.b64encode(data).decode(), media_type))
+    if data.startswith(b"%PDF"):
+        return file_part(data_url(base64.b64encode(data).decode(), "application/pdf"), name)
+    try:
+        return text_part(f"{name}:\n{data.decode()}")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is neither an image, nor a PDF, nor text in UTF-8") from None
 
 
 def audio_part(data: str, format_or_mime: str) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""What an error says about a deployment, for people."""
+
+from __future__ import annotations
+
+from lunos_core.accounting.report import JOINERS, visible
+from lunos_core.config import Config
+from lunos_core.errors import (
+    LunosAuthenticationError,
+    LunosConfigError,
+    LunosConnectionError,
+    LunosError,
+    LunosNotFoundError,
+    LunosResponseError,
+)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what is wrong, in one line that a terminal can show, and what to look at.
+
+    Args:
+        error: of a call with the settings of the environment, or any other.
+
+    Example:
+        >>> from lunos_core import LunosAuthenticationError
+        >>> from lunos_core.compatibility.advice import one_line
+        >>> one_line(LunosAuthenticationError("no such key")).partition(" ")[2]
+        'refuses the key (LUNOS_API_KEY): no such key'
+    """
+    text = visible(" ".join(str(error).split()), keep=JOINERS) or type(error).__name__
+    if not isinstance(error, LunosError) or isinstance(error, LunosConfigError):
+        return text
+    url = Config.from_env().base_url
+    if isinstance(error, LunosConnectionError):
+        return f"nothing answers at {url} (LUNOS_BASE_URL): {text}"
+    if isinstance(error, LunosAuthenticationError):
+        return f"{url} refuses the key (LUNOS_API_KEY): {text}"
+    is_about_a_model = "model" in f"{getattr(error, 'code', '')}"
+    if isinstance(error, LunosResponseError | LunosNotFoundError) and not is_about_a_model:
+        return f"is {url} (LUNOS_BASE_URL) a Lunos gateway? {text}"
+    return text

@@ -14,6 +14,7 @@ from lunos_cli import output
 from lunos_core import Completion, Lunos
 from lunos_core.endpoints.chat.content_parts import image_part, part_of_file, text_part
 
+_CUT = {"length": "--max-tokens", "content_filter": "by a filter of content"}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -51,8 +52,8 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
             output.note(f"refused: {choice.message.refusal}")
         for image in choice.message.images:
             output.note(f"image: {image[:60]}")
-        if choice.finish_reason == "length":
-            output.note("the answer is cut off: --max-tokens")
+        if choice.finish_reason in _CUT:
+            output.note(f"the answer is cut off: {_CUT[choice.finish_reason]}")
     output.note(output.account(whole.usage, model, lunos))
     return whole
 
@@ -65,8 +66,8 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Text, PDF or image.")
 @click.option("-i", "--image", "images", multiple=True, help="The path or URL of an image to send.")
 @click.option("--schema", help="A JSON schema, or its file: the answer is JSON that fits.")
-@click.option("--max-tokens", type=click.IntRange(1))
-@click.option("--temperature", type=click.FloatRange(0, 2))
+@click.option("--max-tokens", type=click.IntRange(1), help="Of the answer.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="How varied answers are.")
 @output.JSON
 def ask(
     prompt: tuple[str, ...], lunos: Lunos, messages: list[Any], model: str, **options: Any
@@ -76,7 +77,7 @@ def ask(
     Its cost is printed on stderr. Text on stdin is sent along: git diff | lunos ask "What changed?"
     """
     texts = [" ".join(word for word in prompt if word != "-")]
-    if "-" in prompt or not (sys.stdin is None or sys.stdin.isatty()):
+    if "-" in prompt or not sys.stdin.isatty():
         texts.append(sys.stdin.read().strip())
     sent = [_image(name) for name in options["images"]]
     sent += [part_of_file(path.name, path.read_bytes()) for path in options["files"]]

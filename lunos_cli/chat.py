@@ -22,7 +22,7 @@ with contextlib.suppress(ImportError):  # not on Windows
 @output.CLIENT
 @output.SYSTEM
 def chat(model: str, lunos: Lunos, messages: list[Any]) -> None:
-    """Talk with a model. /new starts again, /quit or Ctrl-D ends."""
+    """Talk with a model. /new starts again, Ctrl-C stops an answer, /quit or Ctrl-D ends."""
     system, total = messages, Decimal(0)
     try:
         while (said := input("> ").strip()) != "/quit":
@@ -32,12 +32,14 @@ def chat(model: str, lunos: Lunos, messages: list[Any]) -> None:
                 asked = [*messages, {"role": "user", "content": said}]
                 try:
                     whole = answer(lunos, model, asked)
-                except LunosError as error:
-                    output.note(one_line(error))
+                except (LunosError, KeyboardInterrupt) as error:
+                    output.note(one_line(error) if isinstance(error, LunosError) else "stopped")
                     continue
                 messages = [*asked, {"role": "assistant", "content": whole.text}]
                 total += output.cost_of(whole.usage, model, lunos) or 0
-    except EOFError:
+    except (EOFError, KeyboardInterrupt) as end:
         click.echo()
+        if isinstance(end, KeyboardInterrupt):
+            raise
     finally:
         output.note(f"together {output.usd(total)}")

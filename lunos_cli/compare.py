@@ -31,7 +31,8 @@ def compare(
     else:
         for result in results:
             click.secho(output.safe(f"== {result['model']}"), bold=True)
-            click.echo(output.safe(result["text"] or f"failed: {result['error']}") + "\n")
+            failed = f"failed: {result['error']}"
+            click.echo(output.safe(result["text"] if result["error"] is None else failed) + "\n")
         rows = [[_cell(result[name]) for name in _COLUMNS] for result in results]
         output.print_table([_COLUMNS, *rows])
     if all(result["error"] for result in results):
@@ -46,7 +47,9 @@ async def _ask(lunos: Lunos, models: tuple[str, ...], messages: list[Any]) -> li
             whole = await asked.chat.completions.create(model=model, messages=messages)
         except LunosError as error:
             return {**result, "error": one_line(error)}
-        result |= {"seconds": round(time.perf_counter() - started, 2), "text": whole.text}
+        refused = [f"refused: {c.message.refusal}" for c in whole.choices if c.message.refusal]
+        text = "\n".join(filter(None, [whole.text, *refused]))
+        result |= {"seconds": round(time.perf_counter() - started, 2), "text": text}
         if whole.usage is not None:
             result |= {"input": whole.usage.input_tokens, "output": whole.usage.output_tokens}
         cost = output.cost_of(whole.usage, model, lunos)

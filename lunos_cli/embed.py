@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from lunos_cli import output
-from lunos_core import Lunos
+from lunos_core import Lunos, LunosError
+from lunos_core.compatibility.advice import one_line
 
 _BATCH = 256
 _TARGET = click.Path(dir_okay=False, writable=True, allow_dash=True)
@@ -42,11 +43,15 @@ def embed(file: str, model: str, lunos: Lunos, target: str) -> None:
     shown = target != "-" and sys.stderr.isatty()
     bar: Any = contextlib.nullcontext()
     if shown:
-        bar = click.progressbar(length=len(texts), show_pos=True, file=sys.stderr)
+        bar = click.progressbar(length=len(texts), show_pos=True, width=0, file=sys.stderr)
     with click.open_file(target, "w", encoding="utf-8", lazy=True) as out, bar:
         for i in range(0, len(texts), _BATCH):
             batch = texts[i : i + _BATCH]
-            result = lunos.embeddings.create(model=model, input=batch)
+            try:
+                result = lunos.embeddings.create(model=model, input=batch)
+            except LunosError as error:
+                done = f"; {i} of {len(texts)} texts are done" if i else ""
+                raise click.ClickException(one_line(error) + done) from None
             for text, vector in zip(batch, result.vectors, strict=True):
                 line = {"text": text, "embedding": list(vector)}
                 out.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -11,6 +11,7 @@ from lunos_core.errors import (
     LunosError,
     LunosNotFoundError,
     LunosResponseError,
+    LunosStreamInterruptedError,
 )
 
 
@@ -27,7 +28,8 @@ def one_line(error: BaseException) -> str:
         'refuses the key (LUNOS_API_KEY): no such key'
     """
     text = visible(" ".join(str(error).split()), keep=JOINERS) or type(error).__name__
-    if not isinstance(error, LunosError) or isinstance(error, LunosConfigError):
+    speaks_for_itself = isinstance(error, LunosConfigError | LunosStreamInterruptedError)
+    if speaks_for_itself or not isinstance(error, LunosError):
         return text
     url = Config.from_env().base_url
     if isinstance(error, LunosConnectionError):

@@ -69,7 +69,7 @@ def choose_models(listed: Sequence[ModelInfo], model: str | None) -> dict[Kind, 
     for kind, (known, wanted) in _MODELS.items():
         info = index.get(known) or next(iter(matching(usable, wanted)), None)
         chosen[kind] = known if info is None else info.id
-    return chosen if model is None else {**chosen, "chat": model}
+    return {**chosen, "chat": model} if model else chosen
 
 
 def _models(models: Any, body: Any) -> list[str]:

@@ -149,6 +149,5 @@ def report_text(report: dict[str, Any]) -> str:
     verdict = "work" if report["is_useful"] else "don't all work"
     if any(row["result"] == "skipped" for row in report["routes"]):
         verdict = "were not all tried"
-    cost = f"{report['cost']:.6f} USD"
-    lines += ["", f"Chat, embeddings and catalog {verdict}. Cost, as far as told: {cost}"]
-    return "\n".join(lines)
+    end = f"Chat, embeddings and catalog {verdict}. Cost, as far as told: {report['cost']:.6f} USD"
+    return "\n".join([*lines, "", textwrap.fill(end, _WIDTH)])

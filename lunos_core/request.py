@@ -36,8 +36,8 @@ class Reply:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)  # a server may repeat the key
+    body: bytes = field(repr=False)
     attempts: int = 1
     fallback: bool = False
     secret: str | None = field(default=None, repr=False)

@@ -17,6 +17,7 @@ import argparse
 import ast
 import collections
 import contextlib
+import functools
 import gc
 import os
 import random
@@ -101,6 +102,7 @@ def mutants_of(path: str) -> Iterable[Mutant]:
             yield Mutant(path, name, occurrence)
 
 
+@functools.lru_cache(2)  # the code before is asked for each of its mutants
 def without_hints(source: str, *, fields_too: bool) -> str:
     """The code without the annotations that nothing reads at run time.
 

@@ -75,6 +75,11 @@ def test_another_machine_gives_one(host: str) -> None:
         Config(api_key=KEY, base_url=f"http://{host}")
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_an_encrypted_connection_gives_none(scheme: str) -> None:
+    Config(api_key=KEY, base_url=f"{scheme}://gateway.internal")  # warnings are errors here
+
+
 def test_without_a_key_there_is_nothing_to_warn_of() -> None:
     Core(base_url="http://gateway.internal")  # asks for the public catalog alone
 

@@ -90,6 +90,14 @@ def _nothing_told() -> None:
         ({"amount": 1, "tag": "feature"}, TypeError, "tag"),
         ({"amount": 1, "on_exceed": "explode"}, ValueError, "on_exceed"),
         ({"amount": 1, "warn_at": 2}, ValueError, "warn_at"),
+        ({"amount": 1, "warn_at": 1.5}, ValueError, "warn_at"),
+        ({"amount": 1, "warn_at": 0}, ValueError, "warn_at"),
+        ({"amount": 1, "warn_at": True}, TypeError, "warn_at"),
+        ({"amount": 10**9 + 1}, ValueError, "budget"),
+        ({"amount": 1, "user": 7}, TypeError, "user"),
+        ({"amount": 1, "tag": ("a",)}, TypeError, "tag"),
+        ({"amount": 1, "tag": ("a", 7)}, TypeError, "tag"),
+        ({"amount": 1, "tag": ["a", "b"]}, TypeError, "tag"),
         ({"amount": 1, "warn_at": "80%"}, TypeError, "warn_at"),
         ({"amount": 1, "on_warn": "me"}, TypeError, "on_warn"),
     ],
@@ -99,6 +107,61 @@ def test_a_budget_that_makes_no_sense_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=name):
         Budget(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (Budget(0), "0 USD"),
+        (Budget(10**9, warn_at=1), "1000000000 USD"),
+        (Budget("0.10", per="day", warn_at=None), "0.10 USD, per='day'"),
+        (
+            Budget(5, app="a", user="*", tag=("f", "s")),
+            "5 USD, app='a', user='*', tag=('f', 's')",
+        ),
+        (RateLimit(requests=1), "requests=1 per minute"),
+        (RateLimit(tokens=1, app="a", per="day"), "tokens=1, app='a' per day"),
+    ],
+)
+def test_a_budget_says_in_a_message_what_it_is(budget: Any, said: str) -> None:
+    assert str(budget) == said
+
+
+@pytest.mark.parametrize(
+    ("per", "seconds"), [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400)]
+)
+def test_a_limit_is_of_any_stretch_of_its_length(per: str, seconds: int) -> None:
+    assert RateLimit(requests=1, per=per).seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("rule", "app", "user", "tags", "is_covered"),
+    [
+        (Budget(1), None, None, {}, True),
+        (Budget(1, app="a"), "a", None, {}, True),
+        (Budget(1, app="a"), "b", None, {}, False),
+        (Budget(1, app="*"), "b", None, {}, True),
+        (Budget(1, user="u"), "a", "u", {}, True),
+        (Budget(1, user="u"), "a", "v", {}, False),
+        (Budget(1, user="*"), "a", None, {}, False),
+        (Budget(1, app="a", user="u"), "a", "v", {}, False),
+        (Budget(1, tag=("f", "s")), "a", None, {"f": "s"}, True),
+        (Budget(1, tag=("f", "s")), "a", None, {"f": "t"}, False),
+        (Budget(1, tag=("f", "*")), "a", None, {"f": "t"}, True),
+        (Budget(1, tag=("f", "*")), "a", None, {"g": "t"}, False),
+        (RateLimit(requests=1, app="a", user="u"), "a", "u", {}, True),
+        (RateLimit(requests=1, app="a", user="u"), "a", "v", {}, False),
+        (RateLimit(requests=1, app="a", user="u"), "b", "u", {}, False),
+    ],
+)
+def test_a_rule_covers_the_calls_of_its_app_user_and_tag(
+    rule: Any, app: str | None, user: str | None, tags: dict[str, str], is_covered: bool
+) -> None:
+    scope = rule.scope({"app": app, "user": user, "tags": tags})
+    assert (scope is not None) is is_covered
+    if scope is not None:  # a value for each place, and of the call itself
+        assert scope.condition.count("?") == len(scope.values)
+        assert {*scope.values} <= {app, user, *tags.values(), '$."f"'}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +194,13 @@ def test_a_ledger_that_makes_no_sense_is_refused_by_name(
     ],
 )
 def test_windows_are_calendar_windows_in_utc(per: str, begin: str, end: str) -> None:
-    assert Budget(1, per=per).window(at("2026-12-31T23:59:59")) == (at(begin), at(end))
+    window = (at(begin), at(end))
+    assert Budget(1, per=per).window(at("2026-12-31T23:59:59")) == window
+    assert Budget(1, per=per).window(at(begin)) == window
+    assert Budget(1, per=per).window(at(end))[0] == at(end)
+    assert Budget(1, per="month").window(at("2026-02-28T01:00")) == (
+        *(at("2026-02-01T00:00"), at("2026-03-01T00:00")),
+    )
     assert Budget(1).window(5.0) == (0.0, None)
 
 
@@ -519,6 +588,8 @@ async def test_a_store_that_fails_leaves_budgets_to_what_this_process_knows(
     [
         ({}, ValueError),
         ({"requests": 0}, ValueError),
+        ({"tokens": 0}, ValueError),
+        ({"requests": 1, "user": 7}, TypeError),
         ({"requests": 1.5}, TypeError),
         ({"tokens": True}, TypeError),
         ({"requests": 1, "per": "year"}, ValueError),

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from lunos_core.endpoints.chat.content_parts import audio_part, check_url, file_part, image_part
+from lunos_core.endpoints.chat.content_parts import (
+    audio_part,
+    check_url,
+    data_of,
+    data_url,
+    file_part,
+    image_part,
+    split_data_url,
+    text_part,
+    video_part,
+)
 from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.endpoints.chat.message import parse_message, tool_call_fragments
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger
@@ -41,11 +51,49 @@ def test_a_path_is_refused_with_the_remedy(url: str) -> None:
     ("written", "sent"),
     [
         *(("wav", "wav"), ("audio/x-wav", "wav"), ("audio/wav;codecs=1", "wav")),
-        *(("MP3", "mp3"), ("audio/mpeg", "mp3"), ("mp3; q=1", "mp3")),
+        *(("MP3", "mp3"), ("audio/mpeg", "mp3"), ("mp3; q=1", "mp3"), ("audio/wave", "wav")),
+        *(("audio/vnd.wave", "wav"), ("mpeg3", "mp3"), ("audio/x-mp3", "mp3")),
     ],
 )
 def test_a_sound_is_sent_under_the_name_that_the_wire_has(written: str, sent: str) -> None:
     assert audio_part("AA==", written)["input_audio"] == {"data": "AA==", "format": sent}
+
+
+@pytest.mark.parametrize("written", ["", "audio/ogg", "m4a", "x-audio/wav", "flac;wav"])
+def test_a_sound_that_the_wire_cannot_carry_is_refused_with_the_remedy(written: str) -> None:
+    with pytest.raises(ValueError, match=r"audio of type .* wav and mp3, so convert it first"):
+        audio_part("AA==", written)
+
+
+@pytest.mark.parametrize("url", [None, 7, b"https://h/a.png"])
+def test_an_address_that_is_no_text_is_named_by_its_type(url: Any) -> None:
+    with pytest.raises(TypeError, match=f"a file part must be a str, not {type(url).__name__}"):
+        file_part(url, "a")
+
+
+@pytest.mark.parametrize(
+    ("url", "parts", "data"),
+    [
+        ("data:image/png;base64,AAE=", ("image/png", "AAE="), b"\0\1"),
+        ("DATA:text/plain;charset=utf-8;base64,AAE=", ("text/plain", "AAE="), b"\0\1"),
+        ("data:text/plain,a%20b,c", ("text/plain", "YSBiLGM="), b"a b,c"),
+        ("data:,a", ("", "YQ=="), b"a"),
+        *((url, None, None) for url in ("data:image/png", "https://h/a,b", "xdata:,a", ",data:")),
+    ],
+)
+def test_a_data_address_is_split_into_kind_and_base64(url: str, parts: Any, data: Any) -> None:
+    assert (split_data_url(url), data_of(url)) == (parts, data)
+
+
+def test_a_data_address_with_broken_base64_is_refused() -> None:
+    with pytest.raises(ValueError, match="base64"):
+        data_of("data:image/png;base64,A$A=")
+
+
+def test_texts_and_videos_are_parts_of_their_kind() -> None:
+    assert text_part("a") == {"type": "text", "text": "a"}
+    assert video_part(URL) == {"type": "video_url", "video_url": {"url": URL}}
+    assert data_url("AA==", "image/png") == "data:image/png;base64,AA=="
 
 
 @pytest.mark.parametrize(

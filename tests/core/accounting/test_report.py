@@ -1,0 +1,173 @@
+"""What a ledger's rows look like: as a table, a CSV and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunos_core.accounting import report
+from lunos_core.accounting.files import replacing, write_whole
+from lunos_core.accounting.report import csv_text, plot, to_table, totals, visible
+from lunos_core.accounting.totals import COLUMNS, COUNTED
+
+ROW: dict[str, Any] = {
+    "app_id": "a", "model": "m", "endpoint": "/c", **dict.fromkeys(COUNTED, 2),
+    "cost": 0.1, "seconds": 1.25, "first_token_seconds": None,
+}  # fmt: skip
+OTHER = {**ROW, "app_id": "longer", "cost": None, "first_token_seconds": 0.5}
+
+
+@pytest.fixture(params=["rich", "plain"])
+def _either_printer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "plain":
+        monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+
+
+def cells(table: str) -> list[list[str]]:
+    return [line.split() for line in table.splitlines() if not line.startswith("─")]
+
+
+@pytest.mark.usefixtures("_either_printer")
+def test_a_table_has_its_sums_in_the_last_of_several_rows() -> None:
+    numbers = ["2"] * 7
+    assert cells(to_table([ROW, OTHER]))[1:] == [
+        ["a", "m", "/c", *numbers, "0.100000", "1.250", "-"],
+        ["longer", "m", "/c", *numbers, "-", "1.250", "0.500"],
+        ["total", "-", "-", *["4"] * 7, "0.100000", "2.500", "-"],
+    ]
+    assert [row[0] for row in cells(to_table([ROW]))] == ["app_id", "a"]
+    assert cells(to_table([ROW, OTHER], ("calls", "cost"), 0)) == [
+        *(["calls", "cost"], ["2", "0.100000"], ["2", "-"]),
+    ]
+
+
+def test_columns_are_as_wide_as_their_widest_cell_names_left_and_numbers_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+    assert to_table([ROW, OTHER], ("app_id", "calls", "cost"), 1).splitlines() == [
+        "app_id  calls      cost",
+        "a           2  0.100000",
+        "longer      2         -",
+        "total       4  0.100000",
+    ]
+
+
+def test_what_no_row_knows_has_no_sum() -> None:
+    rows = [dict.fromkeys(COUNTED, 1) | {"cost": None}] * 2
+    assert totals(rows) == {**dict.fromkeys(COUNTED, 2), "cost": None, "seconds": None}
+    assert totals([ROW, OTHER])["cost"] == 0.1
+
+
+def test_control_characters_are_spelled_out_in_a_table_and_a_csv() -> None:
+    assert [visible(text) for text in ("ä b", "a\nb\x1b")] == ["ä b", "a\\nb\\x1b"]
+    text = csv_text([{**ROW, "app_id": "a\nb", "model": "=1\n"}])
+    assert text.splitlines()[1].startswith("a\\nb,'=1\\n,/c,2,")
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+BEGIN = 1_764_072_000.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "length"),
+    [
+        *((0.0, "seconds", 0), (119.0, "seconds", 119), (120.0, "minutes", 2)),
+        *((7199.0, "minutes", 7199 / 60), (7200.0, "hours", 2), (172_800.0, "days", 2)),
+    ],
+)
+def test_the_axis_of_a_picture_counts_in_a_fitting_unit(
+    seconds: float, unit: str, length: float
+) -> None:
+    pytest.importorskip("matplotlib")
+    history = {"a": [(BEGIN, 0.1, 5), (BEGIN + seconds, 0.3, 9)], "silent": []}
+    above, below = plot(history).axes
+    assert below.get_xlabel() == f"{unit} since 2025-11-25 12:00:00 UTC"
+    (line,) = above.lines
+    assert list(line.get_xdata()) == pytest.approx([0, 0, length, length])
+    assert list(line.get_ydata()) == [0, 0.1, 0.3, 0.3]
+    assert list(below.lines[0].get_ydata()) == [0, 5, 9, 9]
+
+
+@pytest.mark.parametrize(("cost", "is_said"), [(0.0, True), (0.1, False)])
+def test_a_picture_says_where_nothing_was_charged(cost: float, is_said: bool) -> None:
+    pytest.importorskip("matplotlib")
+    above, below = plot({"a": [(BEGIN, cost, 5)]}).axes
+    assert [text.get_text() for text in above.texts] == (
+        ["nothing was charged, as far as is known"] if is_said else []
+    )
+    assert [axis.get_ylabel() for axis in (above, below)] == ["cost so far, USD", "tokens so far"]
+
+
+def test_a_long_name_is_cut_in_the_legend_and_none_is_left_out() -> None:
+    pytest.importorskip("matplotlib")
+    most = report._LONGEST_LABEL
+    names = ["x" * most, "y" * (most + 1), "_hidden", "$a$\n"]
+    (legend,) = plot({name: [(BEGIN, 0.1, 5)] for name in names}).legends
+    shown = ["x" * most, "y" * most + "…", " _hidden", "$a$\\n"]
+    assert [text.get_text() for text in legend.get_texts()] == shown
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+
+
+def test_eleven_apps_are_the_nine_dearest_and_the_rest() -> None:
+    pytest.importorskip("matplotlib")
+    history = {f"a{i:02}": [(BEGIN + i, 0.1 * i, i)] for i in range(1, 12)}
+    above, below = plot(history).axes
+    labels = [line.get_label() for line in above.lines]
+    assert labels == [*(f"a{i:02}" for i in range(11, 2, -1)), "other"]
+    assert above.lines[-1].get_ydata()[-1] == pytest.approx(0.3)
+    assert below.lines[-1].get_ydata()[-1] == 3
+    assert len(plot({name: history[name] for name in [*history][:10]}).axes[0].lines) == 10
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_new_file_has_the_usual_permissions_and_nothing_is_left_beside_it(
+    tmp_path: Path,
+) -> None:
+    usual, written = tmp_path / "usual", tmp_path / ("n" * 200)
+    usual.write_bytes(b"")
+    write_whole(written, b"a")
+    assert written.stat().st_mode == usual.stat().st_mode
+    assert sorted(tmp_path.iterdir()) == sorted([usual, written])
+    usual.chmod(0o604)
+    write_whole(usual, b"b")
+    assert (usual.stat().st_mode & 0o7777, usual.read_bytes()) == (0o604, b"b")
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_block_that_raises_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, old: bytes | None
+) -> None:
+    path = tmp_path / "file"
+    if old is not None:
+        path.write_bytes(old)
+
+    def interrupted() -> None:
+        with replacing(path) as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [item.read_bytes() for item in tmp_path.iterdir()] == ([] if old is None else [old])
+
+
+def test_what_is_no_regular_file_is_written_as_it_is(tmp_path: Path) -> None:
+    import os
+    import threading
+
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    write_whole(pipe, b"a")
+    reader.join(10)
+    assert (got, [*tmp_path.iterdir()]) == ([b"a"], [pipe])
+    with pytest.raises(OSError, match="directory"):
+        write_whole(tmp_path, b"a")

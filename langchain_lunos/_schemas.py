@@ -7,9 +7,11 @@ come back.
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, get_origin
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function
@@ -31,10 +33,17 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
             say), `strict` is false on the wire, and the log says so.
 
     Raises:
+        TypeError: it is a type whose values aren't objects: a union, an enum, `list[…]`, `int`.
         ValueError: it is none of these, or a JSON schema without a title.
     """
     if isinstance(schema, Mapping):
         schema = with_inline_root(schema)
+    elif _is_no_object(schema):
+        name = schema.__name__ if isinstance(schema, type) and not get_origin(schema) else schema
+        raise TypeError(
+            f"{name} doesn't describe an object: give a Pydantic class, TypedDict, dataclass, "
+            "function or JSON schema, say a class that has a field of this type"
+        )
     try:
         function = convert_to_openai_function(schema)
     except RecursionError:
@@ -65,6 +74,18 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
         else:
             function["parameters"] = parameters
     return {**function, "strict": strict}
+
+
+def _is_no_object(schema: Any) -> bool:
+    """Return whether it is a type that LangChain would read as a function, or fail on."""
+    origin = get_origin(schema)
+    if origin is not None:
+        return not (is_typeddict(origin) or is_dataclass(origin))
+    if schema is Any or schema is BaseModel:
+        return True
+    return isinstance(schema, type) and (
+        schema.__module__ == "builtins" or issubclass(schema, enum.Enum)
+    )
 
 
 def to_json_schema(schema: Any) -> dict[str, Any]:

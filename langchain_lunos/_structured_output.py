@@ -55,7 +55,13 @@ def to_bind(schema: Any, method: str, strict: bool | None, tools: Any) -> dict[s
     elif method == "json_schema":
         bound = {"response_format": to_response_format(schema, strict)}
     else:
-        choice = "any" if tools else to_function(schema)["name"]
+        function = to_function(schema)
+        if (function.get("parameters") or {}).get("type", "object") != "object":
+            raise ValueError(
+                f"{function['name']} isn't an object, and the arguments of a tool are: use "
+                "method='json_schema', or a class that has a field of this type"
+            )
+        choice = "any" if tools else function["name"]
         bound = {"tool_choice": choice, "parallel_tool_calls": False}
     settings = {"method": method} if strict is None else {"method": method, "strict": strict}
     if schema is not None and not _is_format(schema):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from pydantic_core import from_json
 from llama_index_lunos.errors import LunosStructuredOutputError
 from lunos_core.endpoints.chat.json_text import is_thinking, strip_thinking
 from lunos_core.endpoints.chat.schemas import strict_schema
+from lunos_core.endpoints.chat.tool_names import sendable_name
 from lunos_core.errors import LunosBadRequestError
 from lunos_core.forks import first_use
 
@@ -96,7 +96,7 @@ def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> d
     schema = output_cls.model_json_schema()
     strictly = strict_schema(schema) if strict else None
     wanted: dict[str, Any] = {
-        "name": wire_name(output_cls),
+        "name": sendable_name(output_cls.__name__),
         "schema": schema if strictly is None else strictly,
     }
     description = schema.get("description")
@@ -111,7 +111,11 @@ def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
     """Return a tool whose arguments are the fields of the class."""
     schema = output_cls.model_json_schema()
     description = schema.pop("description", None) or f"Give a {output_cls.__name__}."
-    function = {"name": wire_name(output_cls), "description": description, "parameters": schema}
+    function = {
+        "name": sendable_name(output_cls.__name__),
+        "description": description,
+        "parameters": schema,
+    }
     return {"type": "function", "function": function}
 
 
@@ -126,11 +130,6 @@ def set_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
     if parameters is None:
         return tool
     return {**tool, "function": {**function, "parameters": parameters, "strict": True}}
-
-
-def wire_name(output_cls: type[BaseModel]) -> str:
-    """Return the class's name in the characters that the wire allows (`Box[int]` has others)."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", output_cls.__name__)[:64]
 
 
 def read_object(output_cls: type[Model], response: ChatResponse) -> Model:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Annotated, Any, Literal
+import re
+from enum import Enum
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_function
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 from typing_extensions import TypedDict
 
 from langchain_lunos._schemas import to_function, to_json_schema
@@ -347,3 +349,61 @@ async def test_an_agent_gives_the_object(is_async: bool) -> None:
         result = await agent.ainvoke(turn) if is_async else agent.invoke(turn)
         assert result["structured_response"] == ROME
         assert isinstance(result["messages"][1], AIMessage)
+
+
+class Numbers(RootModel[list[int]]):
+    """Numbers."""
+
+
+class Größe(BaseModel):
+    """A size."""
+
+    a: int
+
+
+Item = TypeVar("Item")
+
+
+class Box(BaseModel, Generic[Item]):
+    """A box."""
+
+    a: Item
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize(
+    "schema", [Box[int], Größe, {"title": "my size!", "type": "object", "properties": {}}]
+)
+def test_a_schemas_name_goes_out_in_the_form_that_strict_servers_take(
+    schema: Any, method: Any
+) -> None:
+    wire = both_kinds('{"a": 1}')
+    chat(wire).with_structured_output(schema, method=method, include_raw=True).invoke("?")
+    body = wire.bodies[0]
+    if method == "json_schema":
+        name = body["response_format"]["json_schema"]["name"]
+    else:
+        name = body["tools"][0]["function"]["name"]
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "schema",
+    [int, dict, list, object, list[Cat], Cat | None, Literal["a"], Any, BaseModel, Enum("C", "a")],
+)
+def test_a_type_whose_values_are_no_objects_is_refused_before_anything_is_paid(
+    schema: Any, method: Any
+) -> None:
+    wire = both_kinds("{}")
+    with pytest.raises(TypeError, match="doesn't describe an object: give a Pydantic class"):
+        chat(wire).with_structured_output(schema, method=method).invoke("?")
+    assert not wire.bodies
+
+
+def test_a_list_is_asked_for_as_json_and_not_as_the_arguments_of_a_tool() -> None:
+    llm = chat(both_kinds("[1, 2]"))
+    asked = llm.with_structured_output(Numbers, method="json_schema")
+    assert asked.invoke("?") == Numbers([1, 2])
+    with pytest.raises(ValueError, match="use method='json_schema'"):
+        llm.with_structured_output(Numbers, method="function_calling")

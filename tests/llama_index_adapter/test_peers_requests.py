@@ -241,7 +241,7 @@ async def test_extra_fields_of_both_places_are_sent(way: Way) -> None:
 
 @pytest.mark.parametrize(
     ("output_cls", "name", "description"),
-    [(Box[int], "Box_int_", None), (Plain, "Plain", "A number of things.")],
+    [(Box[int], "Box_int", None), (Plain, "Plain", "A number of things.")],
 )
 async def test_a_class_has_a_name_that_providers_take(
     way: Way, output_cls: Any, name: str, description: str | None

@@ -16,7 +16,7 @@ from lunos_core.endpoints.chat.message import completion_from, parse_message, te
 from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
-from lunos_core.endpoints.chat.tool_names import rename
+from lunos_core.endpoints.chat.tool_names import rename, with_sendable_format
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
 from lunos_core.endpoints.params import CHAT, COMPLETION
 from lunos_core.errors import LunosServerError
@@ -105,6 +105,8 @@ def _prepared(
             if search is not True and search:
                 tool["parameters"] = search
             params["tools"] = [*(params.get("tools") or ()), tool]
+    if params.get("response_format"):
+        params = {**params, "response_format": with_sendable_format(params["response_format"])}
     sent, names = messages, dict[str, str]()
     if params.get("tools") or any("name" in item or "tool_calls" in item for item in messages):
         sent, params, names = rename(messages, params)

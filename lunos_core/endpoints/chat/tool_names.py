@@ -47,6 +47,17 @@ def sent_names(names: Sequence[str]) -> dict[str, str]:
     return sent
 
 
+def with_sendable_format(form: Any) -> Any:
+    """Return a `response_format` whose schema has a name that the wire allows."""
+    schema = form.get("json_schema") if isinstance(form, Mapping) else None
+    if not isinstance(schema, Mapping):
+        return form
+    name = schema.get("name")
+    if not isinstance(name, str) or _ALLOWED.fullmatch(name):
+        return form
+    return {**form, "json_schema": {**schema, "name": sendable_name(name)}}
+
+
 def rename(
     messages: Sequence[Any], params: Mapping[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any], dict[str, str]]:

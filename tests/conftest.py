@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
+import subprocess
 import types
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,9 +30,14 @@ RUNNING = {"gateway", "singular_gateway", "real_gateway", "server", "load_server
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` and `-k` take tests away
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each test as `unit`, `socket` or `subprocess` by what its module and fixtures use."""
+    """Mark each test as `unit`, `socket` or `subprocess` by what its module and fixtures use.
+
+    A mark that a test or its module has stays; `_unit_means_alone` holds the `unit` ones to it.
+    """
     config.stash[COLLECTED] = frozenset(item.nodeid.partition("[")[0] for item in items)
     for item in items:
+        if any(map(item.get_closest_marker, ("socket", "subprocess"))):
+            continue
         names = vars(getattr(item, "module", None) or types.SimpleNamespace())
         fixtures = set(getattr(item, "fixturenames", ()))
         if "subprocess" in names or "multiprocessing" in names:
@@ -60,6 +67,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LUNOS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _unit_means_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold a test marked `unit` to it: no connection, no server, no other process."""
+    if request.node.get_closest_marker("unit"):
+        for owner, name in ((socket.socket, "connect"), (socket.socket, "bind"), (os, "fork")):
+            monkeypatch.setattr(owner, name, _refused)
+        monkeypatch.setattr(subprocess.Popen, "__init__", _refused)
+
+
+def _refused(*arguments: Any, **options: Any) -> None:
+    pytest.fail("a test marked `unit` opens a socket or starts a process: see tests/conftest.py")
 
 
 @pytest.fixture(autouse=True)

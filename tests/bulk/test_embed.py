@@ -14,6 +14,8 @@ from lunos_bulk.job import Job
 from lunos_bulk.worker import Stopped, Worker, begin
 from tests.bulk.conftest import Service, corpus, no, rows_in, run, vectors
 
+pytestmark = pytest.mark.socket
+
 
 def embed(source: Path, target: Path, *more: object) -> Any:
     return run("embed", source, target, "-m", "m", *more)

@@ -12,6 +12,8 @@ from lunos_bulk.job import Job
 from lunos_core import LunosConfigError
 from tests.bulk.conftest import Service, corpus, no, rows_in, run, says
 
+pytestmark = pytest.mark.socket
+
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 

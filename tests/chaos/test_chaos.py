@@ -12,6 +12,8 @@ from tests.chaos.cases import Case, problems
 from tests.chaos.faults import FAULTS
 from tests.chaos.styles import STYLES
 
+pytestmark = pytest.mark.socket
+
 # what `make chaos` found, in the shapes in which it failed
 FOUND = [
     "odd-reason:whole:core.asend:aiohttp:0",

@@ -10,7 +10,7 @@ import pytest
 
 from tests.documentation.markdown_blocks import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.subprocess, pytest.mark.slow]
 pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))

@@ -13,6 +13,8 @@ from tests.faults.fault_rows import CASES, CHOSEN, IDS, TEXTS, VECTOR_FAULTS, Fa
 if TYPE_CHECKING:
     from tests.conftest import Both
 
+pytestmark = pytest.mark.socket
+
 HELLO = [{"role": "user", "content": "Hello"}]
 SEND, STREAM = chat_request(HELLO, model="m"), chat_stream_request(HELLO, model="m")
 

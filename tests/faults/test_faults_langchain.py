@@ -11,7 +11,10 @@ import langchain_lunos
 from langchain_lunos import ChatLunos, LunosEmbeddings, LunosError
 from tests.faults.fault_rows import CASES, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 
-pytestmark = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+pytestmark = [
+    pytest.mark.socket,
+    pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"]),
+]
 
 
 async def ask(model: ChatLunos, *, streamed: bool, is_async: bool) -> Any:

@@ -12,7 +12,10 @@ from llama_index_lunos import Lunos, LunosEmbedding
 from lunos_core import LunosError
 from tests.faults.fault_rows import CASES, IDS, TEXTS, VECTOR_FAULTS, Fault, check, place_of
 
-pytestmark = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+pytestmark = [
+    pytest.mark.socket,
+    pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"]),
+]
 
 HELLO = [ChatMessage("Hello")]
 

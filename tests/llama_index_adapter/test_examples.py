@@ -8,6 +8,8 @@ import pytest
 
 from tests.documentation.example_runs import ROOT, RunExample, run_example
 
+pytestmark = pytest.mark.subprocess
+
 __all__ = ["run_example"]
 
 SAID = {

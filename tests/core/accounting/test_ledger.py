@@ -136,6 +136,7 @@ def test_calls_from_many_threads_are_all_counted() -> None:
     assert (row["calls"], row["input_tokens"], row["cost"]) == (200, 1800, 20.0)
 
 
+@pytest.mark.subprocess
 def test_a_child_forked_while_threads_record_counts_on() -> None:
     inside, go_on = threading.Event(), threading.Event()
 

@@ -228,6 +228,7 @@ def test_an_observer_that_asks_for_the_list_being_fetched_does_not_wait_for_itse
     assert result == ["the model catalog was asked for while it was being fetched"]
 
 
+@pytest.mark.subprocess
 def test_a_child_forked_while_a_thread_fetches_does_not_wait_for_that_thread() -> None:
     asked, answer = threading.Event(), threading.Event()
     parent = os.getpid()
@@ -329,6 +330,7 @@ async def test_details_that_cannot_be_had_leave_what_is_known(both: Both) -> Non
 # --- against the local gateway --------------------------------------------------------------------
 
 
+@pytest.mark.socket
 @pytest.mark.parametrize("shape", [1, 2, 3, 4])
 async def test_the_local_gateways_list_is_read_in_each_shape(both: Both, shape: int) -> None:
     from lunos_local import LocalGateway

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from tests.conftest import Both
 
 # httpx-aiohttp hands a proxy's password over in a way that newest aiohttp warns of
-pytestmark = pytest.mark.filterwarnings("ignore:.*(BasicAuth|proxy_auth).* is deprecated")
+pytestmark = [
+    pytest.mark.socket,
+    pytest.mark.filterwarnings("ignore:.*(BasicAuth|proxy_auth).* is deprecated"),
+]
 
 SEND = chat_request(HELLO, model="m")
 TRANSPORTS = ("httpx", "aiohttp")

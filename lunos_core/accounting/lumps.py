@@ -43,8 +43,8 @@ class Lump:
 
     def end(self) -> None:
         """Give back what nobody has drawn; under the same lock."""
-        left, self.left, self.expires = self.left, 0, 0.0
-        self._store.end_reservation(self.id, left)
+        self.expires = 0.0
+        self._store.end_reservation(self.id, self.left)
 
 
 def lump_of(store: UsageStore, room: int, cost: int, now: float) -> Lump | None:

@@ -109,7 +109,7 @@ class Question:
         names = by.split(",") if isinstance(by, str) else list(by)
         names = [name.strip() if isinstance(name, str) else name for name in names]
         for name in names:
-            is_tag = isinstance(name, str) and name.startswith("tag:") and len(name) > len("tag:")
+            is_tag = isinstance(name, str) and name.startswith("tag:") and name != "tag:"
             if name not in _GROUPS and not is_tag:
                 raise ValueError(f"by takes {', '.join(_GROUPS)} and tag:NAME, not {name!r}")
         begin = -math.inf if since is None else moment(since, "since", now)

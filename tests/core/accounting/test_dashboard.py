@@ -63,6 +63,16 @@ def test_facts_add_up_and_every_hour_or_day_has_a_place(store: UsageStore) -> No
     assert next(row["status"] for row in dashboard_facts(store)["recent"]) == "LunosServerError"
 
 
+@pytest.mark.parametrize(
+    ("since", "unit", "places"), [("1d", "hour", 25), ("3d", "hour", 73), ("4d", "day", 5)]
+)
+def test_three_days_are_shown_by_the_hour_and_longer_by_the_day(
+    store: UsageStore, since: str, unit: str, places: int
+) -> None:
+    facts = dashboard_facts(store, since=since)
+    assert (facts["unit"], len(facts["times"])) == (unit, places)
+
+
 def test_an_empty_store_has_facts(store: UsageStore) -> None:
     for since in ("30d", None, "1h"):
         facts = dashboard_facts(store, since=since)

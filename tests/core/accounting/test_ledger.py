@@ -24,6 +24,7 @@ from lunos_core import (
     Lunos,
     LunosBudgetError,
     LunosServerError,
+    RateLimit,
     Usage,
     UsageLedger,
     chat_request,
@@ -230,6 +231,13 @@ async def test_a_spent_budget_refuses_the_next_call_before_anything_is_sent(both
         assert [row["calls"] for row in ledger.rows()] == [2]  # what was not sent is no call
         ledger.budget = Decimal(1)
         await both.chunks(client, ASK_STREAM)
+        for _ in range(7):
+            await both.chunks(client, ASK_STREAM)
+        with pytest.raises(LunosBudgetError, match=r"1 USD is spent"):
+            await both.chunks(client, ASK_STREAM)
+        ledger.budget = None
+        await both.chunks(client, ASK_STREAM)
+        assert ledger.budget is None
 
 
 @pytest.mark.parametrize(
@@ -288,6 +296,15 @@ async def test_an_absurd_cost_of_the_server_is_unknown_and_the_answer_arrives(
             assert (await both(client.send(ASK))).text == "Hi"
     (row,) = ledger.rows()
     assert (row["calls"], row["cost"], row["output_tokens"]) == (120, None, 0)
+
+
+def test_what_is_asked_of_no_model_is_refused_by_no_budget() -> None:
+    spent = UsageLedger(budget=0)
+    spent.check_budget()
+    with pytest.raises(LunosBudgetError):
+        spent.check_budget(model="m")
+    UsageLedger().check_budget(model="m")
+    UsageLedger(limits=[RateLimit(requests=1)]).check_budget(model="m")
 
 
 def test_a_budget_must_be_an_amount() -> None:

@@ -163,6 +163,10 @@ def test_without_prices_of_their_own_parts_cost_what_the_whole_does() -> None:
             (39, 7, 30),
         ),
         ({"input_tokens": 2, "cache_read_input_tokens": 0}, (2, 0, None)),
+        (
+            {"prompt_tokens": 3, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 1},
+            (7, 3, 1),
+        ),
         # a proxy that speaks OpenAI's language and keeps Anthropic's names
         ({"prompt_tokens": 9, "cache_read_input_tokens": 7}, (9, 7, None)),
         ({"prompt_tokens": 2, "cache_read_input_tokens": 7}, (9, 7, None)),

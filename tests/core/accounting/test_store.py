@@ -240,6 +240,24 @@ def test_a_locked_file_delays_rows_and_fails_nothing(
     assert len(rows_in(path)) == 1
 
 
+def test_rows_that_waited_for_a_locked_file_are_written_without_being_asked_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lunos_core.accounting.store._DELAY", 0.01)
+    store = UsageStore(path)
+    end = time.monotonic() + 20
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.add(call())
+        while not caplog.messages and time.monotonic() < end:
+            time.sleep(0.01)
+        other.execute("ROLLBACK")
+    while not rows_in(path) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (len(rows_in(path)), store.has_pending) == (1, False)
+    store.close()
+
+
 def test_a_full_disk_delays_rows_and_fails_nothing(path: Path) -> None:
     store = UsageStore(path)
     with store.database.reading() as connection:

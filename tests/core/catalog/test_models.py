@@ -183,6 +183,17 @@ def test_an_entry_that_cannot_be_read_does_not_hide_the_others() -> None:
     assert [model.id for model in read([None, LATER, {"id": 7}, "x", LATER])] == ["openai/gpt-4"]
 
 
+@pytest.mark.parametrize(
+    ("unit", "price"),
+    [
+        *(("token", "0.5"), ("Tokens", "0.5"), ("1K tokens", "0.0005")),
+        *(("million", "0.0000005"), ("1M tokens", "0.0000005")),
+    ],
+)
+def test_a_price_is_of_so_many_tokens_as_its_unit_says(unit: str, price: str) -> None:
+    assert one(pricing={"input": 0.5, "unit": unit}).input_price == Decimal(price)
+
+
 def test_prices_per_token_and_per_million_come_out_equal_and_exact() -> None:
     for per_token, per_million in ((0.00003, 30), (0.00000015, 0.15), (1.1e-06, 1.1), (0, 0.0)):
         here = one(pricing={"input": per_token, "unit": "token", "currency": "USD"})

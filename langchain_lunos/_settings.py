@@ -25,7 +25,7 @@ from pydantic import (
 
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core.adapters import ClientPair, check_loaded_address, check_names
-from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config, TimeoutSetting
+from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import first_use
 
@@ -48,11 +48,6 @@ class LunosConnection(BaseModel, ClientSettings):
         default=None, validation_alias=AliasChoices("base_url", "api_base")
     )
     """With or without `/v1`; `LUNOS_BASE_URL`, else the public service."""
-    timeout: TimeoutSetting = Field(
-        default=60.0, validation_alias=AliasChoices("timeout", "request_timeout")
-    )
-    """Seconds for connecting and for each read (60), `(connect, read)`, `(connect, read, write,
-    pool)`, or an `httpx.Timeout`."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Sent with every request. Not serialized: they may hold secrets."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -79,10 +74,13 @@ class LunosConnection(BaseModel, ClientSettings):
         if not isinstance(values, dict):
             return values
         check_names(cls, values, _known_names(cls))
+        # no alias: pydantic forgets it in subclasses, as `ClientSettings` is no model
+        if values.get("timeout") is None:
+            values = {**values, "timeout": values.get("request_timeout")}
         values = {
             name: value
             for name, value in values.items()
-            if value is not None or name not in _DEFAULTED
+            if name != "request_timeout" and (value is not None or name not in SHARED_NAMES)
         }
         for field, (variable, *names) in _ENVIRONMENT.items():
             if all(values.get(name) is None for name in (field, *names)):
@@ -250,7 +248,7 @@ def check_call(kwargs: Mapping[str, Any]) -> None:
 
 @functools.cache  # 20 µs for each object that is made
 def _known_names(cls: type[BaseModel]) -> frozenset[str]:
-    known = set(cls.model_fields)
+    known = {"request_timeout", *cls.model_fields}
     for field in cls.model_fields.values():
         if isinstance(field.validation_alias, AliasChoices):
             known |= {str(choice) for choice in field.validation_alias.choices}
@@ -258,9 +256,6 @@ def _known_names(cls: type[BaseModel]) -> frozenset[str]:
             known.add(field.alias)
     return frozenset(known)
 
-
-# `None` leaves these at their defaults, by any of their names
-_DEFAULTED = frozenset({*SHARED_NAMES, "request_timeout"})
 
 _LOADERS = ("langchain_core.load.load", "langgraph.checkpoint.serde.jsonplus")
 

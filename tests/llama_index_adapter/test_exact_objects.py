@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -17,7 +18,6 @@ from llama_index_lunos._structured_output import (
     set_strict,
     to_response_format,
     to_tool,
-    wire_name,
 )
 from tests.llama_index_adapter.wire import Way, Wire, answer, delta, stream, tool_call
 
@@ -76,9 +76,11 @@ def test_a_tool_has_the_class_as_its_parameters() -> None:
     assert set_strict({"type": "web_search"}, True) == {"type": "web_search"}
 
 
-def test_a_name_has_64_characters_at_most() -> None:
-    assert wire_name(create_model("A" * 70)) == "A" * 64
-    assert wire_name(create_model("Größe[int]")) == "Gr__e_int_"
+def test_a_name_has_64_characters_at_most_and_only_what_the_wire_takes() -> None:
+    for make in (to_response_format, to_tool):
+        for name, sent in (("A" * 70, "A{55}_[0-9a-f]{8}"), ("Größe[int]", "Gro_e_int")):
+            kind = next(value for key, value in make(create_model(name)).items() if key != "type")
+            assert re.fullmatch(sent, kind["name"])
 
 
 @pytest.mark.parametrize(

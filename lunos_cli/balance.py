@@ -17,11 +17,10 @@ def balance(lunos: Lunos, as_json: bool) -> None:
     The amount is in USD, or in the account's credits: the server doesn't say which.
     """
     left = lunos.balance()
-    amount = f"{left.amount:f}"
     if as_json:
         updated_at = left.updated_at and left.updated_at.isoformat()
-        shown = {"amount": amount, "email": left.email, "is_low": left.is_low}
+        shown = {"amount": left.amount, "email": left.email, "is_low": left.is_low}
         output.print_json(shown | {"updated_at": updated_at})
         return
-    account = f" left on {left.email}" if left.email else " left"
-    click.echo(output.safe(amount + account + (" (low)" if left.is_low else "")))
+    account = f" on {left.email}" if left.email else ""
+    click.echo(output.safe(f"{left.amount:f} left{account}{' (low)' if left.is_low else ''}"))

@@ -56,21 +56,19 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
     elif config.api_key is None:
         click.echo("skipped a call: it needs a key")
     else:
-        name, asked = model, [{"role": "user", "content": "Say hello."}]
+        asked: Any = {"model": model, "messages": [{"role": "user", "content": "Say hello."}]}
         run(
-            f"call of {name}",
-            lambda: lunos.chat.completions.create(model=name, messages=asked, max_tokens=16),
-            lambda answer: f"answered, {output.account(answer.usage, name, lunos)}",
+            f"call of {model}",
+            lambda: lunos.chat.completions.create(**asked, max_tokens=16),
+            lambda answer: f"answered, {output.account(answer.usage, asked['model'], lunos)}",
         )
     raise SystemExit(1 if failed else 0)
 
 
 def _agree(models: Sequence[str]) -> bool:
-    click.echo(
-        f"{len(models)} small requests cost money, images the most of it. They go to: "
-        f"{output.safe(', '.join(dict.fromkeys(models)))}.",
-        err=True,
-    )
+    asked = output.safe(", ".join(dict.fromkeys(models)))
+    text = f"{len(models)} small requests cost money, images the most of it. They go to: {asked}."
+    click.echo(text, err=True)
     try:
         return click.confirm("Send them?", err=True)
     except click.Abort:  # nobody there to answer

@@ -26,6 +26,9 @@ def compare(
 ) -> None:
     """Ask several models at once. Shows their answers, seconds, tokens and cost."""
     results = asyncio.run(_ask(lunos, models, [*messages, {"role": "user", "content": prompt}]))
+    for result in results:  # after all have answered: the catalog may be asked
+        cost = output.cost_of(result.pop("usage"), result["model"], lunos)
+        result["USD"] = None if cost is None else float(cost)
     if as_json:
         output.print_json(results)
     else:
@@ -41,19 +44,19 @@ def compare(
 
 async def _ask(lunos: Lunos, models: tuple[str, ...], messages: list[Any]) -> list[dict[str, Any]]:
     async def ask(model: str) -> dict[str, Any]:
-        result: dict[str, Any] = dict.fromkeys((*_COLUMNS, "text", "error")) | {"model": model}
+        result: dict[str, Any] = dict.fromkeys((*_COLUMNS, "text", "error", "usage"))
+        result["model"] = model
         started = time.perf_counter()
         try:
             whole = await asked.chat.completions.create(model=model, messages=messages)
         except LunosError as error:
             return {**result, "error": one_line(error)}
         refused = [f"refused: {c.message.refusal}" for c in whole.choices if c.message.refusal]
-        text = "\n".join(filter(None, [whole.text, *refused]))
-        result |= {"seconds": round(time.perf_counter() - started, 2), "text": text}
+        result["text"] = "\n".join(filter(None, [whole.text, *refused]))
+        result |= {"seconds": round(time.perf_counter() - started, 2), "usage": whole.usage}
         if whole.usage is not None:
             result |= {"input": whole.usage.input_tokens, "output": whole.usage.output_tokens}
-        cost = output.cost_of(whole.usage, model, lunos)
-        return result | {"USD": None if cost is None else float(cost)}
+        return result
 
     # in one thread, so that Ctrl-C ends it
     async with AsyncLunos(app_id=lunos.client.config.app_id) as asked:

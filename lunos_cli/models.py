@@ -31,12 +31,8 @@ def _price(_context: click.Context, _option: click.Parameter, value: float | Non
 @click.option("--capability", help='Such as "chat" or "embeddings".')
 @click.option("--parameter", help='Request fields that it takes: "tools".')
 @click.option("--reasoning/--no-reasoning", default=None, help="Whether it reasons first.")
-@click.option(
-    "--max-input-price", type=float, callback=_price, help="USD per million tokens, at most."
-)
-@click.option(
-    "--max-output-price", type=float, callback=_price, help="USD per million tokens, at most."
-)
+@click.option("--max-input-price", type=float, callback=_price, help="USD per million tokens.")
+@click.option("--max-output-price", type=float, callback=_price, help="USD per million tokens.")
 @click.option("--min-context", type=int, help="Tokens of the context window, at least.")
 @click.option("--faults", is_flag=True, help="With the local gateway's models that fail on demand.")
 @output.JSON
@@ -51,8 +47,7 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
     has_key = lunos.client.config.api_key is not None
     listed = lunos.models.list()
     if has_key and all(map(is_lean, listed)):
-        # a deployment of the reference alone has no /v1/models
-        with contextlib.suppress(LunosNotFoundError):
+        with contextlib.suppress(LunosNotFoundError):  # the reference alone has no /v1/models
             detailed: list[ModelInfo] = lunos.client.send(models_request(public=False))
             listed = completed(listed, detailed)
     shown = [
@@ -62,7 +57,8 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
         and (faults or "fault" not in (model.capabilities or ()))
     ]
     if as_json:
-        output.print_json([_plain(model) for model in shown])
+        names = [item.name for item in fields(ModelInfo) if item.name != "raw"]
+        output.print_json([{name: getattr(model, name) for name in names} for model in shown])
         return
     output.print_table([_HEADS, *map(_row, shown)], keys=3)
     hint = ""
@@ -74,8 +70,7 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
 
 
 def _row(model: ModelInfo) -> list[str]:
-    context = model.context_window
-    prices = (model.input_price, model.output_price)
+    context, prices = model.context_window, (model.input_price, model.output_price)
     return [
         model.id if model.enabled is not False else f"{model.id} (disabled)",
         ",".join(model.input_modalities or "-"),
@@ -83,8 +78,3 @@ def _row(model: ModelInfo) -> list[str]:
         "-" if context is None else f"{context:,}",
         *("-" if price is None else f"{price * _PER:.2f}" for price in prices),
     ]
-
-
-def _plain(model: ModelInfo) -> dict[str, Any]:
-    values = {item.name: getattr(model, item.name) for item in fields(model) if item.name != "raw"}
-    return {name: f"{v:f}" if isinstance(v, Decimal) else v for name, v in values.items()}

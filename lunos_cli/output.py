@@ -44,13 +44,8 @@ CLIENT = click.option(
     help=_PAYS,
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-MODEL = click.option(
-    *("-m", "--model"),
-    default="openai/gpt-4o-mini",
-    envvar="LUNOS_MODEL",
-    show_default=True,
-    help="The model; LUNOS_MODEL sets it too.",
-)
+_MODEL: Any = {"default": "openai/gpt-4o-mini", "envvar": "LUNOS_MODEL", "show_default": True}
+MODEL = click.option("-m", "--model", help="The model; LUNOS_MODEL sets it too.", **_MODEL)
 SYSTEM = click.option(
     *("-s", "--system", "messages"),
     callback=lambda _context, _option, text: [{"role": "system", "content": text}] if text else [],
@@ -75,8 +70,8 @@ def note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a result for programs."""
-    click.echo(json.dumps(value, indent=2))
+    """Print a result for programs; amounts of money are strings."""
+    click.echo(json.dumps(value, indent=2, default="{:f}".format))
 
 
 def print_table(lines: Sequence[Sequence[str]], keys: int = 1) -> None:

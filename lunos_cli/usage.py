@@ -49,19 +49,17 @@ def usage(file: Path, wide: bool, picture: Path | None, as_json: bool, **options
         raise click.ClickException(f"{file} holds no times to draw: write_json keeps them")
     if as_json:
         output.print_json(rows)
-    elif wide:
-        click.echo(to_table(rows))
     else:
-        click.echo(app_table(rows, output.width()))
+        click.echo(to_table(rows) if wide else app_table(rows, output.width()))
     if picture is not None:
         plot(history, picture)
         output.note(f"drawn: {picture}")
 
 
 def _from_store(
-    file: Path, *, wide: bool, as_json: bool, by: str = "app", top: int | None = None,
-    csv: bool = False, **chosen: str,
-) -> None:  # fmt: skip
+    file: Path, wide: bool, as_json: bool, by: str = "app", csv: bool = False, **chosen: Any
+) -> None:
+    top = chosen.pop("top", None)
     with UsageStore(file) as store:
         rows = store.summary(by, **chosen)[:top]
     names = [name.strip() for name in by.split(",")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import mimetypes
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,12 @@ import click
 
 from lunos_cli import output
 from lunos_core import Completion, Lunos
-from lunos_core.endpoints.chat.content_parts import image_part, part_of_file, text_part
+from lunos_core.endpoints.chat.content_parts import (
+    image_part,
+    part_of_file,
+    split_data_url,
+    text_part,
+)
 
 _CUT = {"length": "--max-tokens", "content_filter": "by a filter of content"}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -35,6 +42,21 @@ def _format(value: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
+def _kept(url: str) -> str:
+    """Return the URL of an image, or the new file that holds it."""
+    try:
+        media_type, data = split_data_url(url) or ("", "")
+        content = base64.b64decode(data, validate=True)
+    except ValueError:
+        return f"{url[:60]}…"
+    if not content:
+        return url
+    suffix = mimetypes.guess_extension(media_type) or ""
+    with tempfile.NamedTemporaryFile(prefix="lunos-", suffix=suffix, delete=False) as file:
+        file.write(content)
+    return file.name
+
+
 def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Completion:
     """Stream an answer to the terminal, tell what it took, and return it."""
     whole: Completion | None = None
@@ -51,7 +73,7 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
         if choice.message.refusal:
             output.note(f"refused: {choice.message.refusal}")
         for image in choice.message.images:
-            output.note(f"image: {image[:60]}")
+            output.note(f"image: {_kept(image)}")
         if choice.finish_reason in _CUT:
             output.note(f"the answer is cut off: {_CUT[choice.finish_reason]}")
     output.note(output.account(whole.usage, model, lunos))
@@ -103,6 +125,7 @@ def ask(
             "model": whole.model,
             "finish_reason": choice and choice.finish_reason,
             "refusal": choice and choice.message.refusal,
+            "images": choice and list(choice.message.images),
             "usage": dict(whole.usage.raw) if whole.usage else None,
             "cost": None if cost is None else float(cost),
         }

@@ -11,7 +11,6 @@ from lunos_core.errors import (
     LunosError,
     LunosNotFoundError,
     LunosResponseError,
-    LunosStreamInterruptedError,
 )
 
 
@@ -28,12 +27,11 @@ def one_line(error: BaseException) -> str:
         'refuses the key (LUNOS_API_KEY): no such key'
     """
     text = visible(" ".join(str(error).split()), keep=JOINERS) or type(error).__name__
-    speaks_for_itself = isinstance(error, LunosConfigError | LunosStreamInterruptedError)
-    if speaks_for_itself or not isinstance(error, LunosError):
+    if not isinstance(error, LunosError) or isinstance(error, LunosConfigError):
         return text
     url = Config.from_env().base_url
     if isinstance(error, LunosConnectionError):
-        return f"nothing answers at {url} (LUNOS_BASE_URL): {text}"
+        return text if error.status else f"nothing answers at {url} (LUNOS_BASE_URL): {text}"
     if isinstance(error, LunosAuthenticationError):
         return f"{url} refuses the key (LUNOS_API_KEY): {text}"
     is_about_a_model = "model" in f"{getattr(error, 'code', '')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from lunos_cli.ask import _kept
 from lunos_cli.commands import lunos
 from lunos_core import CallRecord, Usage, UsageLedger, UsageStore
 from lunos_local import LocalGateway
@@ -195,6 +197,30 @@ def test_why_an_answer_is_missing_or_short_is_told(
     service: LocalGateway, model: str, told: str
 ) -> None:
     assert told in run("ask", "hi", "-m", model).stderr
+
+
+def test_an_image_that_was_paid_is_kept_in_a_file_and_in_json(
+    service: LocalGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    done = run("ask", "a cat", "-m", "openai/dall-e-3")
+    (file,) = tmp_path.iterdir()
+    assert f"image: {file}" in done.stderr
+    assert file.suffix == ".png"
+    assert file.read_bytes().startswith(b"\x89PNG")
+    (image,) = json.loads(run("ask", "a cat", "-m", "openai/dall-e-3", "--json").stdout)["images"]
+    assert image.startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://x.test/a.png?" + "q" * 80, "https://x.test/a.png?" + "q" * 80),
+        ("data:image/png;base64,%%%" + "A" * 80, "data:image/png;base64,%%%" + "A" * 35 + "…"),
+    ],
+)
+def test_an_image_elsewhere_is_shown_by_its_whole_address(url: str, shown: str) -> None:
+    assert _kept(url) == shown
 
 
 def test_a_refusal_is_an_answer_to_compare_and_in_json(service: LocalGateway) -> None:

@@ -22,7 +22,7 @@ from llama_index_lunos import (
     LunosImageToolSpec,
     LunosSpeechToolSpec,
 )
-from lunos_core import LunosError
+from lunos_core import Catalog, Client, Config, LunosError
 from tests.llama_index_adapter.wire import KEY, Way, Wire, answer, delta, error, reply, stream
 
 BOTH = pytest.mark.parametrize("kind", [Lunos, LunosEmbedding])
@@ -149,9 +149,15 @@ def test_clients_are_kept_until_a_setting_changes(kind: Any) -> None:
 @BOTH
 def test_what_is_secret_or_holds_connections_is_in_no_text(kind: Any) -> None:
     made = kind("m", api_key=KEY, default_headers={"x-token": "sk-hidden"})
+    made.catalog = Catalog(Client(Config(api_key="k", base_url="https://lunos.test")))
     for text in (repr(made), str(made.to_dict()), str(made.to_payload())):
         assert KEY not in text
         assert "hidden" not in text
+        assert "Catalog" not in text
+    wrong: Any = ["sk-in-a-list"]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        kind("m", api_key=wrong)
+    assert "sk-in-a-list" not in str(caught.value)
     assert "default_headers" not in made.to_dict()
     payload = kind("m", api_key=KEY, app_id="shop").to_payload()
     assert (payload["app_id"], payload["model"]) == ("shop", "m")

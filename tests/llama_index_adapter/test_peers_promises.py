@@ -242,7 +242,9 @@ async def test_a_call_is_built_from_its_pieces(way: Way) -> None:
     ]
     tools = [TOOL.metadata.to_openai_tool()]
     llm = way.llm(Wire(stream(*pieces)))
-    *_, last = await way(llm, "stream_chat", ASKED, tools=tools)
+    first, *_, last = await way(llm, "stream_chat", ASKED, tools=tools)
+    (block,) = kinds(first.message, ToolCallBlock)
+    assert (block.tool_call_id, block.tool_name) == ("c1", "forecast")
     assert last.message.additional_kwargs["tool_calls"] == [tool_call("c1", "forecast", FORECAST)]
 
 

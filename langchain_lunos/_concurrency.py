@@ -22,12 +22,9 @@ def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> It
     if min(limit, len(items)) <= 1:
         yield from map(work, items)
         return
-    executor = ContextThreadPoolExecutor(max_workers=limit)
-    try:
+    # after a failure `map` starts nothing more, and the end of the block waits for what runs
+    with ContextThreadPoolExecutor(max_workers=limit) as executor:
         yield from executor.map(work, items)
-    finally:
-        # after a failure nothing more is started
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 async def map_in_tasks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import functools
 import hashlib
 import heapq
 import json
@@ -82,9 +83,12 @@ class Reach:
             reaching = {test for line in range(first, last + 1) for test in lines.get(line, ())}
             if reaching:
                 break
+        # a field or constant has run before any test did: whoever names it may look at its value
+        naming = tests_naming(assigned_name(path, number), frozenset(self.seconds))
+        reaching |= naming
         # first a few tests for each line of the function: a condition that thousands of tests meet
         # matters to those that go into its branches
-        first_of_all: set[str] = set()
+        first_of_all = set(heapq.nsmallest(30, naming, self.seconds.__getitem__))
         for line in function_lines(path, number):
             several = reaching.intersection(lines.get(line, ()))
             first_of_all.update(heapq.nsmallest(3, several, self.seconds.__getitem__))
@@ -106,6 +110,39 @@ class Reach:
             total += took
             chosen.append(test)
         return chosen, total
+
+
+def assigned_name(path: str, number: int) -> str:
+    """The name of the field or constant that a line outside of functions sets; "" if none."""
+    if function_lines(path, number):
+        return ""
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        spans = isinstance(node, ast.stmt) and node.lineno <= number <= (node.end_lineno or 0)
+        if spans and isinstance(targets[0], ast.Name):
+            return targets[0].id
+    return ""
+
+
+@functools.cache
+def tests_naming(name: str, tests: frozenset[str]) -> frozenset[str]:
+    """The tests whose function has a name in its source."""
+    if not name:
+        return frozenset()
+    named: dict[str, set[str]] = {}
+    for file in {test.partition("::")[0] for test in tests}:
+        source = (ROOT / file).read_text("utf-8")
+        named[file] = {
+            node.name
+            for node in ast.walk(ast.parse(source) if name in source else ast.parse(""))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and name in (ast.get_source_segment(source, node) or "")
+        }
+    return frozenset(
+        test
+        for test in tests
+        if test.partition("[")[0].rpartition("::")[2] in named[test.partition("::")[0]]
+    )
 
 
 def function_lines(path: str, number: int) -> range:

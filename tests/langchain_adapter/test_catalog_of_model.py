@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from langchain_core import exceptions
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.runnables import ConfigurableField
 
 from langchain_lunos import (
     ChatLunos,
@@ -342,3 +344,23 @@ def test_a_fallback_model_may_be_the_one_that_can() -> None:
     wire = both_kinds()
     chat(wire, catalog=catalog(), fallback_model="cheap-eyes").invoke(PICTURE)
     assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["bare", "sees", "m"])
+def test_a_model_chosen_by_the_config_has_its_own_profile(name: str) -> None:
+    known = catalog()
+    llm: Any = chat(both_kinds(), catalog=known, model="m")
+    llm = llm.configurable_fields(model=ConfigurableField("llm"))
+    prepared, _ = llm._prepare({"configurable": {"llm": name}})
+    assert prepared.profile == chat(both_kinds(), catalog=known, model=name).profile
+    assert prepared._clients is llm.default._clients
+
+
+def test_a_profile_needs_no_file(tmp_path: Path) -> None:
+    http = httpx.Client(transport=httpx.MockTransport(Wire(reply(MODELS))))
+    client = Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http)
+    assert Catalog(client, cache_dir=tmp_path).get("m")  # writes the file
+    fresh = Catalog(client, cache_dir=tmp_path)
+    assert chat(both_kinds(), catalog=fresh).profile is None
+    assert fresh.get("m")
+    assert chat(both_kinds(), catalog=fresh).profile

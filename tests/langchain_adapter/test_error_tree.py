@@ -67,6 +67,8 @@ async def test_a_broken_stream_has_what_had_come(way: str, pieces: tuple[str, ..
     events: list[Any] = [
         {"id": "gen-1", "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces
     ]
+    if pieces:  # of a second answer, which LangChain's streams have no place for
+        events.append({"choices": [{"index": 1, "delta": {"content": "Bye"}}]})
     broken = stream([*events, {"error": {"message": "gone", "code": 502}}])
     with pytest.raises(lunos_core.LunosError) as caught:
         await ask(chat(Wire(broken)), way)

@@ -236,3 +236,13 @@ def test_a_broken_call_is_beside_the_whole_ones() -> None:
     ]
     (invalid,) = message.invalid_tool_calls
     assert (invalid["name"], invalid["args"], invalid["id"]) == ("weather", '{"city": "Ro', "c2")
+
+
+@pytest.mark.parametrize("odd", ["x", [1], 5, {}, None])
+def test_cost_details_are_an_object_or_nothing(odd: Any) -> None:
+    usage = {**DETAILED, "cost_details": odd}
+    message = chat(Wire(reply({**answer(), "usage": usage}))).invoke("a")
+    assert "cost_details" not in message.response_metadata
+    usage["cost_details"] = {"upstream": 0.25}
+    message = chat(Wire(reply({**answer(), "usage": usage}))).invoke("a")
+    assert message.response_metadata["cost_details"] == {"upstream": 0.25}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 import pytest
@@ -233,3 +234,38 @@ def test_a_files_data_is_read_under_both_names() -> None:
             "filename": "a.pdf",
             "file_data": "data:application/pdf;base64,QQ==",
         }
+
+
+def test_blocks_that_travel_in_fields_of_their_own_are_not_said_to_be_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wire = both_kinds()
+    blocks: list[Any] = [
+        {"type": "thinking", "thinking": "Hm."},
+        {"type": "text", "text": "So"},
+        {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
+        {"type": "refusal", "refusal": "No."},
+    ]
+    with caplog.at_level(logging.DEBUG, "langchain_lunos"):
+        chat(wire).invoke(
+            [HumanMessage("q"), AIMessage(blocks), ToolMessage("r", tool_call_id="c1")]
+        )
+    assert "left out" not in caplog.text
+    sent = sent_messages(wire)[1]
+    assert sent["content"] == [{"type": "text", "text": "So"}]
+    assert (sent["reasoning"], sent["refusal"]) == ("Hm.", "No.")
+    assert [call["id"] for call in sent["tool_calls"]] == ["c1"]
+
+
+def test_thoughts_that_are_no_text_are_left_out() -> None:
+    wire = both_kinds()
+    odd: list[Any] = [{"type": "thinking", "thinking": 5}, {"type": "refusal", "refusal": {}}]
+    chat(wire).invoke([HumanMessage("q"), AIMessage([*odd, {"type": "text", "text": "So"}])])
+    assert sent_messages(wire)[1].keys() == {"role", "content"}
+
+
+def test_tokens_need_a_function_of_the_users() -> None:
+    model = chat(both_kinds(), custom_get_token_ids=lambda text: [1, 2])
+    assert model.get_token_ids("a") == [1, 2]
+    with pytest.raises(NotImplementedError, match="pass custom_get_token_ids"):
+        chat(both_kinds()).get_token_ids("a")

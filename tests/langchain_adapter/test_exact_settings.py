@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from typing import Any
 
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.load.serializable import Serializable
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.tracers import LangChainTracer
@@ -18,6 +20,8 @@ from langchain_lunos import (
     LunosEmbeddings,
     LunosImageGeneration,
     LunosLLM,
+    _serialization,
+    _settings,
     langsmith_costs,
     register,
 )
@@ -316,3 +320,44 @@ async def test_the_limiter_of_a_text_model_is_waited_for(is_async: bool) -> None
         whole.invoke("a")
         assert next(iter(streamed.stream("a"))) == "Hi"
     assert limiter.asked == [True, True]
+
+
+class Loaded(Serializable):
+    """A class that `load` is to find."""
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_class_is_found_by_load_whenever_it_was_imported(
+    asked_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader: Any = sys.modules["langchain_core.load.load"]
+    path = tuple(Loaded.lc_id())
+    cache: dict[str, Any] = {"all": set()} if asked_before else {}
+    monkeypatch.setattr(_serialization, "SERIALIZABLE_MAPPING", {})
+    monkeypatch.setattr(loader, "ALL_SERIALIZABLE_MAPPINGS", {})
+    monkeypatch.setattr(loader, "_default_class_paths_cache", cache, raising=False)
+    _serialization.make_loadable(Loaded)
+    assert (
+        {path: path}
+        == vars(_serialization)["SERIALIZABLE_MAPPING"]
+        == loader.ALL_SERIALIZABLE_MAPPINGS
+    )
+    assert cache == ({"all": {path}} if asked_before else {})
+    monkeypatch.setattr(_serialization, "SERIALIZABLE_MAPPING", {})
+    # a version of LangChain that keeps neither
+    monkeypatch.setattr(loader, "ALL_SERIALIZABLE_MAPPINGS", None)
+    monkeypatch.setattr(loader, "_default_class_paths_cache", None, raising=False)
+    _serialization.make_loadable(Loaded)
+    assert vars(_serialization)["SERIALIZABLE_MAPPING"] == {path: path}
+
+
+def test_a_fork_has_locks_of_its_own_for_cached_properties() -> None:
+    def locks() -> list[Any]:
+        items = [item for kind in ChatLunos.__mro__ for item in vars(kind).values()]
+        cached = [item for item in items if isinstance(item, functools.cached_property)]
+        return [item.lock for item in cached if hasattr(item, "lock")]  # Python 3.11
+
+    before = locks()
+    _settings._after_fork()
+    assert len(locks()) == len(before)
+    assert not set(map(id, locks())) & set(map(id, before))

@@ -212,3 +212,16 @@ def test_the_local_gateway_transcribes(gateway: LocalGateway) -> None:
 def test_a_typo_in_a_setting_is_named() -> None:
     with pytest.raises(TypeError, match="quality"):
         LunosImageGeneration(**{**SETTINGS, "qualty": "hd"})
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_recording_is_sent_under_its_files_name(in_memory: bool, tmp_path: Path) -> None:
+    file = tmp_path / "a memo.wav"
+    file.write_bytes(speech())
+    blob = Blob(data=b"sound", path="C:\\memos\\b.wav") if in_memory else Blob.from_path(file)
+    wire = Wire(reply({"text": "Hello"}))
+    (document,) = parser(wire).lazy_parse(blob)
+    sent = wire.requests[0].content
+    assert (b'filename="b.wav"' if in_memory else b'filename="a memo.wav"') in sent
+    assert (b"sound" if in_memory else speech()) in sent
+    assert (document.page_content, document.metadata["source"]) == ("Hello", str(blob.path))

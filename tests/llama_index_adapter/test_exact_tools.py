@@ -8,7 +8,9 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
 from llama_index.core.tools import FunctionTool
 
+from llama_index_lunos import Lunos
 from llama_index_lunos._tools import keep_first_call, read_react_step, with_user_message
+from lunos_core import LunosError
 from tests.llama_index_adapter.wire import Way, Wire, answer, delta, stream, tool_call
 
 
@@ -176,3 +178,21 @@ async def test_tools_of_the_model_itself_need_no_other(way: Way) -> None:
     await way(llm, "chat_with_tools", [], "?", tool_required=True)
     assert wire.body.keys() == {"model", "messages", "tools"}
     assert wire.body["tools"] == [{"type": "web_search"}]
+
+
+def test_a_response_is_checked_for_one_call_by_itself() -> None:
+    message = ChatMessage(role="assistant", additional_kwargs={"tool_calls": [FIRST, SECOND]})
+    response, llm = ChatResponse(message=message), Lunos("m", api_key="sk-x")
+    kept = llm._validate_chat_with_tools_response(response, [ADD])
+    assert kept.message.additional_kwargs["tool_calls"] == [FIRST]
+    several = llm._validate_chat_with_tools_response(response, [ADD], True)
+    assert several is response
+
+
+async def test_of_a_broken_stream_the_first_choice_is_kept(way: Way) -> None:
+    other = delta("Bye")
+    other["choices"][0]["index"] = 1
+    broken = stream(delta("Hel"), other, delta("lo"), {"error": {"message": "gone"}})
+    with pytest.raises(LunosError) as caught:
+        await way(way.llm(Wire(broken)), "stream_chat", [ChatMessage("?")])
+    assert caught.value.partial.content == "Hello"

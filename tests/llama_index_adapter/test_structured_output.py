@@ -292,7 +292,7 @@ async def test_chat_prompts_and_generic_classes_work(way: Way) -> None:
         llm = way.llm(wire, structured_output=how)
         result = await way(llm, "structured_predict", Box[int], prompt, how="brief")
         assert result == Box[int](content=3)
-    assert wire.bodies[0]["response_format"]["json_schema"]["name"] == "Box_int_"
+    assert wire.bodies[0]["response_format"]["json_schema"]["name"] == "Box_int"
     assert wire.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 

@@ -23,6 +23,7 @@ TESTS = {
     "lunos_core": (
         *("tests/core", "tests/faults/test_faults_core.py", "tests/faults/test_faults_aiohttp.py"),
         *("tests/safety/test_plain_http.py", "tests/safety/test_clocks.py"),
+        "tests/cli/test_deep_check.py",
     ),
     "langchain_lunos": ("tests/langchain_adapter", *_BOTH_ADAPTERS),
     "llama_index_lunos": ("tests/llama_index_adapter", *_BOTH_ADAPTERS),

@@ -1,0 +1,176 @@
+"""Fragments of tool calls and of thoughts, in each order in which providers send them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lunos_core.endpoints.chat.reasoning import ReasoningMerger
+from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler, parse_tool_calls
+
+TOOLS = {name: name for name in ("f", "g", "get", "get_all")}
+
+
+def fragment(id: str = "", name: str = "", arguments: str = "", index: Any = None) -> Any:
+    said = {"name": name, "arguments": arguments}
+    value = {"id": id, "index": index, "function": {k: v for k, v in said.items() if v}}
+    return {key: item for key, item in value.items() if item not in (None, "")}
+
+
+def assembled(
+    fragments: list[Any], reason: str = "tool_calls", tools: Any = TOOLS
+) -> list[tuple[str, ...]]:
+    """What the deltas add up to; the calls of the whole answer must say the same."""
+    assembler = ToolCallAssembler(tools)
+    deltas = [delta for item in fragments for delta in assembler.add([item])]
+    deltas += assembler.finish(reason)
+    shown: dict[int, list[str]] = {}
+    for delta in deltas:
+        if delta.index not in shown:
+            shown[delta.index] = [delta.id or "", "", ""]
+        else:
+            assert delta.id is None
+        shown[delta.index][1] += delta.name or ""
+        shown[delta.index][2] += delta.arguments
+    assert [*shown] == [*range(len(shown))]
+    whole = [(call.id, call.name, call.arguments) for call in assembler.calls() if call.name]
+    assert whole == [tuple(call) for call in shown.values()]
+    return [("?" if call[0].startswith("call_") else call[0], *call[1:]) for call in whole]
+
+
+@pytest.mark.parametrize(
+    ("fragments", "calls"),
+    [
+        # the same name under a new id is another call, where the first is whole or has nothing
+        ([fragment("a", "f"), fragment("b", "f")], [("a", "f", "{}"), ("b", "f", "{}")]),
+        ([fragment("a", "f"), fragment("a", "f")], [("a", "f", "{}")]),
+        (
+            [fragment("a", "f", '{"x":1}', 0), fragment("b", "f", "", 0)],
+            [("a", "f", '{"x":1}'), ("b", "f", "{}")],
+        ),
+        (
+            [fragment("a", "f", '{"x":1}', 0), fragment("", "f", "", 0)],
+            [("a", "f", '{"x":1}')],
+        ),
+        (
+            [fragment("a", "f", '{"x":1}', 0), fragment("", "f", '{"y":2}', 0)],
+            [("a", "f", '{"x":1}'), ("?", "f", '{"y":2}')],
+        ),
+        (
+            [fragment("", "f", '{"x":1}', 0), fragment("", "f", '{"x":2}', 1)],
+            [("?", "f", '{"x":1}'), ("?", "f", '{"x":2}')],
+        ),
+        # the name, or a new id, on each fragment
+        (
+            [fragment("a", "f", '{"x"'), fragment("a", "f", ":1}")],
+            [("a", "f", '{"x":1}')],
+        ),
+        (
+            [fragment("a", "f", '{"x"', 0), fragment("b", "f", ":1}", 0)],
+            [("a", "f", '{"x":1}')],
+        ),
+        (
+            [fragment("a", "f", "", 0), fragment("b", "", '{"x"', 0), fragment("c", "", ":1}", 0)],
+            [("a", "f", '{"x":1}')],
+        ),
+        (
+            [fragment("a", "f"), fragment("b", "", '{"x"'), fragment("c", "", ":1}")],
+            [("a", "f", '{"x":1}')],
+        ),
+        # another name at the same place
+        (
+            [fragment("a", "f", "{}", 0), fragment("b", "g", '{"y":2}', 0)],
+            [("a", "f", "{}"), ("b", "g", '{"y":2}')],
+        ),
+        (
+            [fragment("a", "f", "", 0), fragment("b", "g", '{"y":2}', 0)],
+            [("a", "f", "{}"), ("b", "g", '{"y":2}')],
+        ),
+        # a name in two pieces
+        ([fragment("a", "ge", "", 0), fragment("", "t", "{}", 0)], [("a", "get", "{}")]),
+        ([fragment("a", "get", "", 0), fragment("", "_all", "{}", 0)], [("a", "get_all", "{}")]),
+        ([fragment("a", "get", "", 0)], [("a", "get", "{}")]),
+        # a name that comes late, or never
+        ([fragment("", "", '{"x":1}', 0), fragment("a", "f", "", 0)], [("?", "f", '{"x":1}')]),
+        ([fragment("a", "f", "", 0), fragment("b", "", '{"y":2}', 1)], [("a", "f", '{"y":2}')]),
+        (
+            [fragment("a", "f", '{"x":1}', 0), fragment("b", "", '{"y":2}', 1)],
+            [("a", "f", '{"x":1}')],
+        ),
+        ([fragment("a", "", '{"x":1}')], []),
+        # two calls under one id
+        (
+            [fragment("a", "f", '{"x":1}', 0), fragment("a", "g", '{"y":2}', 1)],
+            [("a", "f", '{"x":1}'), ("?", "g", '{"y":2}')],
+        ),
+        # arguments that aren't there, or inside a string
+        ([fragment("a", "f", "null", 0)], [("a", "f", "{}")]),
+        ([fragment("a", "f", " ", 0), fragment("", "", " ", 0)], [("a", "f", "{}")]),
+        ([fragment("a", "f", '"{\\"x\\":1}"', 0)], [("a", "f", '{"x":1}')]),
+        ([fragment("a", "f", "nu", 0), fragment("", "", "ts", 0)], [("a", "f", "nuts")]),
+    ],
+)
+def test_fragments_are_the_calls_that_were_meant(
+    fragments: list[Any], calls: list[tuple[str, ...]]
+) -> None:
+    assert assembled(fragments) == calls
+
+
+def test_a_call_that_was_cut_before_its_arguments_has_none() -> None:
+    assert assembled([fragment("a", "f", "", 0)], "length") == [("a", "f", "")]
+    assert assembled([fragment("a", "f", '{"x"', 0)], "length") == [("a", "f", '{"x"')]
+
+
+@pytest.mark.parametrize("wrapper", ["function", "custom", None])
+def test_a_call_is_read_with_and_without_a_wrapper(wrapper: str | None) -> None:
+    said = {"name": "f", "input" if wrapper == "custom" else "arguments": {"x": 1}}
+    call = {"id": "a", "index": "0", **(said if wrapper is None else {wrapper: said})}
+    assert assembled([call]) == [("a", "f", '{"x":1}')]
+    assert assembled([7, None, "x", {}, {"index": 0}]) == []
+
+
+def test_calls_of_a_whole_message_are_one_each_under_different_ids() -> None:
+    calls = parse_tool_calls([fragment("a", "f", "{}"), fragment("a", "f", "{}"), 7])
+    assert [(call.name, call.arguments) for call in calls] == [("f", "{}")] * 2
+    assert calls[0].id == "a" != calls[1].id
+    assert [call.name for call in parse_tool_calls(fragment("a", "g", "{}"))] == ["g"]
+
+
+CONTENT, REASONING, DETAILS = "reasoning_content", "reasoning", "reasoning_details"
+
+
+@pytest.mark.parametrize(
+    ("deltas", "shown"),
+    [
+        # one spelling repeats the other: in the same delta, behind it, and in turn
+        ([{CONTENT: "ab", REASONING: "ab"}, {CONTENT: "cd", REASONING: "cd"}], ["ab", "cd"]),
+        ([{CONTENT: "ab"}, {REASONING: "ab"}, {CONTENT: "cd"}], ["ab", "", "cd"]),
+        (
+            [{CONTENT: "ab"}, {REASONING: "ab"}, {REASONING: "cd"}, {CONTENT: "cd"}],
+            ["ab", "", "cd", ""],
+        ),
+        (
+            [{CONTENT: "ab"}, {DETAILS: [{"text": "a"}]}, {DETAILS: [{"summary": "b"}]}],
+            ["ab", "", ""],
+        ),
+        # it says something else
+        ([{CONTENT: "ab"}, {REASONING: "xy"}, {CONTENT: "cd"}], ["ab", "xy", "cd"]),
+        ([{CONTENT: "ab"}, {REASONING: "abc"}], ["ab", "abc"]),
+        ([{CONTENT: 7, REASONING: "", DETAILS: "ab"}, {DETAILS: [7, {"text": 7}]}], ["", ""]),
+    ],
+)
+def test_a_thought_is_shown_once_whichever_spellings_say_it(
+    deltas: list[dict[str, Any]], shown: list[str]
+) -> None:
+    merger = ReasoningMerger()
+    assert [merger.add(delta) for delta in deltas] == shown
+    assert merger.text() == "".join(shown)
+
+
+def test_thoughts_among_the_parts_of_the_content_are_shown_before_others() -> None:
+    merger = ReasoningMerger()
+    assert merger.add({}, "ab") == "ab"
+    assert merger.add({CONTENT: "ab"}) == ""
+    assert merger.add({CONTENT: "cd"}, "cd") == "cd"
+    assert merger.details() == []

@@ -32,7 +32,7 @@ def draw(results: Results, to: Path) -> bool:
     picture, axes = plt.subplots(1, 3, figsize=(15, 4.8))
     _bars(axes[0], figures, "call", "quietest", "one call, × plain httpx")
     _bars(axes[1], figures, "stream 2000", "seconds", "one chunk of a stream, × plain httpx")
-    _curve(axes[2], figures)
+    _bars(axes[2], figures, "concurrent 100", "cpu", "CPU of a call, 100 at once, × plain httpx")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     picture.suptitle("The client's own share, on loopback (shorter is better)")
@@ -42,46 +42,24 @@ def draw(results: Results, to: Path) -> bool:
 
 
 def _bars(axis: Any, figures: Figures, measure: str, key: str, title: str) -> None:
-    found = {
+    ratios = {
         name: figures.ratio(measure, name, "httpx", key)
         for name in figures.clients(measure)
         if not any(word in name for word in _LEFT_OUT)
     }
-    known = sorted((ratio, name) for name, ratio in found.items() if ratio is not None)
-    known.reverse()
+    known = sorted(((ratio, name) for name, ratio in ratios.items() if ratio), reverse=True)
+    lengths = [ratio for ratio, _ in known]
     names = [name for _, name in known]
-    ratios = [ratio for ratio, _ in known]
-    bars = axis.barh(names, ratios, color=[_colour(name) for name in names])
-    axis.bar_label(bars, [f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}" for ratio in ratios],
+    bars = axis.barh(names, lengths, color=[_colour(name) for name in names])
+    axis.bar_label(bars, [f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}" for ratio in lengths],
                    padding=3)  # fmt: skip
     axis.set_xscale("log")
-    axis.set_xlim(0.5, max(ratios, default=1) * 2)
-    ticks = [at for at in (0.5, 1, 2, 5, 10, 20, 50) if at <= max(ratios, default=1) * 2]
-    axis.set_xticks(ticks, [f"{at:g}" for at in ticks])
+    least = min(0.5, min(lengths, default=1) / 2)
+    axis.set_xlim(least, max(lengths, default=1) * 2)
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50) if tick <= max(lengths, default=1) * 2]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
     axis.set_title(title, loc="left", fontsize=11)
-
-
-def _curve(axis: Any, figures: Figures) -> None:
-    points = [10, 100, 500]
-    for name in figures.clients("concurrent 100"):
-        if any(word in name for word in _LEFT_OUT):
-            continue
-        cpu = {at: figures.value(f"concurrent {at}", name, "cpu") for at in points}
-        known = {at: value * 1e6 for at, value in cpu.items() if value is not None}
-        if known:
-            style = "-" if BY_NAME[name].ours else "--"
-            axis.plot(list(known), list(known.values()), style, marker="o", color=_colour(name))
-            last = max(known)
-            axis.annotate(name, (last, known[last]), (6, 0), textcoords="offset points",
-                          va="center", fontsize=8)  # fmt: skip
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xticks(points, [str(at) for at in points])
-    axis.minorticks_off()
-    axis.set_xlim(8, 2500)
-    axis.set_xlabel("calls under way")
-    axis.set_title("CPU of one call, µs", loc="left", fontsize=11)
 
 
 def _colour(name: str) -> str:

@@ -174,7 +174,8 @@ class _Redacted(Request):  # type: ignore[misc]  # vcrpy brings no types
 
 def _app_id(sent: Request, recorded: Request) -> None:
     ids = [request.headers.get("x-app-id") for request in (sent, recorded)]
-    assert ids[0] == ids[1], f"the app id is {ids[0]!r}, not {ids[1]!r}"
+    if ids[0] != ids[1]:
+        raise AssertionError(f"the app id is {ids[0]!r}, not {ids[1]!r}")
 
 
 # not the host: what was recorded against a gateway here is played without it

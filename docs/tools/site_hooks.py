@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from mkdocs.structure.pages import Page
 
 # pages that were renamed: old links lead to the new name
 _RENAMED = {"what-works.html": "supported-features.html"}
+_MANY, _LONG = 3, 26  # columns, and letters of a word, that don't fit on a phone
+_TABLE = re.compile(r"<table>(\s*<thead>.*?</thead>)(.*?)</table>", re.DOTALL)
+_HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _ASSET = re.compile(r"<(?:script|img|iframe|link|source)\b[^>]*?\b(?:src|href)=\W?https?:[^>]*>")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?(?: \"([^\"]*)\")?\)")
 
@@ -71,6 +75,28 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
         return text if text in (name, path.name) or page_of is None else f"{text} (`{name}`)"
 
     return _LINK.sub(shown, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Name the column in each cell of a table with many: narrow screens show a row as a list."""
+    return _TABLE.sub(_labelled, html)
+
+
+def _labelled(table: re.Match[str]) -> str:
+    head, rows = table[1], table[2]
+    labels = [escape(_text(name).strip()) for name in _HEAD.findall(head)]
+    if len(labels) < _MANY and max(map(len, _text(rows).split()), default=0) <= _LONG:
+        return table[0]
+
+    def row(cells: re.Match[str]) -> str:
+        names = iter(labels)
+        return re.sub("<td", lambda _: f'<td data-label="{next(names, "")}"', cells[0])
+
+    return f"<table data-stacked>{head}{re.sub('<tr.*?</tr>', row, rows, flags=re.DOTALL)}</table>"
+
+
+def _text(html: str) -> str:
+    return unescape(re.sub("<.*?>", "", html))
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:

@@ -15,6 +15,7 @@ from vcr import VCR
 from vcr.cassette import Cassette
 
 from lunos_core import AsyncLunos, Lunos
+from lunos_core.accounting.observers import begin_everywhere, end_everywhere
 from lunos_local import LocalGateway
 from lunos_local.cassettes import STAND_IN_ROOT, ReadableYaml, Redactor
 from tests.cassettes.came import Came
@@ -177,7 +178,10 @@ def came(request: pytest.FixtureRequest, source: str, recording: bool) -> Iterat
     """
     name = f"{request.path.stem}::{request.node.originalname}"
     results = Came(ROOT / "live" / "came.json" if source == "live" else ROOT / "came.json", name)
+    record = results.record
+    begin_everywhere(record)
     yield results
+    end_everywhere(record)
     if recording or not request.node.get_closest_marker("vcr"):
         return
     if ENVIRONMENT.get("LUNOS_KEEP_CAME"):
@@ -201,16 +205,18 @@ async def ask(request: pytest.FixtureRequest, service: Service, came: Came) -> A
         with Lunos(**settings) as lunos:
 
             async def ask_sync(endpoint: str, **params: Any) -> Any:
-                answer = _endpoint(lunos, endpoint)(**params)
-                return came(list(answer) if params.get("stream") else answer)
+                with came.or_raises():
+                    answer = _endpoint(lunos, endpoint)(**params)
+                    return came(list(answer) if params.get("stream") else answer)
 
             yield ask_sync
         return
     async with AsyncLunos(**settings) as async_lunos:
 
         async def ask_async(endpoint: str, **params: Any) -> Any:
-            answer = await _endpoint(async_lunos, endpoint)(**params)
-            return came([chunk async for chunk in answer] if params.get("stream") else answer)
+            with came.or_raises():
+                answer = await _endpoint(async_lunos, endpoint)(**params)
+                return came([chunk async for chunk in answer] if params.get("stream") else answer)
 
         yield ask_async
 

@@ -48,11 +48,12 @@ class Way:
         self.came, self.is_async = came, is_async
 
     async def invoke(self, runnable: Any, given: Any, **more: Any) -> Any:
-        return self.came(
-            await runnable.ainvoke(given, **more)
-            if self.is_async
-            else runnable.invoke(given, **more)
-        )
+        with self.came.or_raises():
+            return self.came(
+                await runnable.ainvoke(given, **more)
+                if self.is_async
+                else runnable.invoke(given, **more)
+            )
 
     async def stream(self, runnable: Any, given: Any) -> list[Any]:
         if self.is_async:

@@ -210,8 +210,8 @@ async def test_metadata(
 
 
 @pytest.mark.usefixtures("faulty")
-async def test_rate_limit(llm: Lunos, is_async: bool) -> None:
+async def test_rate_limit(llm: Lunos, is_async: bool, came: Came) -> None:
     asked = {"messages": [ChatMessage(HELLO)], "model": "lunos/error-429"}
-    with pytest.raises(LunosRateLimitError) as caught:
+    with pytest.raises(LunosRateLimitError) as caught, came.or_raises():
         await llm.achat(**asked) if is_async else llm.chat(**asked)
     assert (caught.value.status, caught.value.retry_after) == (429, 1)

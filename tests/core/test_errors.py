@@ -104,7 +104,8 @@ def test_a_prompt_that_is_too_long_is_told_from_other_bad_requests(words: str) -
     ("code", "status"),
     [("429", 429), (429, 429), ("insufficient_quota", 402), ("overloaded_error", 503),
      ("invalid_api_key", 401), ("what", 200), (None, 200), (7, 200), ("99999999999", 200),
-     ("²", 200), ("-1", 200)],
+     ("²", 200), ("-1", 200), ("BAD_REQUEST", 400), ("Bad Request", 400), ("found", 200),
+     ("not-found", 404), ("400", 400), ("599", 599), ("399", 200), ("600", 200)],
 )  # fmt: skip
 def test_an_error_with_a_successful_status_gets_the_status_of_its_code(
     code: Any, status: int
@@ -168,6 +169,15 @@ class _Mine(LunosRateLimitError):
 
 class _MyPartial(LunosServerError):
     pass
+
+
+def test_a_note_that_was_added_leaves_with_the_adapters_class() -> None:
+    error = LunosRateLimitError("Slow", partial="half")
+    error.add_note("asked by the night job")
+    mapped = ErrorMap({LunosRateLimitError: _Mine}).apply(error)
+    assert (type(mapped), mapped.__notes__) == (_Mine, ["asked by the night job"])
+    assert (mapped.message, mapped.partial) == ("Slow", "half")
+    assert ErrorMap().apply(error) is error
 
 
 async def test_errors_leave_as_the_adapters_classes_with_all_their_facts(both: Both) -> None:

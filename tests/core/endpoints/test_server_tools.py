@@ -89,3 +89,14 @@ def test_a_file_part_without_a_name_goes_out_under_the_wires_name(name: str) -> 
     address = {"type": "file", "file": {"url": "https://x.test/a.pdf"}}
     llm.invoke([HumanMessage([address])])
     assert wire.bodies[1]["messages"][0]["content"] == [address]
+
+
+def test_pydantic_keeps_options_of_the_server_that_this_package_does_not_know() -> None:
+    from pydantic import TypeAdapter
+
+    from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
+
+    for value in (True, None, {"engine": "new", "depth": 3}):
+        assert TypeAdapter(WebSearchSetting).validate_python(value) == value
+    plugins = [{"id": "file-parser", "pdf": {"engine": "new"}, "more": 1}]
+    assert TypeAdapter(Plugins).validate_python(plugins) == plugins

@@ -24,7 +24,7 @@ from lunos_core import (
     UsageLedger,
     VideoJob,
 )
-from tests.core.wire_samples import Wire, reply
+from tests.core.wire_samples import Wire, raw, reply
 
 if TYPE_CHECKING:
     from lunos_local import LocalGateway
@@ -151,13 +151,15 @@ async def test_a_video_that_takes_too_long_is_kept_for_later(
         ({"status": "pending"}, 200, LunosResponseError),
         ({"id": "1"}, 200, LunosResponseError),
         ([], 200, LunosResponseError),
+        (b"<p>", 200, LunosResponseError),
         ({"error": "Not Found"}, 404, LunosNotFoundError),
     ],
 )
 async def test_what_is_no_job_is_a_typed_error(
     both: Both, body: Any, status: int, kind: type[LunosError]
 ) -> None:
-    lunos = lunos_of(both, Wire(reply(body, status)))
+    answer = raw(body) if isinstance(body, bytes) else reply(body, status)
+    lunos = lunos_of(both, Wire(answer))
     with pytest.raises(kind, match="makes no videos" if status == 404 else None):
         await both(lunos.video.create(model="m", prompt="a"))
     for given in ({"prompt": ""}, {"prompt": 7}, {"model": ""}):

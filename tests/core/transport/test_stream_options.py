@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from lunos_core import LunosBadRequestError, chat_stream_request
+from lunos_core.errors import ErrorResponse
+from lunos_core.transport.stream_options import refuses_stream_options
 from tests.core.wire_samples import HELLO, delta, reply, stream
 
 if TYPE_CHECKING:
@@ -54,6 +56,22 @@ async def test_a_server_that_refuses_stream_options_is_asked_without_and_remembe
     assert {key: wire.bodies[0][key] for key in wire.bodies[1]} == wire.bodies[1]
     await both.chunks(client, chat_stream_request(HELLO, model="another"))
     assert wire.asked[3:] == [True, False], "another model may be served by another server"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "refuses"),
+    [
+        *((400, "stream_options", True), (422, "include_usage", True), (400, "temperature", False)),
+        *((500, "stream_options", False), (404, "include_usage", False)),
+    ],
+)
+def test_a_refusal_is_known_by_its_words_wherever_they_stand(
+    status: int, said: str, refuses: bool
+) -> None:
+    for facts in ({"param": said}, {"code": said}, {"response": ErrorResponse(status, {}, said)}):
+        error = LunosBadRequestError("No", status=status, **facts)
+        assert refuses_stream_options(error) is refuses
+    assert refuses_stream_options(LunosBadRequestError(said, status=status)) is refuses
 
 
 async def test_another_refusal_is_not_asked_again(both: Both) -> None:

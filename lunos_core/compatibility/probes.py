@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from lunos_core.catalog.models import ModelInfo, models_request
@@ -46,13 +47,13 @@ class Probe(NamedTuple):
         route: the request's method, its path below the base URL, and the feature that is tried:
             "POST /chat/completions (tools)".
         kind: of the model that is asked; `None` for a request that costs nothing.
-        make: makes the request for a model.
+        make: makes the request for a `model`, where the kind is one.
         tell: what the answer and its JSON (`None` for a stream) show, in a few words each.
     """
 
     route: str
     kind: Kind | None
-    make: Callable[[str], Any]
+    make: Callable[..., Any]
     tell: Callable[[Any, Any], list[str]]
 
     @property
@@ -139,57 +140,39 @@ def _second_of_silence() -> bytes:
 
 
 PROBES = [
-    Probe("GET /public/models", None, lambda _: models_request(), _models),
-    Probe("GET /models", None, lambda _: models_request(public=False), _models),
-    Probe("GET /balance", None, lambda _: balance_request(), lambda *_: ["amount read"]),
-    Probe(
-        *("POST /chat/completions", "chat"),
-        lambda model: chat_request(_HELLO, model=model, max_tokens=16),
-        _chat,
-    ),
+    Probe("GET /public/models", None, models_request, _models),
+    Probe("GET /models", None, partial(models_request, public=False), _models),
+    Probe("GET /balance", None, balance_request, lambda *_: ["amount read"]),
+    Probe("POST /chat/completions", "chat", partial(chat_request, _HELLO, max_tokens=16), _chat),
     Probe(
         *("POST /chat/completions (streamed)", "chat"),
-        lambda model: chat_stream_request(_HELLO, model=model, max_tokens=16),
+        partial(chat_stream_request, _HELLO, max_tokens=16),
         _stream,
     ),
     Probe(
         *("POST /chat/completions (tools)", "chat"),
-        lambda model: chat_request(_WEATHER, model=model, tools=[_TOOL], max_tokens=64),
+        partial(chat_request, _WEATHER, tools=[_TOOL], max_tokens=64),
         _tools,
     ),
     Probe(
         *("POST /chat/completions (json_schema)", "chat"),
-        lambda model: chat_request(_WEATHER, model=model, response_format=_FORMAT, max_tokens=64),
+        partial(chat_request, _WEATHER, response_format=_FORMAT, max_tokens=64),
         _schema,
     ),
+    Probe("POST /chat/completions (images)", "drawing", partial(image_chat_request, _CAT), _drawn),
     Probe(
-        *("POST /chat/completions (images)", "drawing"),
-        lambda model: image_chat_request(_CAT, model=model),
-        _drawn,
+        "POST /completions", "chat", partial(completion_request, "Say hello.", max_tokens=16), _chat
     ),
-    Probe(
-        *("POST /completions", "chat"),
-        lambda model: completion_request("Say hello.", model=model, max_tokens=16),
-        _chat,
-    ),
-    Probe(
-        *("POST /embeddings", "embedding"),
-        lambda model: embedding_request("hello", model=model),
-        _vectors,
-    ),
-    Probe(
-        *("POST /images/generations", "image"),
-        lambda model: image_request(_CAT, model=model),
-        _images,
-    ),
+    Probe("POST /embeddings", "embedding", partial(embedding_request, "hello"), _vectors),
+    Probe("POST /images/generations", "image", partial(image_request, _CAT), _images),
     Probe(
         *("POST /audio/generations", "speech"),
-        lambda model: speech_request("Hello.", model=model, voice="alloy"),
+        partial(speech_request, "Hello.", voice="alloy"),
         lambda answer, _: [answer.media_type, f"{len(answer.content):,} bytes"],
     ),
     Probe(
         *("POST /audio/transcriptions", "transcription"),
-        lambda model: transcription_request(_second_of_silence(), model=model),
+        partial(transcription_request, _second_of_silence()),
         lambda answer, _: [answer.format, *_usage(answer)],
     ),
 ]

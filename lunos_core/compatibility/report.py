@@ -71,7 +71,7 @@ def _row(probe: Probe, model: str | None, result: str = "skipped", **more: Any) 
 
 def _try(client: Client, probe: Probe, model: str | None, records: list[CallRecord]) -> _Tried:
     replies: list[Reply] = []
-    request = replace(probe.make(model or ""), absent=_ABSENT)
+    request = replace(probe.make(**({"model": model} if model else {})), absent=_ABSENT)
     records.clear()
     answer: Any = None
     more: dict[str, Any] = {}

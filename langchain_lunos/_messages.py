@@ -19,7 +19,7 @@ from langchain_lunos._content import kind_of, to_part, to_parts
 from langchain_lunos._results import CALL_EXTRAS, log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import UNNAMED
+from lunos_core.endpoints.chat.tool_calls import NOT_RUN, UNNAMED
 from lunos_core.endpoints.params import ROLES
 from lunos_core.wire.text import join_surrogates
 
@@ -29,7 +29,8 @@ Wire = dict[str, Any]
 def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[Wire]:
     """Return the messages as they are sent. The given ones aren't changed.
 
-    Other providers' answers are data, not mistakes: what doesn't travel of them is left out.
+    Other providers' answers are data, not mistakes: what doesn't travel of them is left out. Each
+    call before the last message gets a result, since providers refuse a history that lacks one.
 
     Args:
         messages: the conversation.
@@ -44,11 +45,16 @@ def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[W
     answered = _answered_calls(messages)
     name = (model or "").lower()
     is_claude = "/" not in name or "claude" in name or "anthropic/" in name
-    return [
-        wire
-        for i, message in enumerate(messages)
-        for wire in _convert(message, f"messages[{i}]", answered, is_claude)
-    ]
+    sent: list[Wire] = []
+    for i, message in enumerate(messages):
+        sent += _convert(message, f"messages[{i}]", answered, is_claude)
+        if isinstance(message, AIMessage) and message is not messages[-1]:
+            sent += [
+                {"role": "tool", "tool_call_id": call["id"], "content": NOT_RUN}
+                for call in sent[-1].get("tool_calls", ())
+                if call["id"] not in answered
+            ]
+    return sent
 
 
 def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:

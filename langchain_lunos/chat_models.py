@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -41,9 +41,6 @@ from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
 from lunos_core.endpoints.chat.types import Chunk, Completion
 from lunos_core.forks import first_use
 from lunos_core.request import Request, StreamRequest
-
-if TYPE_CHECKING:
-    from lunos_core.catalog.models import ModelInfo
 
 __all__ = ["ChatLunos"]
 
@@ -142,7 +139,7 @@ class ChatLunos(
             return self._set_profile(await self.catalog.get(self.model))
         return self._set_profile(await asyncio.to_thread(self.catalog.get, self.model))
 
-    def _set_profile(self, model: ModelInfo | None) -> Self:
+    def _set_profile(self, model: Any) -> Self:
         if model is not None:
             from langchain_lunos._profile import to_profile
 

@@ -19,7 +19,7 @@ from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
 from llama_index_lunos._results import DETAILS, SPELLING, log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import EXTRAS, UNNAMED
+from lunos_core.endpoints.chat.tool_calls import EXTRAS, NOT_RUN, UNNAMED
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -80,7 +80,8 @@ def sent_tool_calls(message: ChatMessage) -> list[SentCall]:
     older = message.additional_kwargs.get("function_call")
     if not isinstance(stored, list | tuple) or not stored:
         stored = [older] if older else []
-    return [_sent_tool_call(call) for call in stored]
+    calls = [_sent_tool_call(call) for call in stored]
+    return [call for call in calls if call.id or call.arguments]
 
 
 def _sent_tool_call(call: Any) -> SentCall:
@@ -185,7 +186,7 @@ class _History:
     def _answer_open_calls(self) -> None:
         """Say that a call has no result: an agent was stopped, or returned another one directly."""
         for _, wire_id in self._open:
-            said = {"role": "tool", "tool_call_id": wire_id, "content": "The tool wasn't run."}
+            said = {"role": "tool", "tool_call_id": wire_id, "content": NOT_RUN}
             self.wire.append(said)
         self._open = []
 

@@ -9,9 +9,6 @@ from typing import Any, Protocol
 
 from lunos_core.accounting.usage import MOST_COST, Usage
 
-Prices = Callable[[str], "Priced | None"]
-"""Finds a model by its id without asking anyone: `Catalog.cached`."""
-
 
 class Priced(Protocol):
     """What pricing reads of a model: USD for one token, `None` where that is unknown."""
@@ -41,6 +38,9 @@ class Priced(Protocol):
         """Of the answer's reasoning."""
         ...
 
+
+Prices = Callable[[str], Priced | None]
+"""Finds a model by its id without asking anyone: `Catalog.cached`."""
 
 # our own, so that sums are exact whatever precision the user's code works with
 EXACT = Context(prec=60)

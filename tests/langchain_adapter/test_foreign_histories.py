@@ -190,6 +190,22 @@ async def test_what_a_provider_wants_back_with_a_call_goes_back_with_it(way: str
     assert sent_messages(wire)[1]["tool_calls"] == calls
 
 
+async def test_a_call_that_was_never_answered_does_not_end_the_conversation() -> None:
+    """An agent was stopped between the call and its result; strict servers refuse that history."""
+    calls: Any = [{**CALLS[0], "id": name} for name in ("c1", "c2")]
+    asked = AIMessage("", tool_calls=calls)
+    result = ToolMessage("sunny", tool_call_id="c2")
+    stopped = {"role": "tool", "tool_call_id": "c1", "content": "The tool wasn't run."}
+    for rest, left in (([result], {"c1"}), ([HumanMessage("go on")], {"c1", "c2"}), ([], set())):
+        wire = both_kinds()
+        await ask(chat(wire), "ainvoke", [HumanMessage("a"), asked, *rest])
+        sent = sent_messages(wire)
+        made = [item for item in sent if item.get("content") == stopped["content"]]
+        assert {item["tool_call_id"] for item in made} == left
+        assert made[:1] in ([], [stopped])
+        assert sent[2 : 2 + len(made)] == made, "right behind the call"
+
+
 @pytest.mark.parametrize("odd", ["x", [1], {"c1": "x"}, {"c1": None}, {"other": {}}])
 async def test_odd_extras_of_a_saved_call_are_left_out(odd: Any) -> None:
     message = AIMessage("", tool_calls=CALLS, additional_kwargs={"tool_call_extras": odd})

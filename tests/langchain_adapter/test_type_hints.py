@@ -27,12 +27,12 @@ def methods() -> Iterator[Any]:
             for name, member in vars(owner).items():
                 function = member.fget if isinstance(member, property) else member
                 function = getattr(function, "__func__", function)
-                if not name.startswith("_") and inspect.isfunction(function):
+                if not name.startswith("__") and inspect.isfunction(function):
                     yield pytest.param(function, id=f"{kind.__name__}.{name}")
 
 
 @pytest.mark.parametrize("owner", [*methods()])
-def test_every_public_method_has_type_hints_that_resolve(owner: Any) -> None:
+def test_every_method_has_type_hints_that_resolve(owner: Any) -> None:
     typing.get_type_hints(owner)
 
 

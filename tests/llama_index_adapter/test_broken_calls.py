@@ -184,6 +184,14 @@ async def test_what_a_provider_wants_back_with_a_call_goes_back_with_it(
     assert sent == calls
 
 
+@pytest.mark.parametrize("stored", [[None], ["x"], [{}], "x", 3])
+def test_what_is_no_call_in_a_memory_is_none(stored: Any) -> None:
+    said = ChatMessage(role="assistant", content="b", additional_kwargs={"tool_calls": stored})
+    sent = to_wire([ChatMessage("a"), said, ChatMessage("c")])
+    assert [message["content"] for message in sent] == ["a", "b", "c"]
+    assert "tool_calls" not in sent[1]
+
+
 def test_a_whole_object_goes_back_as_it_came() -> None:
     text = '{ "b":1,"a" : "ä" }'
     block = ToolCallBlock(tool_call_id="c", tool_name="f", tool_kwargs=text)

@@ -17,6 +17,9 @@ _NO_ARGUMENTS = "null"
 UNNAMED = "unnamed_tool"
 """The name under which a call without a name goes back to the model in a history."""
 
+NOT_RUN = "The tool wasn't run."
+"""The result of a call that has none in a history: an agent was stopped."""
+
 EXTRAS = ("extra_content", "provider_specific_fields")
 """The fields of a call that go back with it: see `ToolCall.extras`."""
 

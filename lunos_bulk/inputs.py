@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,7 +30,7 @@ Check = Callable[[Mapping[str, Any]], None]
 
 _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_PIECE, _TEXTS, _SAMPLE = 16 * 2**20, 64, 100
+_PIECE, _TAIL, _TEXTS, _SAMPLE = 16 * 2**20, 2**20, 64, 100
 csv.field_size_limit(2**31 - 1)  # a cell may hold a book
 
 
@@ -75,12 +76,11 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         raise LunosConfigError(f"{address} has {what}")
     if kinds == ["text"]:
         check({"id": None, "text": None})
-        groups = [files[i : i + _TEXTS] for i in range(0, len(files), _TEXTS)]
-        paths_of = [tuple(file.paths[0] for file in group) for group in groups]
-        sizes = [sum(file.size for file in group) for group in groups]
+        groups = (files[i : i + _TEXTS] for i in range(0, len(files), _TEXTS))
         return [
-            replace(group[0], paths=paths, size=size)
-            for group, paths, size in zip(groups, paths_of, sizes, strict=True)
+            replace(group[0], paths=tuple(file.paths[0] for file in group), size=size)
+            for group in groups
+            for size in [sum(file.size for file in group)]
         ]
     pieces: list[Piece] = []
     for file in files:
@@ -112,22 +112,20 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
             for i in range(facts.num_row_groups):
                 yield replace(whole, size=facts.metadata.row_group(i).num_rows, start=i)
         return
-    rows = (row for _, row in _numbered(whole))
-    sample = list(islice(rows, _SAMPLE))
-    if sample:
-        check(dict.fromkeys(name for row in sample for name in row))
+    sample = [row for _, row in islice(_numbered(whole, check), _SAMPLE)]
+    if any(sample):
+        check(dict.fromkeys(name for row in sample for name in row or ()))
+    elif sample:
+        raise ValueError("its lines aren't JSON objects in UTF-8")
     is_packed = not path.lower().endswith(whole.kind)
-    if whole.kind in ("csv", "tsv") or is_packed or not size:
-        for _ in rows:  # nothing else shows that it is whole
-            pass
+    is_one = whole.kind in ("csv", "tsv") or is_packed or not size
+    # nothing but reading it shows that a file which can't be split is whole
+    tail = whole if is_one else replace(whole, start=max(0, size - _TAIL))
+    if deque((row for _, row in _numbered(tail)), maxlen=1) == deque([None]):
+        raise ValueError("its last line was cut off")
+    if is_one:
         yield replace(whole, size=0 if is_packed else size)
         return
-    with fsspec.open(path) as file:
-        file.seek(max(0, size - _PIECE))
-        try:
-            json.loads(file.read().rpartition(b"\n")[2].strip() or b"{}")
-        except ValueError:
-            raise ValueError("its last line was cut off") from None
     for start in range(0, size, _PIECE):
         stop = min(start + _PIECE, size)
         yield replace(whole, size=stop - start, start=start, stop=stop)
@@ -137,10 +135,11 @@ def rows_of(piece: Piece) -> Iterator[Row]:
     """Read the rows of a piece, one after the other; `id` is where it stands, if it has none."""
     with _named(piece):
         for position, row in _numbered(piece):
-            yield {"id": f"{piece.name}:{position}", **row}
+            yield {"id": f"{piece.name}:{position}", **(row or {})}
 
 
-def _numbered(piece: Piece) -> Iterator[tuple[Any, Row]]:
+def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, Row | None]]:
+    """Read rows, each with its position; a line that is no JSON object is `None`."""
     path = piece.paths[0]
     if piece.kind == "parquet":
         with fsspec.open(path) as file:
@@ -161,7 +160,10 @@ def _numbered(piece: Piece) -> Iterator[tuple[Any, Row]]:
             encoding = "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
         with fsspec.open(path, "rt", compression="infer", newline="", encoding=encoding) as file:
             comma = "\t" if piece.kind == "tsv" else ","
-            for i, row in enumerate(csv.DictReader(file, delimiter=comma, strict=True)):
+            table = csv.DictReader(file, delimiter=comma, strict=True)
+            if check and table.fieldnames:  # there may be no row
+                check(dict.fromkeys(table.fieldnames))
+            for i, row in enumerate(table):
                 # with more cells than columns, a comma isn't quoted: which is whose, nobody knows
                 yield i, {"id": row.get("id")} if None in row else row
     else:
@@ -171,10 +173,9 @@ def _numbered(piece: Piece) -> Iterator[tuple[Any, Row]]:
                 file.seek(position - 1)
                 position += len(file.readline()) - 1
             while (piece.stop is None or position < piece.stop) and (line := file.readline()):
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    row = None
+                row = None
+                with contextlib.suppress(ValueError):
+                    row = json.loads(str(line, "utf-8-sig"))
                 if line.strip():
-                    yield position, row if isinstance(row, dict) else {}
+                    yield position, row if isinstance(row, dict) else None
                 position += len(line)

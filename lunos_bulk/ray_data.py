@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from lunos_bulk.files import Files
@@ -42,42 +41,42 @@ def complete(
     *,
     model: str,
     state: str,
-    schema: Any = None,
     workers: int = 2,
     block: int = 256,
     **settings: Any,
 ) -> Any:
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
-    It runs as `embed` does, with the same settings, and these:
-
     Args:
         dataset: a `ray.data.Dataset`.
         prompt: what to ask; `{column}` stands for a row's text.
         model: the model's id.
-        state: a folder on this machine.
-        schema: a pydantic model or a JSON schema; what doesn't fit is asked once more.
+        state: as those below, what it is for `embed`.
         workers: processes.
         block: rows that a worker takes at a time.
-        **settings: those of `Job`.
+        **settings: those of `Job`: `schema`, `rpm`, `budget`, …
 
     Raises:
-        LunosConfigError: a setting or a column can't be, or the state is another job's.
+        LunosConfigError: as `embed` does.
     """
-    job = Job(state, model, prompt=prompt, schema=schema, **settings)
-    return _ask(dataset, job, workers, block)
+    return _ask(dataset, Job(state, model, prompt=prompt, **settings), workers, block)
 
 
 def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
     """Let workers write the blocks of an input: the engine of `Files.run`."""
+
+    async def write(worker: Worker, batch: Any) -> Any:
+        await files.work(worker, [pieces[i] for i in batch["id"]])
+        return batch
+
     ray = _ray()
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts rows
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = [{"piece": pickle.dumps(piece)} for piece in pieces]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    for _ in _mapped(dataset, _Pieces, files, min(workers, len(rows)), 1).iter_rows():
+    dataset = ray.data.range(len(pieces), override_num_blocks=len(pieces))
+    workers = min(workers, len(pieces))
+    for _ in _mapped(dataset, files.job, write, workers, 1).iter_rows():
         pass
 
 
@@ -95,15 +94,17 @@ def _ask(dataset: Any, job: Job, workers: int, block: int) -> Any:
     there = dict(zip(schema.names, schema.types, strict=True))
     job.check_columns(there, *({job.label, "error"} & {*there}))
     begin(job)
-    return _mapped(dataset, _Rows, job, workers, block, batch_format="pyarrow")
+    return _mapped(dataset, job, Worker.answered, workers, block, batch_format="pyarrow")
 
 
-def _mapped(dataset: Any, kind: type, job: Any, workers: int, block: int, **settings: Any) -> Any:
+def _mapped(
+    dataset: Any, job: Job, work: Callable[..., Any], workers: int, block: int, **settings: Any
+) -> Any:
     ray = _ray()
     node = ray.get_runtime_context().get_node_id()  # this machine: the state is here
     return dataset.map_batches(
-        kind,
-        fn_constructor_args=(job,),
+        _Actor,
+        fn_constructor_args=(job, work),
         batch_size=block,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=0.1,  # a worker waits for the network nearly all the time
@@ -112,18 +113,9 @@ def _mapped(dataset: Any, kind: type, job: Any, workers: int, block: int, **sett
     )
 
 
-class _Rows:
-    def __init__(self, job: Job) -> None:
-        self._worker = Worker(job)
+class _Actor:
+    def __init__(self, job: Job, work: Callable[[Worker, Any], Awaitable[Any]]) -> None:
+        self._worker, self._work = Worker(job), work
 
-    async def __call__(self, table: Any) -> Any:
-        return await self._worker.answered(table)
-
-
-class _Pieces:
-    def __init__(self, files: Files) -> None:
-        self._files, self._worker = files, Worker(files.job)
-
-    async def __call__(self, batch: Any) -> dict[str, list[int]]:
-        await self._files.work(self._worker, [pickle.loads(batch["piece"][0])])  # noqa: S301 - run_pieces made it
-        return {"done": [1]}
+    async def __call__(self, batch: Any) -> Any:
+        return await self._work(self._worker, batch)

@@ -19,17 +19,16 @@ from lunos_core.errors import LunosConfigError
 Answer = tuple[bytes | None, str | None]
 """The answer, or what went wrong for good: the error's class, a colon, its message."""
 
-_TABLES = (
-    "answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT)",
-    "workers (owner TEXT PRIMARY KEY, beat REAL)",
-    "blocks (name TEXT PRIMARY KEY, run TEXT, rows, size, new)",
-    "facts (name TEXT PRIMARY KEY, value TEXT)",
-)
-_INDEXES = ("owners ON answers (owner) WHERE owner", "errors ON answers (error) WHERE error")
+# an owner asks for the answer now, or had an error that a later run may not meet again
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT);
+CREATE INDEX IF NOT EXISTS owners ON answers (owner) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS errors ON answers (error) WHERE error IS NOT NULL;
+CREATE TABLE IF NOT EXISTS workers (owner TEXT PRIMARY KEY, beat REAL);
+CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, run TEXT, rows, size, new);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)"""
 _DEAD_AFTER = 30.0  # seconds without a sign of life
 _LOCKED = 60.0  # seconds to wait for a file that others write
-# what a later run may not meet again
-_PASSING = ("LunosConnectionError", "LunosTimeoutError", "LunosServerError", "LunosRateLimitError")
 
 
 class State:
@@ -46,10 +45,8 @@ class State:
         except OSError as error:
             raise LunosConfigError(f"{folder} can't be used: {error}") from None
         self.store = UsageStore(self.folder / "usage.db")
-        for table in _TABLES:
-            self.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-        for index in _INDEXES:
-            self.execute(f"CREATE INDEX IF NOT EXISTS {index} IS NOT NULL")
+        for statement in _SCHEMA.split(";"):
+            self.execute(statement)
         self.run = self.fact("run")
 
     def execute(self, sql: str, *values: Any) -> list[Any]:
@@ -79,9 +76,8 @@ class State:
                 f"{self.folder} belongs to a job with another model, prompt, schema or setting: "
                 "take another folder, or the same settings"
             )
-        kinds = ", ".join(f"'{name}'" for name in _PASSING)
-        passing = "" if forget else f" AND substr(error, 1, instr(error, ':') - 1) IN ({kinds})"
-        self.execute("DELETE FROM answers WHERE error IS NOT NULL" + passing)
+        if forget:
+            self.execute("DELETE FROM answers WHERE error IS NOT NULL")
         self.execute("DELETE FROM facts WHERE name = 'run'")
         self.execute("DELETE FROM answers WHERE owner IS NOT NULL")
         self.execute("DELETE FROM workers")
@@ -110,25 +106,24 @@ class State:
             now = time.time()
             connection.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (self.owner, now))
             silent = "SELECT owner FROM workers WHERE beat < ?"
-            old = (now - _DEAD_AFTER,)
-            connection.execute(f"DELETE FROM answers WHERE owner IN ({silent})", old)
+            connection.execute(
+                f"DELETE FROM answers WHERE owner IN ({silent})", (now - _DEAD_AFTER,)
+            )
             marks = ", ".join("?" * len(keys))
-            sql = f"SELECT key, owner, value, error FROM answers WHERE key IN ({marks})"
-            taken = {key: rest for key, *rest in connection.execute(sql, keys)}
+            sql = f"SELECT key, value, error FROM answers WHERE key IN ({marks})"
+            taken = {key: (value, error) for key, value, error in connection.execute(sql, keys)}
             mine = [key for key in keys if key not in taken]
             rows = [(key, self.owner) for key in mine]
             connection.executemany("INSERT INTO answers (key, owner) VALUES (?, ?)", rows)
-            return mine, {k: (value, error) for k, (by, value, error) in taken.items() if not by}
+            return mine, {key: taken[key] for key in taken if taken[key] != (None, None)}
 
         return self.store.database.transact(work, wait=_LOCKED)
 
-    def keep(self, answers: Mapping[bytes, Answer]) -> None:
-        """Keep answers for good."""
-        rows = [(key, *answer) for key, answer in answers.items()]
-        sql = "INSERT OR REPLACE INTO answers (key, value, error) VALUES (?, ?, ?)"
-        self.store.database.transact(
-            lambda connection: connection.executemany(sql, rows), wait=_LOCKED
-        )
+    def keep(self, answers: Mapping[bytes, Answer], *, passing: bool = False) -> None:
+        """Keep answers for good, or errors for this run alone."""
+        rows = [(key, self.owner if passing else None, *answers[key]) for key in answers]
+        sql = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)"
+        self.store.database.transact(lambda c: c.executemany(sql, rows), wait=_LOCKED)
 
     def progress(self) -> tuple[int, int, int]:
         """Return this run's rows in finished blocks, their size, and how many of them are new."""

@@ -21,9 +21,8 @@ _FATAL = (
     *(errors.LunosAuthenticationError, errors.LunosPaymentError, errors.LunosNotFoundError),
     *(errors.LunosBudgetError, errors.LunosConfigError),
 )
-_OF_THE_SERVICE = (
-    *(errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError),
-)
+# not the fault of the text that was asked; what times out is a connection error, too
+_PASSING = (errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError)
 _MOST_FAILURES = 20
 _MAX_RETRIES = 8
 _LOOK, _BEAT = 0.2, 5.0
@@ -68,7 +67,7 @@ class Worker:
         """Stop the job where requests only fail: the client's hook after each call."""
         if call.error is None:
             self._failures, self._answered = 0, True
-        elif isinstance(call.error, _OF_THE_SERVICE) or not self._answered:
+        elif isinstance(call.error, _PASSING) or not self._answered:
             self._failures += 1
         if call.error is not None and self._failures >= _MOST_FAILURES:
             text = f"{self._failures} requests in a row failed, the last one: {call.error}"
@@ -86,13 +85,13 @@ class Worker:
         answers = await self.answers(rows or table.select(self.job.columns).to_pylist())
         values = [value for value, _ in answers]
         if self.job.prompt is not None:
-            column = pa.array([value and value.decode() for value in values], pa.string())
+            column = pa.array(values, pa.binary()).cast(pa.string())
         else:
             length = self.state.fact("length") or 1
-            flat = pa.py_buffer(b"".join(value or bytes(4 * length) for value in values))
-            floats = pa.Array.from_buffers(pa.float32(), len(values) * length, [None, flat])
-            missing = pa.array([value is None for value in values], pa.bool_())
-            column = pa.FixedSizeListArray.from_arrays(floats, length, mask=missing)
+            missing, data = pa.array(values, pa.binary(4 * length)).buffers()
+            floats = pa.Array.from_buffers(pa.float32(), len(values) * length, [None, data])
+            kind = pa.list_(pa.float32(), length)
+            column = pa.Array.from_buffers(kind, len(values), [missing], children=[floats])
         table = table.append_column(self.job.label, column)
         return table.append_column("error", pa.array([error for _, error in answers], pa.string()))
 
@@ -102,23 +101,22 @@ class Worker:
         Raises:
             Stopped: the job is to end; what was answered is kept.
         """
-        result: list[Answer | bytes] = []
+        keys: list[bytes] = []
         texts: dict[bytes, str] = {}
-        for row in rows:
+        known: dict[bytes, Answer] = {}
+        for i, row in enumerate(rows):
             try:
                 text = self.job.text_of(row)
+                texts[key := self.job.key_of(text)] = text
             except ValueError as error:
-                result.append((None, f"ValueError: {error}"))
-            else:
-                result.append(key := self.job.key_of(text))
-                texts[key] = text
-        known: dict[bytes, Answer] = {}
+                known[key := b"%d" % i] = (None, f"ValueError: {error}")
+            keys.append(key)
         beating = asyncio.create_task(self._beat())
         try:
-            while len(known) < len(texts):
+            while missing := [key for key in texts if key not in known]:
                 if stopped := self.state.stopped:
                     raise Stopped(stopped)
-                mine, ready = self.state.claim([key for key in texts if key not in known])
+                mine, ready = self.state.claim(missing)
                 known |= ready
                 batches = self.job.batches({key: texts[key] for key in mine})
                 await asyncio.gather(*map(self._ask, batches))
@@ -127,7 +125,7 @@ class Worker:
         finally:
             beating.cancel()
             self.state.store.flush()  # a worker may be killed at any time
-        return [known[item] if isinstance(item, bytes) else item for item in result]
+        return [known[key] for key in keys]
 
     async def _beat(self) -> None:
         while True:
@@ -148,7 +146,8 @@ class Worker:
                     await self._ask({key: batch[key] for key in half})
                 return
             said = " ".join(str(error).split())
-            self.state.keep({keys[0]: (None, f"{type(error).__name__}: {said}")})
+            answer = (None, f"{type(error).__name__}: {said}")
+            self.state.keep({keys[0]: answer}, passing=isinstance(error, _PASSING))
         else:
             rows = zip(batch, values, strict=True)
             self.state.keep({key: (value, None) for key, value in rows})
@@ -162,15 +161,13 @@ class Worker:
                 raise errors.LunosResponseError(f"a vector of another length than before: {length}")
             return [row.astype("<f4").tobytes() for row in answer.array]
         messages: list[dict[str, Any]] = [{"role": "user", "content": texts[0]}]
-        params = dict(job.params)
+        params = {"model": job.model, **job.params}
         if self._schema is not None:
             schema = {"name": "answer", "schema": self._schema}
             params["response_format"] = {"type": "json_schema", "json_schema": schema}
         said = ""
         for _ in range(2):
-            whole = await lunos.chat.completions.create(
-                model=job.model, messages=messages, **params
-            )
+            whole = await lunos.chat.completions.create(messages=messages, **params)
             if whole.choices and whole.choices[0].message.refusal:
                 raise ValueError(f"refused: {whole.choices[0].message.refusal}")
             try:
@@ -179,10 +176,8 @@ class Worker:
             except Exception as error:
                 said = " ".join(str(error).split())[:1000]
             again = f"That isn't valid: {said}\nAnswer again."
-            messages += [
-                {"role": "assistant", "content": whole.text},
-                {"role": "user", "content": again},
-            ]
+            messages.append({"role": "assistant", "content": whole.text})
+            messages.append({"role": "user", "content": again})
         raise ValueError(f"an invalid answer, twice: {said}")
 
     async def aclose(self) -> None:

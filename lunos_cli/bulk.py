@@ -108,6 +108,8 @@ def _run(
     from lunos_bulk.inputs import pieces_of
     from lunos_bulk.job import Job
 
+    if target.resolve().is_relative_to(Path(source).resolve()):
+        raise LunosConfigError("OUTPUT may not be INPUT, or in it: take another folder")
     job = Job(state=str(target / "_lunos"), **settings)
     files = Files(job, target, keep, block, retry_dead)
     pieces = pieces_of(source, lambda there: job.check_columns(there, *keep))

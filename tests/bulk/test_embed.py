@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,11 @@ def test_a_429_holds_all_requests_back_and_nothing_is_lost(
     service: Service, tmp_path: Path
 ) -> None:
     refused: list[int] = []
+    numbers = itertools.count(1)
 
     def answer(body: Any) -> Any:
-        if len(service.bodies) == 5:
-            refused.append(len(service.bodies))
+        if (number := next(numbers)) == 5:
+            refused.append(number)
             return no(429, retry_after="1")
         return vectors(body)
 

@@ -9,7 +9,7 @@ from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 from langchain_core.messages import HumanMessage
 
 from lunos_core import LunosResponseError
-from tests.langchain_adapter.wire import Wire, answer, call, chat, llm, reply, stream
+from tests.langchain_adapter.wire import Wire, answer, ask, call, chat, llm, reply, stream
 
 DETAILED = {
     "prompt_tokens": 9,
@@ -246,3 +246,13 @@ def test_cost_details_are_an_object_or_nothing(odd: Any) -> None:
     usage["cost_details"] = {"upstream": 0.25}
     message = chat(Wire(reply({**answer(), "usage": usage}))).invoke("a")
     assert message.response_metadata["cost_details"] == {"upstream": 0.25}
+
+
+@pytest.mark.parametrize("way", ["stream", "astream", "v3", "av3"])
+async def test_a_model_name_that_comes_late_is_the_answers(way: str) -> None:
+    first = {"id": "gen-1", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    wire = Wire(stream([first, {"id": "gen-1", "model": "served", "choices": [end]}, "[DONE]"]))
+    message = await ask(chat(wire), way)
+    assert message.content in ("Hi", [{"type": "text", "text": "Hi", "index": 0}])
+    assert message.response_metadata["model_name"] == "served"

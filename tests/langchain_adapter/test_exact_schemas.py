@@ -269,3 +269,13 @@ def test_tokens_need_a_function_of_the_users() -> None:
     assert model.get_token_ids("a") == [1, 2]
     with pytest.raises(NotImplementedError, match="pass custom_get_token_ids"):
         chat(both_kinds()).get_token_ids("a")
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_refusal_goes_back_however_the_message_holds_it(wrapped: bool) -> None:
+    wire = both_kinds()
+    refusal: dict[str, Any] = {"type": "refusal", "refusal": "No."}
+    block = {"type": "non_standard", "value": refusal} if wrapped else refusal
+    chat(wire).invoke([HumanMessage("q"), AIMessage([block, {"type": "text", "text": "So"}])])
+    sent = sent_messages(wire)[1]
+    assert (sent["refusal"], sent["content"]) == ("No.", [{"type": "text", "text": "So"}])

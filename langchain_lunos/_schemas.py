@@ -160,7 +160,7 @@ def _with_references(schema: Any, raw: dict[str, Any]) -> dict[str, Any]:
     name = getattr(schema, "name", None) or getattr(schema, "__name__", "")
     described = parameters.pop("description", None)
     description = getattr(schema, "description", None) or described
-    if not description and callable(schema):
+    if not description and inspect.isroutine(schema):  # a class would inherit pydantic's own
         description = inspect.getdoc(schema)
     parameters.pop("title", None)
     function = {"name": str(name), "description": str(description or "")}

@@ -9,6 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import InjectedToolArg, StructuredTool, tool
 from pydantic import BaseModel
+from typing_extensions import TypedDict
 
 from langchain_lunos import _structured_output as structured
 from langchain_lunos._profile import to_profile
@@ -279,3 +280,38 @@ def test_a_refusal_goes_back_however_the_message_holds_it(wrapped: bool) -> None
     chat(wire).invoke([HumanMessage("q"), AIMessage([block, {"type": "text", "text": "So"}])])
     sent = sent_messages(wire)[1]
     assert (sent["refusal"], sent["content"]) == ("No.", [{"type": "text", "text": "So"}])
+
+
+class Bare(BaseModel):
+    below: list[Bare] = []
+
+
+class BareDict(TypedDict):
+    below: list[BareDict]
+
+
+class Told(TypedDict):
+    """A dict that holds itself."""
+
+    below: list[Told]
+
+
+def climb(leaf: Leaf) -> str:
+    return leaf.label
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [(Bare, ""), (BareDict, ""), (climb, ""), (Told, "A dict that holds itself.")],
+)
+def test_a_schema_without_words_has_none_of_pydantics(schema: Any, said: str) -> None:
+    """A class inherits the documentation of `BaseModel`, and that was sent."""
+    function = to_function(schema)
+    assert function["description"] == said
+    assert "$defs" in function["parameters"]
+
+
+@pytest.mark.parametrize("odd", [list[int], dict[str, int], int, str, BaseModel])
+def test_a_type_that_describes_no_object_is_refused(odd: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        to_function(odd)

@@ -19,7 +19,8 @@ from llama_index_lunos._structured_output import (
     to_response_format,
     to_tool,
 )
-from tests.llama_index_adapter.wire import Way, Wire, answer, delta, stream, tool_call
+from lunos_core import LunosBadRequestError
+from tests.llama_index_adapter.wire import Way, Wire, answer, delta, error, stream, tool_call
 
 
 class Point(BaseModel):
@@ -167,8 +168,6 @@ async def test_the_schema_stands_in_the_last_question(way: Way, last: str) -> No
 async def test_a_refused_schema_is_asked_by_tool_and_remembered(
     way: Way, method: str, word: str
 ) -> None:
-    from tests.llama_index_adapter.wire import error
-
     text = '{"x": 1}'
     call = tool_call("c", "Point", text)
     good = answer({"content": None, "tool_calls": [call]}, "tool_calls")
@@ -182,3 +181,17 @@ async def test_a_refused_schema_is_asked_by_tool_and_remembered(
     kinds = ["tools" if "tools" in body else "format" for body in wire.bodies]
     assert kinds == ["format", "tools", "tools"]
     assert json.dumps(wire.bodies[0]["messages"]) == json.dumps(wire.bodies[1]["messages"])
+
+
+async def test_a_refusal_of_something_else_is_raised_as_it_came(way: Way) -> None:
+    wire = Wire(error(400, "too many tools"))
+    with pytest.raises(LunosBadRequestError, match="too many tools"):
+        await way(way.llm(wire), "structured_predict", Point, POINT)
+    assert len(wire.requests) == 1
+
+
+def test_a_long_answer_is_shown_by_its_first_200_letters() -> None:
+    with pytest.raises(LunosStructuredOutputError) as caught:
+        read_object(Point, said("a" * 300))
+    assert f"{'a' * 200!r}" in str(caught.value)
+    assert "a" * 201 not in str(caught.value)

@@ -125,6 +125,10 @@ def assigned_name(path: str, number: int) -> str:
     return ""
 
 
+def _first_line(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return min([function.lineno, *(item.lineno for item in function.decorator_list)])
+
+
 @functools.cache
 def tests_naming(name: str, tests: frozenset[str]) -> frozenset[str]:
     """The tests whose function has a name in its source."""
@@ -133,11 +137,12 @@ def tests_naming(name: str, tests: frozenset[str]) -> frozenset[str]:
     named: dict[str, set[str]] = {}
     for file in {test.partition("::")[0] for test in tests}:
         source = (ROOT / file).read_text("utf-8")
+        lines = source.splitlines()
         named[file] = {
             node.name
             for node in ast.walk(ast.parse(source) if name in source else ast.parse(""))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and name in (ast.get_source_segment(source, node) or "")
+            and name in "\n".join(lines[_first_line(node) - 1 : node.end_lineno])
         }
     return frozenset(
         test

@@ -6,8 +6,10 @@ import logging
 from typing import Annotated, Any
 
 import pytest
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import InjectedToolArg, StructuredTool, tool
+from langchain_core.tools import Tool as TextTool
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -16,7 +18,7 @@ from langchain_lunos._profile import to_profile
 from langchain_lunos._schemas import to_function, to_json_schema
 from langchain_lunos._tools import to_wire_tools
 from lunos_core.catalog.models import read_entries
-from tests.langchain_adapter.wire import both_kinds, chat, sent_messages
+from tests.langchain_adapter.wire import both_kinds, call, chat, sent_messages
 
 
 class Leaf(BaseModel):
@@ -214,7 +216,7 @@ def test_a_call_whose_result_is_in_a_question_is_sent_with_it() -> None:
     }
     chat(wire).invoke([HumanMessage("q"), calls, HumanMessage([result])])
     _, asked, answered = sent_messages(wire)
-    assert [call["id"] for call in asked["tool_calls"]] == ["c1"]
+    assert [item["id"] for item in asked["tool_calls"]] == ["c1"]
     assert answered == {
         "role": "tool",
         "tool_call_id": "c1",
@@ -223,7 +225,7 @@ def test_a_call_whose_result_is_in_a_question_is_sent_with_it() -> None:
     chat(wire).invoke([HumanMessage("q"), calls, HumanMessage("And?")])
     assert "tool_calls" not in sent_messages(wire)[1]
     chat(wire).invoke([HumanMessage("q"), calls, ToolMessage("r", tool_call_id="c1")])
-    assert [call["id"] for call in sent_messages(wire)[1]["tool_calls"]] == ["c1"]
+    assert [item["id"] for item in sent_messages(wire)[1]["tool_calls"]] == ["c1"]
 
 
 def test_a_files_data_is_read_under_both_names() -> None:
@@ -255,7 +257,7 @@ def test_blocks_that_travel_in_fields_of_their_own_are_not_said_to_be_left_out(
     sent = sent_messages(wire)[1]
     assert sent["content"] == [{"type": "text", "text": "So"}]
     assert (sent["reasoning"], sent["refusal"]) == ("Hm.", "No.")
-    assert [call["id"] for call in sent["tool_calls"]] == ["c1"]
+    assert [item["id"] for item in sent["tool_calls"]] == ["c1"]
 
 
 def test_thoughts_that_are_no_text_are_left_out() -> None:
@@ -315,3 +317,27 @@ def test_a_schema_without_words_has_none_of_pydantics(schema: Any, said: str) ->
 def test_a_type_that_describes_no_object_is_refused(odd: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         to_function(odd)
+
+
+@pytest.mark.parametrize("kind", [None, "a", "custom"])
+def test_a_tool_of_one_text_is_a_function_unless_it_is_a_custom_tool(kind: Any) -> None:
+    metadata = None if kind is None else {"type": kind}
+    one = TextTool(name="t", func=str, description="Say it.", metadata=metadata)
+    (sent,) = to_wire_tools([one])
+    assert (sent["type"], sent["function"]["name"]) == ("function", "t")
+    custom = TextTool(name="t", func=str, description="d", metadata={"type": "custom_tool"})
+    assert to_wire_tools([custom])[0]["type"] == "custom"
+
+
+@pytest.mark.parametrize("text", ['Here: ["a", "b"] and ["c"]', '["a", "b"]', 'So\n["a", "b"]'])
+def test_the_first_list_in_a_text_is_the_answer(text: str) -> None:
+    names = {"title": "Names", "type": "array", "items": {"type": "string"}}
+    model = chat(both_kinds(text)).with_structured_output(names, method="json_schema")
+    assert model.invoke("Which?") == ["a", "b"]
+
+
+def test_broken_arguments_are_said_to_be_so_by_the_schemas_name() -> None:
+    wire = both_kinds(None, "tool_calls", tool_calls=[call("City", '{"name": "Ro')])
+    model = chat(wire).with_structured_output(CITY, method="function_calling")
+    with pytest.raises(OutputParserException, match="arguments for 'City' aren't a JSON object"):
+        model.invoke("Which?")

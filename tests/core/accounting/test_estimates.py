@@ -91,7 +91,7 @@ def test_later_calls_are_estimated_by_those_before_but_never_above_the_ceiling()
     assert estimator.learn(record(0.1)) == USD // 10
     assert estimator.cost(start(), None) == (USD // 10, True)
     estimator.learn(record(0.5))  # a fourth of the difference is learned
-    assert estimator.cost(start(), None) == (USD // 5, True)
+    assert estimator.cost(start(100), None) == (USD // 5, True)
     priced = {"input_price": IN, "output_price": OUT}
     assert estimator.cost(start(100, **priced), None) == (3 * USD // 1000, True)
     assert estimator.cost(start(100), None) == (USD // 5, True)
@@ -106,10 +106,15 @@ def test_the_calls_of_a_store_tell_what_the_next_one_costs(tmp_path: Path) -> No
         store.add_many([*old, *[record(0.1)] * 10, *[record(0.3)] * 10])
         store.add_many([record(5.0, "other"), record(None), record(5.0, error=failed)])
         estimator = Estimator("refuse")
-        with store.reading() as connection:
+        with store.database.reading() as connection:
             assert estimator.cost(start(), connection) == (USD // 5, True)
-        assert estimator.cost(start(), None) == (USD // 5, True)  # and it is remembered
-        with store.reading() as connection, pytest.raises(LunosBudgetError, match="unknown"):
+        estimator.learn(record(0.6))  # and it is remembered: no second look
+        with store.database.reading() as connection:
+            assert estimator.cost(start(100), connection) == (3 * USD // 10, True)
+        with (
+            store.database.reading() as connection,
+            pytest.raises(LunosBudgetError, match="unknown"),
+        ):
             estimator.cost(start()._replace(model="new"), connection)
 
 
@@ -166,7 +171,7 @@ def rate_limit_store(path: Path, *, ages: list[float], held: int = 0) -> UsageSt
     store = UsageStore(path, clock=lambda: NOON)
     store.add_many([record(0.1, time=NOON - age) for age in ages])
     rows = [(f"r{i}", NOON, NOON + 9, "a", None, None, "m", 0, 10, 1) for i in range(held)]
-    store.transact(lambda connection: [store.reserve(connection, row) for row in rows])
+    store.database.transact(lambda connection: [store.reserve(connection, row) for row in rows])
     return store
 
 
@@ -198,7 +203,7 @@ def test_a_limit_says_how_long_to_wait_until_there_may_be_room(
 ) -> None:
     with rate_limit_store(tmp_path / "u.db", ages=ages, held=held) as store:
         rule = RateLimit(**limit)
-        with store.reading() as connection:
+        with store.database.reading() as connection:
             result = seconds_to_room(connection, NOON, rule, Scope(), tokens)
     assert result == (None if wait is None else pytest.approx(wait))
 
@@ -230,7 +235,7 @@ def test_a_store_in_memory_writes_a_batch_at_a_time_without_a_thread() -> None:
     assert len(store.pending) == BATCH - 1
     store.add(record(0.1))
     assert (store.pending, store._writer, store.in_memory) == ([], None, True)
-    (row,) = store.transact(
+    (row,) = store.database.transact(
         lambda connection: connection.execute("SELECT COUNT(*) FROM calls").fetchall()
     )
     assert row == (BATCH,)

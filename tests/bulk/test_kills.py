@@ -7,13 +7,14 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.bulk.conftest import Service, corpus, rows_in, vectors
+from tests.bulk.conftest import Reply, Service, corpus, no, rows_in, vectors
 
 ROOT = Path(__file__).parents[2]
 PER_REQUEST, IN_FLIGHT = 5, 6
@@ -21,12 +22,13 @@ KILLS = int(os.environ.get("LUNOS_BULK_KILLS", "5"))
 TEXTS = 120 * KILLS
 
 
-def start(source: Path, target: Path, *more: object) -> subprocess.Popen[bytes]:
+def start(source: Path, target: Path, *more: object, **environment: str) -> subprocess.Popen[bytes]:
     settings = ("-m", "m", "--block", 50, "--batch-tokens", 2 * PER_REQUEST, "--rpm", 100_000)
     words = ("bulk", "embed", source, target, *settings, "--in-flight", IN_FLIGHT, *more)
     return subprocess.Popen(
         [sys.executable, "-m", "lunos_cli", *map(str, words)],
         cwd=ROOT,
+        env=os.environ | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -83,6 +85,30 @@ def test_two_workers_on_ray_share_pace_and_answers(service: Service, tmp_path: P
     assert process.wait(timeout=300) == 0
     assert service.texts() == dict.fromkeys(set(texts), 1)
     assert len(rows_in(tmp_path / "out")) == 200
+
+
+@pytest.mark.slow
+def test_the_key_is_in_no_log_of_ray_and_no_file_of_the_job(
+    service: Service, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    key = os.environ["LUNOS_API_KEY"]
+
+    def answer(body: dict[str, Any]) -> Reply:
+        bad = any("bad" in text for text in body["input"])
+        return no(400, f"{body} of {key}") if bad else vectors(body)
+
+    service.answer = answer
+    source = corpus(tmp_path / "c.jsonl", ["bad", *(f"text {i}" for i in range(50))])
+    # a short path: Ray's sockets are in it
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as logs:
+        target, talk = tmp_path / "out", {"RAY_TMPDIR": logs, "LUNOS_LOG": "debug"}
+        process = start(source, target, "--workers", 2, **talk)
+        assert process.wait(timeout=300) == 3
+        files = [path for path in Path(logs).rglob("*") if path.is_file()]
+        files += [path for path in target.rglob("*") if path.is_file()]
+        assert any(path.name.startswith("worker-") for path in files), "Ray wrote its logs here"
+        assert [path for path in files if key.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.slow

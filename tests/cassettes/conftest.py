@@ -65,6 +65,15 @@ def _recorded(name: str, default: str) -> str:
     return ENVIRONMENT.get(f"LUNOS_RECORD_{name}") or default
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what records as what it is: it calls a server, and a replay doesn't."""
+    if config.getoption("--record-mode", None) not in (None, "none"):
+        for item in items:
+            if item.get_closest_marker("vcr"):
+                item.add_marker("socket")
+
+
 @pytest.fixture(autouse=True)
 def _no_catalog_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A list that another test left on disk would be used instead of a request."""

@@ -223,6 +223,8 @@ async def test_a_broken_call_does_not_spoil_a_whole_one(way: str) -> None:
 @example('{"a": "\\')
 @example('{"a": {"b": [{"c": "d')
 @example("")
+@example(" [ ]")
+@example("[1")
 def test_no_broken_arguments_are_ever_completed(arguments: str) -> None:
     wire = both_kinds(content=None, tool_calls=[call(arguments=arguments)])
     whole = chat(wire).invoke("Hello")

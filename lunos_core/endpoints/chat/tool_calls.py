@@ -44,12 +44,13 @@ class _Call:
 
     @property
     def arguments(self) -> str:
-        """The arguments so far; "" if the model sent none, or `null`."""
+        """The arguments so far; "" if the model sent none, `null` or an empty list."""
         arguments = "".join(self.pieces)
-        if arguments.lstrip().startswith('"'):  # JSON within a JSON string
-            value = read_arguments(arguments)
-            arguments = arguments if value is None else json.dumps(value).decode()
-        return "" if arguments.strip() in ("", _NO_ARGUMENTS) else arguments
+        begun = arguments.lstrip()[:1]
+        if begun == "{" or (value := read_arguments(arguments)) is None:
+            return arguments
+        # JSON within a JSON string, or one of the spellings of nothing
+        return json.dumps(value).decode() if begun == '"' else ""
 
     def whole_object(self) -> str | None:
         """Return the arguments if they are a whole JSON object by now."""
@@ -69,9 +70,9 @@ class _Call:
     def to_show(self) -> str:
         """Return the arguments that arrived and weren't shown yet."""
         arguments = "".join(self.pieces[self.shown :])
-        # held back until it is clear that it isn't just white space, `null` or a JSON string
+        # held back until it is clear that it isn't just white space, `null`, a list or a string
         begun = arguments.strip()
-        if not self.shown and (_NO_ARGUMENTS.startswith(begun) or begun[0] == '"'):
+        if not self.shown and (_NO_ARGUMENTS.startswith(begun) or begun[0] in '"['):
             return ""
         self.shown = len(self.pieces)
         return arguments

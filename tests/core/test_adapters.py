@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from lunos_core import Config
-from lunos_core.adapters import ClientPair, to_tool_choice
+from lunos_core.adapters import ClientPair, named_picture, to_tool_choice
 from lunos_core.errors import ErrorMap
 
 TOOLS = [
@@ -77,3 +78,16 @@ def test_an_http_client_of_another_kind_is_refused_when_it_is_given(name: str) -
 def test_what_is_not_a_catalog_is_refused_when_it_is_given() -> None:
     with pytest.raises(TypeError, match=r"catalog must be a lunos_core\.Catalog"):
         ClientPair(Config(api_key="k"), errors=ErrorMap(), catalog=object())
+
+
+def test_a_picture_that_a_model_names_is_on_the_web_or_in_the_tools_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    (tmp_path / "in").mkdir()
+    folder = tmp_path / "in"
+    (folder / "b.png").write_bytes(b"b")
+    for url in ("https://h/a.png", "HTTP://h/a", "data:image/png;base64,AA=="):
+        assert named_picture(url, None) == url
+    assert named_picture("b.png", folder) == named_picture("/x/b.png", folder) == folder / "b.png"
+    for name in ("../a.png", str(tmp_path / "a.png"), "none.png", "data:text/plain,a"):
+        assert named_picture(name, folder) is None
+    assert named_picture("b.png", None) is None

@@ -9,7 +9,15 @@ import pytest
 
 from lunos_core.accounting import report
 from lunos_core.accounting.files import replacing, write_whole
-from lunos_core.accounting.report import csv_text, plot, to_table, totals, visible
+from lunos_core.accounting.report import (
+    aligned,
+    app_table,
+    csv_text,
+    plot,
+    to_table,
+    totals,
+    visible,
+)
 from lunos_core.accounting.totals import COLUMNS, COUNTED
 
 ROW: dict[str, Any] = {
@@ -53,6 +61,24 @@ def test_columns_are_as_wide_as_their_widest_cell_names_left_and_numbers_right(
         "longer      2         -",
         "total       4  0.100000",
     ]
+
+
+def test_apps_are_shown_with_calls_tokens_and_cost_and_their_sums() -> None:
+    rows = [ROW, {**ROW, "calls": 1000, "input_tokens": 5000}, OTHER]
+    assert app_table(rows).splitlines() == [
+        "app     calls  tokens  cost in USD",
+        "a       1,002   5,006     0.200000",
+        "longer      2       4            -",
+        "total   1,004   5,010     0.200000",
+    ]
+    assert len(app_table([ROW]).splitlines()) == 2
+
+
+def test_a_narrow_terminal_gets_the_first_column_and_the_last() -> None:
+    lines = [["a", "b", "c", "d"], ["1", "2", "3", "4"]]
+    for width, shown in ((10, "a  b  c  d"), (9, "a  c  d"), (6, "a  d"), (1, "a  d")):
+        assert aligned(lines, 2, width).splitlines()[0] == shown
+    assert visible("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
 def test_what_no_row_knows_has_no_sum() -> None:

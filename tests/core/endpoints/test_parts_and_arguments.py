@@ -15,6 +15,7 @@ from lunos_core.endpoints.chat.content_parts import (
     data_url,
     file_part,
     image_part,
+    part_of_file,
     split_data_url,
     text_part,
     video_part,
@@ -88,6 +89,16 @@ def test_a_data_address_is_split_into_kind_and_base64(url: str, parts: Any, data
 def test_a_data_address_with_broken_base64_is_refused() -> None:
     with pytest.raises(ValueError, match="base64"):
         data_of("data:image/png;base64,A$A=")
+
+
+def test_a_local_file_is_a_picture_a_pdf_or_text_under_its_name() -> None:
+    picture = {"url": "data:image/png;base64,AAE="}
+    assert part_of_file("a.png", b"\0\1") == {"type": "image_url", "image_url": picture}
+    pdf = {"filename": "a", "file_data": "data:application/pdf;base64,JVBERi0="}
+    assert part_of_file("a", b"%PDF-") == {"type": "file", "file": pdf}
+    assert part_of_file("a.txt", "ä".encode()) == {"type": "text", "text": "a.txt:\nä"}
+    with pytest.raises(ValueError, match=r"a\.bin is neither an image, nor a PDF, nor text"):
+        part_of_file("a.bin", b"\xff")
 
 
 def test_texts_and_videos_are_parts_of_their_kind() -> None:

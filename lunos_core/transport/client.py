@@ -88,9 +88,9 @@ class Client:
             place = self._take()
             response: httpx.Response | None = None
             try:
-                response = self._open(call, place.http)
+                response = self._open(call, place)
                 body = _read(response, call.deadline)
-                return call.finish(response.status_code, headers_of(response), body)
+                return call.finish(response.status_code, response.headers, body)
             except FAILURES as failure:
                 error, retry = translate_error(failure, call)
                 delay = call.failed(error, retry=retry, **_answer(response))
@@ -121,11 +121,11 @@ class Client:
                 place = self._take()
                 response: httpx.Response | None = None
                 try:
-                    response = self._open(call, place.http)
+                    response = self._open(call, place)
                     body = None
                     if not is_streamed(response.status_code, response.headers):
                         body = _read(response, call.deadline)
-                    chunks = call.open(response.status_code, headers_of(response), body)
+                    chunks = call.open(response.status_code, response.headers, body)
                     if not opened:
                         opened = True
                         yield OPENED
@@ -175,15 +175,15 @@ class Client:
         except LunosConfigError as error:
             raise self._errors.apply(error) from None
 
-    def _open(self, call: _AnyCall, http: httpx.Client) -> httpx.Response:
+    def _open(self, call: _AnyCall, place: Place[httpx.Client]) -> httpx.Response:
         call.deadline.attempt()
-        ours = self._given is None
+        http = place.http
         try:
             if not call.deadline.limited:
-                response = http.send(build_request(http, call, ours=ours), stream=True)
+                response = http.send(build_request(place, call), stream=True)
             else:
                 with within(call.deadline):
-                    request = build_request(http, call, watch_new_connection, ours=ours)
+                    request = build_request(place, call, watch_new_connection)
                     response = http.send(request, stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
@@ -248,13 +248,11 @@ class AsyncClient:
         while True:
             exchange = self._begin(call)
             try:
-                await exchange.opened()
-                return call.finish(exchange.status or 0, exchange.headers, exchange.body or b"")
+                response = await exchange.opened()
+                return call.finish(response.status_code, response.headers, exchange.body or b"")
             except FAILURES as failure:
                 error, retry = translate_error(failure, call)
-                delay = call.failed(
-                    error, retry=retry, status=exchange.status, headers=exchange.headers
-                )
+                delay = call.failed(error, retry=retry, **_answer(exchange.response))
             except BaseException:
                 call.abandon()
                 raise
@@ -282,8 +280,8 @@ class AsyncClient:
             while True:
                 exchange = self._begin(call)
                 try:
-                    await exchange.opened()
-                    chunks = call.open(exchange.status or 0, exchange.headers, exchange.body)
+                    response = await exchange.opened()
+                    chunks = call.open(response.status_code, response.headers, exchange.body)
                     if not opened:
                         opened = True
                         yield OPENED
@@ -305,9 +303,7 @@ class AsyncClient:
                         return
                     error, retry = translate_error(failure, call)
                     error = call.interrupted(error)
-                    delay = call.failed(
-                        error, retry=retry, status=exchange.status, headers=exchange.headers
-                    )
+                    delay = call.failed(error, retry=retry, **_answer(exchange.response))
                 finally:
                     await exchange.close()
                 await asyncio.sleep(delay)
@@ -342,10 +338,12 @@ class AsyncClient:
             return await self._clients.acquire()
         return GivenClient(self._given)
 
-    async def _open(self, call: _AnyCall, http: httpx.AsyncClient, trace: Trace) -> httpx.Response:
+    async def _open(
+        self, call: _AnyCall, place: Place[httpx.AsyncClient], trace: Trace
+    ) -> httpx.Response:
+        http = place.http
         try:
-            request = build_request(http, call, trace, ours=self._given is None)
-            response = await http.send(request, stream=True)
+            response = await http.send(build_request(place, call, trace), stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
         if is_stale(response):

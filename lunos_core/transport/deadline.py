@@ -23,6 +23,9 @@ class Deadline:
         total: seconds for the whole call; `None` for no limit.
         most_bytes: the most bytes of one answer, decompressed.
         clock: returns seconds.
+
+    Attributes:
+        limited: whether timeouts of single reads are not enough to keep the limits.
     """
 
     def __init__(
@@ -38,12 +41,7 @@ class Deadline:
         self._bytes = 0
         self._idle: float | None = None
         self._idle_end = math.inf
-        self._limited = total is not None
-
-    @property
-    def limited(self) -> bool:
-        """Whether timeouts of single reads are not enough to keep the limits."""
-        return self._limited
+        self.limited = total is not None
 
     @property
     def over(self) -> bool:
@@ -63,7 +61,7 @@ class Deadline:
     def stream(self, idle: float | None) -> None:
         """Note that a stream is open: from now on an event must come every `idle` seconds."""
         self._idle = idle
-        self._limited = True
+        self.limited = True
         if idle is not None:
             self._idle_end = self._clock() + idle
 
@@ -98,7 +96,7 @@ class Deadline:
                 f"the answer is larger than {self._most_bytes} bytes: "
                 "raise max_response_bytes= to take it"
             )
-        if self._limited:
+        if self.limited:
             now = self._clock()
             if event and self._idle is not None:
                 self._idle_end = now + self._idle

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from lunos_core.transport.deadline import Deadline
-from lunos_core.transport.httpx_messages import apieces, headers_of
+from lunos_core.transport.httpx_messages import apieces
 from lunos_core.transport.pool import Place
 from lunos_core.transport.stream_call import is_streamed
 
@@ -23,6 +23,9 @@ _AHEAD = 1024 * 1024  # bytes that are read while the consumer is busy
 _CLEANUP = 0.5  # seconds; no cleanup waits for the network
 
 Trace = Callable[[str, dict[str, Any]], Coroutine[None, None, None]]
+
+Acquire = Callable[[], Awaitable[Place[httpx.AsyncClient]]]
+Send = Callable[[Place[httpx.AsyncClient], Trace], Awaitable[httpx.Response]]
 
 _running: set[asyncio.Task[None]] = set()  # the event loop's own references are weak
 
@@ -37,21 +40,19 @@ class Exchange:
         stream: whether an answer that is a stream is read piece by piece, by `pieces`.
 
     Attributes:
-        status: of the answer; `None` before its head has come.
-        headers: of the answer.
+        response: the answer; `None` before its head has come.
         body: the whole body; `None` for a stream.
     """
 
     def __init__(
         self,
-        acquire: Callable[[], Awaitable[Place[httpx.AsyncClient]]],
-        send: Callable[[httpx.AsyncClient, Trace], Awaitable[httpx.Response]],
+        acquire: Acquire,
+        send: Send,
         deadline: Deadline,
         *,
         stream: bool = False,
     ) -> None:
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
+        self.response: httpx.Response | None = None
         self.body: bytes | None = None
         self._deadline = deadline
         self._stream = stream
@@ -68,8 +69,8 @@ class Exchange:
         _running.add(self._task)
         self._task.add_done_callback(self._done)
 
-    async def opened(self) -> None:
-        """Wait for the whole answer, or for the head of a stream.
+    async def opened(self) -> httpx.Response:
+        """Wait for the whole answer, or for the head of a stream, and return it.
 
         Raises:
             LunosTimeoutError: the call's time is up.
@@ -77,8 +78,10 @@ class Exchange:
         """
         while not (self._streaming or self._task.done()):
             await self._wait()
-        if self._task.done() and not self._streaming:
+        if not self._streaming:
             self._task.result()
+        assert self.response is not None, "the task ends with an answer, or raises"
+        return self.response
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the bytes of the stream as they arrive, with those that were read ahead.
@@ -121,10 +124,13 @@ class Exchange:
 
     async def _wait(self) -> None:
         self._news.clear()
-        limit = asyncio.timeout(self._deadline.cap(None))
+        seconds = self._deadline.cap(None)
         try:
-            async with limit:
+            if seconds is None:
                 await self._news.wait()
+            else:
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
         except TimeoutError:
             raise self._deadline.timed_out("no event") from None
 
@@ -134,17 +140,11 @@ class Exchange:
             task.exception()  # seen, also where the caller has gone
         self._news.set()
 
-    async def _run(
-        self,
-        acquire: Callable[[], Awaitable[Place[httpx.AsyncClient]]],
-        send: Callable[[httpx.AsyncClient, Trace], Awaitable[httpx.Response]],
-    ) -> None:
+    async def _run(self, acquire: Acquire, send: Send) -> None:
         place = await acquire()
-        response: httpx.Response | None = None
         try:
-            response = await send(place.http, self._trace)
-            self.status, self.headers = response.status_code, headers_of(response)
-            if self._stream and is_streamed(response.status_code, self.headers):
+            response = self.response = await send(place, self._trace)
+            if self._stream and is_streamed(response.status_code, response.headers):
                 await self._read_stream(response)
             else:
                 self.body = await self._read(response)
@@ -154,10 +154,11 @@ class Exchange:
             raise
         finally:
             try:
-                if response is not None:
-                    await response.aclose()
+                if self.response is not None:
+                    await self.response.aclose()
             finally:
                 place.release()  # after: the connection is free again before its place is
+                self._news.set()  # now: `_done` is called an iteration of the event loop later
 
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
         _, _, step = event.partition(".")
@@ -169,6 +170,9 @@ class Exchange:
                     raise asyncio.CancelledError
         elif event.startswith("http2."):
             self._connection = None  # calls share it
+        elif step == "send_request_headers.started" and info["request"].method != b"CONNECT":
+            # connected: there is nothing more to hear, and each step that is told costs 3 µs
+            info["request"].extensions.pop("trace", None)
 
     async def _read(self, response: httpx.Response) -> bytes:
         body = []

@@ -11,43 +11,48 @@ import httpx
 from lunos_core.config import Timeout
 from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import Deadline
+from lunos_core.transport.pool import Place
 from lunos_core.transport.stream_call import StreamCall
 
 
 def build_request(
-    http: httpx.Client | httpx.AsyncClient,
+    place: Place[httpx.Client] | Place[httpx.AsyncClient],
     call: SendCall[Any] | StreamCall[Any],
     trace: Callable[[str, dict[str, Any]], Any] | None = None,
-    *,
-    ours: bool,
 ) -> httpx.Request:
     """Build the httpx request for a call's next attempt.
 
+    A client of the user's builds its requests itself, as it adds to each what it was made with.
+    Ours have nothing to add but headers, and leaving out httpx's look for the rest saves 50 µs of
+    each call.
+
     Args:
-        http: sends the request.
+        place: its client sends the request.
         call: says what to send.
         trace: httpcore's extension of that name: it hears of each step.
-        ours: whether `http` is a client of our own. A client of the user's adds to each request
-            what it was made with; ours have nothing to add but headers, and leaving out httpx's
-            look for the rest saves 35 µs of each call.
     """
     extensions: dict[str, Any] = {"timeout": _timeout(call.timeout, call.deadline)}
     if trace is not None:
         extensions["trace"] = trace
-    request, headers = call.request, call.headers
-    make: Callable[..., httpx.Request] = http.build_request
-    if ours:
-        make, headers = httpx.Request, dict(http.headers.items()) | headers
-    return make(
-        request.method,
-        _url(call.url),
-        content=request.body,
-        headers=headers,
-        extensions=extensions,
+    method, body = call.request.method, call.request.body
+    url, host = _address(call.url)
+    if place.headers is None:
+        return place.http.build_request(
+            method, url, content=body, headers=call.headers, extensions=extensions
+        )
+    length = {"content-length": str(len(body))} if body or method != "GET" else {}
+    headers = {"host": host, **length, **place.headers, **call.headers}
+    # a `stream` is taken as it is: httpx adds no headers for it
+    return httpx.Request(
+        method, url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions
     )
 
 
-_url = functools.lru_cache(64)(httpx.URL)  # 12 µs of each call; a process has few of them
+@functools.lru_cache(64)  # 12 µs of each call; a process has few of them
+def _address(url: str) -> tuple[httpx.URL, str]:
+    """Return a URL in httpx's form, and the value of the header `Host`."""
+    parsed = httpx.URL(url)
+    return parsed, parsed.netloc.decode("ascii")
 
 
 def _timeout(timeout: Timeout, deadline: Deadline) -> dict[str, float | None]:

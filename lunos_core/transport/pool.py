@@ -20,7 +20,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -57,12 +57,19 @@ class Place(Protocol[H_co]):
         """The HTTP client."""
         ...
 
+    @property
+    def headers(self) -> Mapping[str, str] | None:
+        """What a client of our own adds to each request; `None` for one of the user's."""
+        ...
+
     def release(self) -> None:
         """Give the place back, once the answer has been read or given up."""
 
 
 class GivenClient(Generic[H]):
     """The user's own HTTP client, which keeps to the user's own limits."""
+
+    headers = None
 
     def __init__(self, http: H) -> None:
         self.http: H = http
@@ -74,10 +81,11 @@ class GivenClient(Generic[H]):
 class Shard(Generic[T]):
     """One HTTP client of several, and how many calls are under way in it."""
 
-    __slots__ = ("_lock", "http", "idle_since", "under_way")
+    __slots__ = ("_lock", "headers", "http", "idle_since", "under_way")
 
     def __init__(self, http: T, lock: AbstractContextManager[Any]) -> None:
         self.http = http
+        self.headers: Mapping[str, str] = dict(getattr(http, "headers", {}))
         self.under_way = 0
         self.idle_since = 0.0
         self._lock = lock

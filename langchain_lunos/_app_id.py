@@ -100,7 +100,8 @@ def app_id_of_call(kwargs: Mapping[str, Any], own: str | None) -> str | None:
     given: str | None = kwargs.get("app_id")
     if given is not None:
         return given
-    return config_app_id() or current_app_id() or own
+    of_config = None if var_child_runnable_config.get() is None else config_app_id()
+    return of_config or current_app_id() or own
 
 
 class AppIdFromConfig(Generic[Output, ChunkT]):

@@ -314,6 +314,8 @@ class Config(ClientSettings):
             LunosConfigError: there is none, or it comes from an async function.
         """
         key = self.api_key
+        if isinstance(key, Secret):
+            return key.reveal()
         if callable(key):
             result = key()
             if inspect.isawaitable(result):

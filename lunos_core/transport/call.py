@@ -345,7 +345,8 @@ class SendCall(Call["Request[T]"], Generic[T]):
     def know_paths(self, paths: dict[str, str]) -> None:
         """Share the client's table of missing paths and those that answered instead."""
         self._paths, self._home = paths, self.request.path
-        self.request = self._located(self.request)
+        if paths:
+            self.request = self._located(self.request)
 
     def finish(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """Parse the answer and return the result.

@@ -261,10 +261,14 @@ class _ChoiceReader:
         calls = tool_call_fragments(sent)
         if calls:
             delta.tool_calls = self._tools.add(calls)
-        refusal = text_of(sent.get("refusal")) or content.refusal
+        refusal = content.refusal
+        if sent.get("refusal"):
+            refusal = text_of(sent["refusal"]) or refusal
         if refusal:
             delta.refusal = self._refusal.add(refusal)
-        images = [*content.images, *parse_images(sent.get("images"))]
+        images = content.images
+        if sent.get("images"):
+            images = [*images, *parse_images(sent["images"])]
         if images:  # the last chunk may repeat them
             delta.images = [url for url in dict.fromkeys(images) if url not in self._images]
             self._images.update(dict.fromkeys(images))

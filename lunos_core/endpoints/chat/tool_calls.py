@@ -166,7 +166,9 @@ class ToolCallAssembler:
             call = self._begin(index, identifier)
         elif (identifier or name) and len(arguments) > 1 and arguments == call.whole_object():
             return None  # the whole call once more, at the end
-        call.extras |= {name: fragment[name] for name in EXTRAS if fragment.get(name)}
+        for extra in EXTRAS:
+            if fragment.get(extra):
+                call.extras[extra] = fragment[extra]
         if identifier and call.wants_id:
             call.wants_id = False
             self._by_id.setdefault(identifier, call)
@@ -211,12 +213,12 @@ class ToolCallAssembler:
             call = self._calls[-1]
         else:
             return None
-        return None if self._begins_another(call, identifier, name, arguments) else call
+        if name and call.name and self._begins_another(call, identifier, name, arguments):
+            return None
+        return call
 
     def _begins_another(self, call: _Call, identifier: str, name: str, arguments: str) -> bool:
-        """Return whether a fragment at the index of a call begins another call."""
-        if not name or not call.name:
-            return False
+        """Return whether a fragment with a name, at the index of a named call, begins another."""
         is_new_id = (
             bool(identifier) and not call.wants_id and self._by_id.get(identifier) is not call
         )

@@ -64,7 +64,7 @@ class ModelMethods:
             **kwargs: bound as well.
 
         Raises:
-            ValueError: `tool_choice` is none of the tools.
+            ValueError: `tool_choice` isn't one of the tools.
 
         Example:
             >>> from langchain_lunos import ChatLunos

@@ -119,7 +119,7 @@ def check_calls(calls: Sequence[ToolSelection], tools: Sequence[BaseTool]) -> No
     for call in calls:
         if call.tool_name not in names:
             raise ValueError(
-                f"the model called {call.tool_name!r}, which is none of the tools: "
+                f"the model called {call.tool_name!r}, which isn't one of the tools: "
                 + ", ".join(names)
             )
 

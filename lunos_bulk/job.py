@@ -154,7 +154,7 @@ class Job:
 
     def _fitting(self, name: str, text: Any) -> str:
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{name!r} is no text, or an empty one: {type(text).__name__}")
+            raise ValueError(f"{name!r} isn't text, or is empty: {type(text).__name__}")
         if len(text) <= self.most_tokens or estimate_tokens(text) <= self.most_tokens:
             return text
         if self.on_long == "refuse":

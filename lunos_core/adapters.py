@@ -259,5 +259,5 @@ def _named_tool(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]
         if known == name:
             return {"type": "function", "function": {"name": name}}
     raise ValueError(
-        f"tool_choice {name!r} is none of the tools: {', '.join(names) or 'there are none'}"
+        f"tool_choice {name!r} isn't one of the tools: {', '.join(names) or 'there are none'}"
     )

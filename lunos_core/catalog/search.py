@@ -81,7 +81,7 @@ class ModelFilter:
         unknown = sorted(options.keys() - FilterOptions.__annotations__.keys())
         if unknown:
             known = ", ".join(FilterOptions.__annotations__)
-            raise TypeError(f"models cannot be found by {unknown[0]!r}, but by: {known}")
+            raise TypeError(f"models can't be searched by {unknown[0]!r}: use one of {known}")
         for name, kind in _PLAIN.items():
             value = options.get(name)
             if value is not None and type(value) is not kind:

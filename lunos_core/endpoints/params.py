@@ -111,7 +111,8 @@ def _web_search(name: str, value: Any) -> None:
     _of_type((bool, Mapping), "True or a mapping of its parameters")(name, value)
     for key, setting in value.items() if isinstance(value, Mapping) else ():
         if key not in WEB_SEARCH:
-            raise ValueError(f"{name} has no {key!r}, but: {', '.join(sorted(WEB_SEARCH))}")
+            known = ", ".join(sorted(WEB_SEARCH))
+            raise ValueError(f"{name} doesn't take {key!r}: use one of {known}")
         WEB_SEARCH[key](f"{name}.{key}", setting)
 
 

@@ -128,7 +128,7 @@ for row in sorted(dataset.take_all(), key=lambda row: row["n"]):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()[-50:]
-    assert lines[0] == "0 True ValueError: 'text' is no text, or an empty one: str"
+    assert lines[0] == "0 True ValueError: 'text' isn't text, or is empty: str"
     assert lines[1:] == [f"{i} 4 None" for i in range(1, 50)]
     assert set(service.texts().values()) == {1}
 

@@ -46,8 +46,8 @@ def test_every_spelling_of_a_tool_choice_is_the_wires(given: Any, sent: Any) -> 
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
-        ("subtract", ValueError, "'subtract' is none of the tools: add, web_search"),
-        ({"type": "tool", "name": "x"}, ValueError, "'x' is none of the tools"),
+        ("subtract", ValueError, "'subtract' isn't one of the tools: add, web_search"),
+        ({"type": "tool", "name": "x"}, ValueError, "'x' isn't one of the tools"),
         (5, TypeError, "tool_choice must be a str, bool or dict, not int"),
     ],
 )

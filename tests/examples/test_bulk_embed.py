@@ -52,7 +52,7 @@ def test_a_ray_pipeline_embeds_and_extracts_and_pays_once(tmp_path: Path) -> Non
     ]
     assert '"place"' in lines[0]
     assert lines[0].split(" ", 1)[1] == lines[2].split(" ", 1)[1]
-    assert lines[3] == "3 None ValueError: 'text' is no text, or an empty one: str"
+    assert lines[3] == "3 None ValueError: 'text' isn't text, or is empty: str"
 
 
 def test_a_daft_frame_is_embedded_by_the_same_workers(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def test_a_failing_tool_is_an_error_where_that_was_asked(way: Way) -> None
 
 async def test_a_tool_that_is_not_there_is_named_with_those_that_are(way: Way) -> None:
     llm = way.llm(Wire(called(tool_call("c1", "subtract", "{}"))))
-    with pytest.raises(ValueError, match="'subtract', which is none of the tools: add, fail"):
+    with pytest.raises(ValueError, match="'subtract', which isn't one of the tools: add, fail"):
         await way(llm, "predict_and_call", [ADD, FAIL], "?")
 
 

@@ -87,7 +87,7 @@ async def test_a_choice_is_sent_as_the_wire_has_it(
 
 async def test_a_choice_that_is_no_tool_raises_before_anything_is_sent(way: Way) -> None:
     wire = Wire(called(CALL))
-    with pytest.raises(ValueError, match="'subtract' is none of the tools: add"):
+    with pytest.raises(ValueError, match="'subtract' isn't one of the tools: add"):
         await way(way.llm(wire), "chat_with_tools", [ADD], "1 - 2?", tool_choice="subtract")
     assert wire.requests == []
 
@@ -235,7 +235,7 @@ async def test_predict_and_call_tells_of_tools_that_fail(way: Way) -> None:
 
 async def test_predict_and_call_names_a_tool_that_does_not_exist(way: Way) -> None:
     llm = way.llm(Wire(called(tool_call("c", "subtract", "{}"))))
-    with pytest.raises(ValueError, match="'subtract', which is none of the tools: add"):
+    with pytest.raises(ValueError, match="'subtract', which isn't one of the tools: add"):
         await way(llm, "predict_and_call", [ADD], "?")
 
 

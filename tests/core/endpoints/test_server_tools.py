@@ -55,7 +55,7 @@ def test_both_are_sent_by_core_and_adapters(setting: Any) -> None:
     ("params", "said"),
     [
         ({"web_search": {"engine": "bing"}}, "web_search.engine must be one of auto, native"),
-        ({"web_search": {"engin": "exa"}}, "web_search has no 'engin'"),
+        ({"web_search": {"engin": "exa"}}, "web_search doesn't take 'engin'"),
         ({"web_search": {"max_results": "3"}}, "web_search.max_results must be an int"),
         ({"web_search": {"max_total_results": 0}}, "web_search.max_total_results must be 1"),
         ({"web_search": {"search_context_size": 1}}, "web_search.search_context_size must be"),

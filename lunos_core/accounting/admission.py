@@ -101,16 +101,14 @@ class Admissions:
             LunosBudgetError: a budget or limit refuses it.
         """
         facts = facts_of(self.store, start)
-        scopes = [budget.scope(facts) for budget in self.budgets]
-        scopes += [limit.scope(facts) for limit in self.limits]
-        if not any(scopes):
-            return None
         kind = (start.model, facts["app"], facts["user"], *sorted(facts["tags"].items()))
         reservation = self._lumps.draw(
             kind, lambda lump: self._reservation(start, facts, None, lump)
         )
         if reservation is not None:
             return reservation
+        if not any(item.scope(facts) for items in (self.budgets, self.limits) for item in items):
+            return None
         approved: set[Budget] = set()
         begun = time.monotonic()
         while True:
@@ -268,8 +266,9 @@ class Admissions:
             wait = scope and seconds_to_room(connection, now, limit, scope, wanted.tokens)
             if wait:
                 verdict.wait, verdict.limit = max(verdict.wait or 0.0, wait), limit
+        pending = self._spending.pending() if self.budgets else []
         for budget, scope, end, key in covering(self.budgets, wanted.facts, now, approved):
-            spent = self._spending.total(connection, key)
+            spent = self._spending.total(connection, key, pending)
             held, guessed, shared = connection.execute(
                 f"SELECT COALESCE(SUM(cost), 0), COALESCE(SUM(certain = {GUESS}), 0), "
                 f"COALESCE(SUM(certain = {SHARED}), 0) FROM reservations "
@@ -278,7 +277,7 @@ class Admissions:
             ).fetchone()
             self._others[key] = max(held - self._held_here(budget, scope), 0)
             # some of it may be held, too, or written by now; where that decides, it is written
-            held += self._spending.unwritten(key)
+            held += self._spending.unwritten(key, pending)
             limit_cost = picodollars(budget.limit) or 0
             if self._is_nearly_spent(spent, key):
                 verdict.warn.append((budget, float(dollars(spent))))

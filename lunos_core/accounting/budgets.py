@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -204,26 +205,28 @@ def _check_on_exceed(value: object, words: tuple[str, ...]) -> None:
         raise ValueError(f"on_exceed must be one of {words} or a callable, not {value!r}")
 
 
-def _scope(
-    app: str | None, user: str | None, tag: tuple[str, str] | None, call: Mapping[str, Any]
-) -> Scope | None:
-    conditions, values = [], []
-    for column, wanted in (("app", app), ("user", user)):
-        actual = call[column]
+@functools.lru_cache(maxsize=1024)  # asked for each call that waits to be written
+def _scope_of(*pairs: tuple[str, str | None, str | None]) -> Scope | None:
+    conditions, values = [], list[str]()
+    for column, wanted, actual in pairs:
         if wanted is None:
             continue
         if actual is None or wanted not in (EACH, actual):
             return None
-        conditions.append(f" AND {column} = ?")
-        values.append(actual)
-    if tag is not None:
-        name, wanted = tag
-        actual = call["tags"].get(name)
-        if actual is None or wanted not in (EACH, actual):
-            return None
-        conditions.append(" AND json_extract(tags, ?) = ?")
-        values += [json_path(name), actual]
+        is_tag = column.startswith("tag:")
+        conditions.append(" AND json_extract(tags, ?) = ?" if is_tag else f" AND {column} = ?")
+        values += [json_path(column[4:]), actual] if is_tag else [actual]
     return Scope("".join(conditions), tuple(values))
+
+
+def _scope(
+    app: str | None, user: str | None, tag: tuple[str, str] | None, call: Mapping[str, Any]
+) -> Scope | None:
+    pairs = ("app", app, call["app"]), ("user", user, call["user"])
+    if tag is None:
+        return _scope_of(*pairs)
+    name, wanted = tag
+    return _scope_of(*pairs, (f"tag:{name}", wanted, call["tags"].get(name)))
 
 
 def json_path(name: str) -> str:

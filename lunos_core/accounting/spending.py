@@ -16,6 +16,8 @@ from lunos_core.accounting.totals import amount_of
 
 Facts = dict[str, Any]
 """What decides whether a budget covers a call: its app, user and tags."""
+Pending = list[tuple[Facts, int]]
+"""Calls that are not written yet: their facts, and picodollars."""
 
 
 def facts_of(store: UsageStore, call: CallRecord | CallStart) -> Facts:
@@ -72,12 +74,14 @@ class Spending:
         Raises:
             LunosConfigError: the store can't be read.
         """
+        self._store.flush(wait=wait)
+        pending = self.pending()
         total = self._store.database.transact(
-            lambda connection: self.total(connection, key), wait=wait, reads_first=True
+            lambda connection: self.total(connection, key, pending), wait=wait, reads_first=True
         )
-        return total + self.unwritten(key)
+        return total + self.unwritten(key, pending)
 
-    def total(self, connection: Connection, key: Key) -> int:
+    def total(self, connection: Connection, key: Key, pending: Pending) -> int:
         """Add up the rows of a window that are new, and return the sum in picodollars."""
         budget, scope, begin = key
         last_id = last_id_of(connection)
@@ -97,18 +101,20 @@ class Spending:
                     self._sums.pop(old, None)
                     self._since.pop(old, None)
             with self._lock:
-                self._since[key] = self.unwritten(key)
+                self._since[key] = self.unwritten(key, pending)
                 self._sums[key] = (last_id, total)
         return total
 
-    def unwritten(self, key: Key) -> int:
-        """Return what calls of this process cost that are over, and not written yet."""
+    def pending(self) -> Pending:
+        """Return the calls of this process that are over, and not written yet."""
+        calls = [(facts_of(self._store, call), cost_of(call)) for call in self._store.pending]
+        return [item for item in calls if item[1]]
+
+    @staticmethod
+    def unwritten(key: Key, pending: Pending) -> int:
+        """Return what those of them cost that a window counts."""
         budget, scope, _ = key
-        return sum(
-            cost_of(call)
-            for call in self._store.pending
-            if budget.scope(facts_of(self._store, call)) == scope
-        )
+        return sum(cost for facts, cost in pending if budget.scope(facts) == scope)
 
     def forget_old_rows(self, limits: Iterable[RateLimit]) -> None:
         """Drop the rows of a store in memory, once they are added up.
@@ -118,8 +124,9 @@ class Spending:
         """
 
         def add_up(connection: Connection) -> None:
+            pending = self.pending()
             for key in list(self._sums):
-                self.total(connection, key)
+                self.total(connection, key, pending)
 
         self._store.database.transact(add_up)
         longest = max((limit.seconds for limit in limits), default=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import operator
 import os
 import sqlite3
 import sys
@@ -114,7 +115,11 @@ class UsageStore:
             reservation: of a budget, which ends when the call is written: as soon as can be where
                 it isn't a part of a shared one.
         """
-        if call.model is None or self._closed or any(call is item for item in self._recent.copy()):
+        if (
+            call.model is None
+            or self._closed
+            or any(map(functools.partial(operator.is_, call), self._recent.copy()))
+        ):
             if reservation is not None:
                 self.end_reservation(*reservation)
             return

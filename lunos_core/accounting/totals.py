@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -72,14 +73,21 @@ def amount_of(cost: object) -> Decimal | None:
         >>> amount_of(0.1), amount_of(float("nan")), amount_of(-1), amount_of(1e308)
         (Decimal('0.1'), None, None, None)
     """
+    if type(cost) is float:
+        return _amount_of_float(cost)
     if isinstance(cost, bool) or not isinstance(cost, int | float | Decimal):
         return None
     if isinstance(cost, Decimal) and not cost.is_finite():  # a comparison with it may raise
         return None
     if not 0 <= cost <= MOST_COST:
         return None
-    # the shortest text of a float is the number that was meant
     return cost if isinstance(cost, Decimal) else Decimal(repr(cost))
+
+
+@functools.lru_cache(maxsize=128)  # a call's cost is read several times
+def _amount_of_float(cost: float) -> Decimal | None:
+    # the shortest text of a float is the number that was meant
+    return Decimal(repr(cost)) if 0 <= cost <= MOST_COST else None
 
 
 def tokens_of(count: object) -> int:

@@ -153,10 +153,12 @@ def _closeness(given: list[str], known: list[str]) -> float:
         return 1.0  # letters swapped, or an underscore in another place
     enough = 0.75
     if len(given) != len(known):
-        if set(given) < set(known):
+        if set(given) < set(known) and 2 * len(given) >= len(known):
             return enough  # "retries" for "max_retries"
         enough = 0.85
     elif any(a != b for a, b in zip(given, known, strict=True) if min(len(a), len(b)) <= 2):
+        return 0.0
+    if given[0][:1] != known[0][:1]:  # "streaming" isn't a misspelling of "tracing"
         return 0.0
 
     from difflib import SequenceMatcher  # 3 ms that only a mistake needs

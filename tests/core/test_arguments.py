@@ -43,6 +43,12 @@ def test_a_name_of_another_thing_gets_no_hint(typed: str) -> None:
     assert closest_name(typed, KNOWN) is None
 
 
+@pytest.mark.parametrize("typed", ["streaming", "stream", "idle", "store", "metadata"])
+def test_half_a_name_and_a_rhyme_are_no_misspelling(typed: str) -> None:
+    known = ["tracing", "stream_idle_timeout", "model", "score_at", "data"]
+    assert closest_name(typed, known) is None
+
+
 def test_the_sdk_names_a_close_setting() -> None:
     with pytest.raises(TypeError, match=r"no argument 'max_retry': did you mean 'max_retries'"):
         Lunos("k", max_retry=3)  # type: ignore[call-arg]

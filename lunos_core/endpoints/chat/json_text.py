@@ -7,9 +7,13 @@ import re
 from collections.abc import Iterator
 
 _DECODER = json.JSONDecoder(strict=False)  # models write line breaks into strings
-_TAGS = "(?:think|thinking|thought)"
-_THINKING = re.compile(rf"\s*<({_TAGS})>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(rf"<(/?){_TAGS}>", re.IGNORECASE)
+_TAGS = "(?:think|thinking|thought|reasoning)"
+# Mistral and Kimi have brackets of their own
+_THINKING = re.compile(
+    rf"\s*(?:<({_TAGS})>.*?</\1>|\[THINK\].*?\[/THINK\]|◁think▷.*?◁/think▷)",
+    re.DOTALL | re.IGNORECASE,
+)
+_TAG = re.compile(rf"<(/?){_TAGS}>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
 # A text of braces alone would be tried at each of them: after so many nothing is found any more.
 _MOST_CANDIDATES = 1000
 
@@ -27,7 +31,7 @@ def strip_thinking(text: str) -> str:
     while (block := _THINKING.match(text)) is not None:
         text = text[block.end() :]
     tag = _TAG.search(text)
-    return text[tag.end() :] if tag is not None and tag.group(1) else text
+    return text[tag.end() :] if tag is not None and any(tag.groups()) else text
 
 
 def is_thinking(text: str) -> bool:

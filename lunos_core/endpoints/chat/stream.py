@@ -251,9 +251,12 @@ class _ChoiceReader:
         self.finish_reason = reason
         self._native_reason = text_of(native) or None
         delta.content += self._text.end()
-        held = self._tools.finish(reason)
-        if held:
-            delta.tool_calls = [*delta.tool_calls, *held]
+        begun = {call.index: call for call in delta.tool_calls}
+        for held in self._tools.finish(reason):
+            if held.name is None and held.index in begun:  # it began in this very event
+                begun[held.index].arguments += held.arguments
+            else:
+                delta.tool_calls = [*delta.tool_calls, held]
 
     def _read_rarer(self, sent: dict[str, Any], delta: Delta, content: Content) -> None:
         if content.reasoning or not REASONING.isdisjoint(sent):

@@ -13,6 +13,7 @@ from lunos_core.wire import json
 from lunos_core.wire.text import TextPieces
 
 _NO_ARGUMENTS = "null"
+_EMPTY = "{}"
 
 UNNAMED = "unnamed_tool"
 """The name under which a call without a name goes back to the model in a history."""
@@ -47,7 +48,9 @@ class _Call:
         """The arguments so far; "" if the model sent none, `null` or an empty list."""
         arguments = "".join(self.pieces)
         begun = arguments.lstrip()[:1]
-        if begun == "{" or (value := read_arguments(arguments)) is None:
+        if begun == "{":
+            return _without_empty(arguments)
+        if (value := read_arguments(arguments)) is None:
             return arguments
         # JSON within a JSON string, or one of the spellings of nothing
         return json.dumps(value).decode() if begun == '"' else ""
@@ -70,10 +73,13 @@ class _Call:
     def to_show(self) -> str:
         """Return the arguments that arrived and weren't shown yet."""
         arguments = "".join(self.pieces[self.shown :])
-        # held back until it is clear that it isn't just white space, `null`, a list or a string
+        # held back until it is clear that it isn't just white space, `null`, a list or a string, or
+        # the empty object with which some begin, before the arguments come
         begun = arguments.strip()
-        if not self.shown and (_NO_ARGUMENTS.startswith(begun) or begun[0] in '"['):
-            return ""
+        if not self.shown:
+            if begun == _EMPTY or _NO_ARGUMENTS.startswith(begun) or begun[0] in '"[':
+                return ""
+            arguments = _without_empty(arguments)
         self.shown = len(self.pieces)
         return arguments
 
@@ -261,6 +267,12 @@ def fill_empty_arguments(calls: Iterable[ToolCall], finish_reason: str | None) -
     if finish_reason != "length":
         for call in calls:
             call.arguments = call.arguments or "{}"
+
+
+def _without_empty(arguments: str) -> str:
+    """Return the arguments without an empty object before the real one."""
+    rest = arguments.lstrip().removeprefix(_EMPTY).lstrip()
+    return rest if rest[:1] == "{" and len(rest) < len(arguments.lstrip()) else arguments
 
 
 def _new_id() -> str:

@@ -130,6 +130,11 @@ FLAT = [
     {"index": 0, "id": "a", "name": "delete_file", "arguments": '{"path":'},
     {"index": 0, "arguments": '"x"}'},
 ]
+EMPTY_FIRST = [
+    fragment("{}", "delete_file", index=0, id="a"),
+    fragment('{"path":', index=0),
+    fragment('"x"}', index=0),
+]
 TEXT_IN_TEXT = [
     fragment('"{\\"path\\":', "delete_file", index=0, id="a"),
     fragment('\\"x\\"}"', index=0),
@@ -148,6 +153,7 @@ TEXT_IN_TEXT = [
         LATE_NAME_AT_ITS_OWN_INDEX,
         FLAT,
         TEXT_IN_TEXT,
+        EMPTY_FIRST,
     ],
 )
 def test_fragments_of_one_call_are_one_call(fragments: list[Fragment]) -> None:

@@ -256,3 +256,10 @@ async def test_a_model_name_that_comes_late_is_the_answers(way: str) -> None:
     message = await ask(chat(wire), way)
     assert message.content in ("Hi", [{"type": "text", "text": "Hi", "index": 0}])
     assert message.response_metadata["model_name"] == "served"
+
+
+def test_of_several_requests_the_last_names_the_model() -> None:
+    wire = Wire(reply(text_answer("A")), reply(text_answer("B", model="later")))
+    result = llm(wire, batch_size=1).generate(["a", "b"])
+    assert result.llm_output is not None
+    assert result.llm_output["model_name"] == "later"

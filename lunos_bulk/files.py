@@ -109,7 +109,10 @@ class Files:
             table = await worker.answered(columns, rows)
             failed = table["error"].is_valid()
             texts = set(self.job.columns) - {"id", *self.keep}
-            _save(good, table.filter(pc.invert(failed)).drop_columns(["error", *texts]))
+            _save(
+                good,
+                table.filter(pc.call_function("invert", [failed])).drop_columns(["error", *texts]),
+            )
             _save(dead, table.filter(failed).drop_columns([self.job.label]))
         size = len(rows) if kind == "parquet" else len(written)
         row = (name, worker.state.run, len(rows), size, not done)

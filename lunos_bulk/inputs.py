@@ -30,6 +30,7 @@ Check = Callable[[Mapping[str, Any]], None]
 
 _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_open: Any = fsspec.open  # its types say that it may return a list
 _PIECE, _TAIL, _TEXTS, _SAMPLE = 16 * 2**20, 2**20, 64, 100
 csv.field_size_limit(2**31 - 1)  # a cell may hold a book
 
@@ -106,7 +107,7 @@ def _named(piece: Piece) -> Iterator[None]:
 def _split(whole: Piece, check: Check) -> Iterator[Piece]:
     (path,), size = whole.paths, whole.size
     if whole.kind == "parquet":
-        with fsspec.open(path) as file:
+        with _open(path) as file:
             facts = pq.ParquetFile(file)
             check(dict(zip(facts.schema_arrow.names, facts.schema_arrow.types, strict=True)))
             for i in range(facts.num_row_groups):
@@ -142,13 +143,13 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
     """Read rows, each with its position; a line that is no JSON object is `None`."""
     path = piece.paths[0]
     if piece.kind == "parquet":
-        with fsspec.open(path) as file:
+        with _open(path) as file:
             batches = pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start])
             rows = (row for batch in batches for row in batch.to_pylist())
             yield from ((f"{piece.start}{i}", row) for i, row in enumerate(rows))
     elif piece.kind == "text":
         for text_path in piece.paths:
-            with fsspec.open(text_path, compression="infer") as file:
+            with _open(text_path, compression="infer") as file:
                 data = file.read()
             try:
                 text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
@@ -156,9 +157,9 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
                 text = None
             yield None, {"id": text_path[len(path) - len(piece.name) :], "text": text}
     elif piece.kind in ("csv", "tsv"):
-        with fsspec.open(path, compression="infer") as file:
+        with _open(path, compression="infer") as file:
             encoding = "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
-        with fsspec.open(path, "rt", compression="infer", newline="", encoding=encoding) as file:
+        with _open(path, "rt", compression="infer", newline="", encoding=encoding) as file:
             comma = "\t" if piece.kind == "tsv" else ","
             table = csv.DictReader(file, delimiter=comma, strict=True)
             if check and table.fieldnames:  # there may be no row
@@ -167,7 +168,7 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
                 # with more cells than columns, a comma isn't quoted: which is whose, nobody knows
                 yield i, {"id": row.get("id")} if None in row else row
     else:
-        with fsspec.open(path, compression="infer") as file:
+        with _open(path, compression="infer") as file:
             position = piece.start
             if position:  # a line belongs where it begins
                 file.seek(position - 1)

@@ -77,8 +77,9 @@ class Redactor:
         # a password in the address is one too
         uri = re.sub(r"(?<=://)[^/@]*@", "", _LOCAL.sub(STAND_IN_ROOT, request.uri))
         request.uri = self._clean(uri)
-        if request.body:
-            request.body = self._clean_body(request.body)
+        body: Any = request.body
+        if body:
+            request.body = self._clean_body(body)
         return request
 
     def response(self, response: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,9 +107,9 @@ class Redactor:
         return body
 
 
-def _decoded(response: Mapping[str, Any]) -> Mapping[str, Any]:
+def _decoded(response: Any) -> Any:
     """Return a response with its body unpacked, so that it can be read, and the key found."""
-    decoded: dict[str, Any] = decode_response(response)
+    decoded: Any = decode_response(response)
     for name, value in decoded["headers"].items():
         if name.lower() == "content-encoding" and list(value) == ["zstd"]:  # vcrpy doesn't know it
             import zstandard  # there, since httpx asks for zstd where it is installed alone
@@ -152,9 +153,9 @@ class ReadableYaml:
 
 
 class _BlockDumper(yaml.SafeDumper):
-    def represent_str(self, text: str) -> yaml.ScalarNode:
-        style = "|" if "\n" in text else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
 _BlockDumper.add_representer(str, _BlockDumper.represent_str)
@@ -242,7 +243,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
         """Whether nothing is sent to Lunos."""
         return bool(self.write_protected)
 
-    def load(self) -> None:
+    def read(self) -> None:
         """Read the file.
 
         Raises:
@@ -342,7 +343,7 @@ def _name(request: Request) -> str:
     return f"{request.method} {request.path}" + (f"?{query}" if query else "")
 
 
-def _diff(recorded: Request, sent: Request) -> str:
+def _diff(recorded: Any, sent: Any) -> str:
     texts = []
     for request in (recorded, sent):
         try:
@@ -375,8 +376,9 @@ def playing(
     """
     cassette = LunosCassette(path, remedy=remedy, replay_only=replay_only)
     if path.exists() and not record:
-        cassette.load()
+        cassette.read()
     with ExitStack() as patches:
-        for patcher in CassettePatcherBuilder(cassette).build():
+        patchers: Any = CassettePatcherBuilder(cassette).build()
+        for patcher in patchers:
             patches.enter_context(patcher)
         yield cassette

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from sqlite3 import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lunos_core.accounting.observers import CallRecord, CallStart, Observer
 from lunos_core.accounting.store import UsageStore
@@ -173,7 +173,8 @@ class SharedPace:
                 raise LunosConfigError(f"{name}_per_minute must be above 0, not {value}")
         self.store = store if isinstance(store, UsageStore) else UsageStore(store)
         most, most_tokens = (value and value / 60 for value in limits.values())
-        self._most, self._last = {"most": most, "most_tokens": most_tokens}, Pace(most, most_tokens)
+        self._most: dict[str, Any] = {"most": most, "most_tokens": most_tokens}
+        self._last = Pace(most, most_tokens)
         table = "CREATE TABLE IF NOT EXISTS pace (id INTEGER PRIMARY KEY, value TEXT NOT NULL)"
         self.store.database.transact(lambda connection: connection.execute(table), wait=_LOCKED)
 
@@ -216,7 +217,8 @@ class SharedPace:
     def _shared(self, step: Callable[[Pace], T]) -> Callable[[Connection], T]:
         def work(connection: Connection) -> T:
             row = connection.execute("SELECT value FROM pace").fetchone()
-            pace = Pace(**({} if row is None else json.loads(row[0])) | self._most)
+            values: dict[str, Any] = {} if row is None else json.loads(row[0])
+            pace = Pace(**values | self._most)
             result = step(pace)
             value = json.dumps(asdict(pace))
             connection.execute("INSERT OR REPLACE INTO pace VALUES (0, ?)", (value,))

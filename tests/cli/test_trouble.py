@@ -247,7 +247,7 @@ def test_a_group_without_a_command_shows_its_help(service: LocalGateway) -> None
 
 
 def test_a_commands_name_with_a_typo_is_corrected() -> None:
-    assert "Did you mean 'models'?" in run("modles").stderr
+    assert "Did you mean 'models'?" in run("modelss").stderr
 
 
 def test_the_report_of_a_deployment_fits_80_columns_when_nothing_is_paid() -> None:

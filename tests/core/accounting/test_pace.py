@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -122,8 +123,9 @@ async def test_processes_that_share_a_store_wait_for_one_line(
     async def asleep(seconds: float) -> None:
         sleep(seconds)
 
-    monkeypatch.setattr("lunos_core.transport.admission.time.sleep", sleep)
-    monkeypatch.setattr("lunos_core.transport.admission.asyncio.sleep", asleep)
+    # the names there, not `time.sleep` itself, by which other tests' threads sleep, too
+    monkeypatch.setattr("lunos_core.transport.admission.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("lunos_core.transport.admission.asyncio", SimpleNamespace(sleep=asleep))
     for _ in range(3):  # a client each, as processes have
         pace = shared(tmp_path / "usage.db", now, requests_per_minute=60)
         if is_async:
@@ -150,7 +152,7 @@ def test_tokens_that_were_really_used_hold_the_next_call_back(
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr("lunos_core.transport.admission.time.sleep", sleep)
+    monkeypatch.setattr("lunos_core.transport.admission.time", SimpleNamespace(sleep=sleep))
     pace = shared(tmp_path / "usage.db", now, tokens_per_minute=6000)
     lunos = Lunos(api_key="k", observers=[pace], http_client=httpx.Client(transport=gateway()))
     for _ in range(2):

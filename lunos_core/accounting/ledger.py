@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lunos_core.accounting.admission import Admissions
     from lunos_core.accounting.reservations import Reservation
     from lunos_core.accounting.store import UsageStore
+else:  # type hints can be read without SQLite
+    Admissions = Reservation = UsageStore = Any
 
 
 class UsageLedger:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Array = NDArray[np.float32]
+else:  # type hints can be read without numpy
+    Array = Any
+
 
 @dataclass(slots=True)
 class EmbeddingArray:
@@ -40,7 +44,7 @@ class EmbeddingArray:
         attempts: requests made until the answer came.
     """
 
-    array: NDArray[np.float32] = field(repr=False)
+    array: Array = field(repr=False)
     usage: Usage | None = None
     model: str | None = None
     request_id: str | None = None
@@ -84,9 +88,7 @@ def embedding_array_request(
     )
 
 
-def join_arrays(
-    answers: Sequence[EmbeddingArray], dimensions: int | None = None
-) -> NDArray[np.float32]:
+def join_arrays(answers: Sequence[EmbeddingArray], dimensions: int | None = None) -> Array:
     """Return the rows of several answers as one array; of none, an empty one.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import Self, Unpack
 
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
@@ -31,10 +31,7 @@ from lunos_core.sdk.text import (
     TextCompletions,
 )
 from lunos_core.sdk.video import AsyncVideos, Videos
-from lunos_core.transport.client import AsyncClient, Client
-
-if TYPE_CHECKING:
-    import httpx
+from lunos_core.transport.client import AsyncClient, AsyncHttpxClient, Client, HttpxClient
 
 
 class Lunos:
@@ -70,7 +67,7 @@ class Lunos:
         self,
         api_key: ApiKey | None = None,
         *,
-        http_client: httpx.Client | None = None,
+        http_client: HttpxClient | None = None,
         observers: Sequence[Observer] = (),
         on_low_balance: OnLowBalance | None = None,
         **settings: Unpack[Settings],
@@ -133,7 +130,7 @@ class AsyncLunos:
         self,
         api_key: ApiKey | None = None,
         *,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: AsyncHttpxClient | None = None,
         observers: Sequence[Observer] = (),
         on_low_balance: OnLowBalance | None = None,
         **settings: Unpack[Settings],

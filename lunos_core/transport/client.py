@@ -33,6 +33,10 @@ from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 
 T = TypeVar("T")
 
+# for signatures elsewhere, which are read at run time and may not import httpx
+HttpxClient = httpx.Client
+AsyncHttpxClient = httpx.AsyncClient
+
 _AnyCall = SendCall[Any] | StreamCall[Any]
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from lunos_core.accounting.files import write_whole
 from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS, History, Sum, amount_of
 
-_LEGEND_COLUMNS = 4
 _MOST_LINES = 10
 _LONGEST_LABEL = 24
+_LABEL_HEIGHT = 0.085  # as a part of the panel's
 _MORE_FONTS = (
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Noto Sans Hebrew"),
     *("Noto Sans Devanagari", "Noto Sans Thai", "WenQuanYi Zen Hei", "Arial Unicode MS"),
@@ -148,9 +148,10 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histo
 
 
 def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draw USD so far and tokens so far over one time axis, a step line for each app.
+    """Draw USD so far and tokens so far over one axis of dates, a step line for each app.
 
-    With more than ten apps, those that cost most have a line, and "other" is the rest.
+    The app's name stands at the line's end. With more than ten apps, those that cost most have a
+    line, and "other" is the rest.
     """
     _needed("matplotlib", "plot()")
     history = _largest(history)
@@ -162,13 +163,12 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
     times = [point[0] for points in history.values() for point in points]
     begin = min(times, default=0.0)
     end = max(times, default=0.0)
-    unit, length = _unit(end - begin)
     for app_id, points in history.items():
         if not points:
             continue
         # from nothing at its first call, and on at its last height to the end of the plot
         steps = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
-        moments = [(point[0] - begin) / length for point in steps]
+        moments = [datetime.fromtimestamp(point[0], UTC) for point in steps]
         # matplotlib leaves out a label that begins with an underscore
         label = _short(f" {app_id}" if app_id.startswith("_") else app_id)
         for panel, height in ((above, 1), (below, 2)):
@@ -180,9 +180,18 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
             )  # fmt: skip
     above.set_ylabel("cost so far, USD")
     below.set_ylabel("tokens so far")
-    below.set_xlabel(f"{unit} since {datetime.fromtimestamp(begin, UTC):%Y-%m-%d %H:%M:%S} UTC")
+    if times:
+        dates = importlib.import_module("matplotlib.dates")
+        locator = dates.AutoDateLocator(tz=UTC)
+        below.xaxis.set_major_locator(locator)
+        below.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
+        margin = max((end - begin) / 50, 1.0)
+        limits = (begin - margin, end + margin)
+        below.set_xlim(*(datetime.fromtimestamp(limit, UTC) for limit in limits))
+    below.set_xlabel("UTC")
     for panel in (above, below):
         panel.set_ylim(bottom=0)
+        _name_lines(panel)
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     if not any(point[1] for points in history.values() for point in points):
@@ -192,10 +201,6 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
             0.5, 0.5, "nothing was charged, as far as is known",
             transform=above.transAxes, ha="center", va="center", color="gray",
         )  # fmt: skip
-    if history:
-        # above the panels: inside, it would lie on the lines
-        lines, names = above.get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False)
     for text in figure.findobj(importlib.import_module("matplotlib.text").Text):
         text.set_family(_fonts())
         text.set_parse_math(False)  # "$" in an app id is no formula
@@ -228,12 +233,28 @@ def _fonts() -> list[str]:
     return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in names)]
 
 
-def _unit(seconds: float) -> tuple[str, float]:
-    """What to count a stretch of time in, and how many seconds that is."""
-    for name, length in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return name, length
-    return "seconds", 1.0
+def _name_lines(panel: Any) -> None:
+    """Write each line's name at its end, the names apart from one another."""
+    lines = sorted(panel.lines, key=lambda line: float(line.get_ydata()[-1]))
+    highest = panel.get_ylim()[1]
+    places: list[float] = []
+    for line in lines:
+        lowest = places[-1] + _LABEL_HEIGHT if places else 0.0
+        places.append(max(line.get_ydata()[-1] / highest, lowest))
+    limit = 1.0
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], limit)
+        limit = places[i] - _LABEL_HEIGHT
+    for line, place in zip(lines, places, strict=True):
+        panel.annotate(
+            line.get_label(),
+            (line.get_xdata()[-1], line.get_ydata()[-1]),
+            (1.03, place), textcoords="axes fraction",
+            color=line.get_color(), fontsize="small", va="center", annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": line.get_color(), "lw": 0.6, "relpos": (0, 0.5)
+            },
+        )  # fmt: skip
 
 
 def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +101,27 @@ BEGIN = 1_764_072_000.0
 
 
 @pytest.mark.parametrize(
-    ("seconds", "unit", "length"),
+    ("seconds", "dates", "year"),
     [
-        *((0.0, "seconds", 0), (119.0, "seconds", 119), (120.0, "minutes", 2)),
-        *((7199.0, "minutes", 7199 / 60), (7200.0, "hours", 2), (172_800.0, "days", 2)),
+        (0.0, ["59.0", "12:00", "01.0"], "2025-Nov-25 12:00"),
+        (3600.0, ["12:00", "12:30", "13:00"], "2025-Nov-25"),
+        (172_800.0, ["12:00", "Nov-26", "Nov-27"], "2025-Nov-27"),
+        (90 * 86_400.0, ["Dec", "Jan", "Feb"], "2026-Feb"),
     ],
 )
-def test_the_axis_of_a_picture_counts_in_a_fitting_unit(
-    seconds: float, unit: str, length: float
-) -> None:
+def test_a_picture_has_an_axis_of_dates(seconds: float, dates: list[str], year: str) -> None:
     pytest.importorskip("matplotlib")
     history = {"a": [(BEGIN, 0.1, 5), (BEGIN + seconds, 0.3, 9)], "silent": []}
-    above, below = plot(history).axes
-    assert below.get_xlabel() == f"{unit} since 2025-11-25 12:00:00 UTC"
+    figure = plot(history)
+    figure.draw_without_rendering()
+    above, below = figure.axes
+    assert below.get_xlabel() == "UTC"
+    shown = [label.get_text() for label in below.get_xticklabels()]
+    assert set(dates) <= set(shown), shown
+    assert below.xaxis.get_offset_text().get_text() == year
     (line,) = above.lines
-    assert list(line.get_xdata()) == pytest.approx([0, 0, length, length])
+    moments = [datetime.fromtimestamp(BEGIN + passed, UTC) for passed in (0, 0, seconds, seconds)]
+    assert list(line.get_xdata()) == moments
     assert list(line.get_ydata()) == [0, 0.1, 0.3, 0.3]
     assert list(below.lines[0].get_ydata()) == [0, 5, 9, 9]
 
@@ -124,19 +131,36 @@ def test_a_picture_says_where_nothing_was_charged(cost: float, is_said: bool) ->
     pytest.importorskip("matplotlib")
     above, below = plot({"a": [(BEGIN, cost, 5)]}).axes
     assert [text.get_text() for text in above.texts] == (
-        ["nothing was charged, as far as is known"] if is_said else []
+        ["a", "nothing was charged, as far as is known"] if is_said else ["a"]
     )
     assert [axis.get_ylabel() for axis in (above, below)] == ["cost so far, USD", "tokens so far"]
 
 
-def test_a_long_name_is_cut_in_the_legend_and_none_is_left_out() -> None:
+def test_a_long_name_is_cut_and_none_is_left_out() -> None:
     pytest.importorskip("matplotlib")
     most = report._LONGEST_LABEL
     names = ["x" * most, "y" * (most + 1), "_hidden", "$a$\n"]
-    (legend,) = plot({name: [(BEGIN, 0.1, 5)] for name in names}).legends
+    above, below = plot({name: [(BEGIN, 0.1, 5)] for name in names}).axes
     shown = ["x" * most, "y" * most + "…", " _hidden", "$a$\\n"]
-    assert [text.get_text() for text in legend.get_texts()] == shown
-    assert not any(text.get_parse_math() for text in legend.get_texts())
+    for panel in (above, below):
+        assert [text.get_text() for text in panel.texts] == shown
+        assert not any(text.get_parse_math() for text in panel.texts)
+
+
+@pytest.mark.parametrize("costs", [[1.0] * 10, [0.0] * 9 + [5.0], [0.1 * i for i in range(10)]])
+def test_each_line_has_its_name_at_its_end_and_no_name_lies_on_another(costs: list[float]) -> None:
+    Text = pytest.importorskip("matplotlib.text").Text
+    figure = plot({f"app {i}": [(BEGIN, cost, 5)] for i, cost in enumerate(costs)})
+    figure.draw_without_rendering()
+    above, _ = figure.axes
+    # of the words alone, without the line that leads to them
+    boxes = [Text.get_window_extent(text) for text in above.texts]
+    assert len(boxes) == 10
+    for i, box in enumerate(boxes):
+        assert box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    colors = {line.get_label(): line.get_color() for line in above.lines}
+    assert {text.get_text(): text.get_color() for text in above.texts} == colors
 
 
 def test_eleven_apps_are_the_nine_dearest_and_the_rest() -> None:

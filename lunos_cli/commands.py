@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -21,6 +22,16 @@ COMMANDS: dict[str, Any] = dict.fromkeys(
 )
 
 
+def _flush() -> None:
+    """Write what is left, so that a full disk is our error, and not Python's as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # who reads no more needs no words
+            raise
+
+
 class _Group(click.Group):
     """Ends every error in one line and the exit code 1 or 2, an interruption in 130."""
 
@@ -35,7 +46,11 @@ class _Group(click.Group):
         """Run the command line, and end the process with its exit code."""
         code = 1
         try:
-            sys.exit(super().main(*arguments, **{**options, "standalone_mode": False}))
+            try:
+                result = super().main(*arguments, **{**options, "standalone_mode": False})
+            finally:
+                _flush()
+            sys.exit(result)
         except (click.Abort, KeyboardInterrupt):
             code, said = 130, "Interrupted."
         except click.ClickException as error:

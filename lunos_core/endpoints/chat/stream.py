@@ -81,7 +81,7 @@ class ChatStreamReader:
                 self._facts["created"] = value["created"]
             # what isn't a text replaces none that was
             self._facts |= {name: fact for name, fact in facts.items() if isinstance(fact, str)}
-        usage = usage_in(value) if "x_groq" in value else value.get("usage")
+        usage = usage_in(value)
         if usage is not None:
             # kept to the end: some providers send it on every chunk, or twice
             self._usage = merge_usage(self._usage, usage)

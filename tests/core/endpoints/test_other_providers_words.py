@@ -101,9 +101,23 @@ def test_usage_in_any_word_for_it_counts(facts: Any, expected: Usage, streamed: 
     assert read({"content": "hi"}, streamed=streamed, **facts).usage == expected
 
 
-def test_googles_own_usage_beside_an_answer_counts() -> None:
+@STREAMED
+def test_googles_own_usage_beside_an_answer_counts(streamed: bool) -> None:
     counts = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
-    assert read({"content": "hi"}, streamed=False, usageMetadata=counts).usage == Usage(3, 2, 5)
+    assert read({"content": "hi"}, streamed=streamed, usageMetadata=counts).usage == Usage(3, 2, 5)
+
+
+@pytest.mark.parametrize("where", ["usageMetadata", "usage"])
+def test_usage_of_an_event_in_the_middle_of_a_stream_is_kept(where: str) -> None:
+    counts = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    for more, finish in (({where: counts}, None), ({}, "stop")):
+        choice = {"index": 0, "finish_reason": finish, "delta": {"content": "hi"}}
+        reader.read(json.dumps({"model": "m", "choices": [choice], **more}).encode())
+    last = reader.end()
+    assert last is not None
+    assert last.last is not None
+    assert last.last.usage == Usage(3, 2, 5)
 
 
 @STREAMED

@@ -59,6 +59,29 @@ CREATE TABLE budgets (
     name TEXT PRIMARY KEY, amount TEXT NOT NULL, per TEXT, app TEXT, user TEXT,
     tag TEXT, tag_value TEXT, seen REAL NOT NULL
 )""",
+    # the same sums with all that estimates cost, and the times of calls by day, to be sorted. In
+    # tables of their own, because processes of the version before may still write theirs
+    """
+CREATE TABLE rollups (
+    span INTEGER NOT NULL, begin INTEGER NOT NULL,
+    app TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, retries INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+    cost_high INTEGER, cost_low INTEGER, estimated_high INTEGER, estimated_low INTEGER,
+    seconds BLOB NOT NULL, first_token_seconds BLOB NOT NULL,
+    PRIMARY KEY (span, begin, app, model, endpoint)
+) WITHOUT ROWID;
+CREATE TABLE times (
+    begin INTEGER NOT NULL,
+    app TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,
+    seconds BLOB NOT NULL, first_token_seconds BLOB NOT NULL
+);
+CREATE INDEX times_begin ON times (begin);
+CREATE TABLE rolled_up (id INTEGER NOT NULL);
+INSERT INTO rolled_up VALUES (0);
+DELETE FROM sums;
+UPDATE summed SET id = 0""",
 )
 
 

@@ -1,10 +1,11 @@
-"""How long calls took, as counts in buckets that are 4 % wide: SQLite's function `histogram`."""
+"""How long calls took, for SQLite: in buckets that are 4 % wide, or packed as they are."""
 
 from __future__ import annotations
 
 import math
 import sqlite3
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,25 +14,49 @@ _SHORTEST = 1e-6
 _PAIR = struct.Struct("<HI")  # a bucket and its count
 
 
-class _Histogram:
-    """An aggregate function of SQL: counts seconds, and merges what it has counted before."""
+class _Collected:
+    """What an aggregate function of SQL has been given: seconds, or what it made of some before."""
+
+    __slots__ = ("_values", "step")
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._values: list[Any] = []
+        self.step = self._values.append  # called for a million rows
 
-    def step(self, value: Any, /) -> None:
-        """Count a number of seconds, or add a histogram."""
-        counts = self._counts
-        if isinstance(value, bytes):
-            for bucket, count in _PAIR.iter_unpack(value):
-                counts[bucket] = counts.get(bucket, 0) + count
-        elif value is not None:
-            bucket = math.floor(math.log(max(value, _SHORTEST) / _SHORTEST) / _WIDTH)
-            counts[bucket] = counts.get(bucket, 0) + 1
+    @property
+    def seconds(self) -> list[float]:
+        return [value for value in self._values if type(value) is float]
+
+    @property
+    def before(self) -> bytes:
+        return b"".join(value for value in self._values if type(value) is bytes)
+
+
+class _Histogram(_Collected):
+    """Counts seconds, and merges what it has counted before."""
 
     def finalize(self) -> Any:
         """Return the pairs of bucket and count."""
-        return b"".join(_PAIR.pack(*pair) for pair in sorted(self._counts.items()))
+        counts = Counter(
+            math.floor(math.log(max(value, _SHORTEST) / _SHORTEST) / _WIDTH)
+            for value in self.seconds
+        )
+        for bucket, count in _PAIR.iter_unpack(self.before):
+            counts[bucket] += count
+        return b"".join(_PAIR.pack(*pair) for pair in sorted(counts.items()))
+
+
+class _Packed(_Collected):
+    """Packs seconds as they are, 8 bytes each, in no order, and joins what it has packed."""
+
+    def finalize(self) -> Any:
+        """Return the packed seconds."""
+        return struct.pack(f"<{len(self.seconds)}d", *self.seconds) + self.before
+
+
+def sorted_times(packed: bytes) -> list[float]:
+    """Return what SQL's `packed` has put together."""
+    return sorted(struct.unpack(f"<{len(packed) // 8}d", packed))
 
 
 def _merged(left: bytes, right: bytes) -> Any:
@@ -42,8 +67,9 @@ def _merged(left: bytes, right: bytes) -> Any:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection the functions `histogram(seconds)` and `merged(left, right)`."""
+    """Give a connection the functions `histogram` and `packed` of seconds, and `merged` of two."""
     connection.create_aggregate("histogram", 1, _Histogram)
+    connection.create_aggregate("packed", 1, _Packed)
     connection.create_function("merged", 2, _merged, deterministic=True)
 
 

@@ -13,9 +13,19 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from lunos_core.accounting.budgets import json_path
-from lunos_core.accounting.histograms import counts_of, percentile
+from lunos_core.accounting.histograms import counts_of, percentile, sorted_times
 from lunos_core.accounting.schema import REFUSED, dollars, last_id_of
-from lunos_core.accounting.sums import COLUMNS, DAY, HOUR, OF_A_CALL, SPLIT, pieces, summed_up_to
+from lunos_core.accounting.sums import (
+    COLUMNS,
+    DAY,
+    HOUR,
+    OF_A_CALL,
+    PACKED,
+    SPLIT,
+    TIMES,
+    pieces,
+    summed_up_to,
+)
 
 NUMBERS = (
     *("calls", "errors", "retries", "input_tokens", "output_tokens", "cached_tokens"),
@@ -30,13 +40,14 @@ _GROUPS = {
     "day": "CAST(at / 86400 AS INTEGER)",
     "hour": "CAST(at / 3600 AS INTEGER)",
 }
+_STORED = {"app", "model", "endpoint", "day", "hour"}
 _TIMES = {"day": (86_400, "%Y-%m-%d"), "hour": (3600, "%Y-%m-%dT%H:00")}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SUMS = ", ".join(f"SUM({name})" for name in COLUMNS[:-2])
-_ROW = ", ".join(
-    f"{call} AS {name}" if call != name else name
+_OF_A_CALL = {
+    name: f"{call} AS {name}" if call != name else name
     for name, call in zip(COLUMNS, OF_A_CALL, strict=True)
-)
+}
 _HISTOGRAMS = "histogram(seconds), histogram(first_token_seconds)"
 MOST_SORTED = 1_000_000
 
@@ -135,21 +146,20 @@ class Question:
             connection: to the store.
             other: a second one: a thread may then add up while this one sorts.
             percentiles: whether to tell them.
-            most_sorted: above so many calls (a million) they are read from histograms, within 2 %.
+            most_sorted: above so many calls (a million) they come from histograms, within 2 %.
         """
         most_sorted = MOST_SORTED if most_sorted is None else most_sorted
-        source, is_stored = self._source(connection)
-        if other is not None and not is_stored and last_id_of(connection) <= most_sorted:
+        if percentiles and other is not None and last_id_of(connection) <= most_sorted:
             with ThreadPoolExecutor(1) as beside:
-                adding = beside.submit(self._rows, other, source)
+                adding = beside.submit(self._rows, other)
                 times = self._sorted_times(connection)
                 rows = adding.result()
         else:
-            rows = self._rows(connection, source)
-            times = dict[tuple[Any, ...], _Times]()
+            rows, times = self._rows(connection), dict[tuple[Any, ...], _Times]()
             if percentiles and sum(row["calls"] for row in rows.values()) <= most_sorted:
                 times = self._sorted_times(connection)
             elif percentiles:
+                source = self._source(connection, "rollups", COLUMNS)
                 for cells in self._select(connection, source, _HISTOGRAMS):
                     times[cells[2:]] = counts_of(cells[0]), counts_of(cells[1])
         for key, row in rows.items() if percentiles else ():
@@ -160,66 +170,63 @@ class Question:
         return sorted(rows.values(), key=self._order)
 
     def _select(
-        self, connection: sqlite3.Connection, source: Source, columns: str, *, grouped: bool = True
+        self, connection: sqlite3.Connection, source: Source, columns: str
     ) -> Iterator[tuple[Any, ...]]:
-        """Return the columns of each group, or of each call, and behind them its names."""
+        """Return the columns of each group, and behind them its names."""
         keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
         paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
-        first = columns.count(",") + 2 if grouped else 0
+        first = columns.count(",") + 2
         group = f" GROUP BY {', '.join(str(first + i) for i in range(len(keys)))}" if keys else ""
         sql, values = source
         # all words are our own; what users say is a parameter
-        sql = f"SELECT {', '.join([columns, *keys])} FROM ({sql}){group if grouped else ''}"
+        sql = f"SELECT {', '.join([columns, *keys])} FROM ({sql}){group}"
         return connection.execute(sql, (*paths, *values))
 
-    def _rows(
-        self, connection: sqlite3.Connection, source: Source
-    ) -> dict[tuple[Any, ...], dict[str, Any]]:
+    def _rows(self, connection: sqlite3.Connection) -> dict[tuple[Any, ...], dict[str, Any]]:
         rows, width = {}, _SUMS.count(",") + 1
+        source = self._source(connection, "rollups", COLUMNS)
         for cells in self._select(connection, source, _SUMS):
             if cells[0]:
                 rows[cells[width:]] = self._row(cells[width:], cells[:width])
         return rows
 
     def _sorted_times(self, connection: sqlite3.Connection) -> dict[tuple[Any, ...], _Times]:
-        times: dict[tuple[Any, ...], tuple[list[float], list[float]]] = {}
-        calls, columns = self._calls(self.since, self.until), "seconds, first_token_seconds"
-        for cells in self._select(connection, calls, columns, grouped=False):
-            lists = times.get(cells[2:])
-            if lists is None:
-                lists = times[cells[2:]] = ([], [])
-            lists[0].append(cells[0])
-            if cells[1] is not None:
-                lists[1].append(cells[1])
-        for lists in times.values():
-            lists[0].sort()
-            lists[1].sort()
-        return {**times}
+        source = self._source(connection, "times", TIMES)
+        return {
+            cells[2:]: (sorted_times(cells[0] or b""), sorted_times(cells[1] or b""))
+            for cells in self._select(connection, source, PACKED)
+        }
 
-    def _source(self, connection: sqlite3.Connection) -> tuple[Source, bool]:
-        """Return the rows to add up, in SQL: stored sums where they tell, else calls."""
-        if "user" in self.only or not {*self.by} <= {"app", "model", "endpoint", "day", "hour"}:
-            return self._calls(self.since, self.until), False
+    def _source(self, connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> Source:
+        """Return the rows to add up, in SQL: of a table of sums where it tells, else calls."""
+        spans = {"rollups": (DAY, HOUR), "times": (DAY,)}[table]
+        spans = tuple(span for span in spans if span == HOUR or "hour" not in self.by)
+        if not spans or "user" in self.only or not {*self.by} <= _STORED:
+            return self._calls(columns, self.since, self.until)
         done = summed_up_to(connection)
-        spans = (HOUR,) if "hour" in self.by else (DAY, HOUR)
-        source, values = self._calls(self.since, self.until, "id > ?", done)
+        source, values = self._calls(columns, self.since, self.until, "id > ?", done)
         for span, begin, end in pieces(self.since, self.until, spans):
             if span:
-                where, more = self._where("begin", begin, end, "span = ?", span)
-                columns = ", ".join(COLUMNS)
-                part = f"SELECT begin AS at, app, NULL, model, endpoint, NULL, {columns} FROM sums"
-                source, values = f"{source} UNION ALL {part} WHERE {where}", [*values, *more]
+                of_span = (f"span = {span}",) if table == "rollups" else ()
+                where, more = self._where("begin", begin, end, *of_span)
+                names = f"begin AS at, app, NULL, model, endpoint, NULL, {', '.join(columns)}"
+                part = f"SELECT {names} FROM {table} WHERE {where}"
             else:
-                part, more = self._calls(begin, end, "id <= ?", done)
-                source, values = f"{source} UNION ALL {part}", [*values, *more]
-        return (source, values), True
+                part, more = self._calls(columns, begin, end, "id <= ?", done)
+            source, values = f"{source} UNION ALL {part}", [*values, *more]
+        return source, values
 
-    def _calls(self, begin: float, end: float, condition: str = "1", *values: int) -> Source:
+    def _calls(
+        self, columns: Sequence[str], begin: float, end: float, condition: str = "1", *values: int
+    ) -> Source:
         where, more = self._where("at", begin, end, condition, *values)
-        columns = f"at, app, user, model, endpoint, tags, {_ROW}"
-        return f"SELECT {columns} FROM calls WHERE {where} AND status != '{REFUSED}'", more
+        names = ", ".join(_OF_A_CALL[name] for name in columns)
+        calls = f"SELECT at, app, user, model, endpoint, tags, {names} FROM calls"
+        return f"{calls} WHERE {where} AND status != '{REFUSED}'", more
 
-    def _where(self, time: str, begin: float, end: float, condition: str, *values: int) -> Source:
+    def _where(
+        self, time: str, begin: float, end: float, condition: str = "1", *values: int
+    ) -> Source:
         conditions = [condition, *(f"{name} = ?" for name in self.only)]
         bounds = [(f"{time} >= ?", begin), (f"{time} < ?", end)]
         bounds = [(sql, bound) for sql, bound in bounds if math.isfinite(bound)]
@@ -234,11 +241,11 @@ class Question:
             if name in _TIMES:
                 length, form = _TIMES[name]
                 names[name] = datetime.fromtimestamp(cell * length, UTC).strftime(form)
-        *counts, high, low, estimated = sums
+        *counts, high, low, high_of_estimates, low_of_estimates = sums
         known = dict(zip(NUMBERS, counts, strict=False))
         cost = None if high is None else float(dollars(high * SPLIT + low))
-        estimated_cost = float(dollars((estimated or 0) * SPLIT))
-        return {**names, **known, "cost": cost, "estimated_cost": estimated_cost}
+        estimated = (high_of_estimates or 0) * SPLIT + (low_of_estimates or 0)
+        return {**names, **known, "cost": cost, "estimated_cost": float(dollars(estimated))}
 
     def _order(self, row: dict[str, Any]) -> tuple[Any, ...]:
         times = tuple(row[name] for name in self.by if name in _TIMES)

@@ -1,6 +1,6 @@
 """Sums of calls by hour and by day, beside the calls: a question about a million reads few rows.
 
-They lag behind: `summed` names the last call that they hold, and questions read the later ones
+They lag behind: `rolled_up` names the last call that they hold, and questions read the later ones
 themselves. Whoever writes calls carries them on, be it another version of this package.
 """
 
@@ -19,21 +19,23 @@ _COUNTS = (
     *("calls", "errors", "retries", "input_tokens", "output_tokens", "cached_tokens"),
     "reasoning_tokens",
 )
-_COSTS = ("cost_high", "cost_low", "estimated_high")
-_TIMES = ("seconds", "first_token_seconds")
-COLUMNS = (*_COUNTS, *_COSTS, *_TIMES)
+_COSTS = ("cost_high", "cost_low", "estimated_high", "estimated_low")
+TIMES = ("seconds", "first_token_seconds")
+COLUMNS = (*_COUNTS, *_COSTS, *TIMES)
 OF_A_CALL = (
     *("1", "status != 'ok'", "retries", "input_tokens", "output_tokens"),
     *("COALESCE(cached_tokens, 0)", "COALESCE(reasoning_tokens, 0)"),
     *(f"cost / {SPLIT}", f"cost % {SPLIT}"),
     f"CASE WHEN cost_source = 'estimate' THEN cost / {SPLIT} END",
-    *_TIMES,
+    f"CASE WHEN cost_source = 'estimate' THEN cost % {SPLIT} END",
+    *TIMES,
 )
 # calls at a time: the file is locked for some 20 ms, or a second; more at once is cheaper
 CHUNK, LARGE_CHUNK = 5000, 100_000
 _WORTH = 1000
+PACKED = ", ".join(f"packed({name})" for name in TIMES)
 _SUMS = ", ".join(
-    f"{'histogram' if name in _TIMES else 'SUM'}({call})"
+    f"{'histogram' if name in TIMES else 'SUM'}({call})"
     for name, call in zip(COLUMNS, OF_A_CALL, strict=True)
 )
 _ADDED = ", ".join(
@@ -43,23 +45,29 @@ _ADDED = ", ".join(
         f"ELSE {name} + COALESCE(excluded.{name}, 0) END"
         for name in _COSTS
     ]
-    + [f"{name} = merged({name}, excluded.{name})" for name in _TIMES]
+    + [f"{name} = merged({name}, excluded.{name})" for name in TIMES]
 )
 
 
 def _add(connection: sqlite3.Connection, span: int, where: str, *values: float) -> None:
     begin = f"CAST(at / {span} AS INTEGER) * {span}"
+    calls = f"FROM calls WHERE {where} AND status != '{REFUSED}'"
     connection.execute(
-        f"INSERT INTO sums SELECT {span}, {begin}, app, model, endpoint, {_SUMS} FROM calls "
-        f"WHERE {where} AND status != '{REFUSED}' GROUP BY 2, 3, 4, 5 "
-        f"ON CONFLICT DO UPDATE SET {_ADDED}",
+        f"INSERT INTO rollups SELECT {span}, {begin}, app, model, endpoint, {_SUMS} {calls} "
+        f"GROUP BY 2, 3, 4, 5 ON CONFLICT DO UPDATE SET {_ADDED}",
         values,
     )
+    if span == DAY:
+        connection.execute(
+            f"INSERT INTO times SELECT {begin}, app, model, endpoint, {PACKED} {calls} "
+            "GROUP BY 1, 2, 3, 4",
+            values,
+        )
 
 
 def summed_up_to(connection: sqlite3.Connection) -> int:
     """Return the id of the last call that the sums hold."""
-    (done,) = connection.execute("SELECT id FROM summed").fetchone()
+    (done,) = connection.execute("SELECT id FROM rolled_up").fetchone()
     return int(done)
 
 
@@ -71,7 +79,7 @@ def carry_on(connection: sqlite3.Connection, most: int = CHUNK) -> bool:
     to = min(done + most, last)
     for span in (HOUR, DAY):
         _add(connection, span, "id > ? AND id <= ?", done, to)
-    connection.execute("UPDATE summed SET id = ?", (to,))
+    connection.execute("UPDATE rolled_up SET id = ?", (to,))
     return last - to >= _WORTH
 
 
@@ -79,11 +87,12 @@ def prune(connection: sqlite3.Connection, before: float) -> int:
     """Delete the calls before a moment, and keep the sums right; return how many calls."""
     deleted = connection.execute("DELETE FROM calls WHERE at < ?", (before,)).rowcount
     connection.execute("DELETE FROM budgets WHERE seen < ?", (before,))
+    done = summed_up_to(connection)
+    connection.execute("DELETE FROM times WHERE begin <= ?", (before,))
     for span in (HOUR, DAY):
         # the hour and the day of the moment are added up again
         begin = math.floor(before / span) * span
-        connection.execute("DELETE FROM sums WHERE span = ? AND begin <= ?", (span, begin))
-        done = summed_up_to(connection)
+        connection.execute("DELETE FROM rollups WHERE span = ? AND begin <= ?", (span, begin))
         _add(connection, span, "at >= ? AND at < ? AND id <= ?", begin, begin + span, done)
     return deleted
 

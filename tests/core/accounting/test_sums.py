@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import sqlite3
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 
 from lunos_core import CallRecord, LunosServerError, Usage, UsageStore
-from lunos_core.accounting import database, questions, sums
+from lunos_core.accounting import questions, sums
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00 UTC
+OLD_STORES = Path(__file__).parent / "old_stores"  # as the code of that version wrote them
+OLD_SUMS = (24, 0.0492, 0.018)
 
 
 def random_calls(count: int, days: float, seed: int = 1) -> Iterator[CallRecord]:
@@ -67,9 +70,8 @@ def test_sums_and_calls_give_the_same_answer(store: UsageStore, asked: dict[str,
     from_sums = store.summary(**asked)
     with store.database.reading() as connection:
         assert sums.summed_up_to(connection) == 1500
-    store.database.transact(
-        lambda c: c.execute("DELETE FROM sums") and c.execute("UPDATE summed SET id=0")
-    )
+    for statement in "DELETE FROM rollups", "DELETE FROM times", "UPDATE rolled_up SET id = 0":
+        store.database.transact(lambda c, statement=statement: c.execute(statement))
     with store.database.reading() as connection:
         question = questions.Question.of(**{"by": ("app",), **asked}, now=NOW)
         assert question.ask(connection) == from_sums
@@ -136,23 +138,44 @@ def test_the_writer_keeps_the_sums_up(store: UsageStore) -> None:
         assert sums.summed_up_to(connection) == 50
 
 
-def test_a_file_of_an_older_version_is_carried_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_version_is_carried_over(tmp_path: Path, version: int) -> None:
     path = tmp_path / "old.db"
-    with sqlite3.connect(path) as old:
-        old.executescript(database._VERSIONS[0])
-        old.execute(f"PRAGMA application_id = {database._APPLICATION_ID}")
-        old.execute("PRAGMA user_version = 1")
-        old.execute(
-            "INSERT INTO calls (at, app, model, endpoint, status, retries, input_tokens, "
-            "output_tokens, cost, seconds) VALUES (?, 'a', 'm', '/c', 'ok', 0, 1, 2, ?, 0.5)",
-            (NOW, 10**11),
-        )
-    old.close()
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript((OLD_STORES / f"version_{version}.sql").read_text(encoding="utf-8"))
     with UsageStore(path, clock=lambda: NOW) as store:
         store.add_many(random_calls(10, 1))
-        (row,) = store.summary((), since="1h")
-        assert row["calls"] >= 1
-        assert store.summary(())[0]["calls"] == 11
-    with sqlite3.connect(path) as new:
-        assert new.execute("PRAGMA user_version").fetchone() == (2,)
-    new.close()
+        (row,) = store.summary((), until=NOW - 2 * 86_400)
+        assert (row["calls"], row["cost"], row["estimated_cost"]) == OLD_SUMS
+        assert store.summary(())[0]["calls"] == row["calls"] + 10
+        assert {item["tag:feature"] for item in store.summary("tag:feature")} == {"search", None}
+    with contextlib.closing(sqlite3.connect(path)) as new:
+        assert new.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_process_of_the_version_before_goes_on_writing(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript((OLD_STORES / "version_2.sql").read_text(encoding="utf-8"))
+        with UsageStore(path, clock=lambda: NOW) as store:
+            calls = store.summary(())[0]["calls"]
+            columns = [row[1] for row in old.execute("PRAGMA table_info(calls)")][1:]
+            old.execute(
+                f"INSERT INTO calls ({', '.join(columns)}) "
+                f"SELECT {', '.join(columns)} FROM calls WHERE id = 1"
+            )
+            old.execute(
+                "INSERT INTO sums SELECT 3600, 0, app, model, endpoint, 1, 0, 0, 1, 1, 0, "
+                "0, 0, 1, 0, x'', x'' FROM calls WHERE id = 1"
+            )
+            old.commit()
+            assert store.summary(())[0]["calls"] == calls + 1
+
+
+def test_small_sums_of_estimates_are_whole(store: UsageStore) -> None:
+    usage = Usage(input_tokens=1, cost=0.0000003, cost_source="estimate")  # 0.3 millionths
+    store.add_many(
+        CallRecord("a", "m", "/c", 1, 1.0, None, usage, None, time=NOW - i) for i in range(1000)
+    )
+    (row,) = store.summary()
+    assert row["cost"] == row["estimated_cost"] == 0.0003

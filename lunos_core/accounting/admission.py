@@ -66,6 +66,7 @@ class Admissions:
         budgets: all of those that cover a call must have money for it.
         limits: all of those that cover a call must have room for it.
         on_unknown_cost: "warn", "refuse" or "ignore".
+        before: of the parent process, which has added up the same store.
     """
 
     def __init__(
@@ -74,12 +75,17 @@ class Admissions:
         budgets: Sequence[Budget],
         limits: Sequence[RateLimit],
         on_unknown_cost: str,
+        before: Admissions | None = None,
     ) -> None:
         self.store = store
         self.budgets = list(budgets)
         self.limits = list(limits)
         self._estimator = Estimator(on_unknown_cost)
         self._spending = Spending(store)
+        if before is not None and before.store is store:
+            self._spending.go_on_from(before._spending)
+        elif not store.in_memory:
+            self._spending.add_up(self.budgets)
         # of each window: what other processes held when last seen
         self._others: dict[Key, int] = {}
         self._told: set[tuple[Any, ...]] = set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sqlite3
 import struct
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,27 +22,21 @@ class _Collected:
         self._values: list[Any] = []
         self.step = self._values.append  # called for a million rows
 
-    @property
-    def seconds(self) -> list[float]:
-        return [value for value in self._values if type(value) is float]
-
-    @property
-    def before(self) -> bytes:
-        return b"".join(value for value in self._values if type(value) is bytes)
-
 
 class _Histogram(_Collected):
     """Counts seconds, and merges what it has counted before."""
 
     def finalize(self) -> Any:
         """Return the pairs of bucket and count."""
-        counts = Counter(
-            math.floor(math.log(max(value, _SHORTEST) / _SHORTEST) / _WIDTH)
-            for value in self.seconds
-        )
-        for bucket, count in _PAIR.iter_unpack(self.before):
-            counts[bucket] += count
-        return b"".join(_PAIR.pack(*pair) for pair in sorted(counts.items()))
+        counts: dict[int, int] = {}
+        for value in self._values:
+            if type(value) is bytes:
+                for bucket, count in _PAIR.iter_unpack(value):
+                    counts[bucket] = counts.get(bucket, 0) + count
+            elif value is not None:
+                bucket = math.floor(math.log(max(value, _SHORTEST) / _SHORTEST) / _WIDTH)
+                counts[bucket] = counts.get(bucket, 0) + 1
+        return b"".join([_PAIR.pack(*pair) for pair in sorted(counts.items())])
 
 
 class _Packed(_Collected):
@@ -51,7 +44,9 @@ class _Packed(_Collected):
 
     def finalize(self) -> Any:
         """Return the packed seconds."""
-        return struct.pack(f"<{len(self.seconds)}d", *self.seconds) + self.before
+        seconds = [value for value in self._values if type(value) is float]
+        packed = [value for value in self._values if type(value) is bytes]
+        return b"".join([struct.pack(f"<{len(seconds)}d", *seconds), *packed])
 
 
 def sorted_times(packed: bytes) -> list[float]:

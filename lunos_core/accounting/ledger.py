@@ -6,6 +6,7 @@ in either framework, streamed or not.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import threading
@@ -108,7 +109,7 @@ class UsageLedger:
             self._total = None if amount is None else Budget(amount)
             self._admissions = self._new_admissions()
 
-    def _new_admissions(self) -> Admissions | None:
+    def _new_admissions(self, before: Admissions | None = None) -> Admissions | None:
         """What checks budgets and limits, where there are any; with what was spent so far."""
         budgets = [*self._budgets, *([] if self._total is None else [self._total])]
         if not budgets and not self._limits:
@@ -121,13 +122,13 @@ class UsageLedger:
             store = MemoryStore()
             if self._spent.total:
                 store.add(_spent_elsewhere(self._spent))
-        return Admissions(store, budgets, self._limits, self._on_unknown_cost)
+        return Admissions(store, budgets, self._limits, self._on_unknown_cost, before)
 
     def reset_after_fork(self) -> None:
         """Begin with a lock that no thread of the parent holds, and nothing reserved."""
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
-        self._admissions = self._new_admissions()
+        self._admissions = self._new_admissions(vars(self).get("_admissions"))
 
     def __enter__(self) -> Self:
         """Begin to count."""
@@ -135,10 +136,12 @@ class UsageLedger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop counting; the rows stay, and those of the store are written."""
+        """Stop counting; the rows stay, and those of the store are written.
+
+        An event loop isn't held up by a file that others have locked: the store's writer goes on.
+        """
         end_here(self)
-        if self.store is not None:
-            self.store.flush()
+        self._flush()
 
     def start(self) -> Self:
         """Count the calls of the whole process from now on, in any thread."""
@@ -148,8 +151,11 @@ class UsageLedger:
     def stop(self) -> None:
         """End what `start` began."""
         end_everywhere(self)
+        self._flush()
+
+    def _flush(self) -> None:
         if self.store is not None:
-            self.store.flush()
+            self.store.flush(wait=0 if _is_on_event_loop() else 0.25)
 
     def close(self) -> None:
         """Stop counting everywhere, and close the store if this ledger opened it."""
@@ -364,6 +370,13 @@ def _checked(name: str, items: Iterable[T], kind: type[T]) -> tuple[T, ...]:
         if not isinstance(item, kind):
             raise TypeError(f"{name} must hold {kind.__name__}, not {type(item).__name__}")
     return checked
+
+
+def _is_on_event_loop() -> bool:
+    try:
+        return asyncio.get_running_loop() is not None
+    except RuntimeError:
+        return False
 
 
 def _is_store(store: object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from lunos_core.accounting.budgets import json_path
+from lunos_core.accounting.budgets import EACH, Budget, json_path
 from lunos_core.accounting.histograms import counts_of, percentile, sorted_times
 from lunos_core.accounting.schema import REFUSED, dollars, last_id_of
 from lunos_core.accounting.sums import (
@@ -169,6 +169,12 @@ class Question:
             row["first_token_p50_seconds"] = percentile(first, 50)
         return sorted(rows.values(), key=self._order)
 
+    def amounts(self, connection: sqlite3.Connection) -> dict[tuple[Any, ...], int]:
+        """Return what the calls of each group cost, in picodollars; for all whose cost is known."""
+        source = self._source(connection, "rollups", COLUMNS)
+        groups = self._select(connection, source, "SUM(cost_high), SUM(cost_low)")
+        return {cells[2:]: cells[0] * SPLIT + cells[1] for cells in groups if cells[0] is not None}
+
     def _select(
         self, connection: sqlite3.Connection, source: Source, columns: str
     ) -> Iterator[tuple[Any, ...]]:
@@ -251,6 +257,39 @@ class Question:
         times = tuple(row[name] for name in self.by if name in _TIMES)
         names = tuple(str(row[name] or "") for name in self.by)
         return (*times, -(row["cost"] or 0.0), -row["calls"], *names)
+
+
+def spent_of(
+    connection: sqlite3.Connection, budget: Budget, now: float
+) -> list[tuple[dict[str, Any], int]]:
+    """Return what is spent of a budget in its window: of each app, user or tag that has its own.
+
+    Returns:
+        Names that `Budget.scope` understands, and picodollars; those without calls are left out.
+    """
+    fixed = {"app": budget.app, "user": budget.user}
+    only = {name: word for name, word in fixed.items() if word is not None and word != EACH}
+    by = [name for name, word in fixed.items() if word == EACH]
+    tag = budget.tag[0] if budget.tag else ""
+    since, _ = budget.window(now)
+    question = Question.of(
+        [*by, *([f"tag:{tag}"] if tag else [])],
+        since=since if budget.per else None,
+        now=now,
+        **only,
+    )
+    spent = []
+    for key, amount in question.amounts(connection).items():
+        facts: dict[str, Any] = {
+            "app": None,
+            "user": None,
+            **only,
+            **dict(zip(by, key, strict=False)),
+        }
+        facts["tags"] = {tag: key[-1]} if tag else {}
+        if budget.scope(facts) is not None:
+            spent.append((facts, amount))
+    return spent
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:

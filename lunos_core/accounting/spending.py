@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Iterable, Iterator
 from sqlite3 import Connection
@@ -9,10 +10,12 @@ from typing import Any
 
 from lunos_core.accounting.budgets import Budget, RateLimit, Scope
 from lunos_core.accounting.observers import CallRecord, CallStart
+from lunos_core.accounting.questions import spent_of
 from lunos_core.accounting.reservations import Key
 from lunos_core.accounting.schema import UNKNOWN_APP, last_id_of, picodollars, tags_of, user_of
 from lunos_core.accounting.store import UsageStore
 from lunos_core.accounting.totals import amount_of
+from lunos_core.errors import LunosConfigError
 
 Facts = dict[str, Any]
 """What decides whether a budget covers a call: its app, user and tags."""
@@ -52,9 +55,31 @@ class Spending:
         self._store = store
         # of each window: up to which row it is added up, and the sum
         self._sums: dict[Key, tuple[int, int]] = {}
+        # of windows of which nothing more was spent: up to which row
+        self._seen: dict[tuple[Budget, float], int] = {}
         # of the same: what this process has spent since, or not written then
         self._since: dict[Key, int] = {}
         self._lock = threading.RLock()
+
+    def add_up(self, budgets: Iterable[Budget]) -> None:
+        """Add up what old rows spent of budgets, so that no call has to wait for it."""
+        now = self._store.clock()
+        with (
+            contextlib.suppress(LunosConfigError),  # the first call does it
+            self._store.database.reading() as connection,
+        ):
+            last_id = last_id_of(connection)
+            for budget in budgets:
+                begin, _ = budget.window(now)
+                self._seen[budget, begin] = last_id
+                for facts, amount in spent_of(connection, budget, now):
+                    scope = budget.scope(facts)
+                    if scope is not None:
+                        self._sums[budget, scope, begin] = (last_id, amount)
+
+    def go_on_from(self, before: Spending) -> None:
+        """Take over what another one has added up of the same store, in a forked child."""
+        self._sums, self._seen = before._sums.copy(), before._seen.copy()
 
     def known(self, key: Key) -> int:
         """Return the picodollars of a window as far as this process knows, without the store."""
@@ -85,12 +110,14 @@ class Spending:
         """Add up the rows of a window that are new, and return the sum in picodollars."""
         budget, scope, begin = key
         last_id = last_id_of(connection)
-        seen, total = self._sums.get(key, (0, 0))
+        seen, total = self._sums.get(key) or (self._seen.get((budget, begin), 0), 0)
         if seen < last_id:
+            # of a window that has just begun, the time tells the few rows
+            row = "id" if seen or not begin else "+id"
             # in two parts, as in questions: the whole may be too large for SQLite's integers
             high, low = connection.execute(
                 "SELECT COALESCE(SUM(cost / 1000000), 0), COALESCE(SUM(cost % 1000000), 0) "
-                f"FROM calls WHERE id > ? AND id <= ? AND at >= ?{scope.condition}",
+                f"FROM calls WHERE {row} > ? AND {row} <= ? AND at >= ?{scope.condition}",
                 (seen, last_id, begin, *scope.values),
             ).fetchone()
             total += high * 1_000_000 + low

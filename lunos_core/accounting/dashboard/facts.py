@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lunos_core.accounting.budgets import EACH, Budget
-from lunos_core.accounting.questions import Question, moment
+from lunos_core.accounting.questions import Question, moment, spent_of
 from lunos_core.accounting.report import visible
 from lunos_core.accounting.schema import dollars
 from lunos_core.accounting.sums import DAY, HOUR
@@ -137,26 +137,20 @@ def budget_bars(connection: sqlite3.Connection, now: float) -> list[dict[str, An
     bars = []
     for amount, per, app, user, tag, value in connection.execute(sql, (now - _BUDGETS_SEEN,)):
         budget = Budget(amount, per, app, user, None if tag is None else (tag, value))
-        begin, end = budget.window(now)
-        only = {
-            name: word for name, word in (("app", app), ("user", user)) if word not in (None, EACH)
-        }
-        each = [name for name, word in (("app", app), ("user", user)) if word == EACH]
-        by = [*each, *([] if tag is None else [f"tag:{tag}"])]
-        question = Question.of(by, since=begin if per else None, now=now, **only)
-        rows = question.ask(connection, percentiles=False)
-        rows = [row for row in rows if tag is None or value in (EACH, row[f"tag:{tag}"])]
-        rows = [row for row in rows if all(row[name] is not None for name in by)]
-        for row in (rows if by else rows or [{"cost": 0}])[:_MOST_BUDGETS]:
-            names = {**only, **{name: row[name] for name in by}}
-            words = [f"{name.removeprefix('tag:')} {word}" for name, word in names.items()]
+        spent = spent_of(connection, budget, now)
+        if EACH not in (app, user, value):
+            spent = spent or [({"app": app, "user": user, "tags": {tag: value}}, 0)]
+        spent.sort(key=lambda item: -item[1])
+        for facts, picodollars in spent[:_MOST_BUDGETS]:
+            names = {"app": app and facts["app"], "user": user and facts["user"], **facts["tags"]}
+            words = [f"{name} {word}" for name, word in names.items() if word is not None]
             bars.append(
                 {
                     "of": visible(", ".join(words) or "all calls"),
                     "per": per,
                     "limit": float(budget.limit),
-                    "spent": row["cost"] or 0.0,
-                    "end": end,
+                    "spent": float(dollars(picodollars)),
+                    "end": budget.window(now)[1],
                 }
             )
     return bars[:_MOST_BUDGETS]

@@ -96,6 +96,28 @@ async def release_lock(store: UsageStore) -> None:
     await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("end", ["with", "stop"])
+async def test_a_block_that_ends_on_a_loop_leaves_a_locked_file_to_the_writer(
+    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    with UsageStore(tmp_path / "u.db") as store:
+        ledger = UsageLedger(store=store)
+        monkeypatch.setattr(store, "_start_writer", lambda: None)  # its naps are its own
+        with locked(tmp_path / "u.db"):
+            if end == "with":
+                with ledger:
+                    await async_client().send(chat_request(HELLO, model="m"))
+            else:
+                ledger.start()
+                await async_client().send(chat_request(HELLO, model="m"))
+                ledger.stop()
+            assert store.has_pending
+            assert not naps
+        assert store.summary()[0]["calls"] == 1
+
+
 def test_the_environments_store_is_opened_later_where_it_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:

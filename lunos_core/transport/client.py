@@ -24,7 +24,14 @@ from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.exchange import Exchange, Trace
 from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
-from lunos_core.transport.httpx_messages import build_request, headers_of, is_stale, pieces, stale
+from lunos_core.transport.httpx_messages import (
+    build_request,
+    headers_of,
+    is_stale,
+    note_reads,
+    pieces,
+    stale,
+)
 from lunos_core.transport.loop_cleanup import running_loop
 from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
 from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
@@ -137,7 +144,6 @@ class Client:
                     if body is None:
                         for data in _pieces(response, call.listen()):
                             yield from call.feed(data)
-                            call.go_on()
                     yield from call.end()
                     return
                 except FAILURES as failure:
@@ -191,7 +197,7 @@ class Client:
                     response = http.send(request, stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
-        if is_stale(response):
+        if is_stale(response, watch):
             response.close()
             raise stale(response)
         return response
@@ -296,7 +302,6 @@ class AsyncClient:
                         async for data in exchange.pieces():
                             for chunk in call.feed(data):
                                 yield chunk
-                            call.go_on()
                     for chunk in call.end():
                         yield chunk
                     return
@@ -350,7 +355,7 @@ class AsyncClient:
             response = await http.send(build_request(place, call, trace), stream=True)
         except RuntimeError as failure:
             raise unusable(http, failure) from None
-        if is_stale(response):
+        if is_stale(response, note_reads):
             await response.aclose()
             raise stale(response)
         return response
@@ -369,8 +374,6 @@ def _pieces(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
     """Return the body as it comes, within the call's limits."""
     if not deadline.limited:
         return pieces(response)
-    if response.http_version.startswith("HTTP/1"):  # HTTP/2's calls share a connection
-        watch(response.extensions.get("network_stream"))
     return bounded(pieces(response), deadline)
 
 

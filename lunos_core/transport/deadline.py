@@ -77,6 +77,17 @@ class Deadline:
         left = max(end - self._clock(), _SHORTEST)
         return left if given is None else min(given, left)
 
+    def left(self, given: float | None) -> float | None:
+        """Return the timeout of the next read or write: `cap`, unless it is too late.
+
+        Raises:
+            LunosTimeoutError: it is; a flood of bytes leaves no read waiting for a timeout.
+        """
+        left = min(self._end, self._idle_end) - self._clock()
+        if left <= 0:
+            raise self.timed_out("no event")
+        return given if left == math.inf or (given is not None and given < left) else left
+
     def check(self, received: int, *, event: bool = False) -> None:
         """Check the limits after bytes have arrived.
 

@@ -95,13 +95,16 @@ def _is_plain(response: httpx.Response) -> bool:
     return untouched and "content-encoding" not in response.headers
 
 
-def is_stale(response: httpx.Response) -> bool:
+def is_stale(response: httpx.Response, watch: Callable[[Any], None]) -> bool:
     """Whether nothing was read for an answer since its request was written.
 
     A server that sends more than one answer to a request leaves the rest in the connection's
     parser, which takes it for the answer to the next request: perhaps another user's. (aiohttp
-    closes such a connection by itself.) The first answer on a connection is never stale. From then
-    on its reads and writes are noted.
+    closes such a connection by itself.) The first answer on a connection is never stale.
+
+    Args:
+        response: its body isn't read yet.
+        watch: begins to note the reads and writes of a connection in its `was_read`.
     """
     connection = response.extensions.get("network_stream")
     attributes = getattr(connection, "__dict__", None)
@@ -110,7 +113,7 @@ def is_stale(response: httpx.Response) -> bool:
     if "was_read" in attributes:
         return not attributes["was_read"]
     if hasattr(type(connection), "read") and hasattr(type(connection), "write"):
-        _note_reads(connection)
+        watch(connection)
     return False
 
 
@@ -123,7 +126,8 @@ def stale(response: httpx.Response) -> httpx.RemoteProtocolError:
     return httpx.RemoteProtocolError(text, request=response.request)
 
 
-def _note_reads(connection: Any) -> None:
+def note_reads(connection: Any) -> None:
+    """Note the reads and writes of an async connection: see `is_stale`."""
     read, write = connection.read, connection.write
 
     def noted_read(*args: Any, **kwargs: Any) -> Any:

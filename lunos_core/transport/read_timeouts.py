@@ -56,41 +56,37 @@ def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
 
 
 def watch_new_connection(event: str, info: dict[str, Any]) -> None:
-    """Bound the reads and writes of each connection that is opened: httpcore's extension "trace".
-
-    What is set there lasts as long as the connection: it looks for the deadline at each step.
-    """
+    """Watch each connection that is opened: httpcore's extension "trace"."""
     if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", "tls.complete")):
         watch(info["return_value"])
 
 
 def watch(connection: Any) -> None:
-    """Bound the reads and writes of a connection, httpcore's `NetworkStream`.
+    """Bound the reads and writes of a connection, httpcore's `NetworkStream`, and note them.
 
-    One that can't be changed, such as that of a user's own transport, is left alone.
+    What is set there lasts as long as the connection: it looks for the deadline at each step.
+    `was_read` tells `is_stale` which of the two came last. A connection that can't be changed, such
+    as that of a user's own transport, is left alone.
     """
     attributes = getattr(connection, "__dict__", None)
-    if attributes is None or "is_bounded" in attributes or not hasattr(type(connection), "read"):
+    if attributes is None or "was_read" in attributes or not hasattr(type(connection), "read"):
         return
-    connection.is_bounded = True
     plain_read, plain_write = connection.read, connection.write
 
     def read(max_bytes: int, timeout: float | None = None) -> bytes:
-        return plain_read(max_bytes, _left(timeout))  # type: ignore[no-any-return]  # httpcore's
+        connection.was_read = True
+        deadline = _active.deadline
+        left = timeout if deadline is None else deadline.left(timeout)
+        return plain_read(max_bytes, left)  # type: ignore[no-any-return]  # httpcore's
 
     def write(buffer: bytes, timeout: float | None = None) -> None:
-        if _active.deadline is None or not _active.deadline.limited:
+        connection.was_read = False
+        deadline = _active.deadline
+        if deadline is None or not deadline.limited:
             plain_write(buffer, timeout)
             return
         for start in range(0, len(buffer), _PIECE):
-            plain_write(buffer[start : start + _PIECE], _left(timeout))
+            plain_write(buffer[start : start + _PIECE], deadline.left(timeout))
 
+    connection.was_read = True
     connection.read, connection.write = read, write
-
-
-def _left(timeout: float | None) -> float | None:
-    deadline = _active.deadline
-    if deadline is None:
-        return timeout
-    deadline.check(0)  # a flood of bytes leaves no read waiting
-    return deadline.cap(timeout)

@@ -55,32 +55,27 @@ class SSEDecoder:
         rest = lines.pop()
         if rest:
             self._pieces.append(rest)
-        return self._read(lines)
-
-    def close(self) -> list[bytes]:
-        """Return the data of a last event that lacks only its blank line.
-
-        The standard drops such an event; here it comes from a server that hung up a byte early.
-        """
-        line, self._pieces = b"".join(self._pieces), []
-        return self._read([line, b""])
-
-    def _read(self, lines: list[bytes]) -> list[bytes]:
         if self._first:
             self._first = False
             lines[0] = lines[0].removeprefix(BOM)
         events: list[bytes] = []
         data = self._data
         for line in lines:
-            if not line:
-                if data:
-                    events.append(data[0] if len(data) == 1 else b"\n".join(data))
-                    data.clear()
-            elif line.startswith(b"data:"):
-                data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif line == b"data":
-                data.append(b"")
+            if line:
+                name, _, value = line.partition(b":")
+                if name == b"data":
+                    data.append(value.removeprefix(b" "))
+            elif data:
+                events.append(b"\n".join(data))
+                data.clear()
         return events
+
+    def close(self) -> list[bytes]:
+        """Return the data of a last event that lacks only its blank line.
+
+        The standard drops such an event; here it comes from a server that hung up a byte early.
+        """
+        return self.feed(b"\n\n")
 
 
 class PlainPieces:

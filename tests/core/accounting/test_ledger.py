@@ -188,15 +188,18 @@ async def test_two_tasks_with_ledgers_of_their_own_do_not_mix() -> None:
 async def test_a_stream_closed_early_is_a_call_with_the_usage_that_had_come(both: Both) -> None:
     early = stream([delta("Hi", usage=USAGE), delta(" you"), delta("", "stop"), "[DONE]"])
     silent_one = stream([delta("Hi"), delta(" you"), delta("", "stop"), "[DONE]"])
-    client = both.client(Wire(early, silent_one))
+    # read with the chunk that the caller stopped at
+    late = stream([delta("Hi"), delta("", "stop"), {"choices": [], "usage": USAGE}, "[DONE]"])
+    client = both.client(Wire(early, silent_one, late))
     with UsageLedger() as ledger:
-        for model in ("said", "silent"):
+        for model in ("said", "silent", "with the end"):
             opened = await both(client.stream(chat_stream_request(HELLO, model=model)))
             async for _ in both.each(opened):
                 break
             await both(opened.close())
-    said, silent = ledger.rows()
-    assert (said["calls"], said["input_tokens"], said["cost"]) == (1, 9, 0.1)
+    said, silent, late_said = ledger.rows()
+    for row in (said, late_said):
+        assert (row["calls"], row["input_tokens"], row["cost"]) == (1, 9, 0.1)
     assert (silent["calls"], silent["input_tokens"], silent["cost"]) == (1, 0, None)
     assert said["errors"] == silent["errors"] == 0
 

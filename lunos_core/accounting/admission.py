@@ -307,18 +307,22 @@ class Admissions:
             spent = self._spending.known(key)
             held = self._others.get(key, 0) + self._held_here(budget, scope)
             limit_cost = picodollars(budget.limit) or 0
-            guessed = any(not (item.certain or item.settled) for item in list(self._held.values()))
+            guessed = any(not (item.certain or item.settled) for item in self._under_way())
             if guessed and patient and not wanted.certain and spent < limit_cost:
                 verdict.wait = POLL
             elif spent >= limit_cost or (held and spent + held + wanted.cost > limit_cost):
                 verdict.exceeded.append((budget, dollars(spent), dollars(held), end, key))
         return verdict
 
+    def _under_way(self) -> list[Reservation]:
+        # whatever other threads reserve in this moment
+        return [item for ref in self._held.valuerefs() if (item := ref()) is not None]
+
     def _held_here(self, budget: Budget, scope: Scope) -> int:
         """Return what calls of this process hold that are under way."""
         return sum(
             item.cost
-            for item in list(self._held.values())
+            for item in self._under_way()
             if not item.settled and budget.scope(item.facts) == scope
         )
 

@@ -143,7 +143,7 @@ class RateLimit:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         if self.requests is None and self.tokens is None:
             raise ValueError("a RateLimit needs requests=… or tokens=…")
-        if self.per not in _SECONDS:
+        if self.per not in (*_SECONDS,):  # of any type, hashable or not
             raise ValueError(f"per must be one of {tuple(_SECONDS)}, not {self.per!r}")
         _check_scope(self.app, self.user, None)
         if self.on_exceed not in ("wait", "refuse"):

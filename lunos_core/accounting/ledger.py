@@ -388,7 +388,11 @@ def _opened(store: UsageStore | str | os.PathLike[str] | None) -> UsageStore | N
         return None
     from lunos_core.accounting.store import UsageStore  # SQLite, for those with a store
 
-    return store if isinstance(store, UsageStore) else UsageStore(store)
+    if isinstance(store, str | os.PathLike):
+        return UsageStore(store)
+    if not isinstance(store, UsageStore):
+        raise TypeError(f"store must be a UsageStore or its path, not {type(store).__name__}")
+    return store
 
 
 def _spent_elsewhere(spent: Sum) -> CallRecord:

@@ -67,7 +67,6 @@ class Lumps:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
         self._lumps: dict[Kind, Lump] = {}
-        store.watch(self)
 
     def draw(self, kind: Kind, wanted: Callable[[Lump], Reservation]) -> Reservation | None:
         """Draw a reservation from the lump of its kind; `None` where there is none to draw from."""

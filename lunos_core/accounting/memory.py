@@ -18,7 +18,7 @@ class MemoryStore(UsageStore):
         self.path, self.tag_keys, self.clock = ":memory:", (), clock
         self._forget()
         self.database = Database(self.path)
-        self._closed = False
+        self.closed = False
 
     in_memory = True
 
@@ -28,7 +28,7 @@ class MemoryStore(UsageStore):
         if len(self._pending) >= BATCH:
             self.flush()
 
-    def _start_writer(self) -> None:
+    def _wake_writer(self, *, hurry: bool) -> None:
         pass
 
 

@@ -198,10 +198,11 @@ class Opening:
                     before_call(app_id=start.app_id, model=start.model)
                 opened.append(observer)
         except LunosBudgetError as error:
+            record = start.refused(error)  # the same for all: a store takes it once
             for observer in self.observers:
                 refused = getattr(observer, "call_refused", None)
                 if refused is not None and start.model is not None:
-                    refused(start.refused(error))
+                    refused(record)
             raise
         self.observers = tuple(opened)
 

@@ -6,10 +6,10 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from lunos_core.accounting.budgets import EACH, Budget, json_path
@@ -62,7 +62,7 @@ def moment(value: Any, name: str, now: float) -> float:
 
     Args:
         value: "7d" or "12h" before now, an ISO date or time (UTC where it names no zone), a
-            `datetime`, or a Unix time.
+            `datetime` or `date`, or a Unix time.
         name: the argument's name.
         now: the time now.
 
@@ -74,6 +74,8 @@ def moment(value: Any, name: str, now: float) -> float:
         >>> moment("2h", "since", 10_000.0), moment("1970-01-02", "since", 0.0)
         (2800.0, 86400.0)
     """
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = value.isoformat()
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*([smhdw])\s*", value)
         if match:
@@ -117,6 +119,8 @@ class Question:
         Raises:
             ValueError: one of them can't be used.
         """
+        if not isinstance(by, Iterable):
+            raise ValueError(f"by must be a str or several, not {type(by).__name__}")
         names = by.split(",") if isinstance(by, str) else list(by)
         names = [name.strip() if isinstance(name, str) else name for name in names]
         for name in names:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
-import operator
 import os
 import sqlite3
 import sys
@@ -21,6 +19,7 @@ from lunos_core.accounting import sums
 from lunos_core.accounting.database import Database, checked_path
 from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.schema import INSERT, Settled, hold, row_of, settle
+from lunos_core.accounting.writer import Writer
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import reset_after_fork
 from lunos_core.logs import log as _log
@@ -28,8 +27,6 @@ from lunos_core.logs import log as _log
 Moment = str | float | datetime | None
 T = TypeVar("T")
 
-# at kill -9 a row is lost only if it is younger than the delay, or among the last of a batch
-_DELAY = 0.5
 BATCH = 100
 _MOST_PENDING = 100_000
 _TURNS = 2.0
@@ -69,15 +66,20 @@ class UsageStore:
         tag_keys: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if isinstance(tag_keys, str):
-            raise TypeError("tag_keys must be several str, not a str")
+        if isinstance(tag_keys, str) or not isinstance(tag_keys, Iterable):
+            raise TypeError(f"tag_keys must be several str, not a {type(tag_keys).__name__}")
+        if not callable(clock):
+            raise TypeError(f"clock must be callable, not a {type(clock).__name__}")
         self.path = checked_path(path)
         self.tag_keys = tuple(tag_keys)
+        if not all(isinstance(key, str) for key in self.tag_keys):
+            raise TypeError(f"tag_keys must be str, not {self.tag_keys!r}")
         self.clock = clock
-        self._closed = True
+        self.closed = True
         self._forget()
         self.database = Database(self.path, patience=self.patience)
-        self._closed = False
+        self.closed = False
+        _open[id(self)] = self
         reset_after_fork(self)
 
     in_memory = False
@@ -90,15 +92,13 @@ class UsageStore:
 
     def _forget(self) -> None:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
-        self._flushing, self._starting = threading.RLock(), threading.RLock()
+        self._flushing = threading.RLock()
         self._pending: deque[tuple[CallRecord, float, Settled | None]] = deque()
         self._ended: deque[Settled] = deque()
         # tell which reservations of theirs have ended by now
-        self._holders: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._holders: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._recent: deque[CallRecord] = deque(maxlen=32)
-        self._wake = threading.Event()
-        self._hurry = threading.Event()
-        self._writer: threading.Thread | None = None
+        self._writer = Writer(self)
         self._trouble: str | None = None
         self._lost = 0
 
@@ -115,27 +115,25 @@ class UsageStore:
             reservation: of a budget, which ends when the call is written: as soon as can be where
                 it isn't a part of a shared one.
         """
-        if (
-            call.model is None
-            or self._closed
-            or any(map(functools.partial(operator.is_, call), self._recent.copy()))
-        ):
-            if reservation is not None:
-                self.end_reservation(*reservation)
-            return
-        if len(self._pending) >= _MOST_PENDING:
-            self._lost += 1
+        is_full = len(self._pending) >= _MOST_PENDING
+        if call.model is None or self.closed or is_full or self._is_known(call):
+            self._lost += is_full
             if reservation is not None:
                 self.end_reservation(*reservation)
             return
         self._recent.append(call)
         self._pending.append((call, self.clock(), reservation))
-        if self._writer is None:
-            self._start_writer()
-        if not self._wake.is_set():
-            self._wake.set()
-        if len(self._pending) >= BATCH or (reservation is not None and reservation[1] is None):
-            self._hurry.set()
+        is_whole = reservation is not None and reservation[1] is None
+        self._wake_writer(hurry=is_whole or len(self._pending) >= BATCH)
+
+    def _is_known(self, call: CallRecord) -> bool:
+        for item in self._recent.copy():  # noqa: SIM110 - a generator takes twice as long
+            if item is call:
+                return True
+        return False
+
+    def _wake_writer(self, *, hurry: bool) -> None:
+        self._writer.wake(hurry=hurry)
 
     @property
     def pending(self) -> list[CallRecord]:
@@ -154,23 +152,29 @@ class UsageStore:
             amount: the part that ends, in picodollars, of one that several calls share.
         """
         self._ended.append((reservation, amount))
-        if self._writer is None:
-            self._start_writer()
-        self._wake.set()
-        self._hurry.set()
+        self._wake_writer(hurry=True)
 
     def watch(self, holder: Any) -> None:
         """Ask `holder.end_old(now)` before each writing, at least twice a second while it holds."""
-        self._holders.add(holder)
-        self._wake.set()
+        self._holders[id(holder)] = holder
+        self._wake_writer(hurry=False)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anybody holds money for calls to come."""
+        return any(holder.holds for holder in _alive(self._holders))
 
     def add_many(self, records: Iterable[CallRecord]) -> int:
         """Write many calls at once, and return how many; for imports.
 
         Raises:
+            TypeError: one of them isn't a `CallRecord`.
             LunosConfigError: the file can't be written, or the store is closed.
         """
-        rows = [row_of(call, self.clock(), self.tag_keys) for call in records]
+        calls = list(records)
+        if not all(isinstance(call, CallRecord) for call in calls):
+            raise TypeError("records must be CallRecord, each of them")
+        rows = [row_of(call, self.clock(), self.tag_keys) for call in calls]
         self.database.transact(
             lambda connection: connection.executemany(INSERT, rows), wait=_OTHERS
         )
@@ -187,7 +191,7 @@ class UsageStore:
         if not self._flushing.acquire(timeout=_TURNS if wait else 0):
             return False
         try:
-            for holder in tuple(self._holders):
+            for holder in _alive(self._holders):
                 holder.end_old(self.clock())
             while self._pending or self._ended:
                 batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
@@ -207,6 +211,9 @@ class UsageStore:
         finally:
             self._flushing.release()
         self._trouble = None
+        if self._lost:
+            _log.warning("%d calls weren't recorded: too many waited", self._lost)
+            self._lost = 0
         return True
 
     def flushing(self) -> Generator[float]:
@@ -229,12 +236,11 @@ class UsageStore:
 
     def close(self) -> None:
         """Write what is pending and close the file; later calls are not recorded."""
-        if self._closed:
+        if self.closed:
             return
         self.flush()
-        self._closed = True
-        self._wake.set()
-        self._hurry.set()
+        self.closed = True
+        self._wake_writer(hurry=True)
         self.database.close()
 
     def prune(self, older_than: Moment = "90d") -> int:
@@ -293,8 +299,10 @@ class UsageStore:
             return question.ask(connection, other)
 
     def settle(self) -> None:
-        """Write what is pending and carry the sums on, as far as can be: before questions."""
-        self.flush()
+        """Write what this process has pending and carry the sums on: before questions."""
+        for store in _alive(_open):
+            if store.path == self.path and not store.closed:
+                store.flush()
         with contextlib.suppress(LunosConfigError):  # slower without
             self._carry_on()
 
@@ -319,28 +327,6 @@ class UsageStore:
         from lunos_core.accounting.dashboard.page import write_page
 
         write_page(self, path, since=since)
-
-    def _start_writer(self) -> None:
-        with self._starting:
-            if self._writer is not None or self._closed:
-                return
-            # the thread does not keep a store alive that nobody else knows
-            mine: weakref.ref[UsageStore] = weakref.ref(self)
-            self._writer = threading.Thread(
-                target=_write,
-                args=(mine, self._wake, self._hurry),
-                name="lunos-usage-store",
-                daemon=True,
-            )
-            try:
-                self._writer.start()
-            except RuntimeError:  # the interpreter is ending
-                self.flush()
-            atexit.register(_flush, mine)
-            # the children of multiprocessing end without atexit
-            util = sys.modules.get("multiprocessing.util")
-            if util is not None:
-                util.Finalize(None, _flush, args=(mine,), exitpriority=10)
 
     def _warn(self, reason: str) -> None:
         if self._trouble is None:
@@ -373,28 +359,10 @@ def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageS
     return kind(path, tag_keys=tag_keys)
 
 
-def _write(
-    store_of: weakref.ref[UsageStore], wake: threading.Event, hurry: threading.Event
-) -> None:
-    """Write what is pending, until the store is closed or gone: the writer thread."""
-    while True:
-        store = store_of()
-        holds = store is not None and any(item.holds for item in tuple(store._holders))
-        del store
-        wake.wait(_DELAY if holds else None)
-        hurry.wait(_DELAY)
-        store = store_of()
-        if store is None or store._closed:
-            return
-        wake.clear()
-        hurry.clear()
-        if not store.flush() and not store._closed:
-            time.sleep(_DELAY)  # locked or full: not at once again
-            wake.set()
-        del store
+# of this process: a question to one of them is answered with what all of its file have
+_open: weakref.WeakValueDictionary[int, UsageStore] = weakref.WeakValueDictionary()
 
 
-def _flush(store_of: weakref.ref[UsageStore]) -> None:
-    store = store_of()
-    if store is not None and not store._closed:
-        store.flush()
+def _alive(items: weakref.WeakValueDictionary[int, T]) -> list[T]:
+    """Return the items, whatever other threads add in this moment."""
+    return [item for ref in items.valuerefs() if (item := ref()) is not None]

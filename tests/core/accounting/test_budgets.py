@@ -593,6 +593,7 @@ async def test_a_store_that_fails_leaves_budgets_to_what_this_process_knows(
         ({"requests": 1.5}, TypeError),
         ({"tokens": True}, TypeError),
         ({"requests": 1, "per": "year"}, ValueError),
+        ({"requests": 1, "per": ["minute"]}, ValueError),
         ({"requests": 1, "on_exceed": "warn"}, ValueError),
         ({"requests": 1, "app": 7}, TypeError),
     ],
@@ -648,8 +649,7 @@ async def test_the_environment_records_without_any_code(
         await both(client.send(ask("b")))
     recorder = environment._recorders[str(path)]
     assert recorder is not None
-    recorder.store.flush()
-    with UsageStore(path) as store:
+    with UsageStore(path) as store:  # another object, which writes what they have pending
         rows = store.summary(by=("app", "user", "tag:feature"))
     result = [(row["app"], row["user"], row["tag:feature"], row["calls"]) for row in rows]
     assert sorted(result, key=str) == [("a", "u", "search", 1), ("b", None, None, 1)]

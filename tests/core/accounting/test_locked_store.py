@@ -104,7 +104,7 @@ async def test_a_block_that_ends_on_a_loop_leaves_a_locked_file_to_the_writer(
     monkeypatch.setattr(time, "sleep", naps.append)
     with UsageStore(tmp_path / "u.db") as store:
         ledger = UsageLedger(store=store)
-        monkeypatch.setattr(store, "_start_writer", lambda: None)  # its naps are its own
+        monkeypatch.setattr(store, "_wake_writer", lambda **_: None)  # its naps are its own
         with locked(tmp_path / "u.db"):
             if end == "with":
                 with ledger:

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -26,9 +27,10 @@ from lunos_core import (
     LunosConfigError,
     LunosServerError,
     Usage,
+    UsageLedger,
     UsageStore,
 )
-from lunos_core.accounting.observers import NO_TAGS
+from lunos_core.accounting.observers import NO_TAGS, CallStart, Opening
 from tests.core.forked import passes_in_a_forked_child
 
 DAY = 86_400.0
@@ -243,7 +245,7 @@ def test_a_locked_file_delays_rows_and_fails_nothing(
 def test_rows_that_waited_for_a_locked_file_are_written_without_being_asked_for(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("lunos_core.accounting.store._DELAY", 0.01)
+    monkeypatch.setattr("lunos_core.accounting.writer.DELAY", 0.01)
     store = UsageStore(path)
     end = time.monotonic() + 20
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -273,7 +275,9 @@ def test_a_full_disk_delays_rows_and_fails_nothing(path: Path) -> None:
     assert len(rows_in(path)) == 2000
 
 
-def test_what_waits_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_bounded_and_what_is_lost_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("lunos_core.accounting.store._MOST_PENDING", 10)
     store = UsageStore(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -283,6 +287,7 @@ def test_what_waits_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert len(store._pending) == 10
         other.execute("ROLLBACK")
     store.close()
+    assert "40 calls weren't recorded: too many waited" in caplog.messages
 
 
 def test_a_file_that_cannot_be_a_store_is_refused_when_it_is_opened(tmp_path: Path) -> None:
@@ -301,6 +306,7 @@ def test_a_file_that_cannot_be_a_store_is_refused_when_it_is_opened(tmp_path: Pa
         (newer, "newer"),
         (tmp_path, "unable to open"),
         (tmp_path / "no" / "folder" / "usage.db", "unable to open"),
+        (text / "usage.db", "unable to open"),
         ("", "name a file"),
         ("a\0b", "name a file"),
     ):
@@ -309,19 +315,57 @@ def test_a_file_that_cannot_be_a_store_is_refused_when_it_is_opened(tmp_path: Pa
     for wrong in (7, None, b"x"):
         with pytest.raises((TypeError, LunosConfigError), match="path"):
             UsageStore(wrong)  # type: ignore[arg-type]  # what a caller may do
-    with pytest.raises(TypeError, match="tag_keys"):
-        UsageStore(tmp_path / "x.db", tag_keys="team")
+    arguments: list[dict[str, Any]] = [
+        *({"tag_keys": "team"}, {"tag_keys": 7}, {"tag_keys": (7,)}, {"clock": 7.0}),
+    ]
+    for argument in arguments:
+        with pytest.raises(TypeError, match=next(iter(argument))):
+            UsageStore(tmp_path / "x.db", **argument)
+    with pytest.raises(TypeError, match="store must be a UsageStore or its path, not int"):
+        UsageLedger(store=7)  # type: ignore[arg-type]  # what a caller may do
+    with pytest.raises(LunosConfigError, match=r"usage store.*not a database"):
+        UsageLedger(store=text)
     assert text.read_text().startswith("no database")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes all")
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(LunosConfigError, match="path="):
-            UsageStore(tmp_path / "usage.db")
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_folder_or_a_file_that_cannot_be_written_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, old = Path(name), Path(name) / "old.db"
+        UsageStore(old).close()
+        old.chmod(0o444)
+        folder.chmod(0o555)
+
+        def nobody() -> None:
+            if os.geteuid() == 0:  # root may write all
+                os.setuid(65534)
+            for path in folder / "usage.db", old:
+                with pytest.raises(LunosConfigError, match="path="):
+                    UsageStore(path)
+
+        assert passes_in_a_forked_child(nobody)
+        folder.chmod(0o700)
+
+
+def test_a_question_is_answered_with_what_all_stores_of_the_process_have(path: Path) -> None:
+    first, second = UsageStore(path), UsageStore(path)
+    first.add(call("a"))
+    with UsageLedger(store=path) as ledger:
+        ledger(call("b"))
+        assert {row["app"] for row in second.summary()} == {"a", "b"}
+    first.close()
+    ledger.close()
+    assert second.summary()
+    second.close()
+
+
+def test_a_refused_call_is_one_row_however_many_ledgers_hear_of_it(path: Path) -> None:
+    with UsageStore(path) as store:
+        outer, inner = UsageLedger(store=store), UsageLedger(store=store, budget=0)
+        opening = Opening([outer, inner], CallStart("a", "m", "/c"))
+        with pytest.raises(LunosBudgetError):
+            list(opening)
+        store.flush()
+        assert [row["status"] for row in rows_in(path)] == ["refused"]
 
 
 # --- questions -----------------------------------------------------------------------------------
@@ -421,6 +465,15 @@ def test_a_summary_holds_what_was_added_a_moment_ago(path: Path) -> None:
         store.add(call())
         assert store.summary()[0]["calls"] == 1
         assert store.summary()[0]["cost"] == float(Decimal("0.1"))
+
+
+def test_only_calls_can_be_added_and_a_group_is_a_text(path: Path) -> None:
+    with UsageStore(path) as store:
+        with pytest.raises(TypeError, match="records must be CallRecord"):
+            store.add_many([call(), "a call"])  # type: ignore[list-item]  # what a caller may do
+        assert store.summary() == []
+        with pytest.raises(ValueError, match="by must be a str or several, not int"):
+            store.summary(by=7)  # type: ignore[arg-type]  # what a caller may do
 
 
 @pytest.mark.parametrize(("older_than", "left"), [("90d", 6), ("12h", 4), ("2026-11-25", 4)])

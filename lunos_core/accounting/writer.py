@@ -1,0 +1,78 @@
+"""The thread that writes the calls of a usage store in batches."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lunos_core.accounting.store import UsageStore
+
+# at kill -9 a row is lost only if it is younger than this, or among the last of a batch
+DELAY = 0.5
+
+
+class Writer:
+    """Writes what a store has pending; it keeps no store alive that nobody else knows.
+
+    Args:
+        store: its `flush` is called within half a second of `wake`.
+    """
+
+    def __init__(self, store: UsageStore) -> None:
+        self._store = weakref.ref(store)
+        self._wake, self._hurry = threading.Event(), threading.Event()
+        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        self._starting = threading.RLock()
+        self._is_started = False
+
+    def wake(self, *, hurry: bool = False) -> None:
+        """Let it write soon, or at once. Never waits: a garbage collection may call it."""
+        if not self._is_started:
+            self._start()
+        if not self._wake.is_set():
+            self._wake.set()
+        if hurry:
+            self._hurry.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            store = self._store()
+            if self._is_started or store is None or store.closed:
+                return
+            self._is_started = True
+            try:
+                threading.Thread(target=self._run, name="lunos-usage-store", daemon=True).start()
+            except RuntimeError:  # the interpreter is ending
+                store.flush()
+            atexit.register(self._flush)
+            # the children of multiprocessing end without atexit
+            util = sys.modules.get("multiprocessing.util")
+            if util is not None:
+                util.Finalize(None, self._flush, exitpriority=10)
+
+    def _run(self) -> None:
+        while True:
+            store = self._store()
+            holds = store is not None and store.holds
+            del store
+            self._wake.wait(DELAY if holds else None)
+            self._hurry.wait(DELAY)
+            store = self._store()
+            if store is None or store.closed:
+                return
+            self._wake.clear()
+            self._hurry.clear()
+            if not store.flush() and not store.closed:
+                time.sleep(DELAY)  # locked or full: not at once again
+                self._wake.set()
+            del store
+
+    def _flush(self) -> None:
+        store = self._store()
+        if store is not None and not store.closed:
+            store.flush()

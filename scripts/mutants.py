@@ -226,6 +226,23 @@ def chosen_changes(paths: list[str], most: int, seed: int) -> list[tuple[Mutant,
     return chosen
 
 
+def protect_null_device() -> None:
+    """Begin again where nothing can replace /dev/null, if this process could.
+
+    A mutant of code that writes a temporary file and renames it can rename it to any path: run as
+    root, two of them put a plain file in the place of /dev/null, for the whole machine. In a mount
+    namespace of its own /dev/null is a mount point, which nobody can rename over or remove.
+    """
+    mounts = Path("/proc/self/mountinfo")
+    if os.geteuid() or (mounts.exists() and " /dev/null " in mounts.read_text("utf-8")):
+        return
+    if not mounts.exists() or not shutil.which("unshare"):
+        sys.exit("A mutant run as root could replace /dev/null: run this as another user.")
+    guarded = 'mount --bind /dev/null /dev/null && exec "$@"'
+    command = ("unshare", "--mount", "sh", "-c", guarded, "sh", sys.executable, *sys.argv)
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+
+
 def main() -> int:
     """Run the chosen mutants and print the kill rates; 1 where one is below the bar."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -236,6 +253,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="of tests for each mutant")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
+    protect_null_device()
     paths = sources(given.paths, given.base)
     reach = Reach.merged(
         [

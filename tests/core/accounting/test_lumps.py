@@ -1,0 +1,138 @@
+"""Money held for the next calls at once: how much, for how long, and what is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunos_core import UsageStore
+from lunos_core.accounting import lumps as module
+from lunos_core.accounting.lumps import Lump, Lumps, lump_of
+from lunos_core.accounting.reservations import Reservation
+
+
+class Noting(UsageStore):
+    """A store that notes what it is asked, at a time of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.now, self.ended, self.watched = 100.0, list[Any](), list[Any]()
+        super().__init__(path, clock=lambda: self.now)
+
+    def end_reservation(self, reservation: str, amount: int | None = None) -> None:
+        self.ended.append((reservation, amount))
+
+    def watch(self, holder: Any) -> None:
+        self.watched.append(holder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Noting:
+    return Noting(tmp_path / "usage.db")
+
+
+def wanting(store: UsageStore, cost: int, *, certain: bool = True) -> Reservation:
+    # settled: nothing is given back when the test drops it
+    return Reservation(store, {}, cost, 0, certain, settled=True)
+
+
+def kept(lumps: Lumps, store: UsageStore, kind: tuple[Any, ...], name: str, left: int) -> Lump:
+    lump = Lump(store, 50 * left, left, store.clock())
+    lump.id = name
+    lumps.keep(kind, lump)
+    return lump
+
+
+@pytest.mark.parametrize(
+    ("room", "cost", "left"),
+    [(1000, 20, None), (1001, 20, 20), (10_000, 20, 200), (50_049, 20, 1000), (99_999, 20, 1000)],
+)
+def test_a_lump_is_a_fiftieth_of_the_room_or_fifty_calls(
+    store: Noting, room: int, cost: int, left: int | None
+) -> None:
+    lump = lump_of(store, room, cost, 7.0)
+    assert (lump and (lump.left, lump.expires, lump.id, lump.keys)) == (
+        left and (left, 9.0, "", ())
+    )
+
+
+def test_a_call_draws_what_it_costs_until_the_lump_is_used_up_or_old(store: Noting) -> None:
+    lump = Lump(store, 5000, 100, 7.0)
+    lump.id = "lump"
+    call = wanting(store, 60)
+    assert lump.draw(call, 8.999)
+    assert (call.id, call.part, lump.left) == ("lump", 60, 40)
+    dear = wanting(store, 41)
+    assert not lump.draw(dear, 8.0)
+    assert (dear.id, dear.part, lump.left) == ("", None, 40)
+    assert not lump.draw(wanting(store, 1), 9.0)
+    assert lump.draw(wanting(store, 40), 8.0)
+    lump.left = 3
+    lump.end()
+    assert store.ended == [("lump", 3)]
+    assert not lump.draw(wanting(store, 0), 0.0), "after its end"
+
+
+@pytest.mark.parametrize(
+    ("change", "drawn"),
+    [
+        (lambda store, call: None, True),
+        (lambda store, call: setattr(call, "certain", False), False),
+        (lambda store, call: setattr(call, "cost", 101), False),
+        (lambda store, call: setattr(store, "now", 102.0), False),
+    ],
+)
+def test_a_lump_that_cannot_serve_a_call_is_ended(
+    store: Noting, change: Callable[[Any, Any], None], drawn: bool
+) -> None:
+    lumps, call, offered = Lumps(store), wanting(store, 60), list[Lump]()
+
+    def wanted(lump: Lump) -> Reservation:
+        offered.append(lump)
+        return call
+
+    assert not lumps.holds
+    assert lumps.draw(("m",), wanted) is None
+    lump = kept(lumps, store, ("m",), "a", 100)
+    change(store, call)
+    assert lumps.draw(("n",), wanted) is None
+    assert offered == []
+    assert lumps.draw(("m",), wanted) is (call if drawn else None)
+    assert offered == [lump]
+    assert (lumps.holds, store.ended) == ((True, []) if drawn else (False, [("a", 100)]))
+
+
+def test_a_kinds_next_lump_takes_the_place_of_the_one_before(store: Noting) -> None:
+    lumps = Lumps(store)
+    kept(lumps, store, ("m",), "a", 100)
+    kept(lumps, store, ("n",), "b", 100)
+    kept(lumps, store, ("m",), "c", 100)
+    assert store.ended == [("a", 100)]
+    assert store.watched == [lumps] * 4  # the writer hears of each, so that it wakes
+
+
+def test_lumps_end_when_they_are_old_or_when_all_have_to(store: Noting) -> None:
+    lumps = Lumps(store)
+    lumps.end_old(None)
+    kept(lumps, store, ("m",), "a", 100)
+    store.now = 101.0
+    kept(lumps, store, ("n",), "b", 100)
+    lumps.end_old(101.999)
+    assert store.ended == []
+    lumps.end_old(102.0)
+    assert (store.ended, lumps.holds) == ([("a", 100)], True)
+    lumps.end_old(None)
+    assert (store.ended, lumps.holds) == ([("a", 100), ("b", 100)], False)
+
+
+def test_kinds_without_end_do_not_pile_up(store: Noting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 2)
+    lumps = Lumps(store)
+    for name in "abc":
+        kept(lumps, store, (name,), name, 100)
+        assert bool(store.ended) == (name == "c")
+    assert store.ended == [("a", 100), ("b", 100)]
+    kept(lumps, store, ("c",), "d", 100)
+    assert store.ended[2:] == [("c", 100)]

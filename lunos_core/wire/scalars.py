@@ -32,7 +32,7 @@ def decimal_of(value: Any) -> Decimal | None:
         >>> decimal_of(0.1), decimal_of("$1,234.50"), decimal_of("NaN")
         (Decimal('0.1'), Decimal('1234.50'), None)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if not isinstance(value, int | float | str):
         return None
     try:
         # the shortest text of a float is the number that the server wrote

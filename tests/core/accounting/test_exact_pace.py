@@ -28,7 +28,7 @@ from lunos_core.accounting.pace import Pace, SharedPace, Ticket
     ],
 )
 def test_a_pace_begins_at_its_limit_unless_the_gateway_has_refused(
-    given: dict[str, float], rate: float
+    given: dict[str, Any], rate: float
 ) -> None:
     state = asdict(Pace(**given))
     none = dict.fromkeys(("most", "most_tokens", "ceiling"))
@@ -103,7 +103,7 @@ def test_a_sleep_is_half_of_the_wait_within_bounds(
     ],
 )
 def test_an_answer_makes_it_faster_little_by_little(
-    given: dict[str, float], ticket: dict[str, Any], rate: float
+    given: dict[str, Any], ticket: dict[str, Any], rate: float
 ) -> None:
     pace = Pace(**{"rate": 9.7, "ceiling": 1e9, "cuts": 1, "seen": 100.0, "recent": 2.0} | given)
     if "ceiling" not in given:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import gc
 import json
 import os
@@ -15,6 +16,7 @@ import threading
 import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -105,6 +107,84 @@ def test_an_owner_that_dies_as_its_loop_ends_is_closed_once_and_without_a_word(
     asyncio.run(main())
     gc.collect()  # a task that nobody asked for its error speaks when it is collected
     assert (closed, caplog.messages) == ([1], [])
+
+
+class _Loop:
+    """An event loop as far as a finalizer asks one."""
+
+    def __init__(self, *, closed: bool = False, ends: bool = False) -> None:
+        self.is_closed, self.ends = (lambda: closed), ends
+        self.asked: list[Any] = []
+
+    def call_later(self) -> None: ...
+
+    def call_soon_threadsafe(self, *call: Any) -> None:
+        if self.ends:
+            raise RuntimeError("Event loop is closed")
+        self.asked.append(call)
+
+
+@pytest.mark.parametrize(
+    ("loop", "pid", "asked", "kept"),
+    [
+        (_Loop(), 0, 1, True),
+        (_Loop(), -1, 0, True),  # a fork: the parent's loop
+        (_Loop(), 1, 0, True),
+        (_Loop(closed=True), 0, 0, False),
+        (_Loop(ends=True), 0, 0, True),
+    ],
+)
+def test_the_end_of_an_owner_is_told_to_its_loop_in_its_process(
+    monkeypatch: pytest.MonkeyPatch, loop: Any, pid: int, asked: int, kept: bool
+) -> None:
+    closer: Any = SimpleNamespace(begin_closing=lambda: None)
+    monkeypatch.setattr(loop_ends, "_open", {loop: [closer]})
+    loop_ends._owner_is_gone(closer, loop, os.getpid() + pid)
+    assert loop.asked == [(loop.call_later, 0.1, closer.begin_closing)] * asked
+    assert (loop in loop_ends._open) is kept
+
+
+def test_a_fork_leaves_the_parents_loops_alive_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_ends, "_of_the_parent", [])
+    monkeypatch.setattr(loop_ends, "_open", {1: {2}})
+    loop_ends._after_fork()
+    loop_ends._after_fork()
+    assert (loop_ends._of_the_parent, loop_ends._open) == ([{1: {2}}], {})
+
+
+async def test_one_of_two_that_are_open_stays_when_the_other_is_closed() -> None:
+    closed = list[str]()
+
+    async def close(name: str) -> None:
+        closed.append(name)
+
+    class Owner: ...
+
+    first, second = Owner(), Owner()
+    cleanups = [
+        loop_ends.LoopCleanup(functools.partial(close, name), owner)
+        for name, owner in (("a", first), ("b", second))
+    ]
+    loop = asyncio.get_running_loop()
+    await cleanups[0].close()
+    assert closed[0] == "a"
+    assert set(closed) == {"a"}
+    assert loop_ends._open[loop] == {cleanups[1]}
+    assert [cleanup._finalizer.alive for cleanup in cleanups] == [False, True]
+    assert not cleanups[1]._finalizer.atexit
+    cleanups[0].begin_closing()  # its loop's end is at it already
+    assert cleanups[0]._closing is None
+    await cleanups[1].close()
+    assert loop not in loop_ends._open
+
+
+def test_a_loop_of_another_kind_is_named_with_what_to_do() -> None:
+    with pytest.raises(LunosConfigError) as refused:
+        loop_ends.running_loop()
+    assert refused.value.message == (
+        "no asyncio event loop runs here: the async methods work in asyncio's loops only, not in "
+        "trio's; there, call the sync ones in a thread (trio.to_thread.run_sync)"
+    )
 
 
 async def test_a_client_closed_by_hand_is_not_remembered() -> None:

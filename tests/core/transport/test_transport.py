@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import aiohttp
+import httpx
 import pytest
 
 from langchain_lunos import ChatLunos, LunosEmbeddings
@@ -19,12 +20,14 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
+from lunos_core.transport.aiohttp import _named, _Response
 from lunos_local import LocalGateway
 from tests.core.raw_server import STALL, RawServer, chunk, http, sse_head
 from tests.core.wire_samples import HELLO, delta, lines, stored
 
 CHAT = json.dumps(stored("chat")).encode()
 SEND = chat_request(HELLO, model="m", app_id="app")
+NO_KEY: Any = None
 
 
 @pytest.fixture
@@ -139,5 +142,54 @@ async def test_a_proxy_that_aiohttp_does_not_know_is_refused(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     used = AsyncClient(Config(api_key="k", base_url="https://lunos.test", transport="aiohttp"))
-    with pytest.raises(LunosConfigError, match="socks5"):
+    with pytest.raises(LunosConfigError) as refused:
         await used.send(SEND)
+    assert refused.value.message == (
+        "transport='aiohttp' knows no socks5 proxy, as the environment names one: leave transport= "
+        "out, or unset the proxy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (aiohttp.ConnectionTimeoutError(), httpx.ConnectTimeout),
+        (aiohttp.ClientConnectorError(NO_KEY, OSError()), httpx.ConnectError),
+        (aiohttp.ServerDisconnectedError(), httpx.ReadError),
+        (aiohttp.ServerTimeoutError(), None),
+        (TimeoutError(), None),
+        (None, None),
+    ],
+)
+def test_a_failure_has_httpxs_name_by_its_cause(cause: Any, kind: Any) -> None:
+    request = httpx.Request("GET", "http://x")
+    failure = httpx.ReadTimeout("why")
+    failure.__cause__ = cause
+    named = _named(failure, request)
+    if kind is None:
+        assert named is failure
+    else:
+        assert (type(named), str(named), named.request) == (kind, "why", request)
+
+
+class _Content:
+    """A body as far as `_lost` reads it."""
+
+    def __init__(self, *, eof: bool = False, known: Exception | None = None) -> None:
+        self.is_eof, self.exception = (lambda: eof), (lambda: known)
+        self.failures: list[Exception] = []
+        self.set_exception = self.failures.append
+
+
+async def test_who_reads_a_body_hears_once_that_its_connection_is_lost() -> None:
+    def lose(content: _Content, closed: asyncio.Future[None] | None = None) -> list[Any]:
+        _Response._lost(type("", (), {"content": content})(), closed)
+        return [(type(failure), str(failure)) for failure in content.failures]
+
+    told = [(aiohttp.ClientPayloadError, "the connection was lost")]
+    cancelled, failed = (asyncio.get_running_loop().create_future() for _ in range(2))
+    cancelled.cancel()
+    failed.set_exception(OSError())
+    assert [lose(_Content(), closed) for closed in (None, cancelled, failed)] == [told] * 3
+    assert not failed._log_traceback  # its error was looked at
+    assert lose(_Content(eof=True)) == lose(_Content(known=OSError())) == []

@@ -23,7 +23,7 @@ from lunos_local.errors import CutConnectionError, WireError
 MAX_JSON = 20 * 2**20
 MAX_FORM = 26 * 2**20  # a file of 25 MB, as in OpenAI's API, and its form
 # of all requests at once, with what they take when parsed
-MAX_IN_FLIGHT = 160 * 2**20
+MAX_IN_FLIGHT = 240 * 2**20
 BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
 # a refused body is read this far, so that the client sees the answer and not a broken pipe
@@ -206,8 +206,9 @@ async def _read(receive: Receive, headers: Headers, taken: _Taken, *, keep: bool
     if refusal is not None:
         raise refusal
     body = b"".join(pieces)
+    pieces.clear()
     if not is_form:
-        taken.take(json_text.weight(body) - len(body))
+        taken.take(json_text.weight(body, json_text.COPIES_ANSWERED) - len(body))
     return body
 
 
@@ -256,6 +257,8 @@ def _in_pieces(send: Send) -> Send:
             async with asyncio.timeout(SEND_SECONDS):
                 if len(body) <= _PIECE:
                     await send(message)
+                    # a fast reader's stream would keep every other client waiting
+                    await asyncio.sleep(0)
                     return
             for i in range(0, len(body), _PIECE):
                 more = i + _PIECE < len(body) or message.get("more_body", False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from lunos_local import sse
 from lunos_local.backends import conversation
 from lunos_local.backends.answer import Choice
 from lunos_local.backends.base import Body, include_usage
-from lunos_local.backends.hashed_embeddings import HashedEmbeddings
+from lunos_local.backends.hashed_embeddings import EmbeddingResponse, HashedEmbeddings
 from lunos_local.backends.scripted import Scripted
 from lunos_local.errors import CutConnectionError, WireError
 
@@ -61,7 +60,11 @@ class Call:
         """Return the HTTP response of a working model."""
         if self.stream:
             return sse.response(sse.events(_async(self.chunks())))
-        return JSONResponse(await self.good())
+        return self.response(await self.good())
+
+    def response(self, body: Body) -> Response:
+        """Return the HTTP response with a whole answer."""
+        return EmbeddingResponse(body) if self.kind == "embedding" else JSONResponse(body)
 
     async def until_client_leaves(self) -> None:
         """Wait until the client closes the connection."""
@@ -137,7 +140,7 @@ async def _cut_stream(call: Call) -> Response:
 
     if call.stream:
         return sse.response(stream())
-    whole = json.dumps(await call.good()).encode()
+    whole = bytes(call.response(await call.good()).body)
     headers = {"content-length": str(len(whole))}
     return StreamingResponse(half(), media_type="application/json", headers=headers)
 
@@ -158,7 +161,7 @@ async def _stopped_stream(call: Call) -> Response:
     body = await call.good()
     for choice in body.get("choices", ()):
         choice["finish_reason"] = None
-    return JSONResponse(body)
+    return call.response(body)
 
 
 async def _no_done(call: Call) -> Response:
@@ -226,7 +229,7 @@ async def _short_embeddings(call: Call) -> Response:
     if call.kind == "embedding":
         # vectors come in reverse order, so this drops the last text's
         body["data"] = body["data"][1:]
-    return JSONResponse(body)
+    return call.response(body)
 
 
 async def _context_overflow(call: Call) -> Response:

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lunos_local import sse
 from lunos_local.backends.base import Body, include_usage
+from lunos_local.backends.hashed_embeddings import EmbeddingResponse
 from lunos_local.backends.scripted_images import Files
 from lunos_local.backends.transcription import events_of, read_recording, to_response
 from lunos_local.catalog import Model
@@ -195,10 +196,12 @@ class Gateway:
             return await self._failed(fault, "embedding", body, request)
         if model.dimensions and not body.get("dimensions"):
             body = {**body, "dimensions": model.dimensions}
-        async with self._one_at_a_time():  # vectors take ten times their text while they are made
-            response = _answered(request, model, await model.embedding.embed(body))
+        async with self._one_at_a_time():  # vectors take twice their text while they are made
+            answer = model.billed(await model.embedding.embed(body))
+            response = await asyncio.to_thread(EmbeddingResponse, answer)
+        _note_usage(request, answer)
         request.scope[TAKEN].take(len(response.body))
-        return response
+        return _named(model, response)
 
     def _one_at_a_time(self) -> asyncio.Lock:
         return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())

@@ -59,7 +59,7 @@ class Answer:
                 "finish_reason": choice.finish_reason,
             }
             if choice.logprobs is not None:
-                parts = tokens.pieces(choice.text or "")
+                parts = list(tokens.pieces(choice.text or ""))
                 entry["logprobs"] = _logprobs(parts, choice.logprobs)
             choices.append(entry)
         return {**self._head("chat.completion"), "choices": choices, "usage": self.usage}

@@ -27,6 +27,7 @@ _INSTRUCTION = re.compile(
 _LABEL = re.compile(r"\W*[\w /-]{1,40}:\W*")
 _ANSWER_LABEL = re.compile(r"\n\W{0,9}answer\W{0,9}$", re.IGNORECASE)
 _FEWEST_WORDS = 3
+_WORD = re.compile(r"\w+")
 # longer prompts are read from the end: the work grows with the text
 _MAX_TEXT = 400_000
 _MAX_CANDIDATES = 5_000
@@ -119,7 +120,7 @@ def _plain(sentence: str) -> str:
 
 
 def _is_statement(sentence: str, question: str) -> bool:
-    words = len(re.findall(r"\w+", sentence))
+    words = sum(1 for _ in _WORD.finditer(sentence))
     return (
         words >= _FEWEST_WORDS
         and sentence != question

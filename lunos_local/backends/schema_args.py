@@ -56,13 +56,14 @@ _MAX_TEXT = 50_000
 
 
 def quoted(text: str) -> list[str]:
-    """Return the phrases in quotation marks or backticks, in order."""
-    return [next(filter(None, match)) for match in _QUOTED.findall(text)]
+    """Return the phrases in quotation marks or backticks at the end of `text`, in order."""
+    return [next(filter(None, match)) for match in _QUOTED.findall(text[-_MAX_TEXT:])]
 
 
 def content_words(text: str) -> list[str]:
-    """Return the words other than stop words, in lower case and in order."""
-    return [word for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS]
+    """Return the words other than stop words at the end of `text`, in lower case and in order."""
+    words = _WORD.findall(text[-_MAX_TEXT:].lower())
+    return [word for word in words if word not in _STOP_WORDS]
 
 
 class Generator:

@@ -136,7 +136,7 @@ def _is_asked_for(tool: dict[str, Any], text: str) -> bool:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    keys = [phrase for phrase in quoted(text) if phrase.isidentifier()]
+    keys = [phrase for phrase in dict.fromkeys(quoted(text)) if phrase.isidentifier()]
     if not keys:
         return {"answer": _echo(text)}
     schema = {"type": "object", "properties": {key: {} for key in keys}, "required": keys}

@@ -222,7 +222,7 @@ def command() -> Iterator[tuple[int, str]]:
 def attack(url: str, name: str) -> None:
     key = {"authorization": "Bearer lunos-local"}
     message = [{"role": "user", "content": "hi"}]
-    hashes = " ".join(f"w{i}" for i in range(3_000))
+    hashes = " ".join(f"w{i}" for i in range(1_000))
     vectors = {"model": "lunos/scripted-embedding", "input": [hashes] * 900, "dimensions": 4096}
     bodies: dict[str, Any] = {
         "schema": {"model": "lunos/scripted", "messages": message,
@@ -230,6 +230,10 @@ def attack(url: str, name: str) -> None:
         "vectors": vectors,
         "image": {"model": "lunos/scripted-image", "prompt": "x", "n": 8, "size": "2048x2048",
                   "response_format": "b64_json"},
+        "quotes": {"model": "lunos/scripted", "response_format": {"type": "json_object"},
+                   "messages": [{"role": "user", "content": "'ab' " * (3 * MEGABYTE)}]},
+        "echo": {"model": "lunos/scripted", "prompt": "a " * (8 * MEGABYTE), "echo": True,
+                 "stream": True},
     }  # fmt: skip
     raw = {
         "deep": b"[" * 200_000,
@@ -239,7 +243,7 @@ def attack(url: str, name: str) -> None:
         + b'"}]}',
         "too large": b" " * (24 * MEGABYTE),
     }
-    paths = {"vectors": "/embeddings", "image": "/images/generations"}
+    paths = {"vectors": "/embeddings", "image": "/images/generations", "echo": "/completions"}
     content = raw[name] if name in raw else json.dumps(bodies[name]).encode()
     for headers in (key, {}) if name in raw else (key,):
         try:
@@ -257,6 +261,7 @@ def attack(url: str, name: str) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory from /proc")
 def test_the_process_stays_small_in_an_attack() -> None:
     names = ["schema", "vectors", "image", "deep", "values", "large", "too large"]
+    names += ["quotes", "echo"]
     with command() as (pid, url):
         threads = [threading.Thread(target=attack, args=(url, name)) for name in names * 3]
         for thread in threads:
@@ -268,6 +273,21 @@ def test_the_process_stays_small_in_an_attack() -> None:
         answer = httpx.get(f"{url}/models", headers={"authorization": "Bearer lunos-local"})
     assert answer.status_code == 200
     assert peak < 512, f"{peak:.0f} MB"
+
+
+def test_a_long_stream_keeps_nobody_waiting(wire: Wire) -> None:
+    body = {"model": "lunos/scripted", "prompt": "a " * 20_000, "echo": True, "stream": True}
+    with wire.http.stream("POST", "/completions", json=body) as stream:
+        lines = stream.iter_lines()
+        while "data: " not in next(lines):
+            pass
+        busy = threading.Event()
+        rest = threading.Thread(target=lambda: [*lines, busy.set()])
+        rest.start()
+        answers = [wire.chat().status_code for _ in range(3)]
+        assert not busy.is_set()
+        rest.join(60)
+    assert answers == [200] * 3
 
 
 async def test_500_clients_at_once_are_all_answered(gateway: LocalGateway) -> None:

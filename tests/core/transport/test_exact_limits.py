@@ -1,0 +1,371 @@
+"""Limits, failures and metrics of a call: the exact numbers and texts."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from lunos_core import (
+    CallRecord,
+    Config,
+    LunosConfigError,
+    LunosConnectionError,
+    LunosResponseError,
+    LunosServerError,
+    LunosTimeoutError,
+    Usage,
+    chat_request,
+    chat_stream_request,
+)
+from lunos_core.errors import ErrorResponse
+from lunos_core.transport import metrics
+from lunos_core.transport.deadline import Deadline
+from lunos_core.transport.error_facts import add_facts
+from lunos_core.transport.httpx_errors import translate_error, unusable
+from lunos_core.transport.stream_options import refuses_stream_options, without_stream_options
+from tests.core.wire_samples import HELLO
+
+
+def test_the_time_of_a_call_ends_at_its_limit_and_not_after() -> None:
+    now = [100.0]
+    deadline = Deadline(10, 1000, clock=lambda: now[0])
+    assert deadline.limited
+    now[0] = 109.5
+    assert (deadline.over, deadline.allows(0.25), deadline.allows(0.5)) == (False, True, False)
+    deadline.check(1)
+    assert (deadline.left(None), deadline.left(0.25), deadline.left(3)) == (0.5, 0.25, 0.5)
+    assert deadline.cap(3) == 0.5
+    now[0] = 110.0
+    assert (deadline.over, deadline.cap(None)) == (True, 0.001)
+    text = r"^the call took longer than total_timeout=10 seconds allows$"
+    with pytest.raises(LunosTimeoutError, match=text):
+        deadline.check(1)
+    with pytest.raises(LunosTimeoutError, match=text):
+        deadline.left(3)
+
+
+def test_without_a_limit_the_timeouts_are_httpxs() -> None:
+    deadline = Deadline(None, 1000)
+    assert not deadline.limited
+    assert (deadline.over, deadline.allows(1e9)) == (False, True)
+    assert [(deadline.cap(given), deadline.left(given)) for given in (3, None)] == [
+        (3, 3),
+        (None, None),
+    ]
+    assert str(deadline.timed_out("ReadTimeout")) == (
+        "no answer in time (ReadTimeout): raise timeout= to wait longer"
+    )
+
+
+def test_an_open_stream_brings_an_event_in_time() -> None:
+    now = [100.0]
+    deadline = Deadline(None, 1000, clock=lambda: now[0])
+    deadline.stream(None)
+    assert deadline.limited
+    assert deadline.cap(7) == 7
+    deadline.stream(3)
+    now[0] = 102.0
+    deadline.check(5)  # a comment: no event
+    assert deadline.left(7) == 1
+    deadline.check(5, event=True)
+    assert deadline.left(7) == 3
+    now[0] = 105.0
+    text = (
+        "^the open stream brought no event for 3 seconds: raise timeout= or stream_idle_timeout= "
+        "to wait longer$"
+    )
+    with pytest.raises(LunosTimeoutError, match=text):
+        deadline.left(7)
+    with pytest.raises(LunosTimeoutError, match=text):
+        deadline.check(5)
+    deadline.check(5, event=True)
+    deadline.last_event()
+    assert deadline.cap(7) == 0.25
+    deadline.attempt()
+    assert deadline.cap(7) == 7
+    deadline.check(1, event=True)
+    assert deadline.cap(7) == 7  # no stream is open
+
+
+def test_an_answer_may_have_its_limit_of_bytes_and_no_more() -> None:
+    deadline = Deadline(None, 10)
+    deadline.check(4)
+    deadline.check(6)
+    with pytest.raises(LunosResponseError) as refused:
+        deadline.check(1)
+    assert refused.value.message == (
+        "the answer is larger than 10 bytes: raise max_response_bytes= to take it"
+    )
+    deadline.attempt()
+    deadline.check(10)
+
+
+CONNECTION = "the connection failed ({}): {}"
+TRUST = (
+    "; if you trust who signed the certificate, let SSL_CERT_FILE name that authority's file, or "
+    "pass an http_client with verify=… of its own"
+)
+RENEW = "; the server must renew its certificate, unless this machine's clock is wrong"
+OTHER = "; is base_url right? The certificate is another host's"
+VERIFY = "CERTIFICATE_VERIFY_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "text", "retried"),
+    [
+        *(
+            (kind(""), LunosConnectionError, CONNECTION.format(kind.__name__, "no reason given"), 1)
+            for kind in (httpx.ConnectError, httpx.ReadError, httpx.WriteError)
+        ),
+        (
+            httpx.RemoteProtocolError("cut"),
+            LunosConnectionError,
+            CONNECTION.format("RemoteProtocolError", "cut"),
+            1,
+        ),
+        (
+            httpx.UnsupportedProtocol("ftp"),
+            LunosConnectionError,
+            CONNECTION.format("UnsupportedProtocol", "ftp"),
+            0,
+        ),
+        *(
+            (
+                kind("late"),
+                LunosTimeoutError,
+                f"no answer in time ({kind.__name__}): raise timeout= to wait longer",
+                retried,
+            )
+            for kind, retried in (
+                (httpx.ConnectTimeout, 1),
+                (httpx.PoolTimeout, 1),
+                (httpx.ReadTimeout, 2),
+                (httpx.WriteTimeout, 2),
+            )
+        ),
+        (
+            httpx.DecodingError("bad gzip"),
+            LunosResponseError,
+            "the answer could not be read (DecodingError): bad gzip",
+            0,
+        ),
+        (
+            httpx.StreamConsumed(),
+            LunosResponseError,
+            f"the answer could not be read (StreamConsumed): {httpx.StreamConsumed()}",
+            0,
+        ),
+        *(
+            (
+                httpx.ConnectError(reason),
+                LunosConnectionError,
+                CONNECTION.format("ConnectError", reason + remedy),
+                0 if remedy else 1,
+            )
+            for reason, remedy in (
+                (f"{VERIFY}: self-signed", TRUST),
+                (f"{VERIFY}: certificate has expired", RENEW),
+                (f"{VERIFY}: certificate is not yet valid", RENEW),
+                (f"{VERIFY}: Hostname mismatch", OTHER),
+                (f"{VERIFY}: certificate is not valid for 'x'", OTHER),
+                ("hostname mismatch", OTHER),
+                ("the offer has expired", ""),
+                ("no route to 10.0.0.1:407", ""),
+                ("port 4071", ""),
+            )
+        ),
+    ],
+)
+def test_a_failure_of_httpx_is_this_packages_error(
+    failure: Exception, kind: type[Exception], text: str, retried: int
+) -> None:
+    """`retried` is 1 for always, 2 where the user wants timeouts retried, 0 for never."""
+    for wanted in (False, True):
+        call: Any = SimpleNamespace(deadline=Deadline(None, 1), retry_on_timeout=wanted)
+        error, again = translate_error(failure, call)
+        assert (type(error), error.message, error.__cause__) == (kind, text, failure)
+        assert again == (retried == 1 or (retried == 2 and wanted))
+
+
+def test_a_proxy_that_asks_for_a_password_is_not_asked_again() -> None:
+    call: Any = SimpleNamespace(deadline=Deadline(None, 1), retry_on_timeout=True)
+    error, again = translate_error(httpx.ProxyError("407 Proxy Authentication Required"), call)
+    assert (error.message.count("; "), again) == (1, False)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_an_error_of_ours_stays_and_a_timeout_is_retried_as_the_user_wants(wanted: bool) -> None:
+    call: Any = SimpleNamespace(retry_on_timeout=wanted)
+    for error, again in ((LunosTimeoutError("late"), wanted), (LunosServerError("no"), False)):
+        assert translate_error(error, call) == (error, again)
+
+
+@pytest.mark.parametrize(
+    ("closed", "reason", "text"),
+    [
+        (
+            True,
+            "Event loop is closed",
+            "the HTTP client is closed: a client of your own must stay open as long as it is used",
+        ),
+        (
+            False,
+            "Event loop is closed",
+            "the HTTP client belongs to another event loop (Event loop is closed): an "
+            "httpx.AsyncClient of your own serves one loop; leave it out to use several",
+        ),
+        (False, "something else", None),
+    ],
+)
+def test_a_client_that_cannot_be_used_is_explained(
+    closed: bool, reason: str, text: str | None
+) -> None:
+    failure, http = RuntimeError(reason), httpx.Client()
+    if closed:
+        http.close()
+    error = unusable(http, failure)
+    if text is None:
+        assert error is failure
+    else:
+        assert (type(error), str(error)) == (LunosConfigError, text)
+
+
+def test_an_error_has_the_facts_of_its_call_and_keeps_its_own() -> None:
+    def facts_of(error: LunosServerError, status: int | None) -> LunosServerError:
+        add_facts(
+            error,
+            method="POST",
+            url="http://x/v1/y?key=secret",
+            sent={"accept": "a", "authorization": "Bearer secret", "x-app-id": "app", "x-b": "b"},
+            status=status,
+            received={"x-request-id": "r-1", "date": "today"},
+            secret="secret",
+        )
+        return error
+
+    plain = facts_of(LunosServerError("the secret is out"), 500)
+    assert plain.request is not None
+    assert (plain.request.method, plain.request.url) == ("POST", "http://x/v1/y")
+    assert {k: re.sub(r"\*+", "*", v) for k, v in plain.request.headers.items()} == {
+        "accept": "a",
+        "authorization": "*",
+        "x-app-id": "app",
+        "x-b": "*",
+    }
+    assert (plain.status, plain.request_id) == (500, "r-1")
+    assert plain.headers == {"x-request-id": "r-1", "date": "today"}
+    assert "secret" not in str(plain)
+    own = LunosServerError("no", status=503, request_id="r-0")
+    own.response = ErrorResponse(503, {"own": "1"}, "text")
+    facts_of(own, 500)
+    assert (own.status, own.request_id, own.headers, own.response.text) == (
+        *(503, "r-0"),
+        {"own": "1"},
+        "text",
+    )
+    assert facts_of(LunosServerError("no"), None).response is None
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (LunosServerError("stream_options is unknown", status=400), True),
+        (LunosServerError("no", status=422, param="stream_options"), True),
+        (LunosServerError("no", status=400, code="bad_include_usage"), True),
+        (
+            LunosServerError("no", status=400, response=ErrorResponse(400, {}, "include_usage")),
+            True,
+        ),
+        (LunosServerError("no", status=400), False),
+        (LunosServerError("stream_options", status=401), False),
+        (LunosServerError("stream_options", status=500), False),
+        (LunosServerError("stream_options"), False),
+    ],
+)
+def test_who_refuses_stream_options_says_so(error: LunosServerError, refused: bool) -> None:
+    assert refuses_stream_options(error) is refused
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{"a":1,"stream_options":{}}', b'{"a":1}'),
+        (b'{"a":"stream_options"}', None),
+        (b'["stream_options"]', None),
+        (b'{"a":1}', None),
+    ],
+)
+def test_a_request_is_repeated_without_them(body: bytes, left: bytes | None) -> None:
+    request = replace(chat_stream_request(HELLO, model="m"), body=body)
+    again = without_stream_options(request)
+    assert (None if again is None else again.body) == left
+
+
+class _Meter:
+    """A meter provider, meter and histogram that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+        self.recorded: list[Any] = []
+
+    def get_meter(self, name: str) -> _Meter:
+        self.made.append(name)
+        return self
+
+    def create_histogram(self, name: str, *facts: Any, **more: Any) -> Any:
+        self.made.append((name, *facts, more.get("explicit_bucket_boundaries_advisory")))
+        return SimpleNamespace(
+            record=lambda value, attributes: self.recorded.append(
+                (name.rpartition(".")[2], value, attributes.get("gen_ai.token.type"))
+            )
+        )
+
+
+def test_each_histogram_has_the_conventions_name_unit_and_buckets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meter = _Meter()
+    api = SimpleNamespace(get_meter_provider=lambda: meter)
+    monkeypatch.setitem(sys.modules, "opentelemetry.metrics", api)
+    request = chat_request(HELLO, model="m")
+    (observe,) = metrics.metric_observers(request, Config(api_key="k"))
+    seconds = tuple(round(0.01 * 2**power, 2) for power in range(14))
+    operation = "gen_ai.client.operation."
+    assert meter.made == [
+        "lunos_core",
+        (operation + "duration", "s", "GenAI operation duration.", seconds),
+        (
+            "gen_ai.client.token.usage",
+            "{token}",
+            "Number of input and output tokens used.",
+            tuple(4**power for power in range(14)),
+        ),
+        (operation + "time_to_first_chunk", "s", "Time to receive the first chunk.", seconds),
+        (
+            operation + "time_per_output_chunk",
+            "s",
+            "Time per output chunk after the first.",
+            seconds,
+        ),
+    ]
+    call = CallRecord(None, "m", "/embeddings", 1, 0.5, None, Usage(9, 0, 9), None)
+    observe(call)
+    expected: list[Any] = [("duration", 0.5, None), ("usage", 9, "input")]
+    assert meter.recorded == expected
+    observe(call._replace(endpoint="/chat/completions", first_token_seconds=0.1))
+    observe(call._replace(usage=Usage(0, 2, 2), chunk_seconds=(0.2, 0.3)))
+    observe(call._replace(usage=None))
+    assert meter.recorded[2:] == [
+        *(("duration", 0.5, None), ("time_to_first_chunk", 0.1, None)),
+        *(("usage", 9, "input"), ("usage", 0, "output"), ("duration", 0.5, None)),
+        *(("time_per_output_chunk", 0.2, None), ("time_per_output_chunk", 0.3, None)),
+        *(("usage", 0, "input"), ("usage", 2, "output"), ("duration", 0.5, None)),
+    ]
+    assert metrics.metric_observers(request, Config(api_key="k", tracing=False)) == ()
+    assert len(meter.made) == 5, "made once"

@@ -107,12 +107,14 @@ class Admissions:
             LunosBudgetError: a budget or limit refuses it.
         """
         facts = facts_of(self.store, start)
-        kind = (start.model, facts["app"], facts["user"], *sorted(facts["tags"].items()))
-        reservation = self._lumps.draw(
-            kind, lambda lump: self._reservation(start, facts, None, lump)
-        )
-        if reservation is not None:
-            return reservation
+        of_a_kind = (start.model, start.total_timeout, facts["app"], facts["user"])
+        kind = (*of_a_kind, *sorted(facts["tags"].items())) if facts["tags"] else of_a_kind
+        if kind in self._lumps:
+            cost, certain = self._estimator.cost(start, None)
+            lump = self._lumps.draw(kind, cost) if certain else None
+            if lump is not None:
+                held = (lump.id, cost, False, lump.keys)
+                return Reservation(self.store, facts, cost, 0, True, *held)
         if not any(item.scope(facts) for items in (self.budgets, self.limits) for item in items):
             return None
         approved: set[Budget] = set()
@@ -244,18 +246,14 @@ class Admissions:
         start: CallStart,
         facts: Facts,
         connection: Connection | None,
-        lump: Lump | None = None,
     ) -> Reservation:
         if not self.budgets:
             return Reservation(self.store, facts, 0, self._estimator.tokens(start), certain=True)
         cost, certain = self._estimator.cost(start, connection)
         tokens = self._estimator.tokens(start) if self.limits else 0
         reservation = Reservation(self.store, facts, cost, tokens, certain)
-        if lump is not None:
-            reservation.keys = lump.keys
-        elif self.budgets:
-            covered = covering(self.budgets, facts, self.store.clock())
-            reservation.keys = tuple(key for *_, key in covered)
+        covered = covering(self.budgets, facts, self.store.clock())
+        reservation.keys = tuple(key for *_, key in covered)
         return reservation
 
     def _judge(

@@ -9,7 +9,7 @@ from sqlite3 import Connection
 from lunos_core.accounting.budgets import LunosCostWarning
 from lunos_core.accounting.observers import CallRecord, CallStart
 from lunos_core.accounting.pricing import EXACT
-from lunos_core.accounting.schema import last_id_of, picodollars
+from lunos_core.accounting.schema import cost_of, last_id_of, picodollars
 from lunos_core.accounting.totals import amount_of
 from lunos_core.errors import LunosBudgetError
 
@@ -76,7 +76,7 @@ class Estimator:
     def learn(self, call: CallRecord) -> int | None:
         """Take the cost of a call that is over, and return it; `None` where it is unknown."""
         model = call.model or ""
-        cost = None if call.usage is None else picodollars(amount_of(call.usage.cost))
+        cost = cost_of(call.usage)
         if cost is not None:
             before = self._learned.get(model, cost)
             self._learned[model] = before + (cost - before) // 4

@@ -24,7 +24,7 @@ from lunos_core.accounting.observers import (
     end_everywhere,
     end_here,
 )
-from lunos_core.accounting.totals import KEYS, History, Row, Sum, amount_of
+from lunos_core.accounting.totals import KEYS, History, Row, Sum
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError
 from lunos_core.forks import reset_after_fork
@@ -199,10 +199,8 @@ class UsageLedger:
         if call.model is None:
             return
         key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
-        usage = call.usage
         with self._lock:
-            (self._rows.get(key) or self._row(key)).add(call)
-            self._spent.add(None if usage is None else amount_of(usage.cost))
+            self._spent.add((self._rows.get(key) or self._row(key)).add(call))
         admissions = self._admissions
         store = self.store if admissions is None else admissions.store
         if store is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
-from lunos_core.accounting.reservations import Key, Reservation
+from lunos_core.accounting.reservations import Key
 from lunos_core.accounting.store import UsageStore
 
 Kind = tuple[Any, ...]
-"""What calls have in common that can share: model, app, user and tags."""
+"""What calls have in common that can share: model, longest time, app, user and tags."""
 
 _SECONDS = 2.0
 _CALLS = 50
@@ -33,12 +32,11 @@ class Lump:
         self.keys: tuple[Key, ...] = ()
         self.left = min(room // _CALLS, cost * _CALLS)
 
-    def draw(self, wanted: Reservation, now: float) -> bool:
+    def draw(self, cost: int, now: float) -> bool:
         """Take the money for a call, if there is enough; under the lock of its owner."""
-        if not now < self.expires or wanted.cost > self.left:
+        if not now < self.expires or cost > self.left:
             return False
-        self.left -= wanted.cost
-        wanted.id, wanted.part = self.id, wanted.cost
+        self.left -= cost
         return True
 
     def end(self) -> None:
@@ -68,18 +66,18 @@ class Lumps:
         self._lock = threading.RLock()
         self._lumps: dict[Kind, Lump] = {}
 
-    def draw(self, kind: Kind, wanted: Callable[[Lump], Reservation]) -> Reservation | None:
-        """Draw a reservation from the lump of its kind; `None` where there is none to draw from."""
+    def draw(self, kind: Kind, cost: int) -> Lump | None:
+        """Take the money for a call from the lump of its kind; `None` where there is not enough."""
         with self._lock:
             lump = self._lumps.get(kind)
-            if lump is None:
-                return None
-            reservation = wanted(lump)
-            if reservation.certain and lump.draw(reservation, self._store.clock()):
-                return reservation
+            if lump is None or lump.draw(cost, self._store.clock()):
+                return lump
             del self._lumps[kind]
             lump.end()
             return None
+
+    def __contains__(self, kind: Kind) -> bool:
+        return kind in self._lumps
 
     def keep(self, kind: Kind, lump: Lump) -> None:
         """Take a lump that is in the store now, in place of the one before it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -64,6 +64,7 @@ class CallRecord(NamedTuple):
 
 Observer = Callable[[CallRecord], None]
 """Called with each call that is over. It may have the method of `BeforeCall`, too."""
+Observers = tuple[Observer, ...]
 
 
 class CallStart(NamedTuple):
@@ -168,43 +169,34 @@ def delay_of(observers: Iterable[Observer], error: LunosError, delay: float) -> 
     return delay
 
 
-class Opening:
-    """Lets observers delay or refuse a call: iterate over the seconds to wait.
+def opening(observers: Iterable[Observer], start: CallStart) -> Generator[float, None, Observers]:
+    """Ask observers, one after the other, to let a call begin; yields seconds to wait.
 
-    Attributes:
-        observers: after the iteration, those that hear of the call's end.
+    Returns:
+        Those that hear of the call's end.
+
+    Raises:
+        LunosBudgetError: one of them refuses the call.
     """
-
-    def __init__(self, observers: Iterable[Observer], start: CallStart) -> None:
-        self.observers = tuple(observers)
-        self._start = start
-
-    def __iter__(self) -> Iterator[float]:
-        """Ask one observer after the other.
-
-        Raises:
-            LunosBudgetError: one of them refuses the call.
-        """
-        opened: list[Observer] = []
-        start = self._start
-        try:
-            for observer in self.observers:
-                open_call = getattr(observer, "open_call", None)
-                before_call = getattr(observer, "before_call", None)
-                if open_call is not None:
-                    opened.append((yield from open_call(start)))
-                    continue
-                if before_call is not None:
-                    before_call(app_id=start.app_id, model=start.model)
-                opened.append(observer)
-        except LunosBudgetError as error:
-            record = start.refused(error)  # the same for all: a store takes it once
-            for observer in self.observers:
-                refused = getattr(observer, "call_refused", None)
-                if refused is not None and start.model is not None:
-                    refused(record)
-            raise
-        self.observers = tuple(opened)
+    opened: list[Observer] = []
+    try:
+        for observer in observers:
+            open_call = getattr(observer, "open_call", None)
+            if open_call is not None:
+                opened.append((yield from open_call(start)))
+                continue
+            before_call = getattr(observer, "before_call", None)
+            if before_call is not None:
+                before_call(app_id=start.app_id, model=start.model)
+            opened.append(observer)
+    except LunosBudgetError as error:
+        record = start.refused(error)  # the same for all: a store takes it once
+        for observer in observers:
+            refused = getattr(observer, "call_refused", None)
+            if refused is not None and start.model is not None:
+                refused(record)
+        raise
+    return tuple(opened)
 
 
 _failures: WeakKeyDictionary[Any, set[type[Exception]]] = WeakKeyDictionary()

@@ -76,11 +76,12 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
         (reasoning, model.reasoning_price, model.output_price),
     ):
         price = price if own_price is None else own_price
-        if tokens and price is None:
+        if not tokens:
+            continue
+        if price is None:
             return None
-        if tokens and price is not None:
-            total = EXACT.add(total, EXACT.multiply(price, Decimal(tokens)))
-    return total if EXACT.compare(total, Decimal(MOST_COST)) <= 0 else None
+        total = EXACT.fma(price, tokens, total)
+    return total if total <= MOST_COST else None
 
 
 def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices | None) -> None:

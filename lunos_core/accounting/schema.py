@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -67,7 +68,7 @@ def row_of(call: CallRecord, now: float, tag_keys: Collection[str]) -> tuple[Any
         _known(usage.cache_write_tokens),
         _known(usage.reasoning_tokens),
         _known(audio or None),
-        picodollars(amount_of(usage.cost)),
+        cost_of(usage),
         usage.cost_source,
         _seconds(call.seconds) or 0.0,
         _seconds(call.first_token_seconds),
@@ -88,9 +89,11 @@ def user_of(tags: Mapping[str, str], user: str | None) -> str | None:
 
 
 def tags_of(
-    tags: Mapping[str, str], metadata: Mapping[str, Any], keys: Iterable[str]
+    tags: Mapping[str, str], metadata: Mapping[str, Any], keys: Collection[str]
 ) -> dict[str, str]:
     """Return the tags of a call, with those keys of its framework's metadata that are wanted."""
+    if not tags and not keys:
+        return {}
     chosen = {key: str(metadata[key]) for key in keys if metadata.get(key) is not None}
     return {_text(k): _text(v) for k, v in {**chosen, **tags}.items() if k != "user"}
 
@@ -98,6 +101,17 @@ def tags_of(
 def dollars(picodollars: int) -> Decimal:
     """Return whole picodollars as an exact amount of USD."""
     return EXACT.divide(Decimal(picodollars), PICO)
+
+
+def cost_of(usage: Usage | None) -> int | None:
+    """Return what a call cost in picodollars; `None` where that is unknown."""
+    cost = None if usage is None else usage.cost
+    return _float_cost(cost) if type(cost) is float else picodollars(amount_of(cost))
+
+
+@functools.lru_cache(maxsize=128)  # a call's cost is read several times
+def _float_cost(cost: float) -> int | None:
+    return picodollars(amount_of(cost))
 
 
 def picodollars(amount: Decimal | None) -> int | None:

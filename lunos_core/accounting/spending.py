@@ -12,9 +12,8 @@ from lunos_core.accounting.budgets import Budget, RateLimit, Scope
 from lunos_core.accounting.observers import CallRecord, CallStart
 from lunos_core.accounting.questions import spent_of
 from lunos_core.accounting.reservations import Key
-from lunos_core.accounting.schema import UNKNOWN_APP, last_id_of, picodollars, tags_of, user_of
+from lunos_core.accounting.schema import UNKNOWN_APP, cost_of, last_id_of, tags_of, user_of
 from lunos_core.accounting.store import UsageStore
-from lunos_core.accounting.totals import amount_of
 from lunos_core.errors import LunosConfigError
 
 Facts = dict[str, Any]
@@ -30,11 +29,6 @@ def facts_of(store: UsageStore, call: CallRecord | CallStart) -> Facts:
         "user": user_of(call.tags, call.user),
         "tags": tags_of(call.tags, call.metadata, store.tag_keys),
     }
-
-
-def cost_of(call: CallRecord) -> int:
-    """Return what a call cost in picodollars, as far as is known."""
-    return (call.usage and picodollars(amount_of(call.usage.cost))) or 0
 
 
 def covering(
@@ -87,7 +81,7 @@ class Spending:
 
     def note(self, call: CallRecord, keys: Iterable[Key]) -> None:
         """Take a call that is over, by the windows that cover it."""
-        cost = cost_of(call)
+        cost = cost_of(call.usage)
         if cost:
             with self._lock:
                 for key in keys:
@@ -134,7 +128,9 @@ class Spending:
 
     def pending(self) -> Pending:
         """Return the calls of this process that are over, and not written yet."""
-        calls = [(facts_of(self._store, call), cost_of(call)) for call in self._store.pending]
+        calls = [
+            (facts_of(self._store, call), cost_of(call.usage) or 0) for call in self._store.pending
+        ]
         return [item for item in calls if item[1]]
 
     @staticmethod

@@ -6,6 +6,7 @@ later documentation (priced per million tokens) and OpenAI's minimum. One `Model
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -47,6 +48,7 @@ _WRITES = {
 }
 
 
+@functools.lru_cache(maxsize=1024)  # asked several times a call
 def shared_name(word: str) -> str:
     """Return the common name of an ability, parameter or modality.
 

@@ -22,10 +22,10 @@ from lunos_core.accounting.observers import (
     CallRecord,
     CallStart,
     Observer,
-    Opening,
     active_observers,
     delay_of,
     is_new_failure,
+    opening,
 )
 from lunos_core.accounting.pricing import Prices, price_answer
 from lunos_core.accounting.usage import Usage
@@ -134,12 +134,10 @@ class Call(Generic[Q]):
             config.total_timeout,
         )
         try:
-            opening = Opening(self.observers, start)
-            yield from opening
+            self.observers = yield from opening(self.observers, start)
         except LunosBudgetError as error:
             self._over = True
             raise self._errors.apply(error) from None
-        self.observers = opening.observers
         self._started = time.monotonic()
         self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
 

@@ -30,7 +30,7 @@ from lunos_core import (
     UsageLedger,
     UsageStore,
 )
-from lunos_core.accounting.observers import NO_TAGS, CallStart, Opening
+from lunos_core.accounting.observers import NO_TAGS, CallStart, opening
 from tests.core.forked import passes_in_a_forked_child
 
 DAY = 86_400.0
@@ -361,9 +361,9 @@ def test_a_question_is_answered_with_what_all_stores_of_the_process_have(path: P
 def test_a_refused_call_is_one_row_however_many_ledgers_hear_of_it(path: Path) -> None:
     with UsageStore(path) as store:
         outer, inner = UsageLedger(store=store), UsageLedger(store=store, budget=0)
-        opening = Opening([outer, inner], CallStart("a", "m", "/c"))
+        begin = opening([outer, inner], CallStart("a", "m", "/c"))
         with pytest.raises(LunosBudgetError):
-            list(opening)
+            list(begin)
         store.flush()
         assert [row["status"] for row in rows_in(path)] == ["refused"]
 

@@ -41,14 +41,23 @@ NOTHING = ModelFacts()
 def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
     """Return the facts of a model id. Never does I/O: `metadata` asks here on every call."""
     known = None if catalog is None else catalog.cached(model, disk=False)
-    return NOTHING if known is None else _facts(known)
+    if known is None:
+        return NOTHING
+    words = known.supported_parameters or (), known.capabilities or ()
+    return _facts(known.context_window, *map(tuple, words))
 
 
-def _facts(known: ModelInfo) -> ModelFacts:
-    listed = bool(known.supported_parameters)
-    abilities = {name.lower() for name in known.capabilities or ()}
+@functools.lru_cache(maxsize=256)  # LlamaIndex asks several times a call
+def _facts(
+    context_window: int | None,
+    parameters: tuple[str, ...],
+    capabilities: tuple[str, ...],
+) -> ModelFacts:
+    known = ModelInfo("", supported_parameters=parameters, capabilities=capabilities)
+    listed = bool(parameters)
+    abilities = {name.lower() for name in capabilities}
     return ModelFacts(
-        context_window=known.context_window,
+        context_window=context_window,
         # only a list of nothing but completions means that it can't chat
         is_chat_model=False if abilities and abilities <= _COMPLETIONS else None,
         tools=known.takes("tools") if listed else None,

@@ -81,6 +81,7 @@ class Admissions:
         self.budgets = list(budgets)
         self.limits = list(limits)
         self._estimator = Estimator(on_unknown_cost)
+        self._is_watched = any(budget.on_warn is not None for budget in self.budgets)
         self._spending = Spending(store)
         if before is not None and before.store is store:
             self._spending.go_on_from(before._spending)
@@ -160,7 +161,8 @@ class Admissions:
                 self._estimator.tell_unknown(call)
                 keys = () if reservation is None else reservation.keys
                 self._spending.note(call, keys)
-                self._warn(self._nearly_spent(keys))
+                if self._is_watched:
+                    self._warn(self._nearly_spent(keys))
             if self.store.in_memory and next(self._finished) % _PRUNE_EVERY == 0:
                 self._spending.forget_old_rows(self.limits)
         except LunosConfigError:

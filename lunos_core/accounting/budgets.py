@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 EACH = "*"
 _MOST_USD = 10**9
@@ -164,8 +164,7 @@ class RateLimit:
         return f"{', '.join(words)} per {self.per}"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """The calls that count together, as a condition of SQL and its values."""
 
     condition: str = ""

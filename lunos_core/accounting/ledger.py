@@ -10,7 +10,7 @@ import asyncio
 import copy
 import os
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -91,7 +91,6 @@ class UsageLedger:
         self._on_unknown_cost = on_unknown_cost
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._history: dict[str, History] = {}
-        self._spent = Sum()
         self._owns_store = store is not None and not _is_store(store)
         self.store: UsageStore | None = _opened(store)
         self._lock = threading.RLock()
@@ -120,8 +119,9 @@ class UsageLedger:
         store: UsageStore | None = self.store
         if store is None:
             store = MemoryStore()
-            if self._spent.total:
-                store.add(_spent_elsewhere(self._spent))
+            spent = _sum_of(self._rows)
+            if spent.total:
+                store.add(_spent_elsewhere(spent))
         return Admissions(store, budgets, self._limits, self._on_unknown_cost, before)
 
     def reset_after_fork(self) -> None:
@@ -200,7 +200,7 @@ class UsageLedger:
             return
         key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
         with self._lock:
-            self._spent.add((self._rows.get(key) or self._row(key)).add(call))
+            (self._rows.get(key) or self._row(key)).add(call)
         admissions = self._admissions
         store = self.store if admissions is None else admissions.store
         if store is not None:
@@ -218,7 +218,7 @@ class UsageLedger:
     def cost(self) -> float | None:
         """USD so far; `None` where no call's cost is known."""
         with self._lock:
-            return self._spent.value()
+            return _sum_of(self._rows).value()
 
     def before_call(self, *, app_id: str | None = None, model: str | None = None) -> None:
         """Refuse a call that the budget has no money for: the clients' hook before they send."""
@@ -260,10 +260,10 @@ class UsageLedger:
                 self._row(key).add_row(row)
             for app_id, history in counted["_history"].items():
                 self._history[app_id].add_history(history)
-            self._spent.add(counted["_spent"].total)
             admissions = self._admissions
-        if admissions is not None and admissions.store.in_memory and counted["_spent"].total:
-            admissions.store.add(_spent_elsewhere(counted["_spent"]))
+        spent = _sum_of(counted["_rows"])
+        if admissions is not None and admissions.store.in_memory and spent.total:
+            admissions.store.add(_spent_elsewhere(spent))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, as it is now: another thread may go on counting."""
@@ -391,6 +391,13 @@ def _opened(store: UsageStore | str | os.PathLike[str] | None) -> UsageStore | N
     if not isinstance(store, UsageStore):
         raise TypeError(f"store must be a UsageStore or its path, not {type(store).__name__}")
     return store
+
+
+def _sum_of(rows: Mapping[Any, Row]) -> Sum:
+    spent = Sum()
+    for row in list(rows.values()):
+        spent.add(row.cost.total)
+    return spent
 
 
 def _spent_elsewhere(spent: Sum) -> CallRecord:

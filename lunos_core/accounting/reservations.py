@@ -47,7 +47,8 @@ class Reservation:
             self.store.end_reservation(self.id, self.part)
 
     def __del__(self) -> None:
-        self.release()
+        if not self.settled:
+            self.release()
 
 
 @dataclass(slots=True)

@@ -124,7 +124,9 @@ class UsageStore:
         self._recent.append(call)
         self._pending.append((call, self.clock(), reservation))
         is_whole = reservation is not None and reservation[1] is None
-        self._wake_writer(hurry=is_whole or len(self._pending) >= BATCH)
+        hurry = is_whole or len(self._pending) >= BATCH
+        if hurry or not self._writer.is_awake:
+            self._wake_writer(hurry=hurry)
 
     def _is_known(self, call: CallRecord) -> bool:
         for item in self._recent.copy():  # noqa: SIM110 - a generator takes twice as long

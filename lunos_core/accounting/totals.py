@@ -130,8 +130,8 @@ class Row:
     streams: int = 0
     waited: float = 0.0
 
-    def add(self, call: CallRecord) -> Decimal | None:
-        """Count one call, and return its cost."""
+    def add(self, call: CallRecord) -> None:
+        """Count one call."""
         usage = call.usage or _NOTHING
         cost = amount_of(usage.cost)
         self.calls += 1
@@ -150,7 +150,6 @@ class Row:
             self.streams += 1
             self.waited += call.first_token_seconds
         self.history.add(time.time(), float(cost or 0), sent + got)
-        return cost
 
     def add_row(self, other: Row) -> None:
         """Count the calls of another row, whose history is added by itself."""

@@ -29,13 +29,14 @@ class Writer:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._starting = threading.RLock()
         self._is_started = False
+        self.is_awake = False
 
     def wake(self, *, hurry: bool = False) -> None:
         """Let it write soon, or at once. Never waits: a garbage collection may call it."""
         if not self._is_started:
             self._start()
-        if not self._wake.is_set():
-            self._wake.set()
+        self.is_awake = True
+        self._wake.set()
         if hurry:
             self._hurry.set()
 
@@ -67,9 +68,10 @@ class Writer:
                 return
             self._wake.clear()
             self._hurry.clear()
+            self.is_awake = False  # last: who still read `True` is written now
             if not store.flush() and not store.closed:
                 time.sleep(DELAY)  # locked or full: not at once again
-                self._wake.set()
+                self.wake()
             del store
 
     def _flush(self) -> None:

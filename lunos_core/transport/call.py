@@ -323,7 +323,7 @@ class Call(Generic[Q]):
             self._errors.framework,
             *(None, getattr(self._answer, "id", None)),
             getattr(self._answer, "finish_reasons", ()),
-            tuple(b - a for a, b in pairwise(self._chunk_times or ())),
+            tuple(b - a for a, b in pairwise(self._chunk_times)) if self._chunk_times else (),
         )
         for observer in self.observers:
             try:

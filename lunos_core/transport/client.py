@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -21,7 +21,6 @@ from lunos_core.errors import ErrorMap, LunosConfigError
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
 from lunos_core.transport.call import SendCall
-from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.exchange import Exchange, Trace
 from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
 from lunos_core.transport.httpx_messages import (
@@ -100,7 +99,7 @@ class Client:
             response: httpx.Response | None = None
             try:
                 response = self._open(call, place)
-                body = _read(response, call.deadline)
+                body = b"".join(bounded(pieces(response), call.deadline))
                 return call.finish(response.status_code, response.headers, body)
             except FAILURES as failure:
                 error, retry = translate_error(failure, call)
@@ -135,14 +134,14 @@ class Client:
                     response = self._open(call, place)
                     body = None
                     if not is_streamed(response.status_code, response.headers):
-                        body = _read(response, call.deadline)
+                        body = b"".join(bounded(pieces(response), call.deadline))
                     chunks = call.open(response.status_code, response.headers, body)
                     if not opened:
                         opened = True
                         yield OPENED
                     yield from chunks
                     if body is None:
-                        for data in _pieces(response, call.listen()):
+                        for data in bounded(pieces(response), call.listen()):
                             yield from call.feed(data)
                     yield from call.end()
                     return
@@ -359,22 +358,6 @@ class AsyncClient:
             await response.aclose()
             raise stale(response)
         return response
-
-
-def _read(response: httpx.Response, deadline: Deadline) -> bytes:
-    """Return the whole body, within the call's limits."""
-    body = []
-    for data in _pieces(response, deadline):
-        deadline.check(len(data))
-        body.append(data)
-    return b"".join(body)
-
-
-def _pieces(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:
-    """Return the body as it comes, within the call's limits."""
-    if not deadline.limited:
-        return pieces(response)
-    return bounded(pieces(response), deadline)
 
 
 def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:

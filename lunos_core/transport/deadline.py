@@ -62,12 +62,17 @@ class Deadline:
         """Note that a stream is open: from now on an event must come every `idle` seconds."""
         self._idle = idle
         self.limited = True
-        if idle is not None:
-            self._idle_end = self._clock() + idle
+        self.event(last=False)
 
-    def last_event(self) -> None:
-        """Note that `[DONE]` came."""
-        self._idle_end = self._clock() + LAST_WORD
+    def event(self, *, last: bool) -> None:
+        """Start the clock for the next event: one was consumed, and the consumer wants more.
+
+        Args:
+            last: whether it was `[DONE]`.
+        """
+        seconds = LAST_WORD if last else self._idle
+        if seconds is not None:
+            self._idle_end = self._clock() + seconds
 
     def cap(self, given: float | None) -> float | None:
         """Return `given`, a timeout of httpx's, or the seconds that are left, whichever is less."""
@@ -88,14 +93,10 @@ class Deadline:
             raise self.timed_out("no event")
         return given if left == math.inf or (given is not None and given < left) else left
 
-    def check(self, received: int, *, event: bool = False) -> None:
-        """Check the limits after bytes have arrived.
+    def check(self, received: int) -> None:
+        """Check the limits after so many bytes have arrived, and were consumed.
 
         Comments and single bytes reset httpx's timeouts, not ours.
-
-        Args:
-            received: how many bytes came.
-            event: whether an event was among them.
 
         Raises:
             LunosResponseError: more than one answer may hold.
@@ -109,8 +110,6 @@ class Deadline:
             )
         if self.limited:
             now = self._clock()
-            if event and self._idle is not None:
-                self._idle_end = now + self._idle
             if now >= self._end or now >= self._idle_end:
                 raise self.timed_out("no event")
 
@@ -121,7 +120,7 @@ class Deadline:
             return LunosTimeoutError(
                 f"the call took longer than total_timeout={self._total:g} seconds allows"
             )
-        if now >= self._idle_end:
+        if now >= self._idle_end and self._idle is not None:
             return LunosTimeoutError(
                 f"the open stream brought no event for {self._idle:g} seconds: raise timeout= or "
                 "stream_idle_timeout= to wait longer"

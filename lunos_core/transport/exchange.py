@@ -97,6 +97,7 @@ class Exchange:
                 self._size = 0
                 self._wanted.set()
                 yield data
+                self._deadline.check(len(data))
             elif self._task.done():
                 self._task.result()
                 return

@@ -40,7 +40,7 @@ class within:  # noqa: N801 - used like a function
 
 
 def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
-    """Yield the pieces of a body, reading each within the deadline."""
+    """Yield the pieces of a body, reading and consuming each within the deadline."""
     active = _active
     while True:
         # around each: the consumer may make other calls in between; `within` costs three times as
@@ -53,6 +53,7 @@ def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
         if piece is None:
             return
         yield piece
+        deadline.check(len(piece))
 
 
 def watch_new_connection(event: str, info: dict[str, Any]) -> None:

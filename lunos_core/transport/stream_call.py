@@ -55,7 +55,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         if "html" in headers.get("content-type", ""):
             raise reply.malformed("isn't a stream of events")
         if body.removeprefix(BOM).lstrip().startswith((b"data:", b":", b"event:")):
-            chunks = self._read(self._decoder.feed(body))  # events under a wrong content type
+            chunks = self.feed(body)  # events under a wrong content type
             first = next(chunks, None)  # an error in its place is raised here
             return () if first is None else chain((first,), chunks)
         chunk = self._reader.read(body)
@@ -83,14 +83,9 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         """Yield the chunks that the next bytes complete.
 
         Raises:
-            LunosError: an event is wrong, the answer too large, or it is too late.
+            LunosError: an event is wrong.
         """
-        events = self._decoder.feed(data)
-        yield from self._read(events)
-        # the time while the consumer works does not count
-        self.deadline.check(len(data), event=bool(events))
-        if self._reader is not None and self._reader.done:
-            self.deadline.last_event()
+        return self._read(self._decoder.feed(data))
 
     def end(self) -> Iterator[T]:
         """Yield the chunks that the end of the bytes completes.
@@ -144,6 +139,8 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
             elif self._chunk_times is not None:
                 self._chunk_times.append(time.monotonic())
             yield chunk
+        if events:  # only now: the time while the consumer works doesn't count
+            self.deadline.event(last=reader.done)
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers, with the usage known so far if it was closed early."""

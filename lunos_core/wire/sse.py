@@ -33,21 +33,17 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take the next bytes; return the data of every event that they complete."""
-        if not chunk:
-            return []
-        if self._carriage:
+        if self._carriage and chunk:
             self._carriage = False
-            if chunk[0] == 0x0A:
-                chunk = chunk[1:]
+            chunk = chunk.removeprefix(b"\n")
         # not splitlines(): it also breaks at U+2028 and others, which models write
         if b"\r" in chunk:
             self._carriage = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if b"\n" not in chunk:
-            if chunk:
-                self._pieces.append(chunk)
-            return []
         lines = chunk.split(b"\n")
+        if len(lines) == 1:
+            self._pieces.append(chunk)
+            return []
         if self._pieces:
             self._pieces.append(lines[0])
             lines[0] = b"".join(self._pieces)
@@ -61,13 +57,14 @@ class SSEDecoder:
         events: list[bytes] = []
         data = self._data
         for line in lines:
-            if line:
-                name, _, value = line.partition(b":")
-                if name == b"data":
-                    data.append(value.removeprefix(b" "))
-            elif data:
-                events.append(b"\n".join(data))
-                data.clear()
+            if not line:
+                if data:
+                    events.append(b"\n".join(data))
+                    data.clear()
+            elif line[:5] == b"data:":
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif line == b"data":
+                data.append(b"")
         return events
 
     def close(self) -> list[bytes]:

@@ -93,7 +93,14 @@ class ChatStreamReader:
         choices = []
         for i, choice in enumerate(sent):
             if isinstance(choice, dict):
-                choices.append(self._read_choice(choice, i))
+                index = choice.get("index")
+                if not isinstance(index, int):
+                    index = i
+                reader = self._choices.get(index)
+                if reader is None:
+                    reader = _ChoiceReader(index, self._reply, self._names)
+                    self._choices[index] = reader
+                choices.append(reader.read(choice))
         return Chunk(choices, value)
 
     def end(self) -> Chunk | None:
@@ -135,27 +142,6 @@ class ChatStreamReader:
             return self._last()
         raise self._malformed(event)
 
-    def _read_choice(self, choice: dict[str, Any], position: int) -> ChunkChoice:
-        index = choice.get("index")
-        if not isinstance(index, int):
-            index = position
-        reader = self._choices.get(index)
-        if reader is None:
-            reader = self._choices[index] = _ChoiceReader(self._names)
-        delta = reader.read(choice)
-        reason = choice.get("finish_reason")
-        if not reason or reader.finish_reason or not isinstance(reason, str):
-            return ChunkChoice(index, delta, None, choice.get("logprobs"))
-        if reason == "error":
-            reply = self._reply
-            explained = error_in_answer(choice, status=reply.status, secret=reply.secret)
-            raise explained or LunosServerError(
-                "the model stopped with an error that the server does not explain",
-                status=reply.status,
-            )
-        reader.finish(reason, choice.get("native_finish_reason"), delta)
-        return ChunkChoice(index, delta, reason, choice.get("logprobs"))
-
     def _last(self) -> Chunk:
         if self._odd is not None and not self._choices:
             raise self._malformed(self._odd)  # an error in words that nobody knows
@@ -163,7 +149,7 @@ class ChatStreamReader:
         return Chunk((), self._latest, self._completion())
 
     def _completion(self) -> Completion:
-        choices = [reader.choice(index) for index, reader in sorted(self._choices.items())]
+        choices = [reader.choice() for _, reader in sorted(self._choices.items())]
         value = {**self._latest, **self._facts, "usage": self._usage}
         return completion_from(value, choices, self._reply)
 
@@ -181,17 +167,21 @@ class _ChoiceReader:
         "_annotations",
         "_audio",
         "_images",
+        "_index",
         "_logprobs",
         "_native_reason",
         "_reasoning",
         "_refusal",
+        "_reply",
         "_text",
         "_thoughts",
         "_tools",
         "finish_reason",
     )
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, index: int, reply: Reply, names: Mapping[str, str]) -> None:
+        self._index = index
+        self._reply = reply
         self._text = TextPieces()
         self._refusal = TextPieces()
         self._thoughts = TextPieces()
@@ -204,7 +194,7 @@ class _ChoiceReader:
         self._native_reason: str | None = None
         self.finish_reason: str | None = None
 
-    def read(self, choice: dict[str, Any]) -> Delta:
+    def read(self, choice: dict[str, Any]) -> ChunkChoice:
         sent = choice.get("delta")
         if not isinstance(sent, dict):
             sent = self._without_delta(choice)
@@ -220,9 +210,20 @@ class _ChoiceReader:
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
             self._logprobs.append(logprobs)
-        return delta
+        reason = choice.get("finish_reason")
+        if not reason or self.finish_reason or not isinstance(reason, str):
+            return ChunkChoice(self._index, delta, None, logprobs)
+        if reason == "error":
+            reply = self._reply
+            explained = error_in_answer(choice, status=reply.status, secret=reply.secret)
+            raise explained or LunosServerError(
+                "the model stopped with an error that the server does not explain",
+                status=reply.status,
+            )
+        self._finish(reason, choice.get("native_finish_reason"), delta)
+        return ChunkChoice(self._index, delta, reason, logprobs)
 
-    def choice(self, index: int) -> Choice:
+    def choice(self) -> Choice:
         """Return the choice as far as it has arrived."""
         message = Message(
             content=self._text.whole,
@@ -236,7 +237,7 @@ class _ChoiceReader:
         )
         fill_empty_arguments(message.tool_calls, self.finish_reason)
         logprobs = _join_logprobs(self._logprobs)
-        return Choice(index, message, self.finish_reason, logprobs, self._native_reason)
+        return Choice(self._index, message, self.finish_reason, logprobs, self._native_reason)
 
     def _without_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
         """Return the delta of a choice that has a whole message, or the text of `/completions`."""
@@ -246,7 +247,7 @@ class _ChoiceReader:
             return {} if self._text.whole or self._tools.calls() else message
         return {"content": text_of(choice.get("text"))}
 
-    def finish(self, reason: str, native: Any, delta: Delta) -> None:
+    def _finish(self, reason: str, native: Any, delta: Delta) -> None:
         """Note why the answer ended, and return what was held back."""
         self.finish_reason = reason
         self._native_reason = text_of(native) or None

@@ -23,6 +23,7 @@ NOT_RUN = "The tool wasn't run."
 
 EXTRAS = ("extra_content", "provider_specific_fields")
 """The fields of a call that go back with it: see `ToolCall.extras`."""
+_EXTRAS = frozenset(EXTRAS)
 
 _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 
@@ -30,10 +31,21 @@ _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 class _Call:
     """A call whose fragments are arriving."""
 
-    __slots__ = ("extras", "id", "index", "name", "pieces", "shown", "text", "wants_id")
+    __slots__ = (
+        "extras",
+        "id",
+        "index",
+        "is_announced",
+        "name",
+        "pieces",
+        "shown",
+        "text",
+        "wants_id",
+    )
 
     def __init__(self, identifier: str) -> None:
         self.index = _NOT_SHOWN
+        self.is_announced = False  # its name hasn't been shown
         # an id that is made here stays, should the provider's come late: it may have been shown
         self.wants_id = not identifier
         self.id = identifier or _new_id()
@@ -65,18 +77,13 @@ class _Call:
         except ValueError:
             return None
 
-    @property
-    def is_announced(self) -> bool:
-        """Whether its name has been shown."""
-        return self.index != _NOT_SHOWN
-
     def to_show(self) -> str:
         """Return the arguments that arrived and weren't shown yet."""
         arguments = "".join(self.pieces[self.shown :])
         # held back until it is clear that it isn't just white space, `null`, a list or a string, or
         # the empty object with which some begin, before the arguments come
-        begun = arguments.strip()
         if not self.shown:
+            begun = arguments.strip()
             if begun == _EMPTY or _NO_ARGUMENTS.startswith(begun) or begun[0] in '"[':
                 return ""
             arguments = _without_empty(arguments)
@@ -113,7 +120,7 @@ class ToolCallAssembler:
             fragments = [fragments]
         if not isinstance(fragments, list):
             return []
-        deltas = [self._add(item) for item in fragments if isinstance(item, dict)]
+        deltas = (self._add(item) for item in fragments if isinstance(item, dict))
         return [delta for delta in deltas if delta is not None]
 
     def finish(self, reason: str) -> list[ToolCallDelta]:
@@ -172,9 +179,8 @@ class ToolCallAssembler:
             call = self._begin(index, identifier)
         elif (identifier or name) and len(arguments) > 1 and arguments == call.whole_object():
             return None  # the whole call once more, at the end
-        for extra in EXTRAS:
-            if fragment.get(extra):
-                call.extras[extra] = fragment[extra]
+        if not _EXTRAS.isdisjoint(fragment):
+            call.extras |= {name: fragment[name] for name in EXTRAS if fragment.get(name)}
         if identifier and call.wants_id:
             call.wants_id = False
             self._by_id.setdefault(identifier, call)
@@ -198,6 +204,7 @@ class ToolCallAssembler:
         if call.is_announced:
             return ToolCallDelta(call.index, None, None, arguments) if arguments else None
         call.index = sum(other.is_announced for other in self._calls)
+        call.is_announced = True
         name = self._names.get(call.name, call.name)
         return ToolCallDelta(call.index, call.id, name, arguments)
 

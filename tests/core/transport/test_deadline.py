@@ -262,9 +262,9 @@ def test_the_limits_are_told_by_one_clock() -> None:
     assert deadline.cap(60) == 3
     now[0] += 2
     assert deadline.cap(60) == 1
-    deadline.check(1, event=True)
+    deadline.event(last=False)
     assert deadline.cap(60) == 3
-    deadline.last_event()
+    deadline.event(last=True)
     assert deadline.cap(60) == LAST_WORD
     deadline.attempt()
     assert deadline.cap(60) == 8

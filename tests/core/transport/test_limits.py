@@ -84,9 +84,9 @@ def test_an_open_stream_must_bring_an_event_in_time_and_comments_are_none() -> N
     clock.now = 104.0
     deadline.check(1)  # a comment
     assert deadline.cap(None) == 1.0
-    deadline.check(1, event=True)
+    deadline.event(last=False)
     assert deadline.cap(None) == 5.0
-    deadline.last_event()
+    deadline.event(last=True)
     assert deadline.cap(None) == LAST_WORD
     clock.now += LAST_WORD
     with pytest.raises(LunosTimeoutError, match="no event for 5 seconds"):
@@ -95,6 +95,9 @@ def test_an_open_stream_must_bring_an_event_in_time_and_comments_are_none() -> N
     deadline.check(0)
     deadline.stream(None)
     assert deadline.cap(None) is None
+    deadline.event(last=True)
+    clock.now += LAST_WORD
+    assert "no answer in time" in str(deadline.timed_out("no event"))
 
 
 # --- uploads and reads of a sync call ------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_an_open_stream_brings_an_event_in_time() -> None:
     now[0] = 102.0
     deadline.check(5)  # a comment: no event
     assert deadline.left(7) == 1
-    deadline.check(5, event=True)
+    deadline.event(last=False)
     assert deadline.left(7) == 3
     now[0] = 105.0
     text = (
@@ -84,12 +84,12 @@ def test_an_open_stream_brings_an_event_in_time() -> None:
         deadline.left(7)
     with pytest.raises(LunosTimeoutError, match=text):
         deadline.check(5)
-    deadline.check(5, event=True)
-    deadline.last_event()
+    deadline.event(last=False)
+    deadline.event(last=True)
     assert deadline.cap(7) == 0.25
     deadline.attempt()
     assert deadline.cap(7) == 7
-    deadline.check(1, event=True)
+    deadline.event(last=False)
     assert deadline.cap(7) == 7  # no stream is open
 
 

@@ -74,7 +74,7 @@ class HalfServer:
         self._server.missing = missing
         self._server.asked = self.asked = []
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     def __enter__(self) -> Self:
         self._thread.start()

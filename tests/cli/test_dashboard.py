@@ -111,6 +111,7 @@ def test_a_file_that_is_no_store_and_a_port_in_use_end_in_one_line(tmp_path: Pat
         )
 
 
+@pytest.mark.slow
 @in_a_browser
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(
@@ -131,6 +132,7 @@ def test_it_draws_in_a_browser(tmp_path: Path, apps: list[str], cost: float, wid
         assert page.evaluate(drawn) is True
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_it_refreshes_itself_filters_by_address_and_runs_no_app_id(tmp_path: Path) -> None:
     fill(tmp_path / "u.db", list(HOSTILE))
@@ -150,6 +152,7 @@ def test_it_refreshes_itself_filters_by_address_and_runs_no_app_id(tmp_path: Pat
         page.wait_for("document.querySelector('#apps').textContent.includes('new')")
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_the_file_draws_without_a_server_in_the_dark(tmp_path: Path) -> None:
     fill(tmp_path / "u.db", ["a"])

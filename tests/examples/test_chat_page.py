@@ -95,6 +95,7 @@ def test_the_answer_comes_in_pieces_and_names_its_app(
     assert [request["app_id"] for request in gateway.requests()] == ["chat-page"]
 
 
+@pytest.mark.slow
 def test_pieces_are_there_before_the_answer_is_whole(page: Callable[[str], str]) -> None:
     """The model falls silent in the middle, and what it has said so far has come."""
     with httpx.stream("POST", f"{page('lunos/stall')}chat", json={"text": "Hello"}) as response:
@@ -102,6 +103,7 @@ def test_pieces_are_there_before_the_answer_is_whole(page: Callable[[str], str])
         assert [next(events)[0] for _ in range(2)] == ["piece"] * 2
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_without_its_details(page: Callable[[str], str]) -> None:
     answer = httpx.post(f"{page('lunos/error-402')}chat", json={"text": "Hello"})
     assert list(events_of(iter(answer.text.split("\n")))) == [("failed", "LunosPaymentError")]
@@ -120,6 +122,7 @@ def dom_of(url: str, folder: Path) -> dict[str, str]:
         return {name: page.evaluate(f"{name}.textContent") for name in ("answer", "state")}
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_the_browser_shows_the_answer_and_takes_it_for_no_markup(
     page: Callable[[str], str], tmp_path: Path
@@ -128,6 +131,7 @@ def test_the_browser_shows_the_answer_and_takes_it_for_no_markup(
     assert shown == {"answer": f"Scripted answer to: {MARKUP}", "state": "done, 5 pieces"}
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_the_browser_says_that_an_answer_failed(page: Callable[[str], str], tmp_path: Path) -> None:
     shown = dom_of(f"{page('lunos/error-402')}?question=Hello", tmp_path)

@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
 def langsmith_server() -> Iterator[LangSmithServer]:
     """Run the stand-in."""
     with LangSmithServer() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield server

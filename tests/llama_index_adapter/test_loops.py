@@ -111,6 +111,7 @@ async def test_many_calls_at_once(llm: Lunos) -> None:
     await llm.aclose()
 
 
+@pytest.mark.slow
 def test_a_pipeline_with_worker_processes_works(
     gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -258,6 +258,7 @@ def attack(url: str, name: str) -> None:
             pass  # a connection that is cut is a refusal too
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory from /proc")
 def test_the_process_stays_small_in_an_attack() -> None:
     names = ["schema", "vectors", "image", "deep", "values", "large", "too large"]

@@ -14,6 +14,8 @@ import pytest
 from lunos_local import LocalGateway
 from tests.cassettes.test_recording import indiscreet_service
 
+pytestmark = pytest.mark.slow  # its project's tests run 16 times, each in a process
+
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}
 KEY = "sk-live-5d81c0aa94e7"
 

@@ -48,6 +48,7 @@ def test_a_stream_joins_to_the_whole_answer(real: Wire) -> None:
     assert all("timings" not in chunk for chunk in chunks)
 
 
+@pytest.mark.slow
 @needs_llama
 def test_it_calls_a_tool_and_tells_the_result(real: Wire) -> None:
     question = {"role": "user", "content": "What is the weather in Paris?"}

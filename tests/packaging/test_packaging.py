@@ -152,12 +152,14 @@ def run_without(blocked: tuple[str, ...], code: str) -> subprocess.CompletedProc
     return run("-W", "error", "-c", BLOCK.format(blocked=blocked) + code)
 
 
+@pytest.mark.slow
 def test_langchain_works_without_llama_index() -> None:
     code = "from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM; print(ChatLunos)"
     done = run_without(LLAMA_INDEX, code)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_llama_index_works_without_langchain() -> None:
     code = "from llama_index_lunos import Lunos, LunosEmbedding; print(Lunos)"
     done = run_without(LANGCHAIN, code)

@@ -18,6 +18,7 @@ from tests.safety.models import KINDS
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_no_child_hangs_that_is_forked_while_threads_make_their_first_calls() -> None:
     command = [sys.executable, "-m", "tests.safety.forks_while_calling"]

@@ -138,7 +138,7 @@ async def test_the_frameworks_own_bounds_hold(load_server: LoadServer) -> None:
 async def test_behind_a_server_that_answers_no_more_nothing_is_left_and_nothing_multiplied(
     kind: Kind, is_async: bool, load_server: LoadServer
 ) -> None:
-    model = made(kind, load_server.url("stall-0"), timeout=0.5)
+    model = made(kind, load_server.url("stall-0"), timeout=0.3)
     outcomes = await at_once(20, model, kind, is_async=is_async)
     assert all(isinstance(item, LunosTimeoutError) for item in outcomes)
     await _until(lambda: load_server.counts()["now"] == 0)  # every connection was given back

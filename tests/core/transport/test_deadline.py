@@ -216,6 +216,7 @@ async def test_the_bound_counts_what_a_compressed_answer_unpacks_to(
         assert "max_response_bytes" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", [SEND, STREAM])
 async def test_a_hundred_megabytes_are_an_answer_like_any_other(both: Both, request_: Any) -> None:
     text = "x" * 100_000_000

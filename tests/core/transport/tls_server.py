@@ -61,7 +61,7 @@ class _Chat(BaseHTTPRequestHandler):
 @contextmanager
 def running(server: socketserver.BaseServer) -> Iterator[Any]:
     """Run a server in a thread."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield server

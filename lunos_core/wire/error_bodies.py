@@ -88,6 +88,7 @@ _FAILED = ("error", "fail", "failed", "failure")
 
 # {"success": false, "message": …, "error": "UNAUTHORIZED"}: `error` is the code
 _BARE_CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
+_STATUS_CODE = re.compile(r"[45][0-9]{2}")
 
 
 # Wordings of the providers behind the gateway. Some of them send it as 429 or 500, so none of these
@@ -258,7 +259,7 @@ def _joined(message: Any) -> str:
 
 def _status_of(facts: Mapping[str, str]) -> int | None:
     code = facts.get("code", "")
-    if code.isascii() and code.isdigit() and 400 <= int(code[:4]) <= 599:
+    if _STATUS_CODE.fullmatch(code):
         return int(code)
     for word in (code, facts.get("type", "")):
         status = _STATUS_BY_WORD.get(word.lower().replace(" ", "_").replace("-", "_"))

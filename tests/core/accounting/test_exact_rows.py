@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import struct
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from lunos_core import CallRecord, LunosBudgetError, LunosServerError, Usage, UsageStore
+from lunos_core.accounting import sums, writer
+from lunos_core.accounting.budgets import Budget, Scope
 from lunos_core.accounting.database import Database
 from lunos_core.accounting.histograms import (
     add_functions,
@@ -22,7 +25,9 @@ from lunos_core.accounting.histograms import (
 )
 from lunos_core.accounting.questions import NUMBERS
 from lunos_core.accounting.schema import COLUMNS, dollars, hold, picodollars, row_of, settle
+from lunos_core.accounting.spending import Spending
 from lunos_core.accounting.sums import DAY, HOUR, pieces
+from lunos_core.accounting.writer import Writer
 
 CALL = CallRecord("app", "m", "/x", 1, 0.5, None, None, None)
 NOW = 1_800_000_000.0  # 2027-01-15T08:00 UTC
@@ -210,6 +215,66 @@ def test_a_summary_is_exact_and_the_most_expensive_comes_first(store: UsageStore
     assert told == [("b", 2, 0.75, 0.25), ("c", 1, None, 0.0)]
     assert [row["p50_seconds"] for row in others] == [1.0, 4.0]
     assert [row["p95_seconds"] for row in others] == [2.0, 4.0]
+
+
+def test_sums_have_a_row_for_each_hour_and_day_and_times_one_for_each_day(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums, "_WORTH", 4)
+    counts = "SELECT (SELECT COUNT(*) FROM rollups), (SELECT COUNT(*) FROM times)"
+
+    def rows(connection: sqlite3.Connection) -> list[Any]:
+        added = [sums.carry_on(connection, 2), connection.execute(counts).fetchone()]
+        return [*added, sums.summed_up_to(connection)]
+
+    told = store.summary("app")
+    store.add_many(calls())
+    assert store.database.transact(rows) == [False, (7, 6), 8]  # 4 hours and 3 days of apps, twice
+    assert [row["calls"] for row in store.summary("app")] == [2 * row["calls"] for row in told]
+
+
+@pytest.mark.parametrize(
+    ("worked", "naps"), [([True, True], 0), ([False, True], 1), ([False, False], 2)]
+)
+def test_the_writer_waits_only_where_it_could_not_write(
+    monkeypatch: pytest.MonkeyPatch, worked: list[bool], naps: int
+) -> None:
+    slept: list[float] = []
+
+    class Store:
+        closed = holds = False
+
+        def flush(self) -> bool:
+            mine._hurry.set()
+            self.closed = not worked  # closed meanwhile: no reason to wait
+            if self.closed or worked[0]:  # after a failure it wakes itself
+                mine._wake.set()
+            return bool(worked) and worked.pop(0)
+
+    store: Any = Store()
+    mine = Writer(store)
+    mine._wake.set()
+    mine._hurry.set()
+    monkeypatch.setattr(time, "sleep", slept.append)
+    mine._run()
+    assert slept == [writer.DELAY] * naps
+    assert writer.DELAY == 0.5
+
+
+def test_a_window_that_is_over_is_forgotten_and_others_are_not(store: UsageStore) -> None:
+    spending, scope = Spending(store), Scope()
+    daily, other = Budget(1, per="day"), Budget(2, per="day")
+    today = NOW // DAY * DAY
+    keys: list[Any] = [(daily, scope, today - DAY), (other, scope, today - DAY)]
+    assert [dollars(spending.exact(key)) for key in keys] == [Decimal("1.625")] * 2
+    spending.note(CALL._replace(usage=Usage(cost=0.5)), keys)
+    assert [dollars(spending.known(key)) for key in keys] == [Decimal("2.125")] * 2
+    assert dollars(spending.exact((daily, scope, today))) == Decimal("1.625")
+    assert [dollars(spending.known(key)) for key in keys] == [0, Decimal("2.125")]
+    assert dollars(spending.exact((daily, Scope(" AND app = ?", ("a",)), today))) == Decimal(
+        "0.875"
+    )
+    assert dollars(spending.exact((daily, scope, NOW - 1800))) == Decimal("0.5")
 
 
 @pytest.mark.parametrize(

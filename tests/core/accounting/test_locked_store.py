@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from lunos_core import AsyncClient, Budget, Client, Config, UsageLedger, UsageStore
+from lunos_core.accounting.memory import LateStore
 from lunos_core.endpoints.chat.requests import chat_request
 from tests.core.wire_samples import HELLO
 
@@ -137,3 +138,4 @@ def test_the_environments_store_is_opened_later_where_it_is_locked(
                 break
             time.sleep(0.02)
     assert [row["calls"] for row in rows] == [1]
+    assert LateStore.patience == 0

@@ -79,6 +79,9 @@ def test_a_narrow_terminal_gets_the_first_column_and_the_last() -> None:
     lines = [["a", "b", "c", "d"], ["1", "2", "3", "4"]]
     for width, shown in ((10, "a  b  c  d"), (9, "a  c  d"), (6, "a  d"), (1, "a  d")):
         assert aligned(lines, 2, width).splitlines()[0] == shown
+    lines = [[*"abcde"], [*"12345"]]
+    for width, shown in ((12, "a  b  d  e"), (9, "a  d  e"), (6, "a  e")):
+        assert aligned(lines, 3, width).splitlines()[0] == shown
     assert visible("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 

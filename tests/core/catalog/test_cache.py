@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lunos_core import (
 )
 from lunos_core.catalog.cache import DETAILED, PUBLIC, ModelCache
 from lunos_core.catalog.disk import write_cache
+from lunos_core.catalog.search import ModelFilter
 
 FILTERED = models_request(input="image")
 PUBLIC_MODELS = [ModelInfo("a", context_window=5), ModelInfo("acme/b", name="B")]
@@ -89,6 +91,35 @@ def test_models_are_known_by_the_list_behind_the_key_alone() -> None:
     assert (known.id, known.context_window) == ("acme/b", 9)
     catalog.cached_models().clear()
     assert len(catalog.cached_models()) == 2
+
+
+@pytest.mark.parametrize("key", ["k", None])
+def test_a_list_by_modality_has_disabled_models_too(key: str | None) -> None:
+    entries = [{"id": "a", "isEnabled": False, "inputModalities": ["image"]}, {"id": "b"}]
+    answer = httpx.Response(200, json={"data": entries})
+    http_client = httpx.Client(transport=httpx.MockTransport(lambda _: answer))
+    catalog = Catalog(Client(Config(api_key=key), http_client=http_client))
+    models = catalog.list(input="image")
+    assert [(model.id, model.enabled) for model in models][:1] == [("a", False)]
+    assert [model.id for model in catalog.find(input="image")] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "least"),
+    [(4, 3, True), (3, 3, True), (2, 3, False), (None, 3, False), (None, None, True)],
+)
+def test_a_floor_is_met_by_what_is_known(
+    number: int | None, count: int | None, least: bool
+) -> None:
+    model = ModelInfo("a", context_window=number, max_output_tokens=number)
+    assert ModelFilter(min_context=count).fits(model) is least
+    assert ModelFilter(min_output=count).fits(model) is least
+    price = None if number is None else Decimal(number)
+    ceiling = None if count is None else Decimal(count)
+    priced = ModelInfo("a", input_price=price, output_price=price)
+    most = count is None or (number is not None and number <= count)
+    assert ModelFilter(max_input_price=ceiling).fits(priced) is most
+    assert ModelFilter(max_output_price=ceiling).fits(priced) is most
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from lunos_core import LunosConnectionError, LunosStreamInterruptedError, ModelInfo
+from lunos_core import (
+    LunosConfigError,
+    LunosConnectionError,
+    LunosStreamInterruptedError,
+    ModelInfo,
+)
 from lunos_core.accounting.report import aligned, app_table, visible
 from lunos_core.compatibility.advice import one_line
 from lunos_core.compatibility.probes import choose_models
@@ -33,6 +38,14 @@ def test_an_answer_that_broke_off_isnt_called_a_missing_gateway(
 ) -> None:
     monkeypatch.setenv("LUNOS_BASE_URL", URL)
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize("error", [LunosConfigError("bad"), ValueError("bad")])
+def test_an_error_of_no_call_is_told_without_a_look_at_the_environment(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setenv("LUNOS_BASE_URL", "no URL")
+    assert one_line(error) == "bad"
 
 
 def test_a_check_asks_well_known_models_else_the_cheapest_that_fit() -> None:

@@ -131,6 +131,10 @@ class Connection(BaseComponent, ClientSettings):
         self.api_base = config.base_url
         self._opened = self._opened._replace(settings=self._current_settings())
 
+    def model_post_init(self, context: Any, /) -> None:
+        """Pass on: the hints of pydantic's own for private attributes don't resolve."""
+        super().model_post_init(context)
+
     def to_payload(self) -> dict[str, Any]:
         """What tracers see: never the key, never headers."""
         older = getattr(super(), "to_payload", None)  # llama-index-core 0.14.23 and newer

@@ -21,9 +21,8 @@ def public_methods() -> list[Any]:
             method = getattr(method, "fget", None) or getattr(method, "__func__", method)
             if member.startswith("_") or not inspect.isfunction(method):
                 continue
-            method = inspect.unwrap(method)
             # LlamaIndex's own methods aren't ours to mend
-            if method.__module__.startswith("llama_index_lunos"):
+            if inspect.unwrap(method).__module__.startswith("llama_index_lunos"):
                 methods[f"{name}.{member}"] = method
     return [pytest.param(method, id=name) for name, method in methods.items()]
 

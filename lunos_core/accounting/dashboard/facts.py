@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ def dashboard_facts(
     """
     now = store.clock()
     store.settle()
-    with store.database.reading() as connection:
+    with ThreadPoolExecutor(1) as beside, store.database.reading() as connection:
+        bars = beside.submit(_bars, store, now)
         begin = _first(connection, now) if since is None else moment(since, "since", now)
         unit, length = ("hour", HOUR) if now - begin <= _HOURLY else ("day", DAY)
         begin = max(begin, now - _MOST_POINTS * length)
@@ -74,7 +76,7 @@ def dashboard_facts(
             "apps": [_named(row, "app") for row in apps[:_MOST_ROWS]],
             "more_apps": max(len(apps) - _MOST_ROWS, 0),
             "models": [_named(row, "model") for row in models[:_MOST_ROWS]],
-            "budgets": budget_bars(connection, now),
+            "budgets": bars.result(),
             "recent": _recent(connection, chosen),
             "choices": {
                 name: [
@@ -84,6 +86,11 @@ def dashboard_facts(
                 for name, rows in (("app", apps), ("model", models))
             },
         }
+
+
+def _bars(store: UsageStore, now: float) -> list[dict[str, Any]]:
+    with store.database.reading() as connection:
+        return budget_bars(connection, now)
 
 
 def _first(connection: sqlite3.Connection, now: float) -> float:

@@ -65,17 +65,6 @@ def json_objects(text: str) -> Iterator[str]:
         yield from _objects(text)
 
 
-def find_json_object(text: str) -> str | None:
-    """Return the JSON text of the first object in `text`, or `None` if there is none.
-
-    Example:
-        >>> from lunos_core.endpoints.chat.json_text import find_json_object
-        >>> find_json_object('Here you are: {"city": "Oslo"} (as asked)')
-        '{"city": "Oslo"}'
-    """
-    return next(json_objects(text), None)
-
-
 def _objects(text: str) -> Iterator[str]:
     start = text.find("{")
     for _ in range(_MOST_CANDIDATES):

@@ -15,7 +15,7 @@ from lunos_core.endpoints.chat.content_parts import (
     part_of_file,
     split_data_url,
 )
-from lunos_core.endpoints.chat.json_text import find_json_object, is_thinking, json_objects
+from lunos_core.endpoints.chat.json_text import is_thinking, json_objects
 from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger, parse_reasoning
 from lunos_core.endpoints.chat.tool_arguments import arguments_text, read_arguments
@@ -133,10 +133,10 @@ def test_arguments_in_a_history_are_the_text_of_an_object(given: Any, text: str)
 
 
 def test_an_object_is_found_among_a_thousand_braces_and_no_more() -> None:
-    assert find_json_object("{" * 999 + '{"a":1}') == '{"a":1}'
-    assert find_json_object("{x" * 1000 + '{"a":1}') is None
-    assert find_json_object('{{"a":1}') == '{"a":1}'
-    assert find_json_object('{"a":1}') == '{"a":1}'
+    assert next(json_objects("{" * 999 + '{"a":1}'), None) == '{"a":1}'
+    assert next(json_objects("{x" * 1000 + '{"a":1}'), None) is None
+    assert next(json_objects('{{"a":1}'), None) == '{"a":1}'
+    assert next(json_objects('{"a":1}'), None) == '{"a":1}'
     assert list(json_objects('<think>{"a":1}</think>{"b":2}{"c":3}')) == ['{"b":2}', '{"c":3}']
     assert list(json_objects('<think>{"a":1}</think>none')) == ['{"a":1}']
     assert list(json_objects("none")) == []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lunos_core.endpoints.chat.json_text import find_json_object, json_objects, strip_thinking
+from lunos_core.endpoints.chat.json_text import json_objects, strip_thinking
 
 OBJECT = '{"name": "a", "text": "} {"}'
+
+
+def first_object(text: str) -> str | None:
+    return next(json_objects(text), None)
 
 
 @pytest.mark.parametrize(
@@ -27,16 +31,16 @@ OBJECT = '{"name": "a", "text": "} {"}'
     ],
 )
 def test_the_first_object_is_found(text: str) -> None:
-    assert find_json_object(text) == OBJECT
+    assert first_object(text) == OBJECT
 
 
 @pytest.mark.parametrize("text", ["", "no object", "{", "[1, 2]", "{x}", '{"a": ', "{" * 5000])
 def test_text_without_an_object_gives_none(text: str) -> None:
-    assert find_json_object(text) is None
+    assert first_object(text) is None
 
 
 def test_a_closing_tag_inside_the_object_is_no_end_of_a_thought() -> None:
-    assert find_json_object('{"html": "a</think>b"}') == '{"html": "a</think>b"}'
+    assert first_object('{"html": "a</think>b"}') == '{"html": "a</think>b"}'
 
 
 def test_every_object_is_a_candidate() -> None:
@@ -44,8 +48,8 @@ def test_every_object_is_a_candidate() -> None:
 
 
 def test_an_object_inside_the_thinking_counts_where_there_is_no_other() -> None:
-    assert find_json_object('<think>{"a": 1}</think> Done.') == '{"a": 1}'
-    assert find_json_object('<think>never closed {"a": 1}') == '{"a": 1}'
+    assert first_object('<think>{"a": 1}</think> Done.') == '{"a": 1}'
+    assert first_object('<think>never closed {"a": 1}') == '{"a": 1}'
 
 
 def test_thinking_is_removed_at_the_beginning_alone() -> None:

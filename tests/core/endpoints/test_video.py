@@ -138,6 +138,10 @@ async def test_a_video_that_takes_too_long_is_kept_for_later(
         await both(lunos.video.generate(model="m", prompt="a", poll_interval=2, max_wait=5))
     assert caught.value.partial.id == "j/1"
     assert waited == [2, 2]
+    waited.clear()
+    with pytest.raises(LunosTimeoutError):
+        await both(lunos.video.generate(model="m", prompt="a"))
+    assert waited == [5.0] * 120
 
 
 @pytest.mark.parametrize(

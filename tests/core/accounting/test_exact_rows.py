@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 
-from lunos_core import CallRecord, LunosBudgetError, LunosServerError, Usage, UsageStore
-from lunos_core.accounting import sums, writer
+from lunos_core import (
+    CallRecord,
+    LunosBudgetError,
+    LunosConfigError,
+    LunosServerError,
+    Usage,
+    UsageStore,
+)
+from lunos_core.accounting import admission, sums, writer
+from lunos_core.accounting.admission import Admissions
 from lunos_core.accounting.budgets import Budget, Scope
 from lunos_core.accounting.database import Database
 from lunos_core.accounting.histograms import (
@@ -23,7 +31,9 @@ from lunos_core.accounting.histograms import (
     percentile,
     sorted_times,
 )
+from lunos_core.accounting.memory import MemoryStore
 from lunos_core.accounting.questions import NUMBERS
+from lunos_core.accounting.reservations import Reservation
 from lunos_core.accounting.schema import COLUMNS, dollars, hold, picodollars, row_of, settle
 from lunos_core.accounting.spending import Spending
 from lunos_core.accounting.sums import DAY, HOUR, pieces
@@ -315,3 +325,44 @@ def test_a_summary_counts_from_its_beginning_to_before_its_end(
     assert sum(row["calls"] for row in store.summary((), **asked)) == count
     by_tag = store.summary("tag:t", **asked)
     assert sum(row["calls"] for row in by_tag) == count
+
+
+def admissions(*budgets: Budget) -> tuple[MemoryStore, Admissions]:
+    memory = MemoryStore(lambda: NOW)
+    return memory, Admissions(memory, budgets, (), "ignore")
+
+
+def test_the_rows_of_a_store_in_memory_are_forgotten_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "_PRUNE_EVERY", 3)
+    memory, mine = admissions(Budget(1))
+    memory.add_many(calls())
+    left = []
+    for _ in range(7):
+        mine.after(CALL, None)
+        memory.add_many([CALL])
+        left.append(
+            memory.database.transact(
+                lambda connection: connection.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
+            )
+        )
+    assert left == [5, 6, 4, 5, 6, 7, 8]  # three are older than this moment
+
+
+def test_a_nearly_spent_budget_is_told_once_even_where_the_store_is_locked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[float] = []
+    budget = Budget(1, warn_at=0.5, on_warn=lambda budget, spent: told.append(spent))
+    memory, mine = admissions(budget)
+
+    def locked(*_: Any, **__: Any) -> int:
+        raise LunosConfigError("locked")
+
+    monkeypatch.setattr(mine._spending, "exact", locked)
+    key = (budget, Scope(), budget.window(NOW)[0])
+    reservation = Reservation(memory, {}, 0, 0, certain=True, settled=True, keys=(key,))
+    for cost in (0.25, 0.25, 0.25):
+        mine.after(CALL._replace(usage=Usage(1, 1, 2, cost=cost)), reservation)
+    assert told == [0.5]

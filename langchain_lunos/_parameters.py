@@ -138,7 +138,7 @@ class LunosModel(LunosConnection):
     def _identifying_params(self) -> dict[str, Any]:
         return {
             "model": self.model,
-            "base_url": self._clients.config.base_url,
+            "base_url": self._pair.config.base_url,
             **self._default_params,
             **({"extra_body": self.extra_body} if self.extra_body else {}),
         }

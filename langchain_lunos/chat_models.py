@@ -243,9 +243,8 @@ class ChatLunos(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return to_result(
-            self._clients.sync.send(self._request(messages, stop, with_run(kwargs, run_manager)))
-        )
+        request = self._request(messages, stop, with_run(kwargs, run_manager))
+        return to_result(self.client.send(request))
 
     async def _agenerate(
         self,
@@ -254,11 +253,8 @@ class ChatLunos(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return to_result(
-            await self._clients.asynchronous.send(
-                self._request(messages, stop, with_run(kwargs, run_manager))
-            )
-        )
+        request = self._request(messages, stop, with_run(kwargs, run_manager))
+        return to_result(await self.async_client.send(request))
 
     def _stream(
         self,
@@ -268,9 +264,8 @@ class ChatLunos(
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         images: list[str] = []
-        with self._clients.sync.stream(
-            self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        ) as stream:
+        request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
+        with self.client.stream(request) as stream:
             for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
@@ -288,7 +283,7 @@ class ChatLunos(
     ) -> AsyncIterator[ChatGenerationChunk]:
         images: list[str] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        async with await self._clients.asynchronous.stream(request) as stream:
+        async with await self.async_client.stream(request) as stream:
             async for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
@@ -307,9 +302,8 @@ class ChatLunos(
         """The events of `stream_events(version="v3")`; LangChain calls it where it is there."""
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
-        with self._clients.sync.stream(
-            self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        ) as stream:
+        request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
+        with self.client.stream(request) as stream:
             for chunk in stream:
                 if run_manager and chunk.choices:
                     run_manager.on_llm_new_token(chunk.text)
@@ -330,7 +324,7 @@ class ChatLunos(
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        async with await self._clients.asynchronous.stream(request) as stream:
+        async with await self.async_client.stream(request) as stream:
             async for chunk in stream:
                 if run_manager and chunk.choices:
                     await run_manager.on_llm_new_token(chunk.text)

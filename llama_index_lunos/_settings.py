@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -20,7 +21,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 from llama_index_lunos._results import log
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core import Secret
-from lunos_core.adapters import ClientPair, check_loaded_address, check_names
+from lunos_core.adapters import ClientPair, check_loaded_address, check_names, private_of
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
 from lunos_core.endpoints.build import RUN_METADATA
 from lunos_core.errors import LunosConfigError
@@ -208,7 +209,7 @@ class Connection(BaseComponent, ClientSettings):
     def _configure(self) -> ClientPair:
         """The clients; new ones where a setting was changed since (`llm.app_id = "other"`)."""
         settings = self._current_settings()
-        opened: Opened | None = self._opened
+        opened: Opened | None = private_of(self, "_opened")
         if opened is None or opened.settings != settings:
             key = self.api_key
             config = Config.from_fields(
@@ -229,10 +230,12 @@ class Connection(BaseComponent, ClientSettings):
         return opened.clients
 
     def _current_settings(self) -> tuple[Any, ...]:
-        fields = self.__dict__
         headers = None if self.default_headers is None else tuple(self.default_headers.items())
         own = (self.api_key, self.api_base, headers, id(self.catalog))
-        return (*own, *(fields[name] for name in SHARED_NAMES))
+        return (*own, _shared(self.__dict__))
+
+
+_shared = itemgetter(*SHARED_NAMES)
 
 
 def split_settings(

@@ -39,6 +39,7 @@ from lunos_core.accounting.schema import (
     SHARED,
     SHOW,
     dollars,
+    hold,
     picodollars,
 )
 from lunos_core.accounting.spending import Facts, Spending, covering, facts_of
@@ -134,9 +135,9 @@ class Admissions:
             if verdict.fits:
                 return reservation
             if verdict.exceeded:
-                for budget, spent, estimate, end, key in verdict.exceeded:
-                    self._exceeded(budget, spent, estimate, end, key, start)
-                    approved.add(budget)
+                for exceeded in verdict.exceeded:
+                    self._exceeded(*exceeded, start)
+                    approved.add(exceeded[0])
             elif verdict.limit is not None and verdict.limit.on_exceed == "refuse":
                 raise _refusal(f"the limit of {verdict.limit} is reached: nothing was sent", start)
             elif verdict.wait is not None:
@@ -234,13 +235,11 @@ class Admissions:
     ) -> None:
         name = f"{self._ids}-{next(self._numbers)}"
         facts, expires = reservation.facts, now + (start.total_timeout or _EXPIRY)
-        self.store.reserve(
-            connection,
-            (
-                *(name, now, expires, facts["app"], facts["user"], facts["tags"]),
-                *(start.model, reservation.cost, reservation.tokens, certain),
-            ),
+        row = (
+            *(name, now, expires, facts["app"], facts["user"], facts["tags"]),
+            *(start.model, reservation.cost, reservation.tokens, certain),
         )
+        hold(connection, row)
         reservation.id = name  # not before: one without a row gives nothing back
 
     def _reservation(

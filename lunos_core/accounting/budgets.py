@@ -61,7 +61,10 @@ class Budget:
         if self.per is not None and self.per not in _PERIODS:
             raise ValueError(f"per must be one of {_PERIODS} or None, not {self.per!r}")
         _check_scope(self.app, self.user, self.tag)
-        _check_on_exceed(self.on_exceed, ("refuse", "warn"))
+        if not callable(self.on_exceed) and self.on_exceed not in ("refuse", "warn"):
+            raise ValueError(
+                f'on_exceed must be "refuse", "warn" or a callable, not {self.on_exceed!r}'
+            )
         if not callable(self.on_warn) and self.on_warn is not None:
             raise TypeError("on_warn must be callable: on_warn(budget, spent)")
         at = self.warn_at
@@ -197,11 +200,6 @@ def _check_scope(app: object, user: object, tag: object) -> None:
         isinstance(tag, tuple) and len(tag) == 2 and all(isinstance(word, str) for word in tag)
     ):
         raise TypeError('tag must be such as ("feature", "search")')
-
-
-def _check_on_exceed(value: object, words: tuple[str, ...]) -> None:
-    if not callable(value) and value not in words:
-        raise ValueError(f"on_exceed must be one of {words} or a callable, not {value!r}")
 
 
 @functools.lru_cache(maxsize=1024)  # asked for each call that waits to be written

@@ -91,8 +91,8 @@ class UsageLedger:
         self._on_unknown_cost = on_unknown_cost
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._history: dict[str, History] = {}
-        self._owns_store = store is not None and not _is_store(store)
         self.store: UsageStore | None = _opened(store)
+        self._owns_store = self.store is not store
         self._lock = threading.RLock()
         self._admissions = self._new_admissions()
         reset_after_fork(self)
@@ -119,9 +119,7 @@ class UsageLedger:
         store: UsageStore | None = self.store
         if store is None:
             store = MemoryStore()
-            spent = _sum_of(self._rows)
-            if spent.total:
-                store.add(_spent_elsewhere(spent))
+            _add_spent(store, self._rows)
         return Admissions(store, budgets, self._limits, self._on_unknown_cost, before)
 
     def reset_after_fork(self) -> None:
@@ -261,9 +259,8 @@ class UsageLedger:
             for app_id, history in counted["_history"].items():
                 self._history[app_id].add_history(history)
             admissions = self._admissions
-        spent = _sum_of(counted["_rows"])
-        if admissions is not None and admissions.store.in_memory and spent.total:
-            admissions.store.add(_spent_elsewhere(spent))
+        if admissions is not None and admissions.store.in_memory:
+            _add_spent(admissions.store, counted["_rows"])
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, as it is now: another thread may go on counting."""
@@ -377,10 +374,6 @@ def _is_on_event_loop() -> bool:
         return False
 
 
-def _is_store(store: object) -> bool:
-    return hasattr(store, "summary")
-
-
 def _opened(store: UsageStore | str | os.PathLike[str] | None) -> UsageStore | None:
     if store is None:
         return None
@@ -400,6 +393,8 @@ def _sum_of(rows: Mapping[Any, Row]) -> Sum:
     return spent
 
 
-def _spent_elsewhere(spent: Sum) -> CallRecord:
-    usage = Usage(cost=float(spent.total or 0))
-    return CallRecord(None, "merged", "", 1, 0.0, None, usage, None)
+def _add_spent(store: UsageStore, rows: Mapping[Any, Row]) -> None:
+    spent = _sum_of(rows).total
+    if spent:
+        usage = Usage(cost=float(spent))
+        store.add(CallRecord(None, "merged", "", 1, 0.0, None, usage, None))

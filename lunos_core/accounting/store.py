@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 from lunos_core.accounting import sums
 from lunos_core.accounting.database import Database, checked_path
 from lunos_core.accounting.observers import CallRecord
-from lunos_core.accounting.schema import INSERT, Settled, hold, row_of, settle
+from lunos_core.accounting.schema import INSERT, Settled, row_of, settle
 from lunos_core.accounting.writer import Writer
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import reset_after_fork
@@ -141,10 +141,6 @@ class UsageStore:
     def pending(self) -> list[CallRecord]:
         """The calls that are not written yet."""
         return [call for call, *_ in self._pending.copy()]
-
-    def reserve(self, connection: sqlite3.Connection, row: Sequence[Any]) -> None:
-        """Write a reservation, in the transaction that found room for it."""
-        hold(connection, row)
 
     def end_reservation(self, reservation: str, amount: int | None = None) -> None:
         """End a reservation without a call. Never waits: a garbage collection may call it.

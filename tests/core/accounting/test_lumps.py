@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from lunos_core import UsageStore
 from lunos_core.accounting import lumps as module
 from lunos_core.accounting.lumps import Lump, Lumps, lump_of
-from lunos_core.accounting.reservations import Reservation
 
 
 class Noting(UsageStore):
@@ -31,11 +29,6 @@ class Noting(UsageStore):
 @pytest.fixture
 def store(tmp_path: Path) -> Noting:
     return Noting(tmp_path / "usage.db")
-
-
-def wanting(store: UsageStore, cost: int, *, certain: bool = True) -> Reservation:
-    # settled: nothing is given back when the test drops it
-    return Reservation(store, {}, cost, 0, certain, settled=True)
 
 
 def kept(lumps: Lumps, store: UsageStore, kind: tuple[Any, ...], name: str, left: int) -> Lump:
@@ -61,46 +54,32 @@ def test_a_lump_is_a_fiftieth_of_the_room_or_fifty_calls(
 def test_a_call_draws_what_it_costs_until_the_lump_is_used_up_or_old(store: Noting) -> None:
     lump = Lump(store, 5000, 100, 7.0)
     lump.id = "lump"
-    call = wanting(store, 60)
-    assert lump.draw(call, 8.999)
-    assert (call.id, call.part, lump.left) == ("lump", 60, 40)
-    dear = wanting(store, 41)
-    assert not lump.draw(dear, 8.0)
-    assert (dear.id, dear.part, lump.left) == ("", None, 40)
-    assert not lump.draw(wanting(store, 1), 9.0)
-    assert lump.draw(wanting(store, 40), 8.0)
+    assert lump.draw(60, 8.999)
+    assert lump.left == 40
+    assert not lump.draw(41, 8.0)
+    assert lump.left == 40
+    assert not lump.draw(1, 9.0)
+    assert lump.draw(40, 8.0)
     lump.left = 3
     lump.end()
     assert store.ended == [("lump", 3)]
-    assert not lump.draw(wanting(store, 0), 0.0), "after its end"
+    assert not lump.draw(0, 0.0), "after its end"
 
 
 @pytest.mark.parametrize(
-    ("change", "drawn"),
-    [
-        (lambda store, call: None, True),
-        (lambda store, call: setattr(call, "certain", False), False),
-        (lambda store, call: setattr(call, "cost", 101), False),
-        (lambda store, call: setattr(store, "now", 102.0), False),
-    ],
+    ("cost", "now", "drawn"), [(60, 100.0, True), (101, 100.0, False), (60, 102.0, False)]
 )
 def test_a_lump_that_cannot_serve_a_call_is_ended(
-    store: Noting, change: Callable[[Any, Any], None], drawn: bool
+    store: Noting, cost: int, now: float, drawn: bool
 ) -> None:
-    lumps, call, offered = Lumps(store), wanting(store, 60), list[Lump]()
-
-    def wanted(lump: Lump) -> Reservation:
-        offered.append(lump)
-        return call
-
+    lumps = Lumps(store)
     assert not lumps.holds
-    assert lumps.draw(("m",), wanted) is None
+    assert lumps.draw(("m",), cost) is None
     lump = kept(lumps, store, ("m",), "a", 100)
-    change(store, call)
-    assert lumps.draw(("n",), wanted) is None
-    assert offered == []
-    assert lumps.draw(("m",), wanted) is (call if drawn else None)
-    assert offered == [lump]
+    store.now = now
+    assert lumps.draw(("n",), cost) is None
+    assert (("m",) in lumps, ("n",) in lumps) == (True, False)
+    assert lumps.draw(("m",), cost) is (lump if drawn else None)
     assert (lumps.holds, store.ended) == ((True, []) if drawn else (False, [("a", 100)]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from lunos_core.wire.text import TextPieces
 
 _NO_ARGUMENTS = "null"
 _EMPTY = "{}"
+_EMPTY_BEFORE = re.compile(r"\A\s*\{\}\s*(?=\{)")  # the real object
 
 UNNAMED = "unnamed_tool"
 """The name under which a call without a name goes back to the model in a history."""
@@ -61,7 +63,7 @@ class _Call:
         arguments = "".join(self.pieces)
         begun = arguments.lstrip()[:1]
         if begun == "{":
-            return _without_empty(arguments)
+            return _EMPTY_BEFORE.sub("", arguments)
         if (value := read_arguments(arguments)) is None:
             return arguments
         # JSON within a JSON string, or one of the spellings of nothing
@@ -86,7 +88,7 @@ class _Call:
             begun = arguments.strip()
             if begun == _EMPTY or _NO_ARGUMENTS.startswith(begun) or begun[0] in '"[':
                 return ""
-            arguments = _without_empty(arguments)
+            arguments = _EMPTY_BEFORE.sub("", arguments)
         self.shown = len(self.pieces)
         return arguments
 
@@ -274,12 +276,6 @@ def fill_empty_arguments(calls: Iterable[ToolCall], finish_reason: str | None) -
     if finish_reason != "length":
         for call in calls:
             call.arguments = call.arguments or "{}"
-
-
-def _without_empty(arguments: str) -> str:
-    """Return the arguments without an empty object before the real one."""
-    rest = arguments.lstrip().removeprefix(_EMPTY).lstrip()
-    return rest if rest[:1] == "{" and len(rest) < len(arguments.lstrip()) else arguments
 
 
 def _new_id() -> str:

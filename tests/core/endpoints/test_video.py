@@ -141,7 +141,7 @@ async def test_a_video_that_takes_too_long_is_kept_for_later(
     waited.clear()
     with pytest.raises(LunosTimeoutError):
         await both(lunos.video.generate(model="m", prompt="a"))
-    assert waited == [5.0] * 120
+    assert waited.count(5.0) == 120  # others may sleep beside it
 
 
 @pytest.mark.parametrize(

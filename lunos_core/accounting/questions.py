@@ -220,8 +220,8 @@ class Question:
         source, values = self._calls(columns, self.since, self.until, "id > ?", done)
         for span, begin, end in pieces(self.since, self.until, spans):
             if span:
-                of_span = (f"span = {span}",) if table == "rollups" else ()
-                where, more = self._where("begin", begin, end, *of_span)
+                of_span = f"span = {span}" if table == "rollups" else "1"
+                where, more = self._where("begin", begin, end, of_span)
                 names = f"begin AS at, app, NULL, model, endpoint, NULL, {', '.join(columns)}"
                 part = f"SELECT {names} FROM {table} WHERE {where}"
             else:
@@ -252,9 +252,7 @@ class Question:
         calls = f"SELECT at, app, user, model, endpoint, tags, {names} FROM calls"
         return f"{calls} WHERE {where} AND status != '{REFUSED}'", more
 
-    def _where(
-        self, time: str, begin: float, end: float, condition: str = "1", *values: int
-    ) -> Source:
+    def _where(self, time: str, begin: float, end: float, condition: str, *values: int) -> Source:
         conditions = [condition, *(f"{name} = ?" for name in self.only)]
         bounds = [(f"{time} >= ?", begin), (f"{time} < ?", end)]
         bounds = [(sql, bound) for sql, bound in bounds if math.isfinite(bound)]

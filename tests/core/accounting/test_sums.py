@@ -115,6 +115,24 @@ def test_many_calls_give_percentiles_within_five_percent(
             assert about[name] == pytest.approx(row[name], rel=0.05)
 
 
+@pytest.mark.parametrize("by", ["user", "tag:feature", "user,day"])
+@pytest.mark.parametrize("since", ["1h", "12h", "9d", None])
+def test_rows_are_the_same_however_they_are_found(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch, by: str, since: str | None
+) -> None:
+    choose = random.Random(5)
+    store.add_many(
+        call._replace(user=choose.choice(["u", None]), tags={"feature": choose.choice("xy")})
+        for call in random_calls(1000, 9)
+    )
+    answers = []
+    for share in (0.0, 2.0):  # all rows are looked at, or those of the time by its index
+        monkeypatch.setattr(questions, "_MOST_LOOKED_UP", share)
+        answers.append(store.summary(by, since=since))
+    assert answers[0] == answers[1]
+    assert sum(row["calls"] for row in answers[0]) == store.summary((), since=since)[0]["calls"]
+
+
 @pytest.mark.parametrize("before", ["4d", "90m", "2027-01-12", "2027-01-12T10:20:30"])
 def test_pruning_keeps_the_sums_right(store: UsageStore, before: str) -> None:
     calls = list(random_calls(1000, 9))

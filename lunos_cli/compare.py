@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from lunos_cli import output
 from lunos_core import AsyncLunos, Lunos, LunosError
 from lunos_core.compatibility.advice import one_line
 
+_NARROWEST = 36  # columns of text that are read with ease
 _COLUMNS = ("model", "seconds", "input", "output", "USD")
 
 
@@ -32,14 +34,34 @@ def compare(
     if as_json:
         output.print_json(results)
     else:
-        for result in results:
-            click.secho(output.safe(f"== {result['model']}"), bold=True)
-            failed = f"failed: {result['error']}"
-            click.echo(output.safe(result["text"] if result["error"] is None else failed) + "\n")
+        _print_answers(results)
         rows = [[_cell(result[name]) for name in _COLUMNS] for result in results]
         output.print_table([_COLUMNS, *rows])
     if all(result["error"] for result in results):
         raise SystemExit(1)
+
+
+def _print_answers(results: list[dict[str, Any]]) -> None:
+    """Print the answers side by side where the terminal has room, else one below the other."""
+    failed = "failed: {error}".format
+    answers = [r["text"] if r["error"] is None else failed(**r) for r in results]
+    pairs = [(f"== {r['model']}", text) for r, text in zip(results, answers, strict=True)]
+    if sys.stdout.isatty() and output.width() >= len(pairs) * _NARROWEST:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2, 1, 0), expand=True)
+        for _ in pairs:
+            table.add_column(ratio=1)
+        style = "" if click.get_current_context().color is False else "bold"
+        table.add_row(*(Text(output.safe(head), style=style) for head, _ in pairs))
+        table.add_row(*(Text(output.safe(text)) for _, text in pairs))
+        Console().print(table)
+        return
+    for head, text in pairs:
+        click.secho(output.safe(head), bold=True)
+        click.echo(output.safe(text) + "\n")
 
 
 async def _ask(lunos: Lunos, models: tuple[str, ...], messages: list[Any]) -> list[dict[str, Any]]:

@@ -58,6 +58,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Let hypothesis, which is asked then, look at who refers to whom."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[LocalGateway]:
     """Run the local gateway with its scripted and misbehaving models."""

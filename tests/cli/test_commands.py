@@ -331,6 +331,23 @@ def test_a_narrow_terminal_folds_no_line(
     assert max(map(len, lines)) <= max(columns, len("openai/gpt-4o-transcribe") + 10)
 
 
+@pytest.mark.parametrize(("columns", "heads"), [(100, 1), (60, 2)])
+def test_answers_stand_side_by_side_where_there_is_room(
+    service: LocalGateway, monkeypatch: pytest.MonkeyPatch, columns: int, heads: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    said = on_a_terminal(
+        columns, "compare", "a [b] c", "-m", "openai/gpt-4o", "-m", "lunos/error-402"
+    )
+    lines = [line.rstrip() for line in said.splitlines()]
+    assert len([line for line in lines if "== " in line]) == heads
+    assert any("Scripted answer to: a [b] c" in line for line in lines)
+    assert "failed: Your balance is too low." in " ".join(said.split())
+    if heads == 1:  # below each other the terminal itself folds lines
+        assert max(map(len, lines)) <= columns
+
+
 def test_no_color_is_respected(service: LocalGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in on_a_terminal(80, "compare", "hi", "-m", "openai/gpt-4o")
     monkeypatch.setenv("NO_COLOR", "1")

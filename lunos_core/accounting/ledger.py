@@ -301,10 +301,10 @@ class UsageLedger:
         return to_table(self.rows())
 
     def to_frame(self) -> Any:
-        """The rows as a pandas `DataFrame`.
+        """The rows as a `DataFrame` of pandas, or of polars where pandas isn't installed.
 
         Raises:
-            ImportError: pandas is not installed.
+            ImportError: neither is installed.
         """
         from lunos_core.accounting.report import to_frame
 

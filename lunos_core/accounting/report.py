@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import io
@@ -71,9 +72,13 @@ def totals(rows: Rows) -> dict[str, Any]:
 
 
 def to_frame(rows: Rows) -> Any:
-    """The rows as a pandas `DataFrame`."""
-    pandas = _needed("pandas", "to_frame()")
-    return pandas.DataFrame(list(rows), columns=list(COLUMNS))
+    """Return the rows as a `DataFrame`, of pandas where it is installed, else of polars."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("pandas").DataFrame(list(rows), columns=list(COLUMNS))
+    with contextlib.suppress(ImportError):
+        polars = importlib.import_module("polars")
+        return polars.DataFrame(list(rows), schema=list(COLUMNS), infer_schema_length=None)
+    raise ImportError("to_frame() needs pandas or polars, neither is installed: pip install pandas")
 
 
 def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:

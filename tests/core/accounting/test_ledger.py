@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import pickle
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -443,6 +444,19 @@ def test_a_frame_has_the_columns_and_the_rows(ledger: UsageLedger) -> None:
     assert tuple(UsageLedger().to_frame().columns) == COLUMNS
 
 
+def test_a_frame_is_of_polars_where_pandas_is_missing(
+    ledger: UsageLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polars = pytest.importorskip("polars")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    frame = ledger.to_frame()
+    assert isinstance(frame, polars.DataFrame)
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["cost"].sum() == pytest.approx(0.2)
+    assert frame.rows(named=True) == ledger.rows()
+    assert tuple(UsageLedger().to_frame().columns) == COLUMNS
+
+
 def test_a_picture_has_a_line_for_each_app_in_two_panels(
     ledger: UsageLedger, tmp_path: Path
 ) -> None:
@@ -475,7 +489,8 @@ def test_a_picture_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) 
 def test_a_missing_library_is_named(
     name: str, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, library, None)
+    for missing in (library, "polars"):
+        monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ImportError, match=f"pip install {library}"):
         getattr(UsageLedger(), name)()
 

@@ -22,6 +22,7 @@ from lunos_bulk.inputs import Piece, Row, rows_of
 from lunos_bulk.job import Job
 from lunos_bulk.state import State
 from lunos_bulk.worker import Stopped, Worker
+from lunos_core.accounting.files import replacing
 from lunos_core.errors import LunosConfigError
 
 _BLOCKS_AT_ONCE = 8
@@ -69,24 +70,23 @@ class Files:
 
     def dead(self) -> int:
         """Return how many dead letters there are."""
-        return sum(_rows_in(path) for path in (self.output / "_dead").glob("*.parquet"))
+        return sum(map(_rows_in, (self.output / "_dead").glob("*.parquet")))
 
     async def work(self, worker: Worker, pieces: Sequence[Piece]) -> None:
         """Write the blocks of pieces that aren't finished; end early once the job has stopped."""
-        places = asyncio.Semaphore(_BLOCKS_AT_ONCE)
-        tasks: set[asyncio.Task[None]] = set()
-        blocks = self._blocks(pieces)
-        try:
-            while block := await asyncio.to_thread(next, blocks, None):
-                await places.acquire()
-                if any(task.done() and task.exception() for task in tasks):
-                    break
-                tasks = {task for task in tasks if not task.done()}
-                tasks.add(task := asyncio.create_task(self._write(worker, *block)))
-                task.add_done_callback(lambda _: places.release())
-        finally:  # a file that can't be read loses no answer
-            failures = await asyncio.gather(*tasks, return_exceptions=True)
-        for failure in failures:
+        blocks, reading = self._blocks(pieces), asyncio.Lock()
+
+        async def write() -> None:
+            while True:
+                async with reading:
+                    block = await asyncio.to_thread(next, blocks, None)
+                if block is None:
+                    return
+                await self._write(worker, *block)
+
+        # what can't be read or written ends one of them: no other's answer is lost
+        writers = (write() for _ in range(_BLOCKS_AT_ONCE))
+        for failure in await asyncio.gather(*writers, return_exceptions=True):
             if failure is not None and not isinstance(failure, Stopped):
                 raise failure
 
@@ -107,12 +107,9 @@ class Files:
             names = dict.fromkeys(("id", *self.job.columns, *self.keep))
             columns = pa.table({name: _column(rows, name) for name in names})
             table = await worker.answered(columns, rows)
-            failed = table["error"].is_valid()
-            texts = set(self.job.columns) - {"id", *self.keep}
-            _save(
-                good,
-                table.filter(pc.call_function("invert", [failed])).drop_columns(["error", *texts]),
-            )
+            failed, texts = table["error"].is_valid(), {*self.job.columns} - {"id", *self.keep}
+            answered = table.filter(pc.call_function("invert", [failed]))
+            _save(good, answered.drop_columns(["error", *texts]))
             _save(dead, table.filter(failed).drop_columns([self.job.label]))
         size = len(rows) if kind == "parquet" else len(written)
         row = (name, worker.state.run, len(rows), size, not done)
@@ -136,14 +133,12 @@ class Files:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other runs out of the folder; a lock that dies with this process."""
-    lock = sqlite3.connect(folder / "run.db", timeout=0, isolation_level=None)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
+    with contextlib.closing(sqlite3.connect(folder / "run.db", timeout=0)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise LunosConfigError(f"another run is at work in {folder}: {error}") from None
         yield
-    except sqlite3.OperationalError as error:
-        raise LunosConfigError(f"another run is at work in {folder}: {error}") from None
-    finally:
-        lock.close()
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
@@ -161,9 +156,8 @@ def _save(path: Path, table: Any) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, part)
-    os.replace(part, path)
+    with replacing(path) as file:
+        pq.write_table(table, file)
 
 
 def _rows_in(path: Path) -> int:

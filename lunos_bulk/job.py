@@ -6,18 +6,16 @@ import hashlib
 import json
 import os
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from lunos_core.accounting.budgets import Budget
-from lunos_core.accounting.token_estimate import estimate_tokens
+from lunos_core.accounting.token_estimate import cut_to_tokens, estimate_tokens
 from lunos_core.errors import LunosConfigError
 
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
-_MOST_TEXTS = 2048  # in a request: what embedding services take
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,8 @@ class Job:
         prompt: asks a chat model instead; `{column}` stands for a row's text.
         schema: of its answers: a pydantic model, or a JSON schema.
         params: of each request, such as `dimensions` or `max_tokens`.
-        on_long: "cut" shortens texts of more than `most_tokens` tokens, as estimated; "refuse"
-            makes them dead letters.
-        most_tokens: of a text.
+        on_long: whether texts of more than `most_tokens` tokens are cut, or dead letters.
+        most_tokens: of a text, as estimated.
         batch_tokens: of the texts that are embedded with one request.
         in_flight: requests at once, of each worker.
         rpm: requests a minute, of all workers together; by default what the gateway bears.
@@ -52,7 +49,7 @@ class Job:
     prompt: str | None = None
     schema: Any = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    on_long: str = "refuse"
+    on_long: Literal["cut", "refuse"] = "refuse"
     most_tokens: int = 8191
     batch_tokens: int = 8192
     in_flight: int = 32
@@ -83,12 +80,39 @@ class Job:
         """The columns that are read."""
         if self.prompt is None:
             return [self.column]
-        return list(dict.fromkeys(name for name in _PLACE.findall(self.prompt) if name))
+        return list(dict.fromkeys(filter(None, _PLACE.findall(self.prompt))))
 
     @property
     def label(self) -> str:
         """The column of the answers."""
         return "answer" if self.prompt is not None else "vector"
+
+    @property
+    def budgets(self) -> list[Budget]:
+        """The budget, if there is one."""
+        return [] if self.budget is None else [Budget(self.budget, per=self.per)]
+
+    @property
+    def checked(self) -> tuple[Any, Callable[[str], object]]:
+        """The JSON schema, and a function that raises where an answer doesn't fit it."""
+        schema = self.schema
+        if schema is None:
+            return None, str
+        if hasattr(schema, "model_validate_json"):
+            return schema.model_json_schema(), schema.model_validate_json
+        from jsonschema.validators import validator_for
+
+        if not isinstance(schema, dict):
+            raise TypeError("a JSON schema must be an object")
+        validator = validator_for(schema)
+        validator.check_schema(schema)
+        return schema, lambda text: validator(schema).validate(json.loads(text))
+
+    @cached_property
+    def identity(self) -> str:
+        """What an answer depends on, as text."""
+        facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
+        return json.dumps([*facts, self.checked[0]], sort_keys=True)
 
     def check_columns(self, there: Mapping[str, Any], *keep: str) -> None:
         """Raise where an input has not all that is read, or has what is to be written.
@@ -109,33 +133,6 @@ class Job:
             if name in keep and name in (self.label, "error"):
                 raise LunosConfigError(f"the column {name!r} is to be written: rename yours")
 
-    @property
-    def budgets(self) -> list[Budget]:
-        """The budget, if there is one."""
-        return [] if self.budget is None else [Budget(self.budget, per=self.per)]
-
-    @property
-    def checked(self) -> tuple[Any, Callable[[str], object]]:
-        """The JSON schema, and a function that raises where an answer doesn't fit it."""
-        schema = self.schema
-        if schema is None:
-            return None, lambda text: None
-        if hasattr(schema, "model_validate_json"):
-            return schema.model_json_schema(), schema.model_validate_json
-        from jsonschema.validators import validator_for
-
-        if not isinstance(schema, dict):
-            raise TypeError("a JSON schema must be an object")
-        validator = validator_for(schema)
-        validator.check_schema(schema)
-        return schema, lambda text: validator(schema).validate(json.loads(text))
-
-    @cached_property
-    def identity(self) -> str:
-        """What an answer depends on, as text."""
-        facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
-        return json.dumps([*facts, self.checked[0]], sort_keys=True)
-
     def key_of(self, text: str) -> bytes:
         """Return the name of a text's answer."""
         asked = f"{self.identity}\n{text}".encode("utf-8", "surrogatepass")
@@ -147,30 +144,14 @@ class Job:
         Raises:
             ValueError: the row has no text, or one that is too long.
         """
-        texts = {name: self._fitting(name, row.get(name)) for name in self.columns}
+        texts = {}
+        for name in self.columns:
+            text = row.get(name)
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"{name!r} isn't text, or is empty: {type(text).__name__}")
+            texts[name] = cut_to_tokens(text, self.most_tokens)
+            if self.on_long == "refuse" and texts[name] != text:
+                raise ValueError(f"{name!r} has about {estimate_tokens(text)} tokens: too long")
         if self.prompt is None:
             return texts[self.column]
         return _PLACE.sub(lambda m: texts[m[1]] if m[1] else m[0][0], self.prompt)
-
-    def _fitting(self, name: str, text: Any) -> str:
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{name!r} isn't text, or is empty: {type(text).__name__}")
-        if len(text) <= self.most_tokens or estimate_tokens(text) <= self.most_tokens:
-            return text
-        if self.on_long == "refuse":
-            raise ValueError(f"{name!r} has about {estimate_tokens(text)} tokens: too long")
-        most = range(1, self.most_tokens * 4 + 1)
-        return text[: bisect_right(most, self.most_tokens, key=lambda n: estimate_tokens(text[:n]))]
-
-    def batches(self, texts: Mapping[bytes, str]) -> list[dict[bytes, str]]:
-        """Split texts into those of one request each."""
-        batches: list[dict[bytes, str]] = []
-        left = 0
-        for key, text in texts.items():
-            tokens = estimate_tokens(text)
-            if self.prompt or not batches or tokens > left or len(batches[-1]) == _MOST_TEXTS:
-                batches.append({})
-                left = self.batch_tokens
-            batches[-1][key] = text
-            left -= tokens
-        return batches

@@ -32,34 +32,26 @@ def embed(
     Raises:
         LunosConfigError: a setting or a column can't be, or the state is another job's.
     """
-    return _ask(dataset, Job(state, model, **settings), workers, block)
+    job, schema = Job(state, model, **settings), dataset.schema()
+    there = dict(zip(schema.names, schema.types, strict=True))
+    job.check_columns(there, *({job.label, "error"} & {*there}))
+    begin(job)
+    return _mapped(dataset, job, Worker.answered, workers, batch_size=block, batch_format="pyarrow")
 
 
-def complete(
-    dataset: Any,
-    prompt: str,
-    *,
-    model: str,
-    state: str,
-    workers: int = 2,
-    block: int = 256,
-    **settings: Any,
-) -> Any:
+def complete(dataset: Any, prompt: str, *, block: int = 256, **settings: Any) -> Any:
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
         dataset: a `ray.data.Dataset`.
         prompt: what to ask; `{column}` stands for a row's text.
-        model: the model's id.
-        state: as those below, what it is for `embed`.
-        workers: processes.
         block: rows that a worker takes at a time.
-        **settings: those of `Job`: `schema`, `rpm`, `budget`, …
+        **settings: `model`, `state` and the others of `embed`; `schema` is that of the answers.
 
     Raises:
         LunosConfigError: as `embed` does.
     """
-    return _ask(dataset, Job(state, model, prompt=prompt, **settings), workers, block)
+    return embed(dataset, prompt=prompt, block=block, **settings)
 
 
 def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
@@ -76,7 +68,7 @@ def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.range(len(pieces), override_num_blocks=len(pieces))
     workers = min(workers, len(pieces))
-    for _ in _mapped(dataset, files.job, write, workers, 1).iter_rows():
+    for _ in _mapped(dataset, files.job, write, workers, batch_size=1).iter_rows():
         pass
 
 
@@ -89,23 +81,12 @@ def _ray() -> Any:
     return ray
 
 
-def _ask(dataset: Any, job: Job, workers: int, block: int) -> Any:
-    schema = dataset.schema()
-    there = dict(zip(schema.names, schema.types, strict=True))
-    job.check_columns(there, *({job.label, "error"} & {*there}))
-    begin(job)
-    return _mapped(dataset, job, Worker.answered, workers, block, batch_format="pyarrow")
-
-
-def _mapped(
-    dataset: Any, job: Job, work: Callable[..., Any], workers: int, block: int, **settings: Any
-) -> Any:
+def _mapped(dataset: Any, job: Job, work: Callable[..., Any], workers: int, **settings: Any) -> Any:
     ray = _ray()
     node = ray.get_runtime_context().get_node_id()  # this machine: the state is here
     return dataset.map_batches(
         _Actor,
         fn_constructor_args=(job, work),
-        batch_size=block,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=0.1,  # a worker waits for the network nearly all the time
         label_selector={"ray.io/node-id": node},

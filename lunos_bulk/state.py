@@ -1,7 +1,8 @@
 """What the workers of a job share: tables beside its calls and its pace, in the usage store.
 
-They hold each answer from the moment it came, by a hash of what was asked, so that nothing is paid
-twice, whatever is killed when; who is asking what; and which blocks are finished.
+An answer is kept from the moment it comes, by a hash of what was asked, so that nothing is paid
+twice, whatever is killed when. Without a value or an error, its owner is asking for it now; an
+error that has an owner is forgotten by the next run.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from lunos_core.accounting.store import UsageStore
 from lunos_core.errors import LunosConfigError
 
 Answer = tuple[bytes | None, str | None]
-"""The answer, or what went wrong for good: the error's class, a colon, its message."""
+"""The answer, or what went wrong: the error's class, a colon, its message."""
 
-# an owner asks for the answer now, or had an error that a later run may not meet again
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT);
 CREATE INDEX IF NOT EXISTS owners ON answers (owner) WHERE owner IS NOT NULL;
@@ -27,12 +27,11 @@ CREATE INDEX IF NOT EXISTS errors ON answers (error) WHERE error IS NOT NULL;
 CREATE TABLE IF NOT EXISTS workers (owner TEXT PRIMARY KEY, beat REAL);
 CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, run TEXT, rows, size, new);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)"""
-_DEAD_AFTER = 30.0  # seconds without a sign of life
-_LOCKED = 60.0  # seconds to wait for a file that others write
+_DEAD_AFTER, _LOCKED = 30.0, 60.0  # seconds: without a sign of life; of waiting for other writers
 
 
 class State:
-    """The shared state of one job; `folder` is made where it is missing.
+    """The shared state of one job; its folder is made where it is missing.
 
     Raises:
         LunosConfigError: its file can't be used.
@@ -62,11 +61,7 @@ class State:
         return json.loads(rows[0][0]) if rows else None
 
     def begin(self, job: str, *, forget: bool = False) -> None:
-        """Begin a run: what the last one was asking when it ended is free again.
-
-        Args:
-            job: what its answers depend on, as text.
-            forget: whether to ask again what went wrong.
+        """Begin a run of the job with this identity; `forget` the errors to ask again.
 
         Raises:
             LunosConfigError: the folder is another job's.
@@ -76,10 +71,9 @@ class State:
                 f"{self.folder} belongs to a job with another model, prompt, schema or setting: "
                 "take another folder, or the same settings"
             )
-        if forget:
-            self.execute("DELETE FROM answers WHERE error IS NOT NULL")
         self.execute("DELETE FROM facts WHERE name = 'run'")
-        self.execute("DELETE FROM answers WHERE owner IS NOT NULL")
+        for what in ("error", "owner") if forget else ("owner",):
+            self.execute(f"DELETE FROM answers WHERE {what} IS NOT NULL")
         self.execute("DELETE FROM workers")
         self.run = self.fact("run", uuid.uuid4().hex)
 
@@ -95,20 +89,18 @@ class State:
         self.fact(f"stopped {self.run}", why)
 
     def claim(self, keys: Sequence[bytes] = ()) -> tuple[list[bytes], dict[bytes, Answer]]:
-        """Take over what nobody asks; even without keys it shows that this worker is alive.
+        """Show that this worker is alive, and take over the keys that nobody asks.
 
         Returns:
-            The keys that are the caller's to ask, and the answers that are known. Another worker
-            asks the rest.
+            The keys that are the caller's to ask, and the answers that are known.
         """
 
         def work(connection: Any) -> tuple[list[bytes], dict[bytes, Answer]]:
             now = time.time()
             connection.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (self.owner, now))
             silent = "SELECT owner FROM workers WHERE beat < ?"
-            connection.execute(
-                f"DELETE FROM answers WHERE owner IN ({silent})", (now - _DEAD_AFTER,)
-            )
+            sql = f"DELETE FROM answers WHERE owner IN ({silent})"
+            connection.execute(sql, (now - _DEAD_AFTER,))
             marks = ", ".join("?" * len(keys))
             sql = f"SELECT key, value, error FROM answers WHERE key IN ({marks})"
             taken = {key: (value, error) for key, value, error in connection.execute(sql, keys)}
@@ -124,9 +116,3 @@ class State:
         rows = [(key, self.owner if passing else None, *answers[key]) for key in answers]
         sql = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)"
         self.store.database.transact(lambda c: c.executemany(sql, rows), wait=_LOCKED)
-
-    def progress(self) -> tuple[int, int, int]:
-        """Return this run's rows in finished blocks, their size, and how many of them are new."""
-        sums = "COALESCE(SUM(rows), 0), COALESCE(SUM(size), 0), COALESCE(SUM(rows * new), 0)"
-        (row,) = self.execute(f"SELECT {sums} FROM blocks WHERE run = ?", self.fact("run"))
-        return int(row[0]), int(row[1]), int(row[2])

@@ -14,6 +14,7 @@ from lunos_core import errors
 from lunos_core.accounting.ledger import UsageLedger
 from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.pace import SharedPace
+from lunos_core.accounting.token_estimate import batches_by_tokens
 from lunos_core.sdk import AsyncLunos
 
 # nothing else would succeed either
@@ -23,16 +24,15 @@ _FATAL = (
 )
 # not the fault of the text that was asked; what times out is a connection error, too
 _PASSING = (errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError)
-_MOST_FAILURES = 20
-_MAX_RETRIES = 8
-_LOOK, _BEAT = 0.2, 5.0
+_MOST_FAILURES, _MAX_RETRIES = 20, 8
+_LOOK, _BEAT = 0.2, 5.0  # seconds
 
 
-def begin(job: Job, *, forget: bool = False) -> None:
+def begin(job: Job) -> None:
     """Begin a run of a job, before its workers: see `State.begin`."""
     state = State(job.state)
     with state.store:
-        state.begin(job.identity, forget=forget)
+        state.begin(job.identity)
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: it goes on
@@ -40,11 +40,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: it goes on
 
 
 class Worker:
-    """Asks what rows need, many requests at once; the key is that of the environment.
-
-    Args:
-        job: what to do.
-    """
+    """Asks what rows need, many requests at once; the key is that of the environment."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.state = job, State(job.state)
@@ -54,9 +50,8 @@ class Worker:
         self._lunos = AsyncLunos(
             app_id=job.app_id, max_retries=_MAX_RETRIES, observers=[pace, self, ledger]
         )
-        self._schema, self._validate = job.checked
-        self._places = asyncio.Semaphore(job.in_flight)
-        self._failures, self._answered = 0, False
+        self._places, self._trying = asyncio.Semaphore(job.in_flight), asyncio.Lock()
+        self._failures, self._answered, self._checked = 0, False, job.checked
 
     def before_call(self, **_: Any) -> None:
         """Refuse a call once the job has stopped: the client's hook before it sends."""
@@ -64,20 +59,18 @@ class Worker:
             raise errors.LunosBudgetError(stopped)
 
     def __call__(self, call: CallRecord) -> None:
-        """Stop the job where requests only fail: the client's hook after each call."""
+        """Count requests in a row that failed: the client's hook after each call."""
         if call.error is None:
             self._failures, self._answered = 0, True
         elif isinstance(call.error, _PASSING) or not self._answered:
             self._failures += 1
-        if call.error is not None and self._failures >= _MOST_FAILURES:
-            text = f"{self._failures} requests in a row failed, the last one: {call.error}"
-            self.state.stop(text)
 
     async def answered(self, table: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
-        """Return an Arrow table with the columns "error" and "vector" or "answer"; null where none.
+        """Return an Arrow table with the columns "error" and "vector" (float32) or "answer".
 
-        Vectors are lists of a fixed size, of float32. `rows` are the table's, where it hasn't them
-        as they were.
+        Args:
+            table: the rows.
+            rows: the same as they were, where a table can't hold them.
 
         Raises:
             Stopped: the job is to end; what was answered is kept.
@@ -118,7 +111,10 @@ class Worker:
                     raise Stopped(stopped)
                 mine, ready = self.state.claim(missing)
                 known |= ready
-                batches = self.job.batches({key: texts[key] for key in mine})
+                most = 2048 if self.job.prompt is None else 1  # what embedding services take
+                batches = batches_by_tokens(
+                    [texts[key] for key in mine], self.job.batch_tokens, most_texts=most
+                )
                 await asyncio.gather(*map(self._ask, batches))
                 if not mine and not ready:  # other workers are at it
                     await asyncio.sleep(_LOOK)
@@ -132,25 +128,41 @@ class Worker:
             await asyncio.sleep(_BEAT)
             self.state.claim()
 
-    async def _ask(self, batch: dict[bytes, str]) -> None:
+    async def _ask(self, texts: list[str]) -> None:
         """Ask, and keep what comes; of a batch that fails, find the texts that are to blame."""
         try:
             async with self._places:
-                values = await self._send(list(batch.values()))
+                try:
+                    values = await self._send(texts)
+                except Exception:
+                    await self._stop_unless_others_succeed()
+                    raise
         except _FATAL as error:
             self.state.stop(str(error))
         except Exception as error:
-            keys = list(batch)
-            if len(keys) > 1:
-                for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :]):
-                    await self._ask({key: batch[key] for key in half})
+            if half := len(texts) // 2:
+                await self._ask(texts[:half])
+                await self._ask(texts[half:])
                 return
-            said = " ".join(str(error).split())
-            answer = (None, f"{type(error).__name__}: {said}")
-            self.state.keep({keys[0]: answer}, passing=isinstance(error, _PASSING))
+            answer = (None, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            passing = isinstance(error, _PASSING) or not self._answered
+            self.state.keep({self.job.key_of(texts[0]): answer}, passing=passing)
         else:
-            rows = zip(batch, values, strict=True)
+            rows = zip(map(self.job.key_of, texts), values, strict=True)
             self.state.keep({key: (value, None) for key, value in rows})
+
+    async def _stop_unless_others_succeed(self) -> None:
+        """After many failures, ask with a harmless text: are the rows to blame, or the job?"""
+        async with self._trying:
+            if self._failures < _MOST_FAILURES or self.state.stopped:
+                return
+            failures, harmless = self._failures, dict.fromkeys(self.job.columns, "Hello")
+            try:
+                await self._send([self.job.text_of(harmless)])
+            except Exception as error:
+                if self._failures:  # an invalid answer is an answer
+                    said = f"{failures} requests in a row failed, then one with a harmless text"
+                    self.state.stop(f"{said}: {error}")
 
     async def _send(self, texts: list[str]) -> list[bytes]:
         job, lunos = self.job, self._lunos
@@ -161,22 +173,22 @@ class Worker:
                 raise errors.LunosResponseError(f"a vector of another length than before: {length}")
             return [row.astype("<f4").tobytes() for row in answer.array]
         messages: list[dict[str, Any]] = [{"role": "user", "content": texts[0]}]
-        params = {"model": job.model, **job.params}
-        if self._schema is not None:
-            schema = {"name": "answer", "schema": self._schema}
-            params["response_format"] = {"type": "json_schema", "json_schema": schema}
+        params, (schema, validate) = {"model": job.model, **job.params}, self._checked
+        if schema is not None:
+            named = {"name": "answer", "schema": schema}
+            params["response_format"] = {"type": "json_schema", "json_schema": named}
         said = ""
         for _ in range(2):
             whole = await lunos.chat.completions.create(messages=messages, **params)
             if whole.choices and whole.choices[0].message.refusal:
                 raise ValueError(f"refused: {whole.choices[0].message.refusal}")
             try:
-                self._validate(whole.text)
+                validate(whole.text)
                 return [whole.text.encode("utf-8", "replace")]
             except Exception as error:
                 said = " ".join(str(error).split())[:1000]
-            again = f"That isn't valid: {said}\nAnswer again."
             messages.append({"role": "assistant", "content": whole.text})
+            again = f"That isn't valid: {said}\nAnswer again."
             messages.append({"role": "user", "content": again})
         raise ValueError(f"an invalid answer, twice: {said}")
 

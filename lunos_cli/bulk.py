@@ -162,7 +162,8 @@ class _Progress:
         if last is not None:
             self._last, self._requests = last, self._requests + requests
             self._cost += dollars(cost or 0)
-        rows, size, new = state.progress()
+        sql = "SELECT TOTAL(rows), TOTAL(size), TOTAL(rows * new) FROM blocks WHERE run = ?"
+        rows, size, new = map(int, state.execute(sql, state.fact("run"))[0])
         speed = new / (time.monotonic() - self._began)
         self.text = f"{rows:,} rows, {speed:,.0f} rows/s, {self._requests:,} requests, "
         self.text += f"{self._cost:.6f} USD"

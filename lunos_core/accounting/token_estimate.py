@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 CHARACTERS_PER_TOKEN = 4
@@ -45,6 +46,48 @@ def estimate_tokens(content: Any) -> int:
     if not isinstance(content, list | tuple):
         return 0
     return sum(map(_part_tokens, content))
+
+
+def cut_to_tokens(text: str, most: int) -> str:
+    """Return the longest beginning of a text that is estimated at no more than `most` tokens.
+
+    Example:
+        >>> from lunos_core.accounting.token_estimate import cut_to_tokens
+        >>> cut_to_tokens("The quick brown fox", 2), cut_to_tokens("日本語", 2)
+        ('The quic', '日本')
+    """
+    if len(text) <= most or estimate_tokens(text) <= most:
+        return text
+    lengths = range(1, most * CHARACTERS_PER_TOKEN + 1)
+    return text[: bisect_right(lengths, most, key=lambda length: estimate_tokens(text[:length]))]
+
+
+def batches_by_tokens(
+    texts: Iterable[str], tokens: int, *, most_texts: int = 2048
+) -> Iterator[list[str]]:
+    """Split texts into batches of about `tokens` tokens each, in order.
+
+    Args:
+        texts: the texts; one that has more tokens is a batch of its own.
+        tokens: of a batch, as estimated.
+        most_texts: of a batch; embedding services take 2,048.
+
+    Example:
+        >>> from lunos_core.accounting.token_estimate import batches_by_tokens
+        >>> list(batches_by_tokens(["one", "two", "a longer text"], 4))
+        [['one', 'two'], ['a longer text']]
+    """
+    batch: list[str] = []
+    left = tokens
+    for text in texts:
+        size = estimate_tokens(text)
+        if batch and (size > left or len(batch) == most_texts):
+            yield batch
+            batch, left = [], tokens
+        batch.append(text)
+        left -= size
+    if batch:
+        yield batch
 
 
 def _part_tokens(part: Any) -> int:

@@ -143,3 +143,45 @@ def test_a_service_that_is_down_stops_the_job_and_leaves_no_dead_letters(
     service.answer = lambda _: says("yes")
     assert extract(source, tmp_path / "out", "--rpm", 60_000).exit_code == 0
     assert len(rows_in(tmp_path / "out")) == 60
+
+
+def test_poisoned_rows_at_the_beginning_are_dead_letters_and_the_others_are_asked(
+    service: Service, tmp_path: Path
+) -> None:
+    service.answer = lambda body: no(400) if "poison" in asked(body) else says("fine")
+    texts = [f"poison {i}" for i in range(90)] + [f"text {i}" for i in range(30)]
+    source, target = corpus(tmp_path / "c.jsonl", texts), tmp_path / "out"
+    result = extract(source, target, "--rpm", 60_000, "--block", 40)
+    assert result.exit_code == 3, result.output
+    assert len(rows_in(target)) == 30
+    assert len(rows_in(target / "_dead")) == 90
+    harmless = [body for body in service.bodies if asked(body) == "How many? Hello"]
+    assert len(harmless) == 1, "what shows that the rows are to blame is asked once"
+
+
+def test_rows_that_break_the_service_do_not_end_the_job(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lunos_bulk.worker._MAX_RETRIES", 0)
+    service.answer = lambda body: no(500) if "poison" in asked(body) else says("fine")
+    texts = ["first", *(f"poison {i}" for i in range(60)), "last"]
+    source, target = corpus(tmp_path / "c.jsonl", texts), tmp_path / "out"
+    assert extract(source, target, "--rpm", 60_000).exit_code == 3
+    assert [row["id"] for row in rows_in(target)] == [0, 61]
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_a_job_that_no_row_can_do_ends_early_and_its_rows_are_not_dead(
+    service: Service, tmp_path: Path, status: int
+) -> None:
+    service.answer = lambda _: no(status, "this model takes no schema")
+    source = corpus(tmp_path / "c.jsonl", [f"text {i}" for i in range(300)])
+    target, fast = tmp_path / "out", ("--rpm", 60_000, "--block", 20)
+    result = extract(source, target, *fast)
+    assert result.exit_code == 4
+    assert "then one with a harmless text: this model takes no schema" in result.output
+    assert len(service.bodies) < 100
+
+    service.answer = lambda _: says("yes")
+    assert extract(source, target, *fast).exit_code == 0
+    assert len(rows_in(target)) == 300

@@ -25,14 +25,20 @@ TEXTS = 120 * KILLS
 def start(source: Path, target: Path, *more: object, **environment: str) -> subprocess.Popen[bytes]:
     settings = ("-m", "m", "--block", 50, "--batch-tokens", 2 * PER_REQUEST, "--rpm", 100_000)
     words = ("bulk", "embed", source, target, *settings, "--in-flight", IN_FLIGHT, *more)
-    return subprocess.Popen(
-        [sys.executable, "-m", "lunos_cli", *map(str, words)],
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with said_by(target).open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lunos_cli", *map(str, words)],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+
+
+def said_by(target: Path) -> Path:
+    """The file with what the commands that write into a folder said."""
+    return target.with_name(f"{target.name}.stderr")
 
 
 @pytest.mark.slow
@@ -43,7 +49,7 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
     service.seconds = 0.05
     source = corpus(tmp_path / "c.jsonl", [f"text {i}" for i in range(TEXTS)])
     target = tmp_path / "out"
-    kills = 0
+    kills = in_flight = 0
     while kills < KILLS:
         sent = len(service.bodies)
         process = start(source, target)
@@ -54,15 +60,18 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
         time.sleep(dice.random() * 0.05)
         if process.poll() is not None:
             break
+        answered = len(service.answered)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
         time.sleep(0.2)  # what was in flight arrives at the gateway
+        in_flight += len(service.bodies) - answered
     process = start(source, target)
     assert process.wait(timeout=300) == 0
     texts = service.texts()
     twice = sum(texts.values()) - len(texts)
     print(f"{kills} kills: {len(texts)} texts, {twice} of them paid again")
+    print(f"{in_flight} requests of {PER_REQUEST} texts at most were in flight at the gateway")
     assert len(texts) == TEXTS
     assert twice <= kills * IN_FLIGHT * PER_REQUEST
     assert [row["id"] for row in rows_in(target)] == list(range(TEXTS))
@@ -82,7 +91,7 @@ def test_two_workers_on_ray_share_pace_and_answers(service: Service, tmp_path: P
     for half in (0, 1):
         corpus(folder / f"{half}.jsonl", texts[half * 100 : half * 100 + 100])
     process = start(folder, tmp_path / "out", "--workers", 2)
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=300) == 0, said_by(tmp_path / "out").read_text()
     assert service.texts() == dict.fromkeys(set(texts), 1)
     assert len(rows_in(tmp_path / "out")) == 200
 
@@ -104,7 +113,7 @@ def test_the_key_is_in_no_log_of_ray_and_no_file_of_the_job(
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as logs:
         target, talk = tmp_path / "out", {"RAY_TMPDIR": logs, "LUNOS_LOG": "debug"}
         process = start(source, target, "--workers", 2, **talk)
-        assert process.wait(timeout=300) == 3
+        assert process.wait(timeout=300) == 3, said_by(target).read_text()
         files = [path for path in Path(logs).rglob("*") if path.is_file()]
         files += [path for path in target.rglob("*") if path.is_file()]
         assert any(path.name.startswith("worker-") for path in files), "Ray wrote its logs here"

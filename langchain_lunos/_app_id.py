@@ -11,9 +11,10 @@ from typing import Any, Generic, TypeVar, cast
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, var_child_runnable_config
+from langchain_core.runnables.config import var_child_runnable_config
 from langsmith.utils import tracing_is_enabled
 
+from langchain_lunos._config import config_app_id, config_metadata
 from lunos_core.app_id import current_app_id
 from lunos_core.arguments import check_app_id
 from lunos_core.endpoints.build import RUN_METADATA
@@ -21,19 +22,6 @@ from lunos_core.forks import first_use
 
 Output = TypeVar("Output")
 ChunkT = TypeVar("ChunkT")
-
-
-def config_app_id(config: Any = None) -> str | None:
-    """Return the app id of a config (`configurable`, else `metadata`), or of the one in force."""
-    if config is None and var_child_runnable_config.get() is None:
-        return None
-    values: Mapping[str, Any] = ensure_config(config)
-    for place in ("configurable", "metadata"):
-        # other people's values live there too: only text counts
-        app_id = (values.get(place) or {}).get("app_id")
-        if isinstance(app_id, str) and app_id:
-            return app_id
-    return None
 
 
 def with_run(kwargs: dict[str, Any], run_manager: Any) -> dict[str, Any]:
@@ -74,13 +62,6 @@ async def _aof_run(
             yield first
             async for chunk in chunks:
                 yield chunk
-
-
-def config_metadata(config: Any = None, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the metadata of a config, or of the one in force, with the model's own on top."""
-    if config is None and var_child_runnable_config.get() is None:
-        return dict(own or {})
-    return {**(ensure_config(config).get("metadata") or {}), **(own or {})}
 
 
 def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[str, Any]:

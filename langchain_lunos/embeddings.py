@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, Field
 
-from langchain_lunos._app_id import config_app_id, config_metadata
 from langchain_lunos._concurrency import map_in_tasks, map_in_threads
+from langchain_lunos._config import config_app_id, config_metadata
 from langchain_lunos._settings import LunosConnection, check_call
 from lunos_core.endpoints.build import RUN_METADATA, merge_options
 from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from langchain_lunos._app_id import (
     AppIdFromConfig,
-    config_app_id,
     ls_params,
     refuse_trio,
     traced,
@@ -24,6 +23,7 @@ from langchain_lunos._app_id import (
     with_run,
     with_tags,
 )
+from langchain_lunos._config import config_app_id
 from langchain_lunos._parameters import LunosModel
 from langchain_lunos._results import PROVIDER, to_token_usage
 from langchain_lunos._serialization import make_loadable

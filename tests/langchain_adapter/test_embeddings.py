@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -277,6 +278,18 @@ async def test_a_progress_bar_only_when_asked(
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(ImportError, match="pip install tqdm"):
         await embed(model, ["a", "b"], is_async)
+
+
+@pytest.mark.parametrize(
+    "name", ["LunosEmbeddings", "LunosImageGeneration", "LunosAudioTranscriber"]
+)
+def test_what_is_no_chat_model_loads_none(name: str) -> None:
+    code = (
+        f"import sys; from langchain_lunos import {name}; "
+        "assert 'langchain_core.language_models.chat_models' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @ASYNC

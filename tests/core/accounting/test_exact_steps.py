@@ -1,0 +1,174 @@
+"""Single steps of budgets, observers and stores, by exact values."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunos_core import Budget, CallRecord, ModelInfo, Usage, UsageStore
+from lunos_core.accounting import database, observers
+from lunos_core.accounting.admission import Admissions
+from lunos_core.accounting.budgets import Scope
+from lunos_core.accounting.dashboard.facts import dashboard_facts
+from lunos_core.accounting.memory import MemoryStore
+from lunos_core.accounting.observers import CallStart, begin_here, end_here
+from lunos_core.accounting.pricing import price_of
+from lunos_core.accounting.report import read_file, write_csv
+from lunos_core.accounting.reservations import POLL, Reservation
+from lunos_core.accounting.totals import COLUMNS, COUNTED, amount_of
+from lunos_core.accounting.usage import MOST_COST
+
+NOW = 1_800_000_000.0
+CALL = CallRecord("app", "m", "/x", 1, 0.5, None, None, None)
+DOLLAR = 10**12
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[UsageStore]:
+    with UsageStore(tmp_path / "u.db", clock=lambda: NOW) as opened:
+        yield opened
+
+
+def wanted(mine: Admissions, cost: int, *, certain: bool = True) -> Reservation:
+    facts: dict[str, Any] = {"app": "app", "user": None, "tags": {}}
+    return Reservation(mine.store, facts, cost, 0, certain, settled=True)
+
+
+@pytest.mark.parametrize(
+    ("spent", "held", "cost", "fits"),
+    [
+        (0, 0, 5 * DOLLAR, True),  # alone, however large it is
+        (3, 3, 4, True),
+        (3, 3, 5, False),
+        (9, 0, 5, True),
+        (10, 0, 0, False),
+        (0, 1, 9, True),
+        (0, 1, 10, False),
+    ],
+)
+def test_without_the_store_a_budget_holds_by_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, spent: int, held: int, cost: int, fits: bool
+) -> None:
+    budget = Budget("0.00000000001")  # ten picodollars
+    mine = Admissions(MemoryStore(lambda: NOW), [budget], (), "ignore")
+    key = (budget, Scope(), 0.0)
+    monkeypatch.setattr(mine._spending, "known", lambda _: spent)
+    mine._others[key] = held
+    verdict = mine._judge_alone(NOW, wanted(mine, cost), set(), patient=True)
+    assert verdict.fits is fits
+    if not fits:
+        ((told, *amounts, end, where),) = verdict.exceeded
+        assert (told, end, where) == (budget, None, key)
+        assert amounts == [Decimal(spent).scaleb(-12), Decimal(held).scaleb(-12)]
+    assert mine._judge_alone(NOW, wanted(mine, cost), {budget}, patient=True).fits
+
+
+def test_a_guess_waits_for_another_guess_a_moment() -> None:
+    memory = MemoryStore(lambda: NOW)
+    mine = Admissions(memory, [Budget(1)], (), "ignore")
+    start, guess = CallStart("app", "m", "/x"), wanted(mine, 5, certain=False)
+
+    def judge(connection: sqlite3.Connection) -> list[float | None]:
+        first = mine._judge(connection, NOW, guess, set(), patient=True).wait
+        mine._hold(connection, start, guess, NOW, 0)
+        return [
+            first,
+            mine._judge(connection, NOW, guess, set(), patient=True).wait,
+            mine._judge(connection, NOW, guess, set(), patient=False).wait,
+            mine._judge(connection, NOW, wanted(mine, 5), set(), patient=True).wait,
+        ]
+
+    assert memory.database.transact(judge) == [None, POLL, None, None]
+    assert POLL == 0.02
+
+
+def test_a_transaction_that_reads_first_locks_at_once_after_three_conflicts(
+    store: UsageStore,
+) -> None:
+    statements: list[str] = []
+    connection = store.database.connection
+    assert connection is not None
+    connection.set_trace_callback(statements.append)
+    left = [1, 2, 3, 4]
+
+    def work(_: sqlite3.Connection) -> str:
+        if left:
+            left.pop()
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+        return "done"
+
+    naps = store.database.turns(work, wait=60.0, reads_first=True)
+    waited = list(naps)
+    connection.set_trace_callback(None)
+    assert waited == [0.001] * 4
+    begins = [statement for statement in statements if statement.startswith("BEGIN")]
+    assert begins == ["BEGIN"] * 3 + ["BEGIN IMMEDIATE"] * 2
+    assert database._CONFLICTS == 3
+
+
+def test_a_reservation_that_ends_hurries_the_writer_and_a_holder_does_not(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[bool] = []
+    monkeypatch.setattr(store, "_wake_writer", lambda *, hurry: woken.append(hurry))
+    store.end_reservation("none")
+    store.watch(type("Holder", (), {"holds": False, "end_old": lambda *_: None})())
+    for reservation in (None, ("a", 5), ("b", None)):
+        store.add(CALL._replace(), reservation=reservation)
+    assert woken == [True, False, False, False, True]
+
+
+def test_25_calls_are_shown_as_the_last_ones(store: UsageStore) -> None:
+    store.add_many([CALL._replace(model=f"m{i}") for i in range(27)])
+    recent = dashboard_facts(store, since="1h")["recent"]
+    assert [row["model"] for row in recent] == [f"m{i}" for i in range(26, 1, -1)]
+
+
+def test_a_price_or_cost_may_be_all_that_a_call_can_cost_or_nothing() -> None:
+    model = ModelInfo("m", input_price=Decimal(MOST_COST))
+    assert price_of(Usage(1, 0, 1), model) == MOST_COST
+    assert price_of(Usage(2, 0, 2), model) is None
+    for amount in (0.0, 0, Decimal(0), -0.0):
+        assert amount_of(amount) == 0
+    for amount in (float(MOST_COST), MOST_COST, Decimal(MOST_COST)):
+        assert amount_of(amount) == MOST_COST
+    for wrong in (MOST_COST + 1, MOST_COST + 0.5, -1, -0.5, True, "1", Decimal("NaN")):
+        assert amount_of(wrong) is None
+
+
+def test_the_last_of_equal_observers_ends_first() -> None:
+    def first(call: CallRecord) -> None: ...
+
+    def second(call: CallRecord) -> None: ...
+
+    before = observers._here.get()
+    for observer in (first, second, first):
+        begin_here(observer)
+    told = []
+    for observer in (second, first, second, first):
+        end_here(observer)
+        told.append(observers._here.get()[len(before) :])
+    assert told == [(first, first), (first,), (first,), ()]
+    for observer in (first, second, first):
+        begin_here(observer)
+    end_here(first)
+    assert observers._here.get()[len(before) :] == (first, second)
+    end_here(first)
+    end_here(second)
+
+
+@pytest.mark.parametrize("name", ["a", "=1", "'=1", "!=1", "'a", "-", "+a", "@b"])
+def test_a_name_comes_back_from_a_csv_as_it_was(tmp_path: Path, name: str) -> None:
+    row = {"app_id": name, "model": "m", "endpoint": "/x", **dict.fromkeys(COUNTED, 2)}
+    row |= {"cost": 0.5, "seconds": 1.5, "first_token_seconds": None}
+    write_csv(tmp_path / "a.csv", [row])
+    expected = row | {"app_id": "=1" if name == "'=1" else name}  # the quote is a csv's own
+    assert read_file(tmp_path / "a.csv") == ([expected], {})
+    assert list(row) == list(COLUMNS)

@@ -10,25 +10,40 @@ from typing import Any
 
 import pytest
 
-from lunos_core import Config, ModelInfo, Usage, chat_request, embedding_request, forks
+from lunos_core import (
+    Config,
+    LunosConfigError,
+    ModelInfo,
+    Usage,
+    chat_request,
+    chat_stream_request,
+    embedding_request,
+    forks,
+)
 from lunos_core.accounting.schema import tags_of
-from lunos_core.adapters import to_tool_choice
+from lunos_core.adapters import check_loaded_address, to_tool_choice
 from lunos_core.catalog.preflight import Needs, _able
+from lunos_core.catalog.search import ModelIndex, _full_names
+from lunos_core.config import Secret
 from lunos_core.endpoints.audio import Segment, Transcription
 from lunos_core.endpoints.balance import parse_balance
 from lunos_core.endpoints.build import fallback_of, merge_options
-from lunos_core.endpoints.chat.images import drawing_request
+from lunos_core.endpoints.chat.images import drawing_request, parse_chat_images
 from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.schemas import strict_schema, with_inline_root
-from lunos_core.endpoints.images import IMAGE
+from lunos_core.endpoints.chat.types import Completion
+from lunos_core.endpoints.embedding_arrays import EmbeddingArray
+from lunos_core.endpoints.embeddings import Embeddings
+from lunos_core.endpoints.images import IMAGE, Images
 from lunos_core.endpoints.params import CHAT, COMPLETION, EMBEDDING, WEB_SEARCH
-from lunos_core.endpoints.speech import SPEECH, check_text
-from lunos_core.endpoints.video import VIDEO
+from lunos_core.endpoints.speech import SPEECH, Speech, check_text
+from lunos_core.endpoints.video import VIDEO, VideoJob
 from lunos_core.request import Reply
 from lunos_core.wire.subtitles import read_vtt
 from tests.core.wire_samples import HELLO
 
 # names before and behind any of ours
+NO_ARRAY: Any = None
 OTHERS: dict[str, Any] = {"$a": 1, "a": 2, "zzz": 3}
 
 
@@ -170,6 +185,125 @@ def test_a_balance_is_low_up_to_its_threshold(amount: str, is_low: bool) -> None
     assert balance.is_low is is_low
     off = parse_balance(Reply(200, {}, json.dumps(data | {"enableAlert": False}).encode()))
     assert not off.is_low
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [
+        *((10**11, 10**11), (10**11 + 1000, (10**11 + 1000) / 1000), ("1700000000", 1.7e9)),
+        *((1_700_000_000_500, 1_700_000_000.5), (0, 0.0), ("1970-01-02", 86_400.0)),
+    ],
+)
+def test_a_time_beyond_the_year_5000_is_in_milliseconds(when: Any, seconds: float) -> None:
+    data = {"balance": 1, "updatedAt": when}
+    told = parse_balance(Reply(200, {}, json.dumps(data).encode())).updated_at
+    assert told is not None
+    assert told.timestamp() == seconds
+
+
+def test_an_answer_took_one_attempt_unless_it_says_more() -> None:
+    assert [
+        item.attempts
+        for item in (
+            *(Speech(b"", "audio/mpeg"), VideoJob("1", "pending"), Images([]), Embeddings([])),
+            *(Transcription("a"), Completion(choices=[]), Reply(200, {}, b"")),
+            EmbeddingArray(NO_ARRAY),
+        )
+    ] == [1] * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "is_empty"),
+    [
+        *(("tools", True), ("modalities", True), ("models", True), ("stop", False)),
+        *(("plugins", False), ("allowed_domains", True), ("excluded_domains", True)),
+    ],
+)
+def test_a_list_that_says_nothing_when_empty_is_refused(name: str, is_empty: bool) -> None:
+    check = {**CHAT, **WEB_SEARCH}[name]
+    if is_empty:
+        with pytest.raises(ValueError, match=f"^{name} must not be empty: leave it out$"):
+            check(name, [])
+    else:
+        check(name, [])
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("HTTPS://x/1.png", ("HTTPS://x/1.png", None)),
+        ("https://x/1.png", ("https://x/1.png", None)),
+        ("data:image/png;base64,AAAA", (None, "AAAA")),
+    ],
+)
+def test_images_of_a_chat_are_base64_where_that_was_asked_for_and_came(
+    url: str, kept: tuple[str | None, str | None]
+) -> None:
+    message = {"role": "assistant", "images": [{"image_url": {"url": url}}]}
+    body = json.dumps({"model": "m", "choices": [{"index": 0, "message": message}]}).encode()
+    (image,) = parse_chat_images(Reply(200, {}, body), as_base64=True).images
+    assert (image.url, image.b64_json) == kept
+    (image,) = parse_chat_images(Reply(200, {}, body)).images
+    assert (image.url, image.b64_json) == (url, None)
+
+
+def test_a_stream_without_a_model_has_its_other_facts() -> None:
+    reader = chat_stream_request(HELLO, model="m").reader(Reply(200, {}, b""))
+    first = {"id": "gen-1", "created": 5, "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    later = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    for event in (first, later):
+        reader.read(json.dumps(event).encode())
+    last = reader.read(b"[DONE]")
+    assert last is not None
+    assert last.last is not None
+    assert (last.last.id, last.last.created) == ("gen-1", 5)
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "is_it"),
+    [
+        *(("a", "a", True), ("acme/a", "a", True), ("acme/a", "ACME/A", True)),
+        *(
+            ("openrouter/acme/a", "acme/a", True),
+            ("x/openrouter/acme/a", "openrouter/acme/a", True),
+        ),
+        *(("acme/a", "other/a", False), ("acme/a", "b", False)),
+    ],
+)
+def test_a_model_is_known_by_its_names(known: str, asked: str, is_it: bool) -> None:
+    model = ModelInfo(known)
+    assert ModelIndex([model]).get(asked) is (model if is_it else None)
+
+
+def test_names_that_stand_for_a_model_alone_have_their_prefix() -> None:
+    assert _full_names(ModelInfo("a/b/c")) == ["a/b/c", "lunos/a/b/c", "b/c"]
+    assert _full_names(ModelInfo("a/b/c/d")) == ["a/b/c/d", "lunos/a/b/c/d", "b/c/d"]
+    assert _full_names(ModelInfo("a/b", provider="Acme")) == ["a/b", "lunos/a/b", "acme/a/b"]
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "is_refused"),
+    [
+        *(("https://evil.test", None, True), ("https://evil.test", "", True)),
+        *(("https://evil.test", "sk-env", True), ("https://evil.test", "sk-own", False)),
+        *(("https://own.test/v1", None, False), ("https://own.test", None, False)),
+        *(("http://localhost:8000", None, False), ("http://127.0.0.2", None, False)),
+        *((None, None, False), ("", None, False)),
+    ],
+)
+def test_the_environments_key_goes_to_its_own_address_alone(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, key: str | None, is_refused: bool
+) -> None:
+    monkeypatch.setenv("LUNOS_API_KEY", "sk-env")
+    monkeypatch.setenv("LUNOS_BASE_URL", "https://own.test/v1")
+    for given in (key, key and Secret(key)):
+        if is_refused:
+            with pytest.raises(LunosConfigError, match="the loaded data names the address"):
+                check_loaded_address(address, given)
+        else:
+            check_loaded_address(address, given)
+    monkeypatch.delenv("LUNOS_API_KEY")
+    check_loaded_address(address, key)
 
 
 def test_models_that_are_named_instead_are_long_enough_where_that_is_known() -> None:

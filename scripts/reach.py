@@ -84,9 +84,12 @@ class Reach:
             reaching = {test for line in range(first, last + 1) for test in lines.get(line, ())}
             if reaching:
                 break
-        # a field or constant has run before any test did: whoever names it may look at its value
-        naming = tests_naming(assigned_name(path, number), frozenset(self.seconds))
-        reaching |= naming
+        # a field or constant has run before any test did: whoever names it may look at its value,
+        # and so may whoever reaches a line of its file that names it
+        name = assigned_name(path, number)
+        naming = tests_naming(name, frozenset(self.seconds))
+        using = {test for line in lines_naming(path, name) for test in lines.get(line, ())}
+        reaching |= naming | using
         # first a few tests for each line of the function: a condition that thousands of tests meet
         # matters to those that go into its branches
         first_of_all = set(heapq.nsmallest(30, naming, self.seconds.__getitem__))
@@ -123,6 +126,17 @@ def assigned_name(path: str, number: int) -> str:
         if spans and isinstance(targets[0], ast.Name):
             return targets[0].id
     return ""
+
+
+def lines_naming(path: str, name: str) -> list[int]:
+    """The lines of a file's functions that use a name."""
+    tree = ast.parse((ROOT / path).read_text("utf-8") if name else "")
+    uses = [
+        node
+        for node in ast.walk(tree)
+        if name in (getattr(node, "id", 0), getattr(node, "attr", 0))
+    ]
+    return [node.lineno for node in uses if function_lines(path, node.lineno)]
 
 
 def _first_line(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import sys
 from dataclasses import replace
@@ -28,6 +29,14 @@ from lunos_core.transport import metrics
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.httpx_errors import translate_error, unusable
+from lunos_core.transport.httpx_messages import (
+    build_request,
+    headers_of,
+    is_stale,
+    note_reads,
+    pieces,
+)
+from lunos_core.transport.stream_call import is_streamed
 from lunos_core.transport.stream_options import refuses_stream_options, without_stream_options
 from tests.core.wire_samples import HELLO
 
@@ -369,3 +378,86 @@ def test_each_histogram_has_the_conventions_name_unit_and_buckets(
     ]
     assert metrics.metric_observers(request, Config(api_key="k", tracing=False)) == ()
     assert len(meter.made) == 5, "made once"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "length"),
+    [("POST", b"ab", "2"), ("POST", b"", "0"), ("GET", b"", None), ("DELETE", b"", "0")],
+)
+def test_a_request_says_how_long_its_body_is(method: str, body: bytes, length: str | None) -> None:
+    sent = SimpleNamespace(method=method, body=body)
+    call: Any = SimpleNamespace(
+        timeout=3.0,
+        deadline=Deadline(None, 1),
+        request=sent,
+        url="http://x:8/v1/y",
+        headers={"accept": "a"},
+    )
+    place: Any = SimpleNamespace(http=httpx.Client(), headers={"connection": "keep-alive"})
+    request = build_request(place, call)
+    assert request.headers.get("content-length") == length
+    assert [request.headers[name] for name in ("host", "connection", "accept")] == [
+        *("x:8", "keep-alive", "a"),
+    ]
+    seconds: Any = {"connect": 3.0, "read": 3.0, "write": 3.0, "pool": None}
+    assert request.extensions == {"timeout": seconds}
+    call.deadline = Deadline(2, 1, clock=lambda: 0.0)
+    call.timeout = httpx.Timeout(connect=1.0, read=5.0, write=None, pool=None)
+    place.headers = None  # a client of the user's
+    request = build_request(place, call, print)
+    seconds = {"connect": 1.0, "read": 2.0, "write": 2.0, "pool": 2.0}
+    assert request.extensions == {"timeout": seconds, "trace": print}
+
+
+class _Wire:
+    """httpcore's async connection as far as its reads and writes are noted."""
+
+    def read(self) -> str:
+        return "read"
+
+    def write(self) -> str:
+        return "written"
+
+
+def test_an_answer_that_was_read_before_its_request_was_written_is_stale() -> None:
+    def stale(connection: Any, version: Any = b"HTTP/1.1") -> bool:
+        extensions = {"network_stream": connection, "http_version": version}
+        return is_stale(httpx.Response(200, extensions=extensions), note_reads)
+
+    wire: Any = _Wire()
+    assert not stale(wire, b"HTTP/2")
+    assert "was_read" not in vars(wire)
+    assert not stale(wire), "the first answer of a connection"
+    assert wire.was_read
+    assert not stale(wire)
+    assert (wire.write(), wire.was_read) == ("written", False)
+    assert stale(wire)
+    assert stale(wire, b"HTTP/1.0")
+    assert (wire.read(), wire.was_read) == ("read", True)
+    assert not stale(wire)
+    assert not stale(object())
+    assert not stale(None)
+    odd: Any = SimpleNamespace()
+    assert not stale(odd)
+    assert not vars(odd)
+
+
+def test_a_body_is_read_as_it_is_where_nothing_packs_it() -> None:
+    plain = httpx.Response(200, content=b"abc")
+    assert b"".join(pieces(plain)) == b"abc"
+    packed = httpx.Response(
+        200, headers={"content-encoding": "gzip"}, content=gzip.compress(b"abc")
+    )
+    assert b"".join(pieces(packed)) == b"abc"
+    assert headers_of(httpx.Response(200, headers={"A-B": "c"})) == {"a-b": "c"}
+
+
+def test_an_answer_is_streamed_unless_it_failed_or_says_that_it_is_whole() -> None:
+    told = {
+        (status, kind): is_streamed(status, {} if kind is None else {"content-type": kind})
+        for status in (199, 200, 299, 300)
+        for kind in ("text/event-stream", None, "application/json", "text/html; charset=x")
+    }
+    assert {key for key, streamed in told.items() if streamed} == {
+        *((200, "text/event-stream"), (200, None), (299, "text/event-stream"), (299, None))
+    }

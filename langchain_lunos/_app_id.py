@@ -66,7 +66,8 @@ async def _aof_run(
 
 def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
     """Return a call's arguments, with the config's app id where they name none."""
-    if kwargs.get("app_id") is not None:
+    is_named = kwargs.get("app_id") is not None
+    if is_named or (config is None and var_child_runnable_config.get() is None):
         return dict(kwargs)
     app_id = config_app_id(config)
     return dict(kwargs) if app_id is None else {**kwargs, "app_id": app_id}

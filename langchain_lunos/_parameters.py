@@ -13,7 +13,7 @@ from langchain_lunos._settings import CHECKED_IN_CALLS, LunosConnection, check_c
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
 from lunos_core.accounting.token_estimate import estimate_tokens
-from lunos_core.adapters import refuse_impossible
+from lunos_core.adapters import ClientPair, refuse_impossible
 from lunos_core.endpoints import params
 from lunos_core.endpoints.build import check_params, merge_options
 from lunos_core.endpoints.params import Check
@@ -126,6 +126,12 @@ class LunosModel(LunosConnection):
         """Return how many tokens `text` has, estimated by its scripts, without any download."""
         own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
         return estimate_tokens(text) if own is None else len(own(text))
+
+    @property
+    def _pair(self) -> ClientPair:
+        """The clients, without pydantic's 2 µs for a private attribute."""
+        pair: ClientPair = (self.__pydantic_private__ or {})["_clients"]
+        return pair
 
     @property
     def _default_params(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from langchain_lunos.errors import LANGCHAIN_ERRORS
-from lunos_core.adapters import ClientPair, check_loaded_address, check_names, private_of
+from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
 from lunos_core.errors import LunosConfigError
 from lunos_core.forks import first_use
@@ -180,17 +180,12 @@ class LunosConnection(BaseModel, ClientSettings):
     @property
     def client(self) -> Client:
         """The sync client, made when it is first used."""
-        return self._pair.sync
+        return self._clients.sync
 
     @property
     def async_client(self) -> AsyncClient:
         """The async client, made when it is first used; it serves any event loop."""
-        return self._pair.asynchronous
-
-    @property
-    def _pair(self) -> ClientPair:
-        pair: ClientPair = private_of(self, "_clients")
-        return pair
+        return self._clients.asynchronous
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 from llama_index_lunos._results import log
 from llama_index_lunos.errors import LLAMA_INDEX_ERRORS
 from lunos_core import Secret
-from lunos_core.adapters import ClientPair, check_loaded_address, check_names, private_of
+from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
 from lunos_core.endpoints.build import RUN_METADATA
 from lunos_core.errors import LunosConfigError
@@ -209,7 +209,8 @@ class Connection(BaseComponent, ClientSettings):
     def _configure(self) -> ClientPair:
         """The clients; new ones where a setting was changed since (`llm.app_id = "other"`)."""
         settings = self._current_settings()
-        opened: Opened | None = private_of(self, "_opened")
+        # without pydantic's 2 µs for a private attribute
+        opened: Opened | None = (self.__pydantic_private__ or {})["_opened"]
         if opened is None or opened.settings != settings:
             key = self.api_key
             config = Config.from_fields(

@@ -179,11 +179,6 @@ def named_picture(name: str, folder: Path | None) -> str | Path | None:
     return file if file is not None and file.is_file() else None
 
 
-def private_of(model: Any, name: str) -> Any:
-    """Return a private attribute of a pydantic model: pydantic's own way to it takes 2 µs."""
-    return model.__pydantic_private__[name]
-
-
 def check_catalog(catalog: Any) -> Any:
     """Return the catalog, or `None`.
 

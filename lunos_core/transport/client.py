@@ -21,6 +21,7 @@ from lunos_core.errors import ErrorMap, LunosConfigError
 from lunos_core.request import Request, StreamRequest
 from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
 from lunos_core.transport.call import SendCall
+from lunos_core.transport.deadline import bounded, watch, watch_new_connection, within
 from lunos_core.transport.exchange import Exchange, Trace
 from lunos_core.transport.httpx_errors import FAILURES, LATE_FAILURES, translate_error, unusable
 from lunos_core.transport.httpx_messages import (
@@ -33,7 +34,6 @@ from lunos_core.transport.httpx_messages import (
 )
 from lunos_core.transport.loop_cleanup import running_loop
 from lunos_core.transport.pool import AsyncClientPool, ClientPool, GivenClient, Place, checked
-from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
 from lunos_core.transport.stream_call import StreamCall, is_streamed
 from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 

@@ -1,10 +1,17 @@
-"""How long a call may still wait, and how much it may still read."""
+"""How long a call may still wait, and how much it may still read.
+
+httpx fixes one timeout for all the reads of an answer, so a server that sends a byte now and then
+holds a call for ever. Here each read and write of a sync connection is given the time that is left.
+The async client needs none of that: its event loop bounds the whole attempt.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from lunos_core.errors import LunosResponseError, LunosTimeoutError
 
@@ -13,6 +20,7 @@ from lunos_core.errors import LunosResponseError, LunosTimeoutError
 # this long and a new connection; to hang up at once would cost most calls a handshake.
 LAST_WORD = 0.25
 
+_PIECE = 16 * 1024  # bytes of an upload between two looks at the clock
 _SHORTEST = 0.001  # 0 means "do not block" to a socket
 
 
@@ -126,3 +134,80 @@ class Deadline:
                 "stream_idle_timeout= to wait longer"
             )
         return LunosTimeoutError(f"no answer in time ({what}): raise timeout= to wait longer")
+
+
+class _Active(threading.local):
+    """The deadline of the call that this thread reads or writes for."""
+
+    deadline: Deadline | None = None
+
+
+_active = _Active()
+
+
+class within:  # noqa: N801 - used like a function
+    """Bound the reads and writes of a `with` block by a deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._outer = _active.deadline
+        _active.deadline = self._deadline
+
+    def __exit__(self, *_: object) -> None:
+        _active.deadline = self._outer
+
+
+def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
+    """Yield the pieces of a body, reading and consuming each within the deadline."""
+    active = _active
+    while True:
+        # around each: the consumer may make other calls in between; `within` costs three times as
+        # much, which shows in each chunk of a stream
+        outer, active.deadline = active.deadline, deadline
+        try:
+            piece = next(pieces, None)
+        finally:
+            active.deadline = outer
+        if piece is None:
+            return
+        yield piece
+        deadline.check(len(piece))
+
+
+def watch_new_connection(event: str, info: dict[str, Any]) -> None:
+    """Watch each connection that is opened: httpcore's extension "trace"."""
+    if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", "tls.complete")):
+        watch(info["return_value"])
+
+
+def watch(connection: Any) -> None:
+    """Bound the reads and writes of a connection, httpcore's `NetworkStream`, and note them.
+
+    What is set there lasts as long as the connection: it looks for the deadline at each step.
+    `was_read` tells `is_stale` which of the two came last. A connection that can't be changed, such
+    as that of a user's own transport, is left alone.
+    """
+    attributes = getattr(connection, "__dict__", None)
+    if attributes is None or "was_read" in attributes or not hasattr(type(connection), "read"):
+        return
+    plain_read, plain_write = connection.read, connection.write
+
+    def read(max_bytes: int, timeout: float | None = None) -> bytes:
+        connection.was_read = True
+        deadline = _active.deadline
+        left = timeout if deadline is None else deadline.left(timeout)
+        return plain_read(max_bytes, left)  # type: ignore[no-any-return]  # httpcore's
+
+    def write(buffer: bytes, timeout: float | None = None) -> None:
+        connection.was_read = False
+        deadline = _active.deadline
+        if deadline is None or not deadline.limited:
+            plain_write(buffer, timeout)
+            return
+        for start in range(0, len(buffer), _PIECE):
+            plain_write(buffer[start : start + _PIECE], deadline.left(timeout))
+
+    connection.was_read = True
+    connection.read, connection.write = read, write

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from lunos_core import LunosConfigError, LunosTimeoutError
-from lunos_core.transport import pool, read_timeouts
-from lunos_core.transport.deadline import Deadline
+from lunos_core.transport import deadline as limits
+from lunos_core.transport import pool
+from lunos_core.transport.deadline import Deadline, bounded, watch, watch_new_connection, within
 from lunos_core.transport.pool import ClientPool, GivenClient, Shards
-from lunos_core.transport.read_timeouts import bounded, watch, watch_new_connection, within
 from lunos_core.transport.retry import is_retried_status, retry_delay
 
 
@@ -175,17 +175,17 @@ def test_the_pieces_of_a_body_are_read_within_their_deadline_alone() -> None:
 
     def pieces() -> Iterator[bytes]:
         for piece in (b"a", b"", b"b"):
-            active.append(read_timeouts._active.deadline)
+            active.append(limits._active.deadline)
             yield piece
 
     with within(outer):
         came = []
         for piece in bounded(pieces(), deadline):
             came.append(piece)
-            active.append(read_timeouts._active.deadline)
+            active.append(limits._active.deadline)
     assert came == [b"a", b"", b"b"]
     assert active == [deadline, outer] * 3
-    assert read_timeouts._active.deadline is None
+    assert limits._active.deadline is None
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,8 @@ from lunos_core import (
     chat_stream_request,
 )
 from lunos_core.errors import ErrorResponse
-from lunos_core.transport.deadline import LAST_WORD, Deadline
+from lunos_core.transport.deadline import LAST_WORD, Deadline, watch, within
 from lunos_core.transport.error_facts import add_facts
-from lunos_core.transport.read_timeouts import watch, within
 from lunos_core.transport.stream_call import is_streamed
 from tests.core.wire_samples import HELLO, Wire, delta, lines, raw, reply, stored
 

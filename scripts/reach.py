@@ -32,7 +32,7 @@ TESTS = {
 PLUGIN = """
 import json, sys, time, coverage, pytest
 class Notes:
-    def __init__(self): self.seconds = {}
+    def __init__(self): self.seconds, self.failed = {}, set()
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         coverage.Coverage.current().switch_context(item.nodeid)
@@ -42,12 +42,13 @@ class Notes:
         coverage.Coverage.current().switch_context("")
         return result
     def pytest_runtest_logreport(self, report):
-        if report.failed: self.seconds.pop(report.nodeid, None)
+        if report.failed: self.failed.add(report.nodeid)
 if __name__ == "__main__":  # and not where a test's worker process imports this once more
     notes = Notes()
     code = pytest.main(["-q", "-p", "no:cacheprovider", "-m", "not slow", *sys.argv[2:]],
         plugins=[notes])
-    json.dump(notes.seconds, open(sys.argv[1], "w"))
+    passed = {name: notes.seconds[name] for name in notes.seconds.keys() - notes.failed}
+    json.dump(passed, open(sys.argv[1], "w"))
     sys.exit(code)
 """
 
@@ -263,7 +264,9 @@ def _run(
         )
         if done.returncode:
             print("a test fails without a mutant: its reach is not counted", flush=True)
-        seconds |= json.loads(times.read_text("utf-8"))
+        passed = json.loads(times.read_text("utf-8"))
+        # a name with a path of this checkout is unknown in a copy of it, and pytest would fail
+        seconds |= {name: took for name, took in passed.items() if str(ROOT) not in name}
         measured = coverage.CoverageData(str(data))
         measured.read()
         for file in measured.measured_files():

@@ -2,11 +2,13 @@
 
 One table serves every role: an image is the same part in a human message, in an answer that is sent
 back, and in a tool's result. It reads LangChain's blocks of v1 and v0, OpenAI's and Anthropic's. A
-block that the wire cannot carry raises, and the message says what it was.
+block that the wire cannot carry raises, and the message says what it was; but in a tool's result it
+goes as text.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,6 +41,41 @@ def to_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
         return content
     # a tool without output returns an empty list, which the wire refuses
     return [to_part(block, f"{where}[{i}]") for i, block in enumerate(content)] or ""
+
+
+def to_result_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
+    """Return a tool's result as the wire has it.
+
+    A tool returns what its server or library gave it, in the middle of a conversation that has been
+    paid for. So a block that the wire cannot carry, such as a search result or a file by id, raises
+    nothing: the model gets it as JSON, with long base64 left out.
+    """
+    if isinstance(content, str):
+        return content
+    return [_result_part(block, f"{where}[{i}]") for i, block in enumerate(content)] or ""
+
+
+def _result_part(block: Any, where: str) -> dict[str, Any]:
+    try:
+        return to_part(block, where)
+    except (TypeError, ValueError):
+        return text_part(json.dumps(_short(block), ensure_ascii=False, default=str))
+
+
+def _short(value: Any) -> Any:
+    """Return a block without the long base64 in it."""
+    if isinstance(value, Mapping):
+        return {
+            str(name): f"({len(item)} characters)"
+            if name in _DATA and isinstance(item, str) and len(item) > _LONG
+            else _short(item)
+            for name, item in value.items()
+        }
+    return [_short(item) for item in value] if isinstance(value, list) else value
+
+
+_DATA = ("data", "base64", "blob", "file_data", "url")
+_LONG = 1000
 
 
 def to_part(block: Any, where: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_lunos._content import kind_of, to_part, to_parts
+from langchain_lunos._content import kind_of, to_part, to_parts, to_result_parts
 from langchain_lunos._results import CALL_EXTRAS, log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
@@ -115,13 +115,14 @@ def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
 
 
 def _tool(message: ToolMessage, where: str) -> Iterator[Wire]:
-    wire = {"role": "tool", "tool_call_id": message.tool_call_id}
-    yield _named(message, {**wire, "content": to_parts(message.content, f"{where}.content")})
+    content = to_result_parts(message.content, f"{where}.content")
+    wire = {"role": "tool", "tool_call_id": message.tool_call_id, "content": content}
+    yield _named(message, wire)
 
 
 def _function(message: FunctionMessage, where: str) -> Iterator[Wire]:
     # what LangChain wrote before there were tools: the call has no id, so its name stands for one
-    content = to_parts(message.content, f"{where}.content")
+    content = to_result_parts(message.content, f"{where}.content")
     yield {"role": "tool", "tool_call_id": message.name, "content": content}
 
 
@@ -129,7 +130,7 @@ def _tool_result(block: Any, where: str) -> Wire:
     identifier = block.get("tool_use_id")
     if not isinstance(identifier, str):
         raise ValueError(f"{where}: a tool_result block has no tool_use_id")
-    content = to_parts(block.get("content") or "", f"{where}.content")
+    content = to_result_parts(block.get("content") or "", f"{where}.content")
     mark = block.get("cache_control")
     if mark is not None and content:  # on the wire a part carries it
         parts = [text_part(content)] if isinstance(content, str) else content

@@ -175,7 +175,9 @@ class _History:
                 f"{where}: a tool result needs the id of its call: "
                 "ChatMessage(role='tool', …, additional_kwargs={'tool_call_id': call.tool_id})"
             )
-        parts = _parts(message, where)
+        parts: list[Part] = []
+        for i, block in enumerate(message.blocks):
+            _add_returned(parts, block, f"part {i + 1} of the result")
         texts = [part for part in parts if part["type"] == "text"]
         others = [part for part in parts if part["type"] != "text"]
         if others:
@@ -194,22 +196,36 @@ class _History:
 def _parts(message: ChatMessage, where: str) -> list[Part]:
     parts: list[Part] = []
     for i, block in enumerate(message.blocks):
-        if isinstance(block, CachePoint):
-            mark_for_cache(parts, block, f"{where}.blocks[{i}]")
-        else:
-            parts += to_parts(block, f"{where}.blocks[{i}]")
+        _add(parts, block, f"{where}.blocks[{i}]")
     return parts
+
+
+def _add(parts: list[Part], block: Any, where: str) -> None:
+    if isinstance(block, CachePoint):
+        mark_for_cache(parts, block, where)
+    else:
+        parts += to_parts(block, where)
 
 
 def _add_answered(parts: list[Part], block: Any, where: str) -> None:
     """Add a block of an answer; what the wire can't carry is left out: it is another's answer."""
     try:
-        if isinstance(block, CachePoint):
-            mark_for_cache(parts, block, where)
-        else:
-            parts += to_parts(block, where)
+        _add(parts, block, where)
     except (TypeError, ValueError) as error:
         log.warning("left out of the conversation: %s", error)
+
+
+def _add_returned(parts: list[Part], block: Any, where: str) -> None:
+    """Add a block that a tool returned; the model is told what the wire can't carry, and why.
+
+    A tool returns what its library gave it, in the middle of a conversation that has been paid for.
+    """
+    try:
+        _add(parts, block, where)
+    except (TypeError, ValueError) as error:
+        log.warning("left out of a tool's result: %s", error)
+        if not isinstance(block, CachePoint):
+            parts.append(text_part(f"Left out: {error}"))
 
 
 def _add_thinking(wire: dict[str, Any], block: ThinkingBlock) -> None:

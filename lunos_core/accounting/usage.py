@@ -96,6 +96,9 @@ def parse_usage(value: object) -> Usage | None:
     """
     if not isinstance(value, dict):
         return None
+    raw, counted = value, value.get("tokens")
+    if isinstance(counted, dict):  # Cohere's, beside the part that it bills
+        value = {**value, **counted}
     sent = _count(value, *_SENT)
     got = _count(value, *_GOT)
     total = _count(value, "total_tokens", "totalTokenCount", "totalTokens")
@@ -119,7 +122,7 @@ def parse_usage(value: object) -> Usage | None:
         total_tokens=(sent or 0) + (got or 0) if total is None else total,
         cost=cost,
         cost_source=None if cost is None else "gateway",
-        raw=value,
+        raw=raw,
         cached_tokens=cached,
         cache_write_tokens=written,
         reasoning_tokens=reasoning,
@@ -130,14 +133,15 @@ def parse_usage(value: object) -> Usage | None:
     )
 
 
-# the same facts in the words of OpenAI, Anthropic, Google, Bedrock and DeepSeek
-_SENT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens")
+# the same facts in the words of OpenAI, Anthropic, Google, Bedrock, DeepSeek, Vercel, watsonx and
+# Ollama
+_SENT = (
+    *("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"),
+    *("promptTokens", "input_token_count", "prompt_eval_count"),
+)
 _GOT = (
-    "completion_tokens",
-    "output_tokens",
-    "candidatesTokenCount",
-    "candidates_token_count",
-    "outputTokens",
+    *("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count"),
+    *("outputTokens", "completionTokens", "generated_token_count", "eval_count"),
 )
 _CACHED = (
     "cached_tokens",

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -290,3 +291,40 @@ def test_a_block_that_has_only_a_text_is_text_in_every_message() -> None:
     chat(wire).invoke(history)
     for message in sent_messages(wire):
         assert message["content"] in ("hello", [{"type": "text", "text": "hello"}])
+
+
+SOUND = {"type": "audio", "base64": "A" * 5000, "mime_type": "audio/ogg"}
+
+
+@pytest.mark.parametrize("way", ["invoke", "av3"])
+@pytest.mark.parametrize("spelling", ["tool", "function", "tool_result"])
+@pytest.mark.parametrize(
+    ("block", "seen"),
+    [
+        ({"type": "search_result", "title": "Rome", "source": "s"}, '"title": "Rome"'),
+        ({"type": "json", "json": {"a": [1]}}, '"json": {"a": [1]}'),
+        ({"type": "file", "file_id": "f"}, '"file_id": "f"'),
+        ({"type": "image", "url": "file:///x.png"}, "file:///x.png"),
+        ({"type": "mystery", "inner": [SOUND]}, "(5000 characters)"),
+        (SOUND, "(5000 characters)"),
+        ({"a": 1}, '{"a": 1}'),
+    ],
+)
+async def test_whatever_a_tool_returned_the_conversation_goes_on(
+    block: Any, seen: str, spelling: str, way: str
+) -> None:
+    """LangChain's own tools return search results and JSON; ChatOpenAI sends a 400 for them."""
+    content: Any = ["sunny", block]
+    results: dict[str, Any] = {
+        "tool": ToolMessage(content, tool_call_id="c1"),
+        "function": FunctionMessage(content, name="c1"),
+        "tool_result": HumanMessage(
+            [{"type": "tool_result", "tool_use_id": "c1", "content": content}]
+        ),
+    }
+    wire = both_kinds()
+    await ask(chat(wire), way, ["Hi", AIMessage("", tool_calls=CALLS), results[spelling]])
+    first, second = sent_messages(wire)[2]["content"]
+    assert (first["text"], second["type"]) == ("sunny", "text")
+    assert seen in second["text"]
+    assert len(second["text"]) < 200

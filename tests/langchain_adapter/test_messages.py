@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -356,7 +357,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("way", ["invoke", "astream"])
-@pytest.mark.parametrize("role", ["human", "system", "tool"])
+@pytest.mark.parametrize("role", ["human", "system"])
 @pytest.mark.parametrize("name", BAD)
 async def test_what_cannot_be_carried_is_named_and_nothing_is_sent(
     name: str, role: str, way: str
@@ -371,6 +372,16 @@ async def test_what_cannot_be_carried_is_named_and_nothing_is_sent(
     assert f"messages[{position}].content[1]" in str(caught.value)
     assert said in str(caught.value)
     assert not wire.requests
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_of_a_tools_result_the_model_gets_it_as_json(name: str) -> None:
+    """The tool's library returned it: an error would end a conversation that was paid for."""
+    block, _ = BAD[name]
+    wire = both_kinds()
+    await ask(chat(wire), "ainvoke", _in_role("tool", [TEXT, block]))
+    result = next(message for message in sent_messages(wire) if message["role"] == "tool")
+    assert json.loads(result["content"][1]["text"]) == block
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
@@ -391,12 +402,6 @@ async def test_of_an_answer_that_is_left_out(name: str, way: str) -> None:
         (RemoveMessage(id="m1"), "RemoveMessage"),
         (ChatMessage("a", role="alien"), "alien"),
         (HumanMessage([{"type": "tool_result", "content": "a"}]), "tool_use_id"),
-        (
-            HumanMessage(
-                [{"type": "tool_result", "tool_use_id": "c", "content": [{"type": "hologram"}]}]
-            ),
-            r"messages\[1\].content\[0\].content\[0\].*hologram",
-        ),
     ],
 )
 async def test_a_message_that_cannot_be_carried_is_named(message: BaseMessage, said: str) -> None:

@@ -261,6 +261,27 @@ def test_images_of_tool_results_follow_in_a_user_message() -> None:
     assert to_wire([result("c1", ImageBlock(image=PNG))])[-1]["role"] == "user"
 
 
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [
+        (AudioBlock(url="https://x/y.ogg"), "takes audio by value only"),
+        (AudioBlock(audio=b"OggS", format="ogg"), "audio of type 'ogg' cannot be sent"),
+        (DocumentBlock(data=b"\x00\xff"), "what kind of document"),
+        (ImageBlock(), "nothing can be read"),
+        (ThinkingBlock(content="hm"), "no place for a ThinkingBlock"),
+    ],
+)
+def test_whatever_a_tool_returned_the_conversation_goes_on(block: ContentBlock, why: str) -> None:
+    """What a tool's library returned is no mistake of the caller's: the model is told."""
+    known = {"tool_call_id": "c"}
+    blocks = [TextBlock(text="sunny"), block, HOUR]
+    (sent,) = to_wire([ChatMessage(role="tool", blocks=blocks, additional_kwargs=known)])
+    said, left_out = (part["text"] for part in sent["content"])
+    assert said == "sunny"
+    assert left_out.startswith("Left out: part 2 of the result: ")
+    assert why in left_out
+
+
 def test_the_id_on_a_direct_return_is_not_sent() -> None:
     message = ChatMessage("4", role="assistant", additional_kwargs={"tool_call_id": "c"})
     assert to_wire([message]) == [{"role": "assistant", "content": "4"}]

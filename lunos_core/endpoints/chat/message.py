@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lunos_core.accounting.usage import parse_usage
-from lunos_core.endpoints.chat.reasoning import REASONING, parse_reasoning
+from lunos_core.endpoints.chat.reasoning import REASONING, parse_reasoning, text_inside
 from lunos_core.endpoints.chat.tool_calls import parse_tool_calls
 from lunos_core.endpoints.chat.types import Choice, Completion, Message
 from lunos_core.request import Reply
@@ -66,28 +66,13 @@ def parse_content(content: object) -> Content:
             kind = str(part.get("type"))
             thought = part.get("reasoningContent") or (part.get("thought") is True and part)
             if thought or "thinking" in kind or "reasoning" in kind:
-                said["reasoning"].append(_text_inside(thought or part, *_THOUGHTS))
+                said["reasoning"].append(text_inside(thought or part))
             elif kind == "refusal":
-                said["refusal"].append(_text_inside(part, "refusal"))
+                said["refusal"].append(text_inside(part, "refusal"))
             else:
-                said["text"].append(_text_inside(part))
+                said["text"].append(text_inside(part, "text"))
     text, reasoning, refusal = ("".join(pieces) for pieces in said.values())
     return Content(text, parse_images(objects_of(parts)), reasoning, refusal)
-
-
-_THOUGHTS = ("thinking", "reasoning", "summary", "reasoningText")
-
-
-def _text_inside(part: object, *names: str) -> str:
-    """Return the text of a part: of the first field that has some, however deep."""
-    if isinstance(part, str):
-        return part
-    if isinstance(part, list):
-        return "".join(_text_inside(item, *names) for item in part)
-    if isinstance(part, dict):
-        texts = (_text_inside(part.get(name), *names) for name in (*names, "text", "value"))
-        return next((text for text in texts if text), "")
-    return ""
 
 
 def parse_images(value: object) -> list[str]:
@@ -104,10 +89,14 @@ def parse_images(value: object) -> list[str]:
 
 def _image_url(part: object) -> str:
     if isinstance(part, dict) and "image" in str(part.get("type", "image")):
-        inner = part.get("image_url") or part
+        # OpenAI's, Google's, Anthropic's, Vercel's
+        words = ("image_url", "inlineData", "inline_data", "source", "image")
+        inner = next(filter(None, map(part.get, words)), part)
         if isinstance(inner, dict):
-            data = text_of(inner.get("b64_json"))
-            inner = inner.get("url") or (data and f"data:image/png;base64,{data}")
+            data = text_of(inner.get("b64_json") or inner.get("data"))
+            kind = inner.get("media_type") or inner.get("mime_type") or inner.get("mimeType")
+            kind = text_of(kind) or "image/png"
+            inner = inner.get("url") or (data and f"data:{kind};base64,{data}")
         return text_of(inner)
     text = text_of(part)
     return text if text.startswith(("https://", "http://", "data:image/")) else ""
@@ -126,20 +115,19 @@ def tool_call_fragments(sent: dict[str, Any]) -> object:
 
 def _call_in(part: dict[str, Any]) -> dict[str, Any] | None:
     """Return the call in a part of content that a gateway passes on as its provider wrote it."""
-    if part.get("type") == "tool_use":  # Anthropic
+    kind = part.get("type")
+    if kind in ("tool_use", "tool_call"):  # Anthropic, and LangChain's word for it
         return part
-    if part.get("type") == "function_call":  # OpenAI's Responses, where `id` is the part's
+    if kind == "tool-call":  # Vercel
+        return {**part, "id": part.get("toolCallId"), "name": part.get("toolName")}
+    if kind == "function_call":  # OpenAI's Responses, where `id` is the part's
         return {**part, "id": part.get("call_id") or part.get("id")}
     call = part.get("toolUse") or part.get("functionCall") or part.get("function_call")
     if not isinstance(call, dict):
         return None
     # Bedrock and Google
     identifier = call.get("toolUseId") or call.get("id")
-    return {
-        "id": identifier,
-        "name": call.get("name"),
-        "input": call.get("input", call.get("args")),
-    }
+    return {**call, "id": identifier}
 
 
 def usage_in(value: Mapping[str, Any]) -> object:
@@ -151,12 +139,17 @@ def usage_in(value: Mapping[str, Any]) -> object:
     return usage
 
 
+def _usage_of(value: Mapping[str, Any]) -> object:
+    choices = objects_of(value.get("choices"))
+    return usage_in(value) or (choices[0].get("usage") if choices else None)  # Moonshot's
+
+
 def completion_from(value: Mapping[str, Any], choices: list[Choice], reply: Reply) -> Completion:
     """Return the completion with these choices and the other facts of the answer."""
     created = value.get("created")
     return Completion(
         choices=choices,
-        usage=parse_usage(usage_in(value)),
+        usage=parse_usage(_usage_of(value)),
         id=text_of(value.get("id")) or None,
         model=text_of(value.get("model")) or None,
         created=created if isinstance(created, int) else None,

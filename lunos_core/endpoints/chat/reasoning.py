@@ -2,7 +2,8 @@
 
 `reasoning_content`, `reasoning` and `reasoning_details` may carry the same thought, in one delta or
 in two that follow each other. Ollama writes `thinking`, Copilot `reasoning_text`, and Cohere's plan
-before its calls is a `tool_plan`.
+before its calls is a `tool_plan`; LiteLLM repeats Anthropic's as `thinking_blocks`. The value is
+mostly text, but some send objects that hold it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
-_PLAIN = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "tool_plan")
+_PLAIN = (
+    *("reasoning_content", "reasoning", "reasoning_text", "thinking", "tool_plan"),
+    *("reasoningContent", "thinking_blocks"),
+)
 REASONING = frozenset({*_PLAIN, "reasoning_details"})
 """The fields of a delta that hold reasoning."""
 
@@ -37,8 +41,8 @@ class ReasoningMerger:
         """
         shown = self._say("content", from_parts, already=False) if from_parts else ""
         for spelling in _PLAIN:
-            piece = delta.get(spelling)
-            if isinstance(piece, str) and piece:
+            piece = text_inside(delta.get(spelling))
+            if piece:
                 shown += self._say(spelling, piece, already=bool(shown))
         details = delta.get("reasoning_details")
         if isinstance(details, list) and details:
@@ -95,10 +99,36 @@ def parse_reasoning(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]
     sent = message.get("reasoning_details")
     details = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
     for spelling in _PLAIN:
-        text = message.get(spelling)
-        if isinstance(text, str) and text:
+        text = text_inside(message.get(spelling))
+        if text:
             return text, details
     return "".join(map(_readable, details)), details
+
+
+_THOUGHTS = ("thinking", "reasoning", "summary", "reasoningText")
+
+
+def text_inside(part: object, *names: str) -> str:
+    """Return the text of a part: of the first field that has some, however deep.
+
+    Args:
+        part: text, an object with text in it, or a list of such.
+        names: of the fields to look into first; by default those of thoughts.
+    """
+    try:
+        return _text_inside(part, (*(names or _THOUGHTS), "text", "value", "content"))
+    except RecursionError:  # nobody means what is nested so deeply
+        return ""
+
+
+def _text_inside(part: object, names: tuple[str, ...]) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list):
+        return "".join(_text_inside(item, names) for item in part)
+    if isinstance(part, dict):
+        return next(filter(None, (_text_inside(part.get(name), names) for name in names)), "")
+    return ""
 
 
 def _readable(detail: dict[str, Any]) -> str:

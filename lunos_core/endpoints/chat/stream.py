@@ -101,6 +101,8 @@ class ChatStreamReader:
                     reader = _ChoiceReader(index, self._reply, self._names)
                     self._choices[index] = reader
                 choices.append(reader.read(choice))
+                if "usage" in choice:  # Moonshot's place for it
+                    self._usage = merge_usage(self._usage, choice["usage"])
         return Chunk(choices, value)
 
     def end(self) -> Chunk | None:

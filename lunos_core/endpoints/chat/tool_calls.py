@@ -13,6 +13,7 @@ from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
 from lunos_core.wire.text import TextPieces
 
+_ARGUMENTS = ("arguments", "input", "args", "parameters")  # a model's own words pass, too
 _NO_ARGUMENTS = "null"
 _EMPTY = "{}"
 _EMPTY_BEFORE = re.compile(r"\A\s*\{\}\s*(?=\{)")  # the real object
@@ -171,7 +172,7 @@ class ToolCallAssembler:
             function = fragment  # some gateways leave the wrapper out
         identifier = _text(fragment.get("id"))
         name = _text(function.get("name"))
-        arguments = _arguments(function.get("arguments", function.get("input")))
+        arguments = _arguments(next(filter(None, map(function.get, _ARGUMENTS)), None))
         index = fragment.get("index")
         index = index if isinstance(index, int) else None
         call = self._continued(index, identifier, name, arguments)

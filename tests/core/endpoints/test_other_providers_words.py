@@ -43,6 +43,8 @@ STREAMED: Any = pytest.mark.parametrize("streamed", [False, True])
         {"toolUse": {"toolUseId": "c", "name": "f", "input": {"a": 1}}},
         {"functionCall": {"id": "c", "name": "f", "args": {"a": 1}}},
         {"function_call": {"id": "c", "name": "f", "args": {"a": 1}}},
+        {"type": "tool_call", "id": "c", "name": "f", "args": {"a": 1}},
+        {"type": "tool-call", "toolCallId": "c", "toolName": "f", "input": {"a": 1}},
     ],
 )
 def test_a_call_among_the_parts_of_the_content_is_a_call(
@@ -65,6 +67,24 @@ def test_a_call_among_the_parts_of_the_content_is_a_call(
         {"content": "hi", "reasoning_text": "hm"},
         {"content": "hi", "tool_plan": "hm"},
         {"content": "hi", "reasoning": "hm", "thinking": "hm"},
+        {"content": "hi", "reasoning": {"text": "hm"}},
+        {"content": "hi", "reasoning": [{"type": "summary_text", "text": "hm"}]},
+        {"content": "hi", "reasoning_content": ["h", "m"]},
+        {"content": "hi", "thinking": {"content": "hm"}},
+        {"content": "hi", "reasoningContent": {"reasoningText": {"text": "hm"}}},
+        {"content": "hi", "thinking_blocks": [{"type": "thinking", "thinking": "hm"}]},
+        {
+            "content": "hi",
+            "reasoning_content": "hm",
+            "thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "s"}],
+        },
+        {"content": [{"type": "thinking", "content": "hm"}, {"type": "text", "content": "hi"}]},
+        {
+            "content": [
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                {"type": "message", "content": [{"type": "output_text", "text": "hi"}]},
+            ]
+        },
     ],
 )
 def test_thoughts_in_any_word_for_them_are_reasoning(said: Any, streamed: bool) -> None:
@@ -95,6 +115,22 @@ def test_thoughts_in_any_word_for_them_are_reasoning(said: Any, streamed: bool) 
             },
             Usage(7, 2, 9, cached_tokens=4),
         ),
+        (
+            {
+                "usage": {
+                    "billed_units": {"input_tokens": 1, "output_tokens": 2},
+                    "tokens": {"input_tokens": 3, "output_tokens": 2},
+                    "cached_tokens": 2,
+                }
+            },
+            Usage(3, 2, 5, cached_tokens=2),
+        ),
+        (
+            {"usage": {"promptTokens": 3, "completionTokens": 2, "totalTokens": 5}},
+            Usage(3, 2, 5),
+        ),
+        ({"usage": {"prompt_eval_count": 3, "eval_count": 2}}, Usage(3, 2, 5)),
+        ({"usage": {"input_token_count": 3, "generated_token_count": 2}}, Usage(3, 2, 5)),
     ],
 )
 def test_usage_in_any_word_for_it_counts(facts: Any, expected: Usage, streamed: bool) -> None:
@@ -105,6 +141,57 @@ def test_usage_in_any_word_for_it_counts(facts: Any, expected: Usage, streamed: 
 def test_googles_own_usage_beside_an_answer_counts(streamed: bool) -> None:
     counts = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
     assert read({"content": "hi"}, streamed=streamed, usageMetadata=counts).usage == Usage(3, 2, 5)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_usage_in_a_choice_counts(behind: bool) -> None:
+    """As Moonshot sends it, in streams and maybe with an event behind it."""
+    counts = {"prompt_tokens": 3, "completion_tokens": 2}
+    said = {"index": 0, "finish_reason": "stop", "usage": counts}
+    whole = json.dumps({"choices": [{**said, "message": {"content": "hi"}}]}).encode()
+    assert chat_request(HELLO, model="m").parse(Reply(200, {}, whole)).usage == Usage(3, 2, 5)
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    reader.read(json.dumps({"choices": [{**said, "delta": {"content": "hi"}}]}).encode())
+    if behind:
+        reader.read(b'{"choices": []}')
+    last = reader.end()
+    assert last is not None
+    assert last.last is not None
+    assert last.last.usage == Usage(3, 2, 5)
+
+
+@STREAMED
+@pytest.mark.parametrize("word", ["arguments", "input", "args", "parameters"])
+@pytest.mark.parametrize("value", [{"a": 1}, '{"a":1}'])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_no_word_for_arguments_runs_a_tool_without_them(
+    word: str, value: Any, wrapped: bool, streamed: bool
+) -> None:
+    function = {"name": "delete_file", word: value}
+    call = {"id": "c", "function": function} if wrapped else {"id": "c", **function}
+    said = {"content": None, "tool_calls": [call]}
+    (made,) = read(said, "tool_calls", streamed=streamed).choices[0].message.tool_calls
+    assert (made.name, made.arguments) == ("delete_file", '{"a":1}')
+
+
+@STREAMED
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "image": "data:image/webp;base64,AAAA"},
+        {"type": "image", "data": "AAAA", "mimeType": "image/webp"},
+        {
+            "type": "image",
+            "source": {"type": "base64", "media_type": "image/webp", "data": "AAAA"},
+        },
+        {"type": "output_image", "b64_json": "AAAA", "mime_type": "image/webp"},
+        {"inlineData": {"mimeType": "image/webp", "data": "AAAA"}},
+        {"inline_data": {"mime_type": "image/webp", "data": "AAAA"}},
+    ],
+)
+def test_an_image_in_any_word_for_it_is_kept(part: dict[str, Any], streamed: bool) -> None:
+    message = read({"content": [{"text": "hi"}, part]}, streamed=streamed).choices[0].message
+    assert (message.content, message.images) == ("hi", ["data:image/webp;base64,AAAA"])
 
 
 @pytest.mark.parametrize("where", ["usageMetadata", "usage"])

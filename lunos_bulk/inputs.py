@@ -37,9 +37,10 @@ csv.field_size_limit(2**31 - 1)  # a cell may hold a book
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of a file, or of some text files; `size` is in rows for Parquet, else in bytes.
+    """Rows of a file, or of some text files.
 
-    `start` and `stop` are the bytes where lines begin, or the number of a row group.
+    `size` is in rows for Parquet, else in bytes; `start` and `stop` are the bytes where lines
+    begin, or `start` is the number of a row group.
     """
 
     name: str
@@ -58,18 +59,17 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
     """
     try:
         fs, path = fsspec.core.url_to_fs(address)
-        found = fs.find(path, detail=True) or {name: fs.info(name) for name in fs.glob(path)}
+        listed = fs.find(path, detail=True) or {name: fs.info(name) for name in fs.glob(path)}
         if isinstance(fs, LocalFileSystem):  # fsspec leaves out what can't be read, without a word
             list(os.walk(path, onerror=_fail))
     except (OSError, ValueError, ImportError) as error:
         raise LunosConfigError(f"{address} can't be read: {error}") from None
-    root = path.rpartition("/")[0] if len(found) == 1 or "*" in path else path
+    root = path.rpartition("/")[0] if len(listed) == 1 or "*" in path else path
     files = []
-    for path, facts in sorted(found.items()):
+    for path, facts in sorted(listed.items()):
         name, match = path[len(root) :], _KIND.search(path)
         if facts["type"] != "directory" and not re.search(r"/[._]", name):
-            kind = match[1].lower() if match else "text"
-            paths = (fs.unstrip_protocol(path),)
+            kind, paths = match[1].lower() if match else "text", (fs.unstrip_protocol(path),)
             files.append(Piece(name.strip("/"), kind, paths, facts["size"] or 0))
     kinds = sorted({file.kind for file in files})
     if len(kinds) != 1:
@@ -79,9 +79,8 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         check({"id": None, "text": None})
         groups = (files[i : i + _TEXTS] for i in range(0, len(files), _TEXTS))
         return [
-            replace(group[0], paths=tuple(file.paths[0] for file in group), size=size)
-            for group in groups
-            for size in [sum(file.size for file in group)]
+            replace(some[0], paths=sum((f.paths for f in some), ()), size=sum(f.size for f in some))
+            for some in groups
         ]
     pieces: list[Piece] = []
     for file in files:
@@ -140,21 +139,20 @@ def rows_of(piece: Piece) -> Iterator[Row]:
 
 
 def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, Row | None]]:
-    """Read rows, each with its position; a line that is no JSON object is `None`."""
+    """Read rows, each with its position; a line that isn't a JSON object is `None`."""
     path = piece.paths[0]
     if piece.kind == "parquet":
         with _open(path) as file:
             batches = pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start])
             rows = (row for batch in batches for row in batch.to_pylist())
-            yield from ((f"{piece.start}{i}", row) for i, row in enumerate(rows))
+            yield from ((f"{piece.start}:{i}", row) for i, row in enumerate(rows))
     elif piece.kind == "text":
         for text_path in piece.paths:
             with _open(text_path, compression="infer") as file:
                 data = file.read()
-            try:
+            text = None
+            with contextlib.suppress(UnicodeDecodeError):
                 text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
-            except UnicodeDecodeError:
-                text = None
             yield None, {"id": text_path[len(path) - len(piece.name) :], "text": text}
     elif piece.kind in ("csv", "tsv"):
         with _open(path, compression="infer") as file:

@@ -15,6 +15,7 @@ from lunos_core.accounting.ledger import UsageLedger
 from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.pace import SharedPace
 from lunos_core.accounting.token_estimate import batches_by_tokens
+from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.sdk import AsyncLunos
 
 # nothing else would succeed either
@@ -182,11 +183,13 @@ class Worker:
             whole = await lunos.chat.completions.create(messages=messages, **params)
             if whole.choices and whole.choices[0].message.refusal:
                 raise ValueError(f"refused: {whole.choices[0].message.refusal}")
-            try:
-                validate(whole.text)
-                return [whole.text.encode("utf-8", "replace")]
-            except Exception as error:
-                said = " ".join(str(error).split())[:1000]
+            objects = json_objects(whole.text) if schema is not None else ()
+            for text in (whole.text, *objects):  # an object may stand in a fence, or in prose
+                try:
+                    validate(text)
+                    return [text.encode("utf-8", "replace")]
+                except Exception as error:
+                    said = " ".join(str(error).split())[:1000]
             messages.append({"role": "assistant", "content": whole.text})
             again = f"That isn't valid: {said}\nAnswer again."
             messages.append({"role": "user", "content": again})

@@ -58,6 +58,26 @@ def test_an_invalid_answer_is_asked_once_more_with_what_is_wrong(
     assert len(service.bodies) == 4
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        '```json\n{"n": 1}\n```',
+        'Here it is: {"n": 1}. Anything else?',
+        '<think>{"n": "many"}?</think>{"n": 1}',
+        'First {"n": "one"}, no: {"n": 1}',
+    ],
+)
+def test_a_valid_object_in_other_words_is_not_paid_again(
+    service: Service, tmp_path: Path, said: str
+) -> None:
+    service.answer = lambda _: says(said)
+    source = corpus(tmp_path / "c.jsonl", ["a"])
+    result = extract(source, tmp_path / "out", "--schema", json.dumps(SCHEMA))
+    assert result.exit_code == 0, result.output
+    assert [json.loads(row["answer"]) for row in rows_in(tmp_path / "out")] == [{"n": 1}]
+    assert len(service.bodies) == 1
+
+
 def test_a_pydantic_model_is_a_schema(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

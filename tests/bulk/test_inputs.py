@@ -80,6 +80,14 @@ def test_rows_without_an_id_get_one_that_stays(tmp_path: Path) -> None:
     assert [row["id"] for row in read(tmp_path / "a.jsonl")] == ["a.jsonl:0", "a.jsonl:14"]
 
 
+def test_rows_of_parquet_without_an_id_get_one_that_no_other_row_has(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}"} for i in range(400)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=20)
+    ids = [row["id"] for row in read(tmp_path / "a.parquet")]
+    assert len(set(ids)) == 400
+    assert ids[25] == "a.parquet:1:5"
+
+
 def test_any_address_of_fsspec_is_an_input() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/bulk/a.jsonl", b'{"id": 1, "text": "x"}\n')

@@ -31,7 +31,7 @@ OF_A_CALL = (
     *TIMES,
 )
 # calls at a time: the file is locked for some 20 ms, or a second; more at once is cheaper
-CHUNK, LARGE_CHUNK = 5000, 100_000
+CHUNK, LARGE_CHUNK = 2000, 100_000
 _WORTH = 1000
 PACKED = ", ".join(f"packed({name})" for name in TIMES)
 _SUMS = ", ".join(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lunos_core.errors import (
     LunosConnectionError,
@@ -19,11 +20,12 @@ from lunos_core.logs import reason_of
 from lunos_core.request import StreamReader, StreamRequest
 from lunos_core.transport.call import Call
 from lunos_core.transport.deadline import Deadline
-from lunos_core.transport.stream_options import refuses_stream_options, without_stream_options
+from lunos_core.wire import json
 from lunos_core.wire.sse import PlainPieces, SSEDecoder
 from lunos_core.wire.text import BOM
 
 T = TypeVar("T")
+_OPTIONS = "stream_options"  # asks for the usage of a stream; some servers refuse it
 
 
 class StreamCall(Call[StreamRequest[T]], Generic[T]):
@@ -157,3 +159,23 @@ def is_streamed(status: int, headers: Mapping[str, str]) -> bool:
     """Return whether to read an answer event by event: a success that isn't clearly JSON."""
     kind = headers.get("content-type", "")
     return 200 <= status < 300 and "json" not in kind and "html" not in kind
+
+
+def refuses_stream_options(error: LunosError) -> bool:
+    """Return whether a server refused a request because of its `stream_options`."""
+    if error.status not in (400, 422):
+        return False
+    text = error.response.text if error.response is not None else ""
+    said = f"{error.param} {error.code} {error.message} {text}"
+    return _OPTIONS in said or "include_usage" in said
+
+
+def without_stream_options(request: StreamRequest[Any]) -> StreamRequest[Any] | None:
+    """Return the request without `stream_options`, or `None` if it has none."""
+    if _OPTIONS.encode() not in request.body:
+        return None
+    body = json.loads(request.body)
+    if not isinstance(body, dict) or _OPTIONS not in body:
+        return None
+    del body[_OPTIONS]
+    return replace(request, body=json.dumps(body))

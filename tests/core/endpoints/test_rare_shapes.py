@@ -25,7 +25,7 @@ from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler
 from lunos_core.errors import LunosBadRequestError, LunosResponseError
 from lunos_core.lazy import is_installed
 from lunos_core.request import Reply
-from lunos_core.transport.stream_options import without_stream_options
+from lunos_core.transport.stream_call import without_stream_options
 from tests.core.wire_samples import HELLO, Wire, raw
 
 if TYPE_CHECKING:

@@ -36,8 +36,11 @@ from lunos_core.transport.httpx_messages import (
     note_reads,
     pieces,
 )
-from lunos_core.transport.stream_call import is_streamed
-from lunos_core.transport.stream_options import refuses_stream_options, without_stream_options
+from lunos_core.transport.stream_call import (
+    is_streamed,
+    refuses_stream_options,
+    without_stream_options,
+)
 from tests.core.wire_samples import HELLO
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lunos_core import LunosBadRequestError, chat_stream_request
 from lunos_core.errors import ErrorResponse
-from lunos_core.transport.stream_options import refuses_stream_options
+from lunos_core.transport.stream_call import refuses_stream_options
 from tests.core.wire_samples import HELLO, delta, reply, stream
 
 if TYPE_CHECKING:

@@ -182,7 +182,6 @@ def _media(block: Block) -> dict[str, Any]:
 
 
 def _input_file(block: Block) -> dict[str, Any]:
-    """Return the part of a file of OpenAI's Responses API."""
     url = block.get("file_url") or block.get("file_data")
     return _file({**block, "url": url})
 
@@ -245,7 +244,6 @@ def _mime_of(block: Block) -> str | None:
 
 
 def _extra(block: Block, name: str) -> str | None:
-    """Return a text field of a block."""
     value = _field(block, name)
     return value if isinstance(value, str) else None
 

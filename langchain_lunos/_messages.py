@@ -58,7 +58,6 @@ def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[W
 
 
 def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
-    """Return the ids of the tool calls whose results are among the messages."""
     results = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     results |= {message.name for message in messages if isinstance(message, FunctionMessage)}
     for message in messages:

@@ -13,7 +13,7 @@ from langchain_lunos._settings import CHECKED_IN_CALLS, LunosConnection, check_c
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
 from lunos_core.accounting.token_estimate import estimate_tokens
-from lunos_core.adapters import ClientPair, refuse_impossible
+from lunos_core.adapters import refuse_impossible
 from lunos_core.endpoints import params
 from lunos_core.endpoints.build import check_params, merge_options
 from lunos_core.endpoints.params import Check
@@ -128,14 +128,7 @@ class LunosModel(LunosConnection):
         return estimate_tokens(text) if own is None else len(own(text))
 
     @property
-    def _pair(self) -> ClientPair:
-        """The clients, without pydantic's 2 µs for a private attribute."""
-        pair: ClientPair = (self.__pydantic_private__ or {})["_clients"]
-        return pair
-
-    @property
     def _default_params(self) -> dict[str, Any]:
-        """The wire's parameters that are set."""
         values = self.__dict__
         params = {name: values[name] for name in self._wire_fields if values.get(name) is not None}
         return {**self.model_kwargs, **params}
@@ -144,7 +137,7 @@ class LunosModel(LunosConnection):
     def _identifying_params(self) -> dict[str, Any]:
         return {
             "model": self.model,
-            "base_url": self._pair.config.base_url,
+            "base_url": self._clients.config.base_url,
             **self._default_params,
             **({"extra_body": self.extra_body} if self.extra_body else {}),
         }
@@ -185,7 +178,7 @@ class LunosModel(LunosConnection):
         return app_id_of_call(kwargs, self.app_id)
 
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
-        """Raise what the server would answer, where the catalog knows it already."""
+        """Raise the error that the server would answer with, if the catalog already knows."""
         if self.preflight and self.catalog is not None:
             refuse_impossible(
                 self.catalog, content, params, model=params["model"], errors=LANGCHAIN_ERRORS

@@ -73,7 +73,6 @@ def _text(value: Any) -> str | None:
 
 
 def _date(value: Any) -> str | None:
-    """Return the day of an ISO date or time."""
     text = _text(value)
     return text and text[:10]
 

@@ -101,7 +101,6 @@ def _definitions_in(function: Mapping[str, Any]) -> bool:
 
 
 def _drop_discriminators(node: Any) -> None:
-    """Remove the mappings of unions: they refer to definitions that LangChain wrote out."""
     if isinstance(node, dict):
         if isinstance(node.get("discriminator"), dict) and "oneOf" in node:
             del node["discriminator"]

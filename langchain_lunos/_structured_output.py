@@ -123,7 +123,6 @@ def to_parser(schema: Any, method: str, tools: Any = None) -> Runnable[Any, Any]
 
 
 def _is_format(schema: Any) -> bool:
-    """Return whether a schema is a `response_format` as the wire has it."""
     kind = schema.get("type") if isinstance(schema, Mapping) else None
     return isinstance(kind, str) and kind not in _JSON_TYPES
 
@@ -260,7 +259,6 @@ class _Answer:
         )
 
     def _whole(self) -> AIMessage:
-        """Return the answer, as far as it has come."""
         if self._chunks:
             first, *others = self._chunks
             return add_ai_message_chunks(first, *others)

@@ -244,7 +244,7 @@ class ChatLunos(
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, with_run(kwargs, run_manager))
-        return to_result(self._pair.sync.send(request))
+        return to_result(self._clients.sync.send(request))
 
     async def _agenerate(
         self,
@@ -254,7 +254,7 @@ class ChatLunos(
         **kwargs: Any,
     ) -> ChatResult:
         request = self._request(messages, stop, with_run(kwargs, run_manager))
-        return to_result(await self._pair.asynchronous.send(request))
+        return to_result(await self._clients.asynchronous.send(request))
 
     def _stream(
         self,
@@ -265,7 +265,7 @@ class ChatLunos(
     ) -> Iterator[ChatGenerationChunk]:
         images: list[str] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        with self._pair.sync.stream(request) as stream:
+        with self._clients.sync.stream(request) as stream:
             for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
@@ -283,7 +283,7 @@ class ChatLunos(
     ) -> AsyncIterator[ChatGenerationChunk]:
         images: list[str] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        async with await self._pair.asynchronous.stream(request) as stream:
+        async with await self._clients.asynchronous.stream(request) as stream:
             async for event in stream:
                 chunk = to_chunk(event, images)
                 if chunk is None:
@@ -303,7 +303,7 @@ class ChatLunos(
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        with self._pair.sync.stream(request) as stream:
+        with self._clients.sync.stream(request) as stream:
             for chunk in stream:
                 if run_manager and chunk.choices:
                     run_manager.on_llm_new_token(chunk.text)
@@ -324,7 +324,7 @@ class ChatLunos(
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
-        async with await self._pair.asynchronous.stream(request) as stream:
+        async with await self._clients.asynchronous.stream(request) as stream:
             async for chunk in stream:
                 if run_manager and chunk.choices:
                     await run_manager.on_llm_new_token(chunk.text)

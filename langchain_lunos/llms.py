@@ -218,7 +218,6 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
     def _requests(
         self, prompts: list[str], stop: list[str] | None, kwargs: dict[str, Any]
     ) -> list[Request[Completion]]:
-        """Put as many prompts into one request as `batch_size` allows."""
         params = self._call_params(stop, kwargs)
         self._refuse_impossible(prompts, params)
         size = self.batch_size
@@ -238,7 +237,6 @@ _NO_PARAMETERS = frozenset(
 
 
 def _for_several(config: Any, kwargs: dict[str, Any]) -> bool:
-    """Return whether the inputs of a batch are for different applications."""
     if kwargs.get("app_id") is not None or not isinstance(config, list):
         return False
     return len({config_app_id(each) for each in config}) > 1

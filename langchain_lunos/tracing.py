@@ -92,7 +92,6 @@ def _costs(outputs: Mapping[str, Any]) -> Iterator[float]:
 
 
 def _counts(outputs: Mapping[str, Any]) -> dict[str, int]:
-    """Return a text model's token counts under LangSmith's names."""
     counts = (outputs.get("llm_output") or {}).get("token_usage") or {}
     for batch in outputs.get("generations") or ():
         for generation in batch:

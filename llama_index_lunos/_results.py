@@ -170,7 +170,6 @@ class ChatAccumulator:
         )
 
     def _end(self, completion: Completion) -> ChatResponse:
-        """Return the last response: the message as a whole answer would have it, and its usage."""
         choice = completion.choices[0] if completion.choices else Choice(0, Message())
         message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
         shown, whole = self._text, message.content or ""
@@ -330,7 +329,6 @@ def _counts(usage: Usage) -> dict[str, int]:
 
 
 def _facts(completion: Completion, choice: Choice) -> dict[str, Any]:
-    """What belongs to the answer and not to the message."""
     usage = completion.usage
     facts: dict[str, Any] = {}
     if usage is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -209,8 +208,7 @@ class Connection(BaseComponent, ClientSettings):
     def _configure(self) -> ClientPair:
         """The clients; new ones where a setting was changed since (`llm.app_id = "other"`)."""
         settings = self._current_settings()
-        # without pydantic's 2 µs for a private attribute
-        opened: Opened | None = (self.__pydantic_private__ or {})["_opened"]
+        opened: Opened | None = self._opened
         if opened is None or opened.settings != settings:
             key = self.api_key
             config = Config.from_fields(
@@ -231,12 +229,10 @@ class Connection(BaseComponent, ClientSettings):
         return opened.clients
 
     def _current_settings(self) -> tuple[Any, ...]:
+        fields = self.__dict__
         headers = None if self.default_headers is None else tuple(self.default_headers.items())
         own = (self.api_key, self.api_base, headers, id(self.catalog))
-        return (*own, _shared(self.__dict__))
-
-
-_shared = itemgetter(*SHARED_NAMES)
+        return (*own, *(fields[name] for name in SHARED_NAMES))
 
 
 def split_settings(

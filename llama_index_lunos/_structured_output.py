@@ -250,7 +250,6 @@ def _json_values(text: str, *, partial: bool = False) -> Iterator[_Candidate]:
 
 
 def _next_bracket(text: str, start: int) -> int:
-    """Where the next `{` or `[` is, or -1."""
     return min((i for i in (text.find("{", start), text.find("[", start)) if i >= 0), default=-1)
 
 

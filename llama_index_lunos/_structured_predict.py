@@ -136,7 +136,6 @@ class StructuredPrediction(ToolCalling):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        """`_structured_stream_call`, awaited."""
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
         asked = ask(self._way())
         while True:
@@ -169,7 +168,6 @@ class StructuredPrediction(ToolCalling):
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
     ) -> Callable[[StructuredOutput], Attempt]:
-        """Return a function that makes the attempt for a way of asking."""
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         return lambda way: attempt(way, output_cls, messages, llm_kwargs, self.strict)
 

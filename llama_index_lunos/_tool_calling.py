@@ -266,7 +266,6 @@ def _react_call(
     chat_history: list[ChatMessage] | None,
     kwargs: dict[str, Any],
 ) -> tuple[list[ChatMessage], Any, dict[str, Any]]:
-    """Return the messages, the parser of the answer, and the parameters of the call."""
     messages = react_messages(
         tools, with_user_message(chat_history, user_msg), kwargs.get("react_chat_formatter")
     )

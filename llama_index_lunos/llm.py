@@ -256,7 +256,6 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return self._text_question(text, model, call)
 
     def _text_question(self, prompt: str, model: str, call: dict[str, Any]) -> Question:
-        """What to ask of a model that can't chat."""
         params = self.completion_params(call)
         if self.tokenizer is not None and params.get("max_tokens") is None:
             window = self._metadata_of(model).context_window
@@ -300,7 +299,6 @@ async def _aresponses(stream: AsyncStream[Chunk]) -> ChatResponseAsyncGen:
 
 
 def _first(*values: bool | None) -> bool:
-    """Return the first value that isn't `None`."""
     return next((value for value in values if value is not None), False)
 
 

@@ -65,7 +65,7 @@ class ClientPair:
             _ = self.asynchronous
 
     def __getattr__(self, name: str) -> Any:
-        """Make a client when it is first used; from then on it is an attribute as any other."""
+        """Make a client when it is first used; from then on it is an ordinary attribute."""
         if name not in ("sync", "asynchronous"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         with first_use:
@@ -127,7 +127,7 @@ def _pair(config: Config, errors: ErrorMap, catalog: Any) -> ClientPair:
 
 
 def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Refuse arguments that `owner` doesn't have, which pydantic would drop in silence.
+    """Refuse arguments that `owner` doesn't have, which pydantic would silently ignore.
 
     Raises:
         TypeError: the message names the argument and, where it is close, the one that was meant.
@@ -139,7 +139,7 @@ def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -
 
 
 def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
-    """Refuse to send the environment's key where only loaded data says so.
+    """Refuse to send the environment's key to an address that only loaded data names.
 
     A constructor call is code: its author chose the address. A saved object may come from anyone,
     so the key of this process goes only to the address of this process (`LUNOS_BASE_URL`, else the
@@ -196,7 +196,7 @@ def check_catalog(catalog: Any) -> Any:
 def refuse_impossible(
     catalog: Any, content: Any, params: Mapping[str, Any], *, model: str, errors: ErrorMap
 ) -> None:
-    """Raise what the server would answer, where the catalog knows it already.
+    """Raise the error that the server would answer with, if the catalog already knows.
 
     Args:
         catalog: the catalog, or `None` for no check.

@@ -74,10 +74,10 @@ def current_tags() -> Mapping[str, str]:
 
 @contextmanager
 def tags(**names: str) -> Iterator[Mapping[str, str]]:
-    """Tag every call inside the block, for ledgers, stores and budgets; nothing of it is sent.
+    """Tag every call inside the block, for ledgers, stores and budgets; tags are never sent.
 
     Inner blocks add to outer ones. `user` is who a call is for: it comes before the `user` of the
-    request. A block holds for tasks and threads as one of `app()` does.
+    request. A block applies to tasks and threads in the same way as one of `app()`.
 
     Args:
         names: the tags, by keyword.

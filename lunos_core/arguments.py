@@ -148,7 +148,6 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def _closeness(given: list[str], known: list[str]) -> float:
-    """From 0 (something else) to 1 (the same letters)."""
     if sorted("".join(given)) == sorted("".join(known)):
         return 1.0  # letters swapped, or an underscore in another place
     enough = 0.75
@@ -161,7 +160,7 @@ def _closeness(given: list[str], known: list[str]) -> float:
     if given[0][:1] != known[0][:1]:  # "streaming" isn't a misspelling of "tracing"
         return 0.0
 
-    from difflib import SequenceMatcher  # 3 ms that only a mistake needs
+    from difflib import SequenceMatcher  # 3 ms, needed only after a mistake
 
     ratio = SequenceMatcher(None, "".join(given), "".join(known)).ratio()
     return ratio if ratio >= enough else 0.0

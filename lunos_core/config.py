@@ -189,7 +189,7 @@ class ClientSettings:
     retry_on_timeout: bool = field(default=False, metadata=_check(arguments.check_flag))
     """Whether a request that was sent and not answered in time is retried. The model may still be
     working on the first one: both may be paid for."""
-    # far above any answer of the wire, far below what a hostile server could make a machine hold
+    # far above any real answer, far below what a hostile server could make a machine hold
     max_response_bytes: int = field(
         default=256 * 1024 * 1024, metadata=_check(arguments.check_size)
     )

@@ -155,7 +155,7 @@ class Outgoing:
         timeout: for this call; the client's when `None`.
         public: outside `/v1`, and without the key.
         query: what follows the path's `?`, encoded.
-        absent: for a route that not every deployment has: what the error says where it is missing
+        absent: what the error says if the deployment lacks this route
             (501, or a 404 that does not speak of the model).
         user: who it is for, as the body says: for ledgers and budgets.
         max_tokens: of the answer, as the body says: the same.

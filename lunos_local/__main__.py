@@ -91,7 +91,6 @@ def _alias_lines(models: list[Model]) -> Iterator[str]:
 
 
 def _key(file: Path | None) -> str:
-    """Return the key from a file, from the environment, or the default one."""
     if file is None:
         return os.environ.get("LUNOS_API_KEY", "").strip() or DEFAULT_KEY
     key = file.read_text("utf-8").strip()

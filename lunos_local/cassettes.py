@@ -315,7 +315,6 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
         return LunosCassetteError(f"{text}\n{self.remedy}")
 
     def _difference(self, sent: Request) -> str:
-        """Say how a request differs from the recorded one that is most like it."""
         if not self.data:
             return "nothing was recorded."
         alike = self.find_requests_with_most_matches(sent)

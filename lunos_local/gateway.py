@@ -325,7 +325,6 @@ def _wrong_endpoint(model: Model, what: str) -> WireError:
 
 
 def _named(model: Model, response: Response) -> Response:
-    """Name the model that answers for an alias in a header."""
     if model.served_by:
         response.headers[MODEL_HEADER] = model.served_by
     return response
@@ -343,7 +342,6 @@ def _answered(request: Request, model: Model, answer: Body) -> Response:
 
 
 def _counted(body: Body) -> Body:
-    """Return a streamed request that asks for its usage, for the log."""
     return {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
 
 

@@ -314,11 +314,10 @@ class Admissions:
         return verdict
 
     def _under_way(self) -> list[Reservation]:
-        # whatever other threads reserve in this moment
+        # whatever other threads reserve meanwhile
         return [item for ref in self._held.valuerefs() if (item := ref()) is not None]
 
     def _held_here(self, budget: Budget, scope: Scope) -> int:
-        """Return what calls of this process hold that are under way."""
         return sum(
             item.cost
             for item in self._under_way()

@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _umask() -> int:
-    # the only way to read it; a thread that makes a file in this moment gets a stricter one
+    # the only way to read it; a thread that makes a file meanwhile gets a stricter one
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

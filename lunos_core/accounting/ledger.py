@@ -109,7 +109,6 @@ class UsageLedger:
             self._admissions = self._new_admissions()
 
     def _new_admissions(self, before: Admissions | None = None) -> Admissions | None:
-        """What checks budgets and limits, where there are any; with what was spent so far."""
         budgets = [*self._budgets, *([] if self._total is None else [self._total])]
         if not budgets and not self._limits:
             return None

@@ -1,4 +1,4 @@
-"""Stores with other habits: without a file, and with one that may be opened late."""
+"""Two other stores: one without a file, and one whose file may be opened later."""
 
 from __future__ import annotations
 

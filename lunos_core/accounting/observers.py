@@ -108,7 +108,7 @@ class BeforeCall(Protocol):
     """What an observer that may refuse a call has besides `__call__`."""
 
     def before_call(self, *, app_id: str | None, model: str | None) -> object:
-        """Hear of a call that is about to begin, and raise a `LunosBudgetError` to refuse it."""
+        """Note that a call is about to begin, or raise a `LunosBudgetError` to refuse it."""
 
 
 class OpensCall(Protocol):
@@ -123,14 +123,14 @@ class OpensCall(Protocol):
         ...
 
     def call_refused(self, call: CallRecord) -> None:
-        """Hear of a call that this observer or another one refused."""
+        """Take note of a call that this observer or another one refused."""
 
 
 class HearsRetries(Protocol):
     """What an observer that shares one pace among processes has besides `__call__`."""
 
     def attempt_failed(self, error: LunosError, delay: float) -> float:
-        """Hear of an attempt that is retried in `delay` seconds, and return how long to wait."""
+        """Note an attempt that is retried in `delay` seconds, and return how long to wait."""
         ...
 
 

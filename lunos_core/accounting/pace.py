@@ -32,7 +32,7 @@ _GROWTH, _PROBE = 0.02, 0.0003
 _CUT, _NEAR = 0.95, 0.97
 # a pace that grows brings a turn forward: look again half way there
 _LONGEST_SLEEP, _SURE = 5.0, 0.5
-_MOST_PATIENCE = 60.0  # as for retries: who asks for more is not believed
+_MOST_PATIENCE = 60.0  # as for retries: a server that asks for more isn't believed
 _LOCKED = 5.0  # seconds to wait for a file that others write
 
 
@@ -100,7 +100,7 @@ class Pace:
         return min(wait, max(wait / 2, _SURE), _LONGEST_SLEEP)
 
     def answered(self, now: float, ticket: Ticket, tokens: int | None = None) -> None:
-        """Hear of an answer, and of the tokens that it really took."""
+        """Take note of an answer, and of the tokens that it really took."""
         self._advance(now)
         self.recent += 1
         if tokens is not None:
@@ -114,7 +114,7 @@ class Pace:
         self.rate = min(self.rate + growth, self.most or self.rate + growth)
 
     def refused(self, now: float, ticket: Ticket, retry_after: float | None) -> Ticket:
-        """Hear of a 429, and return the ticket of the next attempt."""
+        """Take note of a 429, and return the ticket of the next attempt."""
         self._advance(now)
         wish = retry_after if retry_after and retry_after <= _MOST_PATIENCE else 0.0
         self.closed_until = max(self.closed_until, now + wish)
@@ -184,7 +184,7 @@ class SharedPace:
         return self.step(lambda pace: pace.rate * 60)
 
     def __call__(self, call: CallRecord) -> None:
-        """Hear of a call that took no ticket: there is nothing to learn."""
+        """Ignore a call that took no ticket: there is nothing to learn."""
 
     def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
         """Wait for a call's turn: the clients' hook before they send."""

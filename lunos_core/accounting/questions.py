@@ -183,7 +183,6 @@ class Question:
     def _select(
         self, connection: sqlite3.Connection, source: Source, columns: str
     ) -> Iterator[tuple[Any, ...]]:
-        """Return the columns of each group, and behind them its names."""
         keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
         paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
         first = columns.count(",") + 2
@@ -230,7 +229,6 @@ class Question:
         return source, values
 
     def _share(self, connection: sqlite3.Connection) -> float:
-        """Return about which part of the rows is asked for."""
         sql = "SELECT (SELECT MIN(at) FROM calls), (SELECT MAX(at) FROM calls)"
         first, last = connection.execute(sql).fetchone()
         if not first or first == last:

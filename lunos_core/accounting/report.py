@@ -215,7 +215,6 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
 
 
 def _largest(history: Histories) -> dict[str, Sequence[Sequence[float]]]:
-    """The histories of the apps that cost most, and the sum of the others as "other"."""
     apps = [app_id for app_id, points in history.items() if points]
     if len(apps) <= _MOST_LINES:
         return dict(history)
@@ -232,7 +231,6 @@ def _short(text: str) -> str:
 
 
 def _fonts() -> list[str]:
-    """Matplotlib's own font, and those that are installed for other scripts."""
     fonts = importlib.import_module("matplotlib.font_manager").fontManager.ttflist
     names = {font.name for font in fonts}
     return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in names)]

@@ -362,5 +362,5 @@ _open: weakref.WeakValueDictionary[int, UsageStore] = weakref.WeakValueDictionar
 
 
 def _alive(items: weakref.WeakValueDictionary[int, T]) -> list[T]:
-    """Return the items, whatever other threads add in this moment."""
+    """Return the items, whatever other threads add meanwhile."""
     return [item for ref in items.valuerefs() if (item := ref()) is not None]

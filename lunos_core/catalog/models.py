@@ -308,7 +308,6 @@ _PART_OF = {
 
 
 def _prices(entry: Mapping[str, Any]) -> dict[str, Decimal | None]:
-    """Prices in USD for one token, by the names of `ModelInfo`."""
     for name, power in (("pricing", 0), ("pricePerMillionTokens", _PER_MILLION)):
         pricing = _mapping(entry.get(name))
         unit = pricing.get("unit")

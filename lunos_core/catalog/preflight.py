@@ -130,7 +130,6 @@ def _plural(kind: str) -> str:
 
 
 def _able(models: Sequence[ModelInfo], needs: Needs) -> list[str]:
-    """Return up to three models that are known to do it, the cheapest first."""
     fitting = matching(models, ModelFilter(min_context=needs.tokens or None))
     # a catalog without windows: better a model whose window is unknown than none
     fitting = fitting or matching(models, ModelFilter())

@@ -266,7 +266,6 @@ def _plain(reply: Reply, text: str, wanted: str) -> Transcription:
 
 
 def _read(file: Any, filename: str | None) -> FormFile:
-    """Return the file's bytes and its name."""
     if isinstance(file, FormFile):  # the same request once more, for the fallback model
         return file
     own: Any = None
@@ -311,7 +310,6 @@ def _entries(value: Any) -> list[dict[str, Any]]:
 
 
 def _seconds(value: Any) -> float | None:
-    """Return a time; some servers write it as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -123,7 +123,6 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 def _checked(
     fields: Mapping[str, Any], params: Mapping[str, Any], checks: Mapping[str, Check]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the body's fields, and the other facts of a request."""
     model = fields["model"]
     if not isinstance(model, str):
         raise TypeError(f"model must be a str, not {type(model).__name__}")

@@ -63,7 +63,7 @@ def embedding_array_request(
 
     Raises:
         ImportError: numpy is not installed.
-        TypeError: a text that is no `str`, a parameter of the wrong type.
+        TypeError: a text isn't a `str`, or a parameter has the wrong type.
         ValueError: no text at all, a parameter out of range.
 
     Example:
@@ -115,7 +115,7 @@ def parse_embedding_array(
 
     Raises:
         LunosResponseError: another number of vectors than texts, vectors of different or wrong
-            length, or with something in them that is no finite number.
+            length, or with something in them that isn't a finite number.
         LunosAPIError: an error that came with a successful status.
     """
     import numpy as np

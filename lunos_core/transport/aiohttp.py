@@ -33,7 +33,7 @@ class _Response(aiohttp.ClientResponse):
     def _lost(self, closed: asyncio.Future[None] | None = None) -> None:
         """Wake who reads the body: aiohttp (3.14) doesn't, where the chunks aren't HTTP."""
         if closed is not None and not closed.cancelled():
-            closed.exception()  # seen
+            closed.exception()  # else asyncio logs it
         if not self.content.is_eof() and self.content.exception() is None:
             self.content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
 

@@ -264,11 +264,9 @@ class Call(Generic[Q]):
         return False
 
     def _ask_elsewhere(self, error: LunosError) -> bool:
-        """Switch to the endpoint's other path; return whether there is one."""
         return False
 
     def _located(self, request: Q) -> Q:
-        """Return the request with the path that this deployment is known to have."""
         return request
 
     def _add_facts(self, error: LunosError, status: int | None, headers: Mapping[str, str]) -> None:
@@ -375,14 +373,12 @@ class SendCall(Call["Request[T]"], Generic[T]):
 
 
 def _is_of_the_model(error: LunosError) -> bool:
-    """Return whether another model may succeed where this one failed."""
     if isinstance(error, LunosAuthenticationError | LunosPaymentError):
         return False
     return isinstance(error, LunosAPIError | LunosResponseError | LunosTimeoutError)
 
 
 def _is_missing_route(error: LunosError, status: int | None) -> bool:
-    """Return whether the deployment lacks the route, rather than the model."""
     if status != 404:
         return status == 501
     said = f"{error.code} {error.param} {error.type} {error.message}".lower()

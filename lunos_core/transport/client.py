@@ -370,7 +370,6 @@ def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:
 
 
 def _answer(response: httpx.Response | None) -> dict[str, Any]:
-    """Return what is known about an answer that failed."""
     if response is None:
         return {"status": None, "headers": {}}
     return {"status": response.status_code, "headers": headers_of(response)}

@@ -138,7 +138,7 @@ class Exchange:
     def _done(self, task: asyncio.Task[None]) -> None:
         _running.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, also where the caller has gone
+            task.exception()  # else asyncio logs it, if the caller has gone
         self._news.set()
 
     async def _run(self, acquire: Acquire, send: Send) -> None:

@@ -50,7 +50,6 @@ def build_request(
 
 @functools.lru_cache(64)  # 12 µs of each call; a process has few of them
 def _address(url: str) -> tuple[httpx.URL, str]:
-    """Return a URL in httpx's form, and the value of the header `Host`."""
     parsed = httpx.URL(url)
     return parsed, parsed.netloc.decode("ascii")
 

@@ -87,7 +87,7 @@ class LoopCleanup:
         self._finalizer.detach()
 
     def begin_closing(self) -> None:
-        """Close in a task of the running loop, unless the loop's end is at it already."""
+        """Close in a task of the running loop, unless the end of the loop is already doing so."""
         if not self._ends:
             self._closing = asyncio.ensure_future(self.close())
 

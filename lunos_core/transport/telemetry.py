@@ -109,7 +109,6 @@ def common_attributes(call: CallRecord, config: Config) -> dict[str, Any]:
 
 
 def _of_request(request: Outgoing) -> dict[str, Any]:
-    """Return the request's parameters, never its texts."""
     attributes: dict[str, Any] = {"gen_ai.request.max_tokens": request.max_tokens}
     if request.content_type != "application/json" or len(request.body) > _MOST_BYTES:
         return attributes

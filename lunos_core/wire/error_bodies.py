@@ -250,7 +250,6 @@ def _error_facts(value: Any) -> dict[str, str]:
 
 
 def _joined(message: Any) -> str:
-    """Return a message that came as several texts, or inside an object."""
     if isinstance(message, dict):
         message = [message.get(name) for name in ("message", "text")]
     texts = message if isinstance(message, list) else ()

@@ -94,7 +94,6 @@ def scrub_error(error: LunosError, secret: str | None) -> None:
 
 @lru_cache(16)
 def _spellings(secret: str) -> re.Pattern[str]:
-    """Return a pattern that matches the key in any spelling."""
     key = "".join(_spelled(character) for character in secret)
     if len(secret) < _SHORT:
         others = [secret, f":{secret}", f"{secret}:", f"Bearer {secret}"]

@@ -121,7 +121,6 @@ class Extractive:
         return separator.join(sentences[i] for i in chosen)
 
     def _similarities(self, question: str, sentences: list[str]) -> list[float]:
-        """Return each sentence's similarity in meaning; empty without the embedding model."""
         if self._e5 is None:
             return []
         asked = self._e5.vectors([question], query=True)[0]

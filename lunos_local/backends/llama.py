@@ -186,7 +186,6 @@ def _unavailable(weights: Path, reason: str) -> WireError:
 
 
 def _checked(answer: Body) -> Body:
-    """Return `answer`, or raise the error that it holds."""
     error = answer.get("error")
     if not error:
         return answer

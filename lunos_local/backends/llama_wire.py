@@ -93,7 +93,6 @@ class LlamaBackend:
             yield {**head, "choices": [], "usage": counts.to_wire()}
 
     async def _forced_calls(self, body: Body) -> Answer:
-        """Return the tool calls that the request requires, by a grammar made of the schema."""
         tools = _forced(body)
         plain = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}
         plain["tools"] = [{"type": "function", "function": tool} for tool in tools]
@@ -116,7 +115,6 @@ _TOOL_FIELDS = ("tools", "tool_choice", "parallel_tool_calls", "response_format"
 
 
 def _forced(body: Body) -> list[dict[str, Any]]:
-    """Return the tools of which the model must call one; empty if it need not."""
     choice = body.get("tool_choice")
     tools = conversation.function_tools(body)
     if isinstance(choice, dict):
@@ -125,7 +123,6 @@ def _forced(body: Body) -> list[dict[str, Any]]:
 
 
 def _call_schema(tools: list[dict[str, Any]]) -> Body:
-    """Return the schema of `{"name", "arguments"}` for any of these tools."""
     options = []
     shared: Body = {}
     for tool in tools:
@@ -178,7 +175,6 @@ def _requests(kind: Kind, body: Body) -> Iterator[Body]:
 
 
 def _message(message: Body) -> Body:
-    """Convert a message for llama.cpp's templates: text content, known roles."""
     role = "system" if message["role"] == "developer" else message["role"]
     plain: Body = {"role": role, "content": conversation.text_of(message)}
     for name in ("tool_calls", "tool_call_id"):
@@ -204,7 +200,6 @@ _CHOICE_FIELDS = ("text", "delta", "message")
 
 
 def _choice(choice: Body, index: int) -> Body:
-    """Return a choice of llama.cpp with our index and without its extras."""
     kept: Body = {name: choice[name] for name in _CHOICE_FIELDS if name in choice}
     for body in (kept.get("message"), kept.get("delta")):
         for call in (body or {}).get("tool_calls") or ():

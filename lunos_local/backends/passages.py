@@ -114,7 +114,6 @@ def candidates(text: str, question: str, *, keep_all: bool = False) -> list[str]
 
 
 def _plain(sentence: str) -> str:
-    """Remove the marks of a list, a table or bold print."""
     sentence = _ENUMERATION.sub("", sentence, count=1)
     return sentence.replace("**", "").strip().strip("|").strip()
 

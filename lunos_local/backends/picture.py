@@ -36,7 +36,6 @@ def _colours(text: str) -> tuple[bytes, bytes, bytes]:
 
 
 def _png(width: int, height: int, cells: list[list[bytes]]) -> bytes:
-    """Return a PNG of `cells` (RGB colours), stretched to the image's size."""
     lines = []
     for row in cells:
         pixels = (row[x * len(row) // width] for x in range(width))

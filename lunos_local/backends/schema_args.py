@@ -114,7 +114,6 @@ class Generator:
         return numbers <= len(self._numbers) and ("string" not in kinds or bool(words))
 
     def _plain(self, schema: Any) -> dict[str, Any]:
-        """Resolve references, unions and intersections to one plain schema."""
         for _ in range(32):  # a reference may point at itself
             self._steps += 1
             if self._steps > _MAX_STEPS:
@@ -157,7 +156,6 @@ class Generator:
         return result
 
     def _mentions(self, name: str, schema: Any) -> bool:
-        """Return whether the text mentions this optional property."""
         plain = self._plain(schema)
         if plain.get("enum"):
             return any(self._has(str(option)) for option in plain["enum"])

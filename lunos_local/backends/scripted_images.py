@@ -67,7 +67,6 @@ class ScriptedImages:
 
 
 def _chat(body: Body) -> Answer:
-    """Draw an image for each choice, and write nothing."""
     prompt = conversation.last_user_text(body["messages"])
     ratio = (body.get("image_config") or {}).get("aspect_ratio") or ""
     match = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", ratio)

@@ -33,7 +33,6 @@ class ScriptedWhisper:
 
 
 def _length(data: bytes) -> float:
-    """Return the length in seconds: exact for WAV, else guessed from the size."""
     try:
         with wave.open(io.BytesIO(data), "rb") as sound:
             return round(sound.getnframes() / sound.getframerate(), 3)

@@ -49,7 +49,6 @@ async def _spoken(program: str, text: str, speed: float) -> bytes:
 
 
 def _tones(text: str, speed: float) -> bytes:
-    """Return a tone for each word; its pitch depends on the word's length."""
     samples = bytearray()
     count = round(_RATE * _WORD_SECONDS / speed)
     tones: dict[int, bytes] = {}

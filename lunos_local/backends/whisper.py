@@ -94,7 +94,6 @@ class Whisper:
 
 
 def _decoded(data: bytes) -> Any:
-    """Return the audio as samples at 16 kHz."""
     from faster_whisper import decode_audio
 
     try:

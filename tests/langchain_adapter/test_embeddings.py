@@ -283,7 +283,7 @@ async def test_a_progress_bar_only_when_asked(
 @pytest.mark.parametrize(
     "name", ["LunosEmbeddings", "LunosImageGeneration", "LunosAudioTranscriber"]
 )
-def test_what_is_no_chat_model_loads_none(name: str) -> None:
+def test_embeddings_images_and_audio_import_no_chat_model(name: str) -> None:
     code = (
         f"import sys; from langchain_lunos import {name}; "
         "assert 'langchain_core.language_models.chat_models' not in sys.modules"

@@ -70,7 +70,7 @@ def test_a_class_that_holds_itself_is_described_in_full() -> None:
 
 
 @pytest.mark.parametrize(("own", "asked"), [(True, False), (False, True)])
-def test_two_wishes_for_strict_that_differ_are_a_mistake(own: bool, asked: bool) -> None:
+def test_conflicting_values_of_strict_are_a_mistake(own: bool, asked: bool) -> None:
     parameters = {"type": "object", "properties": {"a": {"type": "string"}}}
     schema = {"name": "city", "parameters": parameters, "strict": own}
     with pytest.raises(ValueError, match=f"strict is {asked}, but the function 'city'"):

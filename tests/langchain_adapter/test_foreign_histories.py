@@ -313,7 +313,7 @@ SOUND = {"type": "audio", "base64": "A" * 5000, "mime_type": "audio/ogg"}
 async def test_whatever_a_tool_returned_the_conversation_goes_on(
     block: Any, seen: str, spelling: str, way: str
 ) -> None:
-    """LangChain's own tools return search results and JSON; ChatOpenAI sends a 400 for them."""
+    """LangChain's own tools return search results and JSON, which the API has no parts for."""
     content: Any = ["sunny", block]
     results: dict[str, Any] = {
         "tool": ToolMessage(content, tool_call_id="c1"),

@@ -79,7 +79,7 @@ def test_a_document_of_an_unknown_kind_is_text_or_a_mistake() -> None:
         user(DocumentBlock(data=b"\xff\xfe\xfd\x80", title="a"))
 
 
-def test_addresses_travel_as_they_are() -> None:
+def test_urls_are_sent_unchanged() -> None:
     assert user(DocumentBlock(url="https://h/a.pdf", title="a.pdf")) == [
         {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://h/a.pdf"}}
     ]

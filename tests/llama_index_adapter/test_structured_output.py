@@ -160,7 +160,7 @@ async def test_other_refusals_of_the_server_are_not_tried_again(way: Way, method
     assert len(wire.requests) == 1
 
 
-async def test_a_way_that_was_set_is_kept_to(way: Way) -> None:
+async def test_a_method_that_was_chosen_is_used(way: Way) -> None:
     wire = Wire(error(400, "no response_format here"))
     llm = way.llm(wire, structured_output="json_schema")
     with pytest.raises(LunosBadRequestError):

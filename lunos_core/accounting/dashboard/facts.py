@@ -108,7 +108,6 @@ def _index(times: range, unit: str) -> dict[str, int]:
 
 
 def _spend(rows: Iterable[Mapping[str, Any]], times: range, unit: str) -> list[dict[str, Any]]:
-    """Return the cost of the most expensive apps over time, and of all others."""
     index, costs = _index(times, unit), dict[str, list[float]]()
     for row in rows:
         if row[unit] in index:

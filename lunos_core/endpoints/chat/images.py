@@ -190,7 +190,6 @@ def parse_chat_images(reply: Reply, *, as_base64: bool = False) -> Images:
 
 
 def _image_config(params: dict[str, Any]) -> dict[str, str]:
-    """Take the size out of the parameters, in the words of chat models."""
     size, width, height = (params.pop(name, None) for name in ("size", "width", "height"))
     if size in (None, "auto") and width is None and height is None:
         return {}

@@ -115,6 +115,8 @@ def text_inside(part: object, *names: str) -> str:
         part: text, an object with text in it, or a list of such.
         names: of the fields to look into first; by default those of thoughts.
     """
+    if isinstance(part, str):
+        return part
     try:
         return _text_inside(part, (*(names or _THOUGHTS), "text", "value", "content"))
     except RecursionError:  # nobody means what is nested so deeply

@@ -94,7 +94,6 @@ def chat_stream_request(
 def _prepared(
     messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
-    """Return the messages, the other parameters, and the names of the tools."""
     search, mark = params.get("web_search"), params.get("cache_control")
     if search is not None or mark is not None:  # not sent as they are: checked before they change
         check_params(params, CHAT)

@@ -123,7 +123,6 @@ def _references(node: Any) -> Iterator[str]:
 
 
 def _name_of(reference: Any) -> str:
-    """Return the name of the definition that `#/$defs/Name` refers to; "" for the root, `#`."""
     return str(reference or "#").rpartition("#")[2].rpartition("/")[2]
 
 

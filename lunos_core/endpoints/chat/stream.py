@@ -303,7 +303,6 @@ def _join(pieces: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def _join_logprobs(pieces: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Join the logprobs of two chunks, in the form of chat or of completions."""
     joined: dict[str, Any] = {}
     for piece in pieces:
         for name, value in piece.items():

@@ -202,7 +202,6 @@ class ToolCallAssembler:
         return delta
 
     def _show(self, call: _Call) -> ToolCallDelta | None:
-        """Return what arrived of a call since the last time, or `None`."""
         arguments = call.to_show()
         if call.is_announced:
             return ToolCallDelta(call.index, None, None, arguments) if arguments else None
@@ -212,13 +211,11 @@ class ToolCallAssembler:
         return ToolCallDelta(call.index, call.id, name, arguments)
 
     def _is_whole(self, name: str) -> bool:
-        """Return whether no other tool has a longer name that begins with this one."""
         return not any(tool != name and tool.startswith(name) for tool in self._names)
 
     def _continued(
         self, index: int | None, identifier: str, name: str, arguments: str
     ) -> _Call | None:
-        """Return the call that a fragment continues, or `None` if it begins one."""
         if index is not None and index in self._by_index:
             call = self._by_index[index]
         elif index is not None and name:
@@ -234,7 +231,6 @@ class ToolCallAssembler:
         return call
 
     def _begins_another(self, call: _Call, identifier: str, name: str, arguments: str) -> bool:
-        """Return whether a fragment with a name, at the index of a named call, begins another."""
         is_new_id = (
             bool(identifier) and not call.wants_id and self._by_id.get(identifier) is not call
         )

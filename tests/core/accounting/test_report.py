@@ -85,7 +85,7 @@ def test_a_narrow_terminal_gets_the_first_column_and_the_last() -> None:
     assert visible("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
-def test_what_no_row_knows_has_no_sum() -> None:
+def test_a_column_that_no_row_knows_has_no_sum() -> None:
     rows = [dict.fromkeys(COUNTED, 1) | {"cost": None}] * 2
     assert totals(rows) == {**dict.fromkeys(COUNTED, 2), "cost": None, "seconds": None}
     assert totals([ROW, OTHER])["cost"] == 0.1

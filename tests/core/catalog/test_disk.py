@@ -110,7 +110,7 @@ async def test_a_file_from_the_future_is_asked_again(
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has none of these")
 @pytest.mark.parametrize("kind", ["fifo", "directory", "device", "to_fifo", "loop", "dangling"])
-async def test_what_is_no_file_in_the_files_place_blocks_nobody(
+async def test_something_other_than_a_file_in_its_place_blocks_nobody(
     both: Both, tmp_path: Path, kind: str
 ) -> None:
     file = cache_file(tmp_path, "https://lunos.test")

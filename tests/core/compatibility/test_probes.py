@@ -205,7 +205,9 @@ WEB, FILE = SimpleNamespace(data=None), SimpleNamespace(data=b"x", mime_type="im
         ("POST /audio/transcriptions", answer(format="json"), {}, ["json", *NOTHING]),
     ],
 )
-def test_an_answer_tells_this(route: str, given: Any, body: Any, facts: list[str]) -> None:
+def test_an_answer_leads_to_these_facts(
+    route: str, given: Any, body: Any, facts: list[str]
+) -> None:
     assert BY_ROUTE[route].tell(given, body) == facts
 
 

@@ -39,7 +39,7 @@ def test_text_without_an_object_gives_none(text: str) -> None:
     assert first_object(text) is None
 
 
-def test_a_closing_tag_inside_the_object_is_no_end_of_a_thought() -> None:
+def test_a_closing_tag_inside_the_object_ends_no_thought() -> None:
     assert first_object('{"html": "a</think>b"}') == '{"html": "a</think>b"}'
 
 

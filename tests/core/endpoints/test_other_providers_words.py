@@ -9,6 +9,8 @@ import pytest
 
 from lunos_core import chat_request
 from lunos_core.accounting.usage import Usage
+from lunos_core.endpoints.chat.message import parse_content
+from lunos_core.endpoints.chat.reasoning import text_inside
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.types import Completion
 from lunos_core.request import Reply
@@ -224,3 +226,11 @@ def test_what_a_provider_wants_back_with_a_call_is_kept_with_it(field: str, stre
 def test_an_answer_that_a_filter_left_nothing_of_is_empty() -> None:
     choice = read(None, "content_filter", streamed=False).choices[0]
     assert (choice.text, choice.finish_reason) == ("", "content_filter")
+
+
+def test_what_is_nested_without_end_is_no_text_and_no_crash() -> None:
+    nested: Any = "deep"
+    for _ in range(10_000):
+        nested = [{"type": "text", "text": nested}]
+    assert text_inside(nested) == ""
+    assert parse_content(nested).text == ""

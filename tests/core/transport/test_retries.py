@@ -63,7 +63,7 @@ async def test_a_passing_failure_is_tried_again(both: Both, request_: Any, statu
 
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 413, 422])
 @pytest.mark.parametrize("request_", [SEND, STREAM])
-async def test_a_lasting_failure_is_not(both: Both, request_: Any, status: int) -> None:
+async def test_a_lasting_failure_is_not_retried(both: Both, request_: Any, status: int) -> None:
     wire = Wire(no(status), good(request_))
     with pytest.raises(LunosError) as caught:
         await run(both, wire, request_)

@@ -39,19 +39,32 @@ def embed(
     return _mapped(dataset, job, Worker.answered, workers, batch_size=block, batch_format="pyarrow")
 
 
-def complete(dataset: Any, prompt: str, *, block: int = 256, **settings: Any) -> Any:
+def complete(
+    dataset: Any,
+    prompt: str,
+    *,
+    model: str,
+    state: str,
+    workers: int = 2,
+    block: int = 256,
+    **settings: Any,
+) -> Any:
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
         dataset: a `ray.data.Dataset`.
         prompt: what to ask; `{column}` stands for a row's text.
+        model: the model's id.
+        state: as `workers`, what it is for `embed`.
+        workers: processes.
         block: rows that a worker takes at a time.
-        **settings: `model`, `state` and the others of `embed`; `schema` is that of the answers.
+        **settings: those of `Job`; `schema` is that of the answers.
 
     Raises:
         LunosConfigError: as `embed` does.
     """
-    return embed(dataset, prompt=prompt, block=block, **settings)
+    asked = {"prompt": prompt, **settings}
+    return embed(dataset, model=model, state=state, workers=workers, block=block, **asked)
 
 
 def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:

@@ -1,21 +1,3 @@
-"""The command line `lunos`; it begins with `main`."""
+"""The command line `lunos`."""
 
-from __future__ import annotations
-
-import os
-import sys
-
-from lunos_core.lazy import is_installed
-
-
-def main() -> None:
-    """Run the command line; without its library, say which extra has it."""
-    if not is_installed("click"):
-        sys.exit('the command line needs click: pip install "lunos-integrations[cli]"')
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by the shell: <&-
-            file = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # until the end
-            setattr(sys, name, file)
-    from lunos_cli.commands import lunos
-
-    lunos(prog_name="lunos")
+from lunos_cli.entry import main as main

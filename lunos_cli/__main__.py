@@ -1,5 +1,5 @@
 """`python -m lunos_cli`."""
 
-from lunos_cli import main
+from lunos_cli.entry import main
 
 main()

@@ -51,7 +51,6 @@ def _of_run(chunks: Iterator[ChunkT], metadata: Mapping[str, Any]) -> Iterator[C
 async def _aof_run(
     chunks: AsyncIterator[ChunkT], metadata: Mapping[str, Any]
 ) -> AsyncIterator[ChunkT]:
-    """Yield the chunks: see `_of_run`."""
     async with aclosing(cast("AsyncGenerator[ChunkT]", chunks)):
         _streamed.set(metadata)
         try:

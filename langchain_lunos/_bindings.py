@@ -251,7 +251,6 @@ class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see 
         return type(self)(**{**self.__dict__, "bound": inner})
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the model has, as `RunnableBinding` does."""
         return getattr(self.bound, name)
 
 

@@ -177,7 +177,6 @@ def _video_url(block: Block) -> dict[str, Any]:
 
 
 def _media(block: Block) -> dict[str, Any]:
-    """Return the part of a block of Google's: `mime_type`, with `data` or `file_uri`."""
     return _file({"url": block.get("file_uri"), **block})
 
 

@@ -191,7 +191,6 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
 
 
 def _answer_part(block: Any, where: str) -> list[str | Wire]:
-    """Return a block of an answer as a part; nothing where the wire cannot carry it."""
     if isinstance(block, str):
         return [join_surrogates(block)]
     try:

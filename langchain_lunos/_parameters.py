@@ -74,7 +74,6 @@ class LunosModel(LunosConnection):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Find once which fields go on the wire."""
         super().__pydantic_init_subclass__(**kwargs)
         cls._wire_fields = tuple(name for name in cls.model_fields if name in cls._checks)
 
@@ -143,7 +142,6 @@ class LunosModel(LunosConnection):
         }
 
     def _call_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """One call's parameters: what the call says wins over the constructor."""
         if not CHECKED_IN_CALLS.isdisjoint(kwargs):
             check_call(kwargs)
         more = kwargs.get("model_kwargs") or {}
@@ -161,11 +159,6 @@ class LunosModel(LunosConnection):
         return params
 
     def _stream_params(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters of a call that streams.
-
-        Raises:
-            ValueError: several answers were asked for.
-        """
         params = self._call_params(stop, kwargs)
         if (params.get("n") or 1) > 1:
             raise ValueError(_ONE_STREAM)
@@ -178,7 +171,6 @@ class LunosModel(LunosConnection):
         return app_id_of_call(kwargs, self.app_id)
 
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
-        """Raise the error that the server would answer with, if the catalog already knows."""
         if self.preflight and self.catalog is not None:
             refuse_impossible(
                 self.catalog, content, params, model=params["model"], errors=LANGCHAIN_ERRORS

@@ -77,7 +77,6 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
 
 
 def _is_no_object(schema: Any) -> bool:
-    """Return whether it is a type that LangChain would read as a function, or fail on."""
     origin = get_origin(schema)
     if origin is not None:
         return not (is_typeddict(origin) or is_dataclass(origin))

@@ -151,7 +151,6 @@ class LunosConnection(BaseModel, ClientSettings):
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """A copy of the settings; what holds connections or counts requests is shared."""
         memo = {} if memo is None else memo
         for name in ("http_client", "http_async_client", "rate_limiter"):
             shared = getattr(self, name, None)

@@ -178,15 +178,9 @@ class _Answer:
         return isinstance(message, AIMessageChunk) and not (self._tool and self._others)
 
     def may_be(self, partial: Any) -> bool:
-        """Return whether a partial result may become the object."""
         return not self._is_object or not isinstance(partial, list)
 
     def see(self, message: Any) -> None:
-        """Take a message or chunk.
-
-        Raises:
-            OutputParserException: there will be no whole object.
-        """
         if not isinstance(message, AIMessage):
             return
         if isinstance(message, AIMessageChunk):
@@ -223,11 +217,6 @@ class _Answer:
             )
 
     def result(self) -> Any:
-        """Return the object of the whole answer.
-
-        Raises:
-            OutputParserException: there is none, or it doesn't fit the schema.
-        """
         message = self._whole()
         text = message.text
         names = [call["name"] for call in message.tool_calls]

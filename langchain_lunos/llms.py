@@ -247,7 +247,6 @@ def _first(config: Any) -> Any:
 
 
 def _to_result(answers: list[Completion], prompts: int, batch_size: int) -> LLMResult:
-    """Return the answers of each prompt: `n` of them, in the order of the prompts."""
     generations: list[list[Generation]] = []
     usage: Usage | None = None
     for answer in answers:
@@ -271,7 +270,6 @@ class _Result(LLMResult):
     """The answers of several prompts, with the cost of all of them."""
 
     def flatten(self) -> list[LLMResult]:
-        """Split it for the callbacks: the first prompt gets the tokens and the cost, once."""
         first, *others = super().flatten()
         for other in others:
             for name in ("cost", "cost_source", "total_cost"):

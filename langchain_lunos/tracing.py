@@ -75,7 +75,6 @@ def langsmith_costs(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 
 
 def _costs(outputs: Mapping[str, Any]) -> Iterator[float]:
-    """Find the costs of a chat model's messages, or that of a text model's answer."""
     total = (outputs.get("llm_output") or {}).get("total_cost")
     if isinstance(total, int | float):
         yield total

@@ -114,7 +114,6 @@ def _video(block: VideoBlock) -> list[Part]:
 
 
 def _document(block: DocumentBlock) -> list[Part]:
-    """Return a file part; for a text file the text itself, which every model can read."""
     name = str(block.title)  # LlamaIndex fills it in
     if block.url is not None and block.data is None:
         return [file_part(str(block.url), name)]

@@ -124,7 +124,6 @@ class _History:
             self.wire.append({"role": role, "content": joined(_parts(message, where))})
 
     def flush(self) -> None:
-        """Put what isn't text in the results behind them."""
         if self._from_tools:
             self.wire.append({"role": "user", "content": self._from_tools})
             self._from_tools = []

@@ -267,7 +267,6 @@ def _tool_call_block(call: ToolCall) -> ToolCallBlock:
 
 
 def _citation(annotation: Mapping[str, Any]) -> list[ContentBlock]:
-    """A web citation as a block; annotations of another kind are in `additional_kwargs` only."""
     cited = annotation.get("url_citation")
     if not isinstance(cited, Mapping) or not isinstance(cited.get("url"), str):
         return []

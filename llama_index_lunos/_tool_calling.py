@@ -104,7 +104,6 @@ class ToolCalling(FunctionCallingLLM):
         allow_parallel_tool_calls: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        """Keep one call, unless several are allowed."""
         return response if allow_parallel_tool_calls else keep_first_call(response)
 
     def stream_chat_with_tools(

@@ -232,7 +232,6 @@ class _Gates:
 
 
 def _register() -> None:
-    """Let LlamaIndex load this class by its name (`load_embed_model`)."""
     try:
         from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
     except ImportError:  # another integration's import failed there

@@ -238,7 +238,6 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return (to_completion(response) async for response in responses)
 
     def _messages_question(self, messages: Sequence[ChatMessage], call: dict[str, Any]) -> Question:
-        """What to ask for a conversation; as one text if the model can't chat."""
         model = call.get("model") or self.model
         if self._chats(facts_of(model, self.catalog)):
             return self._question(True, to_wire(messages), model, self.chat_params(call))
@@ -246,7 +245,6 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return self._text_question(to_prompt(messages), model, call)
 
     def _prompt_question(self, prompt: str, formatted: bool, call: dict[str, Any]) -> Question:
-        """What to ask for a prompt; as a user's message if the model can chat."""
         to_prompt: Any = self.completion_to_prompt
         text = prompt if formatted else to_prompt(prompt)
         model = call.get("model") or self.model
@@ -303,7 +301,6 @@ def _first(*values: bool | None) -> bool:
 
 
 def _register() -> None:
-    """Let LlamaIndex load this class by its name (`load_llm`)."""
     try:
         from llama_index.core.llms.loading import RECOGNIZED_LLMS
     except ImportError:  # another integration's import failed there

@@ -183,7 +183,6 @@ class _Progress:
 
 
 def _estimate(job: Any, pieces: Any) -> None:
-    """Print what a run would ask for; equal texts count once."""
     from lunos_bulk.inputs import rows_of
     from lunos_bulk.state import State
     from lunos_core.accounting.token_estimate import estimate_tokens

@@ -36,7 +36,6 @@ class _Group(click.Group):
     """Ends every error in one line and the exit code 1 or 2, an interruption in 130."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, or `None` where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(f"lunos_cli.{cmd_name}"), cmd_name)

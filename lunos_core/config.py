@@ -158,7 +158,6 @@ def _check_transport(name: str, transport: Any) -> None:
 
 
 def _check(check: Callable[[str, Any], None]) -> dict[str, Any]:
-    """Return the metadata of a setting whose value is checked, and kept unchanged."""
     return {"check": check}
 
 

@@ -206,7 +206,6 @@ class Catalog:
     def __init__(
         self, models: list[Model], find_other: Callable[[str], Model | None] | None = None
     ) -> None:
-        """List `models`; `find_other` knows further spellings of their ids."""
         self.models = models
         self._by_id = {model.id: model for model in models}
         self._find_other = find_other

@@ -97,7 +97,6 @@ class Door:
     def __init__(
         self, app: ASGIApp, key: str, paths: Collection[str], hosts: Collection[str] = ()
     ) -> None:
-        """Guard `app`."""
         self._app = app
         self._key = key
         self._paths = frozenset(paths)
@@ -154,7 +153,6 @@ class _Taken:
         self._size = 0
 
     def take(self, size: int) -> None:
-        """Take `size` more bytes; raise a 503 if there are no more."""
         if self._door._in_flight + size > MAX_IN_FLIGHT:
             raise WireError(
                 "The gateway is busy with large requests.",
@@ -166,7 +164,6 @@ class _Taken:
         self._door._in_flight += size
 
     def release(self) -> None:
-        """Give everything back."""
         self._door._in_flight -= self._size
         self._size = 0
 

@@ -29,7 +29,6 @@ class WireError(Exception):
         code: str | None = None,
         type: str = "invalid_request_error",
     ) -> None:
-        """Say what is wrong and where."""
         super().__init__(message)
         self.message = message
         self.param = param

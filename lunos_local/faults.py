@@ -311,7 +311,6 @@ class FaultState:
     """What failing models remember between requests."""
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
         self.scripted = Scripted()
         self.seen: set[str] = set()
 

@@ -61,8 +61,6 @@ _BALANCE = {
 
 @dataclass
 class _PlannedFault:
-    """A fault that the next requests meet, whatever model they ask."""
-
     fault: Fault
     times: int | None
     model: str | None
@@ -72,7 +70,6 @@ class Gateway:
     """The endpoints, with their models and their log."""
 
     def __init__(self, models: Models, api_key: str, catalog_shape: int | None = None) -> None:
-        """Serve `models` to clients with `api_key`; list them in `catalog_shape`, if given."""
         if catalog_shape is not None and catalog_shape not in SHAPES:
             raise ValueError(f"catalog_shape must be one of {SHAPES}, not {catalog_shape!r}")
         self.models = models

@@ -53,7 +53,6 @@ class RequestLog:
     """
 
     def __init__(self, key: str = "") -> None:
-        """Start empty."""
         self._entries: deque[_Entry] = deque(maxlen=_MOST_ENTRIES)
         self._count = 0
         self._lock = threading.Lock()
@@ -150,7 +149,6 @@ class LogMiddleware:
     """Writes the log and sets `x-request-id` on every response."""
 
     def __init__(self, app: ASGIApp, log: RequestLog) -> None:
-        """Log the requests to `app` in `log`."""
         self._app = app
         self._log = log
 

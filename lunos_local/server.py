@@ -66,8 +66,6 @@ def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
 
 
 class _ThreadServer(uvicorn.Server):
-    """A server that may run outside the main thread."""
-
     def install_signal_handlers(self) -> None:
         """Leave the signal handlers of the process alone."""
 
@@ -126,7 +124,6 @@ class LocalGateway:
         aliases: Mapping[str, str] | None = None,
         strict: bool = False,
     ) -> None:
-        """Keep the options; `with` starts the gateway."""
         self.api_key = api_key
         self._wanted_port = port
         self._options: dict[str, Any] = {
@@ -143,7 +140,6 @@ class LocalGateway:
         self._port = 0
 
     def __enter__(self) -> LocalGateway:
-        """Start the gateway and wait until it answers requests."""
         if self._thread is not None:
             raise RuntimeError("this gateway is already running")
         app = create_app(api_key=self.api_key, **self._options)
@@ -167,7 +163,6 @@ class LocalGateway:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the gateway, cutting the responses that are still open."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(_STOP_SECONDS)

@@ -333,11 +333,6 @@ class Admissions:
         key: Key,
         start: CallStart,
     ) -> None:
-        """Refuse, warn or ask.
-
-        Raises:
-            LunosBudgetError: the budget refuses.
-        """
         if callable(budget.on_exceed):
             if budget.on_exceed(budget, float(spent), float(estimate)) is True:
                 return
@@ -371,7 +366,6 @@ class Admissions:
                 _log.exception("on_warn of the budget of %s failed", budget)
 
     def _nearly_spent(self, keys: Iterable[Key]) -> list[tuple[Budget, float]]:
-        """Return the budgets that a call has nearly spent, as far as this process knows."""
         nearly = []
         for key in keys:
             budget = key[0]

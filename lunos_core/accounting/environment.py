@@ -25,7 +25,6 @@ class _Recorder:
         self.store.add(call)
 
     def call_refused(self, call: CallRecord) -> None:
-        """Keep a call that a ledger refused."""
         self.store.add(call)
 
 

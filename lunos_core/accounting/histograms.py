@@ -24,10 +24,7 @@ class _Collected:
 
 
 class _Histogram(_Collected):
-    """Counts seconds, and merges what it has counted before."""
-
     def finalize(self) -> Any:
-        """Return the pairs of bucket and count."""
         counts: dict[int, int] = {}
         for value in self._values:
             if type(value) is bytes:
@@ -43,7 +40,6 @@ class _Packed(_Collected):
     """Packs seconds as they are, 8 bytes each, in no order, and joins what it has packed."""
 
     def finalize(self) -> Any:
-        """Return the packed seconds."""
         seconds = [value for value in self._values if type(value) is float]
         packed = [value for value in self._values if type(value) is bytes]
         return b"".join([struct.pack(f"<{len(seconds)}d", *seconds), *packed])

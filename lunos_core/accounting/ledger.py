@@ -128,7 +128,6 @@ class UsageLedger:
         self._admissions = self._new_admissions(vars(self).get("_admissions"))
 
     def __enter__(self) -> Self:
-        """Begin to count."""
         begin_here(self)
         return self
 
@@ -188,7 +187,7 @@ class UsageLedger:
             self.store.add(call)
 
     def __call__(self, call: CallRecord) -> None:
-        """Count one call that is over: the clients' hook."""
+        """Count a finished call: the clients' hook."""
         self.count(call)
 
     def count(self, call: CallRecord, *, reservation: Reservation | None = None) -> None:
@@ -271,7 +270,6 @@ class UsageLedger:
             return copy.deepcopy(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """With a lock of its own."""
         vars(self).update(state)
         self.reset_after_fork()
         reset_after_fork(self)

@@ -135,8 +135,6 @@ class HearsRetries(Protocol):
 
 
 class _Everywhere:
-    """The observers of the whole process."""
-
     def __init__(self) -> None:
         self.observers: tuple[Observer, ...] = ()
         self.reset_after_fork()

@@ -233,8 +233,6 @@ class SharedPace:
 
 
 class _PacedCall:
-    """The observer of one call that has a ticket."""
-
     def __init__(self, pace: SharedPace, ticket: Ticket) -> None:
         self._pace, self._ticket = pace, ticket
 

@@ -337,19 +337,15 @@ class UsageStore:
             self.close()
 
     def __enter__(self) -> Self:
-        """The file is open since construction."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copies of a ledger share their store."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The path travels, the connection does not."""
         return _store, (type(self), self.path, self.tag_keys)
 
 

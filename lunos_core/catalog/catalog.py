@@ -108,11 +108,9 @@ class _Catalog(ABC, Generic[C]):
             raise error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copies of a model share what is known of it."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Settings travel, lists do not."""
         return functools.partial(type(self), **self._settings), (self._client,)
 
     async def _fetch(self, request: Request[Models], refresh: bool = False) -> Models:

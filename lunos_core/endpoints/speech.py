@@ -252,4 +252,4 @@ class _SpeechReader:
         return parse_speech(reply, self._model).content
 
     def partial(self) -> None:
-        """Nothing: the pieces are with their reader."""
+        """Keep nothing: the reader has the pieces."""

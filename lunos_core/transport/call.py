@@ -388,7 +388,6 @@ def _is_missing_route(error: LunosError, status: int | None) -> bool:
 
 
 def _no_such_route(error: LunosError, absent: str) -> LunosError:
-    """Return the error with a message that says what to do; it isn't retried."""
     clear = LunosNotFoundError(f"{absent}: {error.message}", **error.facts())
     clear.__cause__ = error.__cause__
     return clear

@@ -163,15 +163,12 @@ class Client:
         self._clients.close()
 
     def __enter__(self) -> Self:
-        """Return the client; connections are opened by the first call."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings; connections stay behind."""
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
@@ -278,7 +275,6 @@ class AsyncClient:
         return await AsyncStream.opened(self._chunks(request))
 
     async def _chunks(self, request: StreamRequest[T]) -> AsyncGenerator[T]:
-        """Yield `OPENED` once the stream is open, then its chunks."""
         key = None if request.public else await self.config.aget_key()
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         call.know_refusals(self._no_stream_options)
@@ -323,15 +319,12 @@ class AsyncClient:
         await self._clients.close()
 
     async def __aenter__(self) -> Self:
-        """Return the client; connections are opened by the first call."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings; connections stay behind."""
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)

@@ -229,8 +229,6 @@ class AsyncClientPool:
 
 
 class _LoopClients:
-    """The HTTP clients of one event loop."""
-
     def __init__(self, owner: AsyncClientPool, transport: str) -> None:
         if transport == "aiohttp":
             from lunos_core.transport.aiohttp import AiohttpClient

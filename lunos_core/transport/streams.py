@@ -41,7 +41,6 @@ class Stream(Generic[T]):
         return self._chunks
 
     def __next__(self) -> T:
-        """Return the next chunk."""
         return next(self._chunks)
 
     def close(self) -> None:
@@ -49,11 +48,9 @@ class Stream(Generic[T]):
         self._chunks.close()
 
     def __enter__(self) -> Self:
-        """Return the stream, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
 
@@ -85,11 +82,9 @@ class AsyncStream(Generic[T]):
         return cls(chunks)
 
     def __aiter__(self) -> AsyncIterator[T]:
-        """Return the generator itself, which saves a call for each chunk."""
         return self._chunks
 
     async def __anext__(self) -> T:
-        """Return the next chunk."""
         return await anext(self._chunks)
 
     async def close(self) -> None:
@@ -97,9 +92,7 @@ class AsyncStream(Generic[T]):
         await self._chunks.aclose()
 
     async def __aenter__(self) -> Self:
-        """Return the stream, which is open already."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()

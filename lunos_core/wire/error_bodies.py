@@ -184,7 +184,6 @@ def error_response(
 
 
 def _unwrapped(value: Any) -> Any:
-    """Take an error out of a list of its own, as Google's servers send it, or of an envelope."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     data = value.get("data") if isinstance(value, dict) else None

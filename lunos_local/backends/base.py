@@ -58,7 +58,6 @@ class RuleBackend:
         reshape: Callable[[Body], Body] | None = None,
         says_cost: bool = True,
     ) -> None:
-        """Take the functions, a change to whole answers, and whether usage has a cost."""
         self._chat = chat
         self._complete = complete
         self._reshape = reshape or (lambda body: body)

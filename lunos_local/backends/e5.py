@@ -31,7 +31,6 @@ class E5:
     """The model, loaded at the first call."""
 
     def __init__(self) -> None:
-        """Prepare; the first call loads the model."""
         self._model: Any = None
         self._lock = threading.Lock()
         # a corpus is quoted from again and again: each passage is embedded once

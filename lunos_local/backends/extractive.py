@@ -45,7 +45,6 @@ class Extractive:
     """Quotes the sentences that answer best."""
 
     def __init__(self, e5: E5 | None) -> None:
-        """Rank by meaning with `e5` and by words, or by words alone without it."""
         self._e5 = e5
 
     def chat(self, body: Body) -> Answer:
@@ -147,7 +146,6 @@ def _related(question: str, sentence: str, near: float) -> bool:
 
 
 def _plainly_asked(tool: dict[str, Any], question: str) -> bool:
-    """Return whether the question asks for this tool and has what its arguments need."""
     in_name = overlap({"name": tool["name"]}, question)
     asked_for = named_in(tool, question) or in_name or overlap(tool, question) >= _PLAINLY
     parameters = tool.get("parameters") or {}

@@ -119,7 +119,6 @@ class HashedEmbeddings:
     """`lunos/scripted-embedding`, in reverse order, which the API allows; aliases are in order."""
 
     def __init__(self, *, reverse: bool = True) -> None:
-        """Send the vectors in reverse order, or in the order of their texts."""
         self._reverse = reverse
 
     async def embed(self, body: Body) -> Body:

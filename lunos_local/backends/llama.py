@@ -55,7 +55,6 @@ class Llama:
     """One model file. Requests and answers are in llama.cpp's own format."""
 
     def __init__(self, weights: Path, *, chat_template: str | None = None) -> None:
-        """Take the model file; the first call starts it."""
         self._weights = weights
         self._chat_template = chat_template
         self._server: Any = None

@@ -38,7 +38,6 @@ class LlamaBackend:
     """A GGUF model as a chat backend."""
 
     def __init__(self, llama: Llama, *, small: bool = False) -> None:
-        """Serve `llama`; a `small` model gets its tools' results as plain text."""
         self._llama = llama
         self._small = small
 
@@ -214,13 +213,10 @@ def _choice(choice: Body, index: int) -> Body:
 
 
 class _Counts:
-    """The summed token counts of several requests to llama.cpp."""
-
     def __init__(self) -> None:
         self._prompt = self._completion = self._cached = 0
 
     def add(self, counted: Body | None) -> None:
-        """Add the `usage` of an answer, if there is any."""
         if counted:
             self._prompt += counted["prompt_tokens"]
             self._completion += counted["completion_tokens"]
@@ -228,5 +224,4 @@ class _Counts:
             self._cached += details.get("cached_tokens") or 0
 
     def to_wire(self) -> Body:
-        """Return the `usage` object."""
         return usage(self._prompt, self._completion, prompt_details={"cached_tokens": self._cached})

@@ -70,7 +70,6 @@ class Generator:
     """Makes values for a schema from a text, using each number and phrase once."""
 
     def __init__(self, text: str, root: dict[str, Any]) -> None:
-        """Read `text`; `root` is the whole schema."""
         self._root = root
         self._steps = 0
         self._characters = 0

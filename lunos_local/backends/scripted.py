@@ -28,7 +28,6 @@ class Scripted:
     """The rules, and the cached prefixes that they have seen."""
 
     def __init__(self, quotes: Extractive | None = None) -> None:
-        """Answer questions about the prompt's text with `quotes`, if given."""
         self._prefixes: set[str] = set()
         self._quotes = quotes
 

@@ -46,7 +46,6 @@ class ScriptedImages:
     """Makes `n` images; their colours and patterns depend on prompt, seed and number."""
 
     def __init__(self) -> None:
-        """Draw in answers to chat requests too."""
         self.chat = RuleBackend(_chat, _chat)
 
     async def draw(self, body: Body, files: Files, files_url: str) -> Body:

@@ -33,7 +33,6 @@ class ScriptedSpeech:
 
 
 async def _spoken(program: str, text: str, speed: float) -> bytes:
-    """Return the WAV that espeak-ng makes, or nothing if it fails."""
     process = await asyncio.create_subprocess_exec(
         program, "--stdin", "--stdout", "-s", str(round(_WORDS_PER_MINUTE * speed)),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

@@ -31,7 +31,6 @@ class Whisper:
     """The model, loaded at the first call."""
 
     def __init__(self) -> None:
-        """Prepare; the first call loads the model."""
         self._model: Any = None
         self._lock = threading.Lock()
 

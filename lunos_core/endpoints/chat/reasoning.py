@@ -139,7 +139,6 @@ def _readable(detail: dict[str, Any]) -> str:
 
 
 def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:
-    """Return whether `detail` continues `last`: the same type, index and id."""
     if last.get("type") != detail.get("type") or last.get("signature"):
         return False
     if "encrypted" in str(detail.get("type")) and detail.get("index") is None:

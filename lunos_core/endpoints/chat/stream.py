@@ -163,8 +163,6 @@ class ChatStreamReader:
 
 
 class _ChoiceReader:
-    """Assemble one choice."""
-
     __slots__ = (
         "_annotations",
         "_audio",
@@ -226,7 +224,6 @@ class _ChoiceReader:
         return ChunkChoice(self._index, delta, reason, logprobs)
 
     def choice(self) -> Choice:
-        """Return the choice as far as it has arrived."""
         message = Message(
             content=self._text.whole,
             tool_calls=self._tools.calls(),

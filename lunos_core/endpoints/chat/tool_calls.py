@@ -32,8 +32,6 @@ _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 
 
 class _Call:
-    """A call whose fragments are arriving."""
-
     __slots__ = (
         "extras",
         "id",

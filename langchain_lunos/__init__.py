@@ -1,6 +1,6 @@
 """Lunos for LangChain: models, embeddings, tools that draw and speak, and an audio parser.
 
-Names are loaded when they are first used, so that an application pays for what it asks for.
+Each name is loaded when it is first used, so an application imports only what it needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The application that a call is made for: where its id comes from, and what tracers see of it."""
+"""The application that a call is made for: where its id comes from, and how tracers see it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ ChunkT = TypeVar("ChunkT")
 
 
 def with_run(kwargs: dict[str, Any], run_manager: Any) -> dict[str, Any]:
-    """Return a call's arguments, with the metadata of its run, which a usage store may keep."""
+    """Return a call's arguments with its run's metadata, which a usage store may keep."""
     metadata = getattr(run_manager, "metadata", None) or _streamed.get()
     return {**kwargs, RUN_METADATA: metadata} if metadata else kwargs
 
 
-# LangChain's `stream` hands no run manager to `_stream`
+# LangChain's `stream` passes no run manager to `_stream`
 _streamed: ContextVar[Mapping[str, Any] | None] = ContextVar(
     "metadata of a streamed run", default=None
 )
 
 
 def _of_run(chunks: Iterator[ChunkT], metadata: Mapping[str, Any]) -> Iterator[ChunkT]:
-    """Yield the chunks; `with_run` finds the metadata while the first is made, with the request."""
+    """Yield the chunks; `with_run` finds the metadata while the first one sends the request."""
     _streamed.set(metadata)
     try:
         first = next(chunks, None)
@@ -64,7 +64,7 @@ async def _aof_run(
 
 
 def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
-    """Return a call's arguments, with the config's app id where they name none."""
+    """Return a call's arguments, with the config's app id if they have none."""
     is_named = kwargs.get("app_id") is not None
     if is_named or (config is None and var_child_runnable_config.get() is None):
         return dict(kwargs)
@@ -75,8 +75,8 @@ def with_config_app_id(kwargs: Mapping[str, Any], config: Any = None) -> dict[st
 def app_id_of_call(kwargs: Mapping[str, Any], own: str | None) -> str | None:
     """Return the application of one call.
 
-    The order of precedence: the call's argument (given or bound), the config, the `app()` block,
-    the constructor's (which may be the environment's).
+    In order of precedence: the call's argument (given or bound), the config, the `app()` block,
+    the constructor's (which may come from the environment).
     """
     given: str | None = kwargs.get("app_id")
     if given is not None:
@@ -88,7 +88,7 @@ def app_id_of_call(kwargs: Mapping[str, Any], own: str | None) -> str | None:
 class AppIdFromConfig(Generic[Output, ChunkT]):
     """A mixin for models: calls take the app id of their config, and runs are tagged with it.
 
-    It stands before LangChain's class, whose methods it calls.
+    List it before LangChain's class, whose methods it calls.
     """
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
@@ -155,7 +155,7 @@ class AppIdFromConfig(Generic[Output, ChunkT]):
 
 
 def refuse_trio() -> None:
-    """Say where it is called that an async method needs asyncio: LangChain's errors don't.
+    """Raise a clear error under trio, where LangChain's own errors don't name the cause.
 
     Raises:
         LunosConfigError: the event loop is trio's.
@@ -168,7 +168,7 @@ def refuse_trio() -> None:
 
 
 def ls_params(params: Any, *, app_id: str | None, model: str) -> Any:
-    """Return LangSmith's parameters with ours: `app_id` becomes run metadata of that name."""
+    """Return LangSmith's parameters with ours added: `app_id` becomes run metadata."""
     ours = {"ls_provider": "lunos", "ls_model_name": model}
     if app_id is not None:
         ours["app_id"] = app_id
@@ -183,7 +183,7 @@ def with_tag(tags: list[str] | None, app_id: str | None) -> list[str] | None:
 
 
 def with_tags(tags: Any, app_id: str | None, *, callbacks: Any, prompts: int) -> Any:
-    """Do as `with_tag` for LLMs, whose batches have a list of tags for each prompt."""
+    """Add the tag as `with_tag` does, for LLMs, whose batches have a list of tags per prompt."""
     if app_id is None or not _is_for_each_prompt(callbacks):
         return with_tag(tags, app_id)
     return [with_tag(tags_of_prompt, app_id) for tags_of_prompt in tags or [None] * prompts]
@@ -201,7 +201,7 @@ def config_for_tracers(config: Any, app_id: str | None) -> Any:
     """
     values: Mapping[str, Any] = config or {}
     callbacks = values.get("callbacks")
-    if callbacks is None:  # LangChain takes those of the run around it
+    if callbacks is None:  # LangChain takes the enclosing run's
         callbacks = (var_child_runnable_config.get() or {}).get("callbacks")
     changed: dict[str, Any] = {}
     if (ours := traced(callbacks)) is not callbacks:
@@ -212,10 +212,10 @@ def config_for_tracers(config: Any, app_id: str | None) -> Any:
 
 
 def traced(callbacks: Any) -> Any:
-    """Return a call's callbacks; LangSmith's tracer among them also sends what the call cost."""
+    """Return a call's callbacks; a LangSmith tracer among them also sends the call's cost."""
     if _is_for_each_prompt(callbacks):
         return [traced(of_prompt) for of_prompt in callbacks]
-    context: Any = sys.modules.get("langchain_core.tracers.context")  # none: nobody has a tracer
+    context: Any = sys.modules.get("langchain_core.tracers.context")  # None: no tracer exists
     if not tracing_is_enabled() and not (
         context
         and (

@@ -1,9 +1,9 @@
-"""What is bound to a model stays bound, whatever is bound after it, in any order.
+"""Bindings of a model that keep what was bound before, in any order.
 
 LangChain's `RunnableBinding` passes `bind_tools` and `with_structured_output` on to the bare model:
-after `llm.bind(app_id="billing").bind_tools([…])` the app id would be gone. `RunnableRetry` lacks
-these methods, and configurable fields forget that they are configurable. The classes here are
-LangChain's, with the methods of `ModelMethods` on top.
+`llm.bind(app_id="billing").bind_tools([…])` would lose the app id. `RunnableRetry` lacks these
+methods, and configurable fields forget that they are configurable. The classes here are
+LangChain's, with the methods of `ModelMethods` added.
 """
 
 from __future__ import annotations
@@ -33,13 +33,18 @@ from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints.build import merge_options
 from lunos_core.forks import first_use
 
-NAMESPACE = ["langchain_lunos", "_bindings"]
+
+class _Loadable:
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Return where `load` finds the class."""
+        return ["langchain_lunos", "_bindings"]
 
 
-class ModelMethods:
-    """A mixin: the methods that make a new runnable of a chat model, or of one made before.
+class ModelMethods(_Loadable):
+    """A mixin: methods that return a new runnable around a chat model or another runnable.
 
-    It stands before LangChain's class, whose methods it calls.
+    List it before LangChain's class, whose methods it calls.
     """
 
     def bind_tools(
@@ -58,10 +63,10 @@ class ModelMethods:
             tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and
                 Lunos' own `{"type": "web_search"}`.
             tool_choice: "auto", "none", "any" or True (some tool), a tool's name, or a dict.
-            strict: ask for arguments that keep to the schema exactly, where it allows that.
+            strict: ask for arguments that follow the schema exactly, if the schema allows it.
             parallel_tool_calls: whether the model may ask for several calls at once.
-            response_format: a schema, or a `response_format` as the wire has it.
-            **kwargs: bound as well.
+            response_format: a schema, or a `response_format` in the wire's form.
+            **kwargs: also bound.
 
         Raises:
             ValueError: `tool_choice` isn't one of the tools.
@@ -85,7 +90,7 @@ class ModelMethods:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
             with first_use:
-                from langchain_lunos import _structured_output  # eight modules that few calls need
+                from langchain_lunos import _structured_output  # eight modules, rarely needed
 
             kwargs["response_format"] = _structured_output.to_response_format(
                 response_format, strict
@@ -110,11 +115,12 @@ class ModelMethods:
                 `method="json_mode"`.
             method: "json_schema" (the server keeps the model to the schema), "function_calling" (a
                 forced tool call), "json_mode" (any JSON; say in the prompt which). When not given:
-                "json_schema" where the model's profile says that it can, else "function_calling".
+                "json_schema" if the model's profile says that it is supported, else
+                "function_calling".
             include_raw: return `{"raw", "parsed", "parsing_error"}` and don't raise on bad answers.
-            strict: ask for exactly the schema, where it allows that.
-            tools: tools that the model may call first. An answer that calls one gives `None` in
-                place of the object; with `include_raw` the calls are in `raw`.
+            strict: ask for exactly this schema, if the schema allows it.
+            tools: tools that the model may call first. If it calls one, the result is `None`
+                instead of the object; with `include_raw` the calls are in `raw`.
             **kwargs: bound to the model.
 
         Returns:
@@ -135,9 +141,7 @@ class ModelMethods:
             City(name='Rome')
         """
         with first_use:
-            from langchain_lunos import (
-                _structured_output,  # eight modules that few applications need
-            )
+            from langchain_lunos import _structured_output  # eight modules, rarely needed
 
         if method is None:
             profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer
@@ -152,90 +156,80 @@ class ModelMethods:
         return _structured_output.with_raw(llm, parser) if include_raw else llm | parser
 
     def bind(self, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added."""
+        """As LangChain's; later bindings are added."""
         return self._made("bind", **kwargs)
 
     def with_config(self, config: Any = None, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added."""
+        """As LangChain's; later bindings are added."""
         return self._made("with_config", config, **kwargs)
 
     def with_retry(self, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added."""
+        """As LangChain's; later bindings are added."""
         return self._made("with_retry", **kwargs)
 
     def with_listeners(self, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added."""
+        """As LangChain's; later bindings are added."""
         return self._made("with_listeners", **kwargs)
 
     def with_alisteners(self, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added."""
+        """As LangChain's; later bindings are added."""
         return self._made("with_alisteners", **kwargs)
 
     def with_types(self, *args: Any, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added."""
+        """As LangChain's; later bindings are added."""
         return self._made("with_types", *args, **kwargs)
 
     def with_fallbacks(self, *args: Any, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is bound to each of the models."""
+        """As LangChain's; later bindings apply to each of the models."""
         return self._made("with_fallbacks", *args, **kwargs)
 
     def configurable_fields(self, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is added. `model_name` is `model`, as a field."""
+        """As LangChain's; later bindings are added. `model_name` stands for the field `model`."""
         if "model_name" in kwargs:
             kwargs = {"model": kwargs.pop("model_name"), **kwargs}
         return self._made("configurable_fields", **kwargs)
 
     def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
-        """As LangChain's; what is bound after it is bound to each alternative."""
+        """As LangChain's; later bindings apply to each alternative."""
         return self._made("configurable_alternatives", *args, **kwargs)
 
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds the class."""
-        return NAMESPACE
-
     def _made(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call LangChain's method, and return its runnable as one of the classes below."""
+        """Call LangChain's method and return its runnable as one of the classes below."""
         return keep_methods(getattr(super(), method)(*args, **kwargs))
 
 
-def _merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """What is bound later wins; of what is added to a request, both are added."""
-    merged = {**earlier, **later}
-    merge_options(merged, earlier, later)
-    return merged
-
-
-# without type arguments: with them pydantic makes classes that LangChain's runnables don't match
+# without type arguments: with them pydantic creates classes that LangChain's runnables don't match
 
 
 class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # see above
     """A model with arguments or a config bound to it."""
 
     def bind(self, **kwargs: Any) -> Any:
-        """Add arguments: the model's own `bind` knows what they change in the model."""
+        """Add arguments through the model's own `bind`, which may change the model too."""
         return self._around(self.bound.bind(**kwargs))
 
     def with_config(self, config: Any = None, **kwargs: Any) -> Any:
-        """Add to the config; what it names already is merged, not replaced."""
+        """Merge this into the config."""
         merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return type(self)(**{**self.__dict__, "config": merged})
 
     def configurable_fields(self, **kwargs: Any) -> Any:
-        """Make fields of the model configurable, and keep what is bound."""
+        """Make fields of the model configurable, and keep the binding."""
         return self._around(cast("Any", self.bound).configurable_fields(**kwargs))
 
     def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
-        """Make the model one of several, and keep what is bound to it."""
+        """Make the model one of several, and keep the binding."""
         return keep_methods(super(ModelMethods, self).configurable_alternatives(*args, **kwargs))
 
     def _around(self, inner: Any) -> Any:
-        """Return what was made of the bound runnable, with what is bound here."""
+        """Return a new version of the bound runnable with this binding's arguments and config."""
         if not isinstance(inner, RunnableBinding):
             return type(self)(**{**self.__dict__, "bound": inner})
+        kwargs = {**self.kwargs, **inner.kwargs}
+        merge_options(kwargs, self.kwargs, inner.kwargs)
         own = {
             "bound": inner.bound,
-            "kwargs": _merged(self.kwargs, inner.kwargs),
+            "kwargs": kwargs,
             "config": merge_configs(self.config, inner.config),
             "config_factories": [*self.config_factories, *inner.config_factories],
         }
@@ -243,7 +237,7 @@ class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # 
 
 
 class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see above
-    """A model with a retry policy of LangChain's around it."""
+    """A model inside LangChain's retry policy."""
 
     def configurable_fields(self, **kwargs: Any) -> Any:
         """Make fields of the model configurable, and keep the retries."""
@@ -255,10 +249,10 @@ class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see 
 
 
 class LunosConfigurableFields(ModelMethods, RunnableConfigurableFields):  # type: ignore[type-arg]  # see above
-    """A model whose fields the config may set."""
+    """A model whose fields a config may set."""
 
     def _prepare(self, config: RunnableConfig | None = None) -> Any:
-        """Make the model that a config asks for; it shares what the settings leave the same."""
+        """Make the model that a config asks for; it shares connections if the settings allow it."""
         model, config = super()._prepare(config)
         share = getattr(model, "_share_with", None)
         if share is not None:
@@ -266,13 +260,13 @@ class LunosConfigurableFields(ModelMethods, RunnableConfigurableFields):  # type
         return model, config
 
     def with_config(self, config: Any = None, **kwargs: Any) -> Any:
-        """Add to the config; what it names already is merged, not replaced."""
+        """Merge this into the config."""
         merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return type(self)(**{**self.__dict__, "config": merged})
 
 
-class LunosFallbacks(RunnableWithFallbacks):  # type: ignore[type-arg]  # see above
-    """A model with others behind it; what is bound is bound to each of them."""
+class LunosFallbacks(_Loadable, RunnableWithFallbacks):  # type: ignore[type-arg]  # see above
+    """A model with fallbacks; bindings apply to each of the models."""
 
     def bind(self, **kwargs: Any) -> Any:
         """Bind arguments to each of the models."""
@@ -283,13 +277,8 @@ class LunosFallbacks(RunnableWithFallbacks):  # type: ignore[type-arg]  # see ab
         return self._each("with_config", config, **kwargs)
 
     def with_retry(self, **kwargs: Any) -> Any:
-        """Retry each of the models before the next is asked."""
+        """Retry each of the models before trying the next."""
         return self._each("with_retry", **kwargs)
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds the class."""
-        return NAMESPACE
 
     def _each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         changed: dict[str, Any] = {
@@ -299,8 +288,8 @@ class LunosFallbacks(RunnableWithFallbacks):  # type: ignore[type-arg]  # see ab
         return type(self)(**{**self.__dict__, **changed})
 
 
-class LunosAlternatives(RunnableConfigurableAlternatives):  # type: ignore[type-arg]  # see above
-    """Models of which the config chooses one; what is bound is bound to each of them."""
+class LunosAlternatives(_Loadable, RunnableConfigurableAlternatives):  # type: ignore[type-arg]  # see above
+    """Models from which the config chooses one; bindings apply to each of them."""
 
     def bind(self, **kwargs: Any) -> Any:
         """Bind arguments to each of the models."""
@@ -317,11 +306,6 @@ class LunosAlternatives(RunnableConfigurableAlternatives):  # type: ignore[type-
     def with_retry(self, **kwargs: Any) -> Any:
         """Retry each of the models."""
         return self._each("with_retry", **kwargs)
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds the class."""
-        return NAMESPACE
 
     def _each(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         def change(model: Any) -> Any:
@@ -349,7 +333,7 @@ for _kind in _CLASSES.values():
 
 
 def keep_methods(runnable: Any) -> Any:
-    """Return LangChain's runnable as the class of ours that keeps what is bound."""
+    """Return LangChain's runnable as our class for it, which keeps bindings."""
     for framework, kind in _CLASSES.items():
         if isinstance(runnable, framework) and not isinstance(runnable, kind):
             return kind(**runnable.__dict__)

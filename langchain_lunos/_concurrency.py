@@ -1,4 +1,4 @@
-"""Several requests at once: at most so many, in order, and stopped together when one fails."""
+"""Several requests at once: up to a limit, in order, and stopped together when one fails."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ B = TypeVar("B")
 def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> Iterator[B]:
     """Yield the results in the order of `items`, working on at most `limit` at a time.
 
-    LangChain's executor takes the context along, so that ledgers and callbacks see the calls.
+    LangChain's executor copies the context, so that ledgers and callbacks see the calls.
     """
     if min(limit, len(items)) <= 1:
         yield from map(work, items)
         return
-    # after a failure `map` starts nothing more, and the end of the block waits for what runs
+    # after a failure `map` starts nothing more, and leaving the block waits for running calls
     with ContextThreadPoolExecutor(max_workers=limit) as executor:
         yield from executor.map(work, items)
 
@@ -32,11 +32,10 @@ async def map_in_tasks(
 ) -> list[B]:
     """Return the results in the order of `items`, working on at most `limit` at a time.
 
-    The first failure is raised and the others are cancelled: they would be paid for in vain.
+    The first failure is raised and the others are cancelled, as their results would be lost.
     """
-    running_loop()  # a clear error where the loop isn't asyncio's
+    running_loop()  # raises a clear error if the loop isn't asyncio's
     bound = asyncio.Semaphore(limit)
-
     failed = False
 
     async def bounded(item: A) -> B:

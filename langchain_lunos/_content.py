@@ -1,9 +1,9 @@
 """LangChain's content blocks to the wire's content parts.
 
 One table serves every role: an image is the same part in a human message, in an answer that is sent
-back, and in a tool's result. It reads LangChain's blocks of v1 and v0, OpenAI's and Anthropic's. A
-block that the wire cannot carry raises, and the message says what it was; but in a tool's result it
-goes as text.
+back, and in a tool's result. It reads LangChain's v1 and v0 blocks, OpenAI's and Anthropic's. A
+block that the wire cannot carry raises an error that names it, except in a tool's result, where it
+is sent as text.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Block = Mapping[str, Any]
 
 
 def to_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
-    """Return a message's content as the wire has it: text stays text, blocks become parts.
+    """Return a message's content in the wire's form: text stays text, blocks become parts.
 
     Args:
         content: text, or a list of texts and blocks.
-        where: what to call it in errors, such as "messages[2].content".
+        where: its name in errors, such as "messages[2].content".
 
     Raises:
         TypeError: an item is neither text nor a block.
@@ -39,16 +39,16 @@ def to_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
     """
     if isinstance(content, str):
         return content
-    # a tool without output returns an empty list, which the wire refuses
+    # an empty list, as a tool without output returns it, is refused on the wire
     return [to_part(block, f"{where}[{i}]") for i, block in enumerate(content)] or ""
 
 
 def to_result_parts(content: Any, where: str) -> str | list[dict[str, Any]]:
-    """Return a tool's result as the wire has it.
+    """Return a tool's result in the wire's form.
 
-    A tool returns what its server or library gave it, in the middle of a conversation that has been
-    paid for. So a block that the wire cannot carry, such as a search result or a file by id, raises
-    nothing: the model gets it as JSON, with long base64 left out.
+    A tool passes on what its server or library returned, in the middle of a paid conversation. So a
+    block that the wire cannot carry, such as a search result or a file by id, raises nothing: the
+    model gets it as JSON, without long base64.
     """
     if isinstance(content, str):
         return content
@@ -63,7 +63,7 @@ def _result_part(block: Any, where: str) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """Return a block without the long base64 in it."""
+    """Return a block without long base64."""
     if isinstance(value, Mapping):
         return {
             str(name): f"({len(item)} characters)"
@@ -104,7 +104,7 @@ def to_part(block: Any, where: str) -> dict[str, Any]:
 
 
 def kind_of(block: Mapping[str, Any]) -> Any:
-    """Return a block's type; what has only a text is text, as Bedrock and Google write it."""
+    """Return a block's type; Bedrock and Google write text blocks without one."""
     kind = block.get("type")
     return "text" if kind is None and isinstance(block.get("text"), str) else kind
 
@@ -133,7 +133,7 @@ def _image(block: Block) -> dict[str, Any]:
 def _file(block: Block) -> dict[str, Any]:
     if isinstance(block.get("file"), Mapping):  # OpenAI's
         file = dict(block["file"])
-        if "fileData" in file:  # as the vendor's pages write it too
+        if "fileData" in file:  # the vendor's pages also spell it so
             file.setdefault("file_data", file.pop("fileData"))
         return {"type": "file", "file": file}
     mime = _mime_of(block) or ""
@@ -146,10 +146,10 @@ def _file(block: Block) -> dict[str, Any]:
     source = block.get("source")
     if isinstance(source, Mapping) and source.get("type") == "text":  # Anthropic's
         return text_part(source["data"])
-    if block.get("source_type") == "text" or (isinstance(block.get("text"), str)):
+    if block.get("source_type") == "text" or isinstance(block.get("text"), str):
         return text_part(block["text"])
     name = _extra(block, "filename") or _extra(block, "name") or _extra(block, "title")
-    # the wire wants a name; the part of the type behind the slash makes a plain one
+    # the wire requires a name: take the MIME type's second half as its suffix
     suffix = (mime or "application/pdf").rpartition("/")[2].split(";")[0]
     return file_part(_url_of(block, "application/pdf"), name or f"document.{suffix}")
 
@@ -181,13 +181,11 @@ def _media(block: Block) -> dict[str, Any]:
 
 
 def _input_file(block: Block) -> dict[str, Any]:
-    url = block.get("file_url") or block.get("file_data")
-    return _file({**block, "url": url})
+    return _file({**block, "url": block.get("file_url") or block.get("file_data")})
 
 
 def _non_standard(block: Block) -> dict[str, Any]:
-    value = block["value"]
-    return to_part(value, "value")
+    return to_part(block["value"], "value")
 
 
 _BLOCKS: dict[str, Callable[[Block], dict[str, Any]]] = {
@@ -211,26 +209,21 @@ _BLOCKS: dict[str, Callable[[Block], dict[str, Any]]] = {
 
 
 def _url_of(block: Block, default_mime: str) -> str:
-    """Return where a block's data is: an https URL, or a `data:` URL made of its base64."""
+    """Return the URL of a block's data: its https URL, or a `data:` URL of its base64."""
     source = block.get("source")
     if isinstance(source, Mapping):  # Anthropic's
         block = source
     mime = _mime_of(block) or default_mime
     if block.get("url"):
         return str(block["url"])
-    if block.get("base64"):  # v1
-        return _as_data_url(block["base64"], mime)
-    if block.get("data"):  # v0 and Anthropic's
-        return _as_data_url(block["data"], mime)
+    data = block.get("base64") or block.get("data")  # v1; v0 and Anthropic's
+    if data:
+        if not isinstance(data, str):
+            raise TypeError(f"base64 data must be a str, not {type(data).__name__}")
+        return data if data.startswith("data:") else data_url(data, mime)
     if block.get("file_id") or block.get("source_type") == "id" or block.get("type") == "file":
         raise ValueError("a file by id cannot be sent: Lunos keeps no files, send base64 or a URL")
     raise ValueError("it has neither url nor base64")
-
-
-def _as_data_url(data: Any, mime: str) -> str:
-    if not isinstance(data, str):
-        raise TypeError(f"base64 data must be a str, not {type(data).__name__}")
-    return data if data.startswith("data:") else data_url(data, mime)
 
 
 def _mime_of(block: Block) -> str | None:
@@ -250,8 +243,8 @@ def _extra(block: Block, name: str) -> str | None:
 def _field(block: Block, name: str) -> Any:
     """Return a field that LangChain keeps on the block, in `extras` (v1) or in `metadata` (v0).
 
-    Before a model sees them, LangChain makes v1 blocks of v0 blocks and of some of OpenAI's, and
-    puts what it doesn't know into `extras`, such as `metadata` and `cache_control`.
+    LangChain converts v0 blocks and some of OpenAI's to v1 before a model sees them, and moves
+    fields that it doesn't know into `extras`, such as `metadata` and `cache_control`.
     """
     extras = block.get("extras")
     inner = extras.get("metadata") if isinstance(extras, Mapping) else None

@@ -1,7 +1,7 @@
 """Standard content blocks from our messages: the translator that LangChain looks up by provider.
 
 In a stream each block has an index that names its kind ("lc_txt_0", "lc_tc_1"). LangChain would
-number them by position, and join a tool call (0) to the text (0) before it.
+number the blocks by position, and join a tool call (0) to the text (0) before it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from langchain_lunos._results import PROVIDER
 from lunos_core.endpoints.chat.content_parts import split_data_url
 
 _INVALID = ("id", "name", "args", "error")
-_ON_LAST_CHUNK = {"audio", "reasoning_details", "refusal"}  # of a stream, besides metadata
+_ON_LAST_CHUNK = {"audio", "reasoning_details", "refusal"}  # of a stream, beside metadata
 REFUSAL_IS_STANDARD = hasattr(blocks, "RefusalContentBlock")  # langchain-core 1.7.5 and newer
 
 
@@ -32,10 +32,10 @@ def content_blocks(message: AIMessage) -> list[blocks.ContentBlock]:
 
 
 def content_blocks_of_chunk(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
-    """Return the blocks that a chunk adds, or those of all chunks added up."""
+    """Return the blocks that a chunk adds, or those of the sum of all chunks."""
     calls = chunk.tool_call_chunks
     last = chunk.chunk_position == "last"
-    if last and any(call.get("name") for call in calls):  # all chunks added up: its calls are whole
+    if last and any(call.get("name") for call in calls):  # the sum of all chunks: calls are whole
         broken = [
             {"type": "invalid_tool_call", **{name: call.get(name) for name in _INVALID}}
             for call in chunk.invalid_tool_calls
@@ -51,7 +51,7 @@ def content_blocks_of_chunk(chunk: AIMessageChunk) -> list[blocks.ContentBlock]:
 
 def _common(message: AIMessage, *, indexed: bool) -> list[dict[str, Any]]:
     if not isinstance(message.content, str):
-        raise NotImplementedError  # blocks already: LangChain reads them as they are
+        raise NotImplementedError  # already blocks, which LangChain reads itself
     extra = message.additional_kwargs
     result: list[dict[str, Any]] = []
 
@@ -86,7 +86,7 @@ def image_block(url: str) -> dict[str, Any]:
 
 
 def audio_block(audio: dict[str, Any]) -> dict[str, Any]:
-    """Return what the model said as a block; the wire's `audio` doesn't name its format."""
+    """Return spoken audio as a block; the wire's `audio` doesn't name its format."""
     block: dict[str, Any] = {"type": "audio"}
     if audio.get("data"):
         block["base64"] = audio["data"]
@@ -95,12 +95,12 @@ def audio_block(audio: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_annotations(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the wire's annotations as those of a text block."""
+    """Return the wire's annotations in the form that text blocks have."""
     return [_citation(annotation) for annotation in annotations]
 
 
 def _citation(annotation: dict[str, Any]) -> dict[str, Any]:
-    """Return a `url_citation` as LangChain's citation; others as they came."""
+    """Return a `url_citation` as LangChain's citation, and others unchanged."""
     sent = annotation.get("url_citation")
     if not isinstance(sent, dict):
         return {"type": "non_standard_annotation", "value": annotation}

@@ -27,14 +27,14 @@ Wire = dict[str, Any]
 
 
 def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[Wire]:
-    """Return the messages as they are sent. The given ones aren't changed.
+    """Return the messages in the wire's form. The given ones aren't changed.
 
-    Other providers' answers are data, not mistakes: what doesn't travel of them is left out. Each
+    Other providers' answers are data, not mistakes: parts that cannot be sent are left out. Each
     call before the last message gets a result, since providers refuse a history that lacks one.
 
     Args:
         messages: the conversation.
-        model: who is asked: models of other makers don't get Anthropic's signed thoughts.
+        model: the model's id: other makers' models don't get Anthropic's signed reasoning.
 
     Raises:
         TypeError: a message or block has a type that cannot be sent.
@@ -98,14 +98,14 @@ def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
     if isinstance(message.content, str):
         content = message.content
     else:
-        # Anthropic's histories hold a tool's results in human messages
+        # Anthropic's histories have tool results in human messages
         others = []
         for i, block in enumerate(message.content):
             place = f"{where}.content[{i}]"
             kind = _type_of(block)
             if kind == "tool_result":
                 yield _tool_result(block, place)
-            elif kind not in _THOUGHTS:  # of another model, whose answer was put into a question
+            elif kind not in _REASONING:  # an earlier answer may have been put into a question
                 others.append(to_part(block, place))
         if message.content and not others:
             return
@@ -120,7 +120,7 @@ def _tool(message: ToolMessage, where: str) -> Iterator[Wire]:
 
 
 def _function(message: FunctionMessage, where: str) -> Iterator[Wire]:
-    # what LangChain wrote before there were tools: the call has no id, so its name stands for one
+    # from before LangChain had tools: such a call has no id, so its name stands for it
     content = to_result_parts(message.content, f"{where}.content")
     yield {"role": "tool", "tool_call_id": message.name, "content": content}
 
@@ -131,7 +131,7 @@ def _tool_result(block: Any, where: str) -> Wire:
         raise ValueError(f"{where}: a tool_result block has no tool_use_id")
     content = to_result_parts(block.get("content") or "", f"{where}.content")
     mark = block.get("cache_control")
-    if mark is not None and content:  # on the wire a part carries it
+    if mark is not None and content:  # on the wire it belongs to a part
         parts = [text_part(content)] if isinstance(content, str) else content
         content = [*parts[:-1], {**parts[-1], "cache_control": mark}]
     return {"role": "tool", "tool_call_id": identifier, "content": content}
@@ -186,7 +186,7 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
     if spoken:
         wire["audio"] = {"id": spoken}
     if wire["content"] is None and "tool_calls" not in wire:
-        wire["content"] = ""  # null means "a call instead"
+        wire["content"] = ""  # null means that there is a call instead
     return _named(message, wire)
 
 
@@ -227,7 +227,7 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
     older = message.additional_kwargs.get("function_call")
     if isinstance(older, Mapping) and older.get("name") in answered:
         return [_call(older.get("name"), older.get("name"), older.get("arguments"))]
-    return [  # LangChain's, Anthropic's and OpenAI's blocks, in a message made by hand
+    return [  # LangChain's, Anthropic's and OpenAI's blocks, in a message built by hand
         _call(
             block.get("call_id") or block.get("id"),
             block.get("name"),
@@ -244,7 +244,7 @@ def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
 
 
 def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool) -> Wire:
-    """Return what the model thought, as it came: details with their signatures, else the text."""
+    """Return the model's reasoning as it came: details with their signatures, else text."""
     details = _list(extra.get("reasoning_details"))
     if details:
         return {"reasoning_details": details}
@@ -256,7 +256,7 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool)
         if _type_of(block) in ("thinking", "redacted_thinking")
         and (block.get("signature") or block.get("data"))
     ]
-    if signed:  # Anthropic's, which that provider wants back before the results of a tool
+    if signed:  # Anthropic wants it back before a tool's results
         return {
             "reasoning_details": [
                 {**detail, "format": "anthropic-claude-v1", "index": i}
@@ -279,10 +279,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-_THOUGHTS = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking"})
+_REASONING = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking"})
 
-# blocks of an answer that travel in other fields of the message than `content`
-_SAID_ELSEWHERE = _THOUGHTS | frozenset(
+# blocks of an answer that the wire has in other fields of the message than `content`
+_SAID_ELSEWHERE = _REASONING | frozenset(
     {
         "tool_call",
         "tool_call_chunk",

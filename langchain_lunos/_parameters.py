@@ -1,4 +1,4 @@
-"""What the chat model and the LLM share: their parameters, and those of one call."""
+"""The parameters that the chat model and the LLM share, and those of one call."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun | None
 
 
 class LunosModel(LunosConnection):
-    """The fields of a generating model, and how a call's arguments are laid over them."""
+    """The fields of a model that generates, and how a call's arguments override them."""
 
     _checks: ClassVar[Mapping[str, Check]] = {}
-    """The endpoint's parameters: what each may be."""
+    """The endpoint's parameters, each with its check."""
     _wire_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that are parameters of the endpoint."""
 
@@ -39,38 +39,38 @@ class LunosModel(LunosConnection):
     top_p: float | None = None
     """Nucleus sampling, 0 to 1."""
     presence_penalty: float | None = None
-    """-2 to 2: above 0, new subjects are preferred."""
+    """-2 to 2: values above 0 favour new subjects."""
     frequency_penalty: float | None = None
-    """-2 to 2: above 0, repetition is avoided."""
+    """-2 to 2: values above 0 discourage repetition."""
     n: int | None = None
     """How many answers to generate; not with streaming."""
     seed: int | None = None
-    """For answers that repeat, as far as the provider can."""
+    """For repeatable answers, as far as the provider supports it."""
     stop: list[str] | str | None = Field(
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
     """Where to stop; a call's own `stop` replaces it."""
     logit_bias: dict[str, float] | None = None
-    """Token id to bias, -100 to 100."""
+    """A bias for each token id, -100 to 100."""
     user: str | None = None
     """Your end user's id, for the provider's abuse checks."""
     observability: bool | None = None
     """True: Lunos keeps request and answer beside the query log row."""
     fallback_model: str | None = None
-    """The model to ask once when `model` fails for good and nothing was delivered."""
+    """The model to try once if `model` fails permanently before delivering anything."""
     extra_query: dict[str, Any] | None = None
     """Parameters of the URL's query; those of a call are added."""
     extra_body: dict[str, Any] | None = None
-    """Fields of the request body that this class doesn't know. Those that are bound or given in a
-    call are added to the constructor's; a call's replace the bound ones, as each argument does."""
+    """Fields of the request body that this class doesn't know. Bound fields and those of a call
+    are added to the constructor's; a call's replace the bound ones, as with every argument."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """The same; kept apart because LangChain's users know both names."""
+    """The same; a separate field because LangChain's users know both names."""
     preflight: bool = True
-    """With a catalog: refuse before the network what the model is known not to do."""
+    """With a catalog: refuse before sending what the model is known not to support."""
     streaming: bool = False
-    """Stream behind `invoke` as well."""
+    """Stream inside `invoke` too."""
     stream_usage: bool | None = True
-    """Ask for the usage of streams; `None` is the default, True."""
+    """Ask for the usage of streams; `None` means the default, True."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -93,25 +93,25 @@ class LunosModel(LunosConnection):
 
     @property
     def model_name(self) -> str:
-        """`model`, under the name that it has in LangChain's OpenAI classes."""
+        """`model` under the name that LangChain's OpenAI classes use."""
         return self.model
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """The key is dumped by name."""
+        """The key, which dumps refer to by its variable's name."""
         return {"api_key": "LUNOS_API_KEY"}
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """`dumps` and `load` work."""
+        """Return True: `dumps` and `load` work."""
         return True
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return the tokens of `text`, by `custom_get_token_ids`.
+        """Return the tokens of `text` by `custom_get_token_ids`.
 
         Raises:
-            NotImplementedError: there is none; models behind a gateway have different tokenizers,
-                and none is downloaded. `get_num_tokens` estimates without.
+            NotImplementedError: it isn't set; models behind a gateway have different tokenizers,
+                and none is downloaded. `get_num_tokens` needs none: it estimates.
         """
         own: Callable[[str], list[int]] | None = getattr(self, "custom_get_token_ids", None)
         if own is not None:
@@ -167,7 +167,7 @@ class LunosModel(LunosConnection):
         return params
 
     def _app_id(self, kwargs: Mapping[str, Any]) -> str | None:
-        """Return the application of one call; the order is told in examples/docs/app-ids.md."""
+        """Return the application of one call; examples/docs/app-ids.md has the precedence."""
         return app_id_of_call(kwargs, self.app_id)
 
     def _refuse_impossible(self, content: Any, params: Mapping[str, Any]) -> None:
@@ -178,21 +178,21 @@ class LunosModel(LunosConnection):
 
 
 class ChatParameters(LunosModel):
-    """The parameters that only chat models have."""
+    """The parameters of chat models only."""
 
     _checks = params.CHAT
 
     max_completion_tokens: int | None = None
-    """`max_tokens` under OpenAI's newer name, which counts reasoning as well."""
+    """`max_tokens` under OpenAI's newer name; it counts reasoning too."""
     logprobs: bool | None = None
-    """Give the log probabilities of the tokens, in `response_metadata["logprobs"]`."""
+    """Return the log probabilities of the tokens in `response_metadata["logprobs"]`."""
     top_logprobs: int | None = None
-    """How many alternatives for each token, 0 to 20; needs `logprobs`."""
+    """The number of alternatives for each token, 0 to 20; needs `logprobs`."""
     reasoning: dict[str, Any] | None = None
-    """How much to think: `{"effort": "low" | "medium" | "high"}` or `{"max_tokens": …}`, and maybe
-    `"exclude": True` to keep the thought out of the answer."""
+    """How much to reason: `{"effort": "low" | "medium" | "high"}` or `{"max_tokens": …}`. Add
+    `"exclude": True` to keep the reasoning out of the answer."""
     reasoning_effort: str | None = None
-    """The effort alone, as OpenAI has it."""
+    """The effort alone, as in OpenAI's API."""
     modalities: list[str] | None = None
     """What to answer with: `["image", "text"]` for generated images."""
     audio: dict[str, Any] | None = None
@@ -203,13 +203,13 @@ class ChatParameters(LunosModel):
     """`[{"id": "file-parser", "pdf": {"engine": …}}]`: how PDFs are read, by "mistral-ocr",
     "cloudflare-ai" or "native" (the model itself)."""
     parallel_tool_calls: bool | None = None
-    """Whether the model may ask for several tool calls at once; sent with tools alone."""
+    """Whether the model may ask for several tool calls at once; sent only with tools."""
     top_k: int | None = None
-    """Sample from this many of the likeliest tokens, where the provider can."""
+    """Sample from this many of the likeliest tokens, if the provider supports it."""
     min_p: float | None = None
     """Leave out tokens below this share of the likeliest token's probability, 0 to 1."""
     verbosity: str | None = None
-    """How long answers are: "low", "medium" or "high", for models that know it."""
+    """How long answers are: "low", "medium" or "high", for models that support it."""
     prediction: dict[str, Any] | None = None
     """`{"type": "content", "content": …}`: text that the answer will mostly repeat."""
     web_search: WebSearchSetting = None
@@ -218,14 +218,14 @@ class ChatParameters(LunosModel):
     `allowed_domains` and `excluded_domains`."""
     cache_control: bool | dict[str, Any] | None = None
     """True marks the last tool, the system message and the last message for the provider's prompt
-    cache, which Claude models need; a dict such as `{"type": "ephemeral", "ttl": "1h"}` is the
-    mark itself."""
+    cache, as Claude models require; a dict such as `{"type": "ephemeral", "ttl": "1h"}` is the mark
+    itself."""
     prompt_cache_key: str | None = None
-    """Requests with the same key are likelier to meet in the provider's prompt cache."""
+    """Requests with the same key are likelier to hit the same prompt cache."""
     session_id: str | None = None
-    """Groups requests of one conversation in the gateway."""
+    """Groups the requests of one conversation in the gateway."""
     provider: dict[str, Any] | None = None
-    """Which providers may serve the model, and in what order, such as `{"order": ["azure"]}`."""
+    """Which providers may serve the model, and in which order, such as `{"order": ["azure"]}`."""
     models: list[str] | None = None
     """Models that the server tries, in this order, when `model` fails."""
     service_tier: str | None = None

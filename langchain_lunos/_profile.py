@@ -30,10 +30,10 @@ _TAKES = {
 
 
 def to_profile(model: ModelInfo) -> dict[str, Any]:
-    """Return what the catalog says of a model, by LangChain's keys; unknown facts are left out.
+    """Return the catalog's facts about a model under LangChain's keys, without unknown ones.
 
-    `mid_conversation_tools` is always left out: no field of the catalog says whether a model takes
-    tools that come up in the middle of a conversation.
+    `mid_conversation_tools` is always left out: no field of the catalog says whether a model
+    accepts tools that are added during a conversation.
     """
     profile: dict[str, Any] = {
         "name": model.name,
@@ -46,7 +46,7 @@ def to_profile(model: ModelInfo) -> dict[str, Any]:
         "reasoning_effort_levels": _texts(model.raw.get("reasoningEfforts")),
     }
     if model.input_modalities:
-        # system messages are sent where they stand
+        # system messages stay at their place in the conversation
         profile["mid_conversation_system_messages"] = "text" in model.reads
         profile |= {key: kind in model.reads for key, kind in _READS.items()}
         profile["pdf_inputs"] = not model.reads.isdisjoint({"file", "pdf"})
@@ -55,15 +55,15 @@ def to_profile(model: ModelInfo) -> dict[str, Any]:
         profile |= {key: kind in model.writes for key, kind in _WRITES.items()}
     if model.supported_parameters:
         profile |= {key: model.takes(name) for key, name in _TAKES.items()}
-        # a list that names the tools and not their choice leaves the choice open
+        # a list with "tools" but without "tool_choice" says nothing about the choice
         named = "tool_choice" in model.supported_parameters
         profile["tool_choice"] = True if named else None if profile["tool_calling"] else False
-    known = ModelProfile.__annotations__  # LangChain warns of keys that it doesn't know
+    known = ModelProfile.__annotations__  # LangChain warns about keys that it doesn't know
     return {key: value for key, value in profile.items() if value is not None and key in known}
 
 
 def profile_from(catalog: Any, model: str) -> dict[str, Any] | None:
-    """Return a model's profile from what the catalog has in memory, or `None`: no I/O."""
+    """Return a model's profile from the catalog's memory, without I/O, or `None`."""
     known = catalog.cached(model, disk=False)
     return None if known is None else to_profile(known)
 

@@ -1,14 +1,14 @@
-"""The core's answers to LangChain's messages, chunks and results.
+"""From the core's answers to LangChain's messages, chunks and results.
 
-A stream says everything once: LangChain concatenates repeated text ("stopstop") and fails on two
-different floats. So each chunk carries what it adds, and the last one the metadata.
+A stream says everything once, because LangChain concatenates repeated text ("stopstop") and fails
+on two different floats. So each chunk has only what it adds, and the last one has the metadata.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
@@ -29,7 +29,7 @@ from lunos_core.logs import quiet_logger
 
 PROVIDER = "lunos"
 CALL_EXTRAS = "tool_call_extras"
-"""In `additional_kwargs`: what a provider wants back with a call, by the call's id."""
+"""The key in `additional_kwargs` of what providers want back with a call, by the call's id."""
 
 log = quiet_logger("langchain_lunos")
 
@@ -40,7 +40,7 @@ def to_result(completion: Completion) -> ChatResult:
     for choice in completion.choices:
         message = to_message(completion, choice)
         if len(completion.choices) > 1 and choice is not completion.choices[0]:
-            # usage and cost are the call's, and are counted once
+            # usage and cost belong to the whole call, and count once
             message.usage_metadata = None
             for name in ("cost", "cost_source"):
                 message.response_metadata.pop(name, None)
@@ -55,21 +55,21 @@ def to_llm_output(completion: Completion) -> dict[str, Any]:
     facts = {
         "id": completion.id,
         "system_fingerprint": completion.system_fingerprint,
-        # as LangSmith names it; in the messages' usage_metadata LangChain fails on a float
+        # LangSmith's name; in a message's usage_metadata LangChain fails on a float
         "total_cost": None if usage is None else usage.cost,
     }
     return {
         "token_usage": {} if usage is None else to_token_usage(usage),
         "model_name": completion.model,
         "model_provider": PROVIDER,
-        **{name: value for name, value in facts.items() if value is not None},
+        **_known(facts),
     }
 
 
 def to_token_usage(usage: Usage) -> dict[str, Any]:
-    """Return token counts under OpenAI's names, details as far as the server named them.
+    """Return token counts under OpenAI's names, with the details that the server gave.
 
-    The cost is beside them, as in the usage that gateways report, and by LangSmith's name.
+    The cost is beside them under two names: the one that gateways use, and LangSmith's.
     """
     details = {
         "prompt_tokens_details": {
@@ -83,28 +83,24 @@ def to_token_usage(usage: Usage) -> dict[str, Any]:
             "image_tokens": usage.image_tokens,
         },
     }
-    known = {
-        group: {name: count for name, count in counts.items() if count is not None}
-        for group, counts in details.items()
-    }
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        **{group: counts for group, counts in known.items() if counts},
+        **{group: known for group, counts in details.items() if (known := _known(counts))},
         **({} if usage.cost is None else {"cost": usage.cost, "total_cost": usage.cost}),
     }
 
 
 def add_llm_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Return the `llm_output` of several calls: what is counted is added up."""
+    """Return the `llm_output` of several calls, with the sums of all counts."""
     usage: dict[str, Any] = {}
     costs = [output["total_cost"] for output in outputs if output and "total_cost" in output]
     cost = {"total_cost": math.fsum(costs)} if costs else {}
     for output in outputs:
         _add(usage, (output or {}).get("token_usage") or {})
     own = [dict(output) for output in outputs if output]
-    facts = own[0] if len(own) == 1 else {}  # an id is one call's
+    facts = own[0] if len(own) == 1 else {}  # an id belongs to one call
     if cost:
         usage |= {**cost, "cost": cost["total_cost"]}
     return {**facts, "token_usage": usage, "model_provider": PROVIDER, **cost}
@@ -131,7 +127,7 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
         extra["annotations"] = said.annotations
     if said.audio:
         extra["audio"] = said.audio
-    metadata = {"model_provider": PROVIDER, **_metadata(completion, choice)}
+    metadata = _metadata(completion, choice)
     if choice.logprobs is not None:
         metadata["logprobs"] = choice.logprobs
     fields: dict[str, Any] = {}
@@ -148,11 +144,11 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
 
 
 def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
-    """Return one event of a stream; `None` where it adds nothing that LangChain shows.
+    """Return one event of a stream, or `None` if it adds nothing that LangChain shows.
 
     Args:
         chunk: the event.
-        images: the images that have come before; those of the event are added.
+        images: the earlier images of the stream; the event's are added to the list.
     """
     if chunk.last is not None:
         return _last_chunk(chunk.last)
@@ -173,8 +169,8 @@ def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
         message = AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
         return ChatGenerationChunk(message=message)
     message = AIMessageChunk(content=delta.content, **fields)
-    # what LangChain makes of such pieces, after trying three times to parse each: that takes
-    # longer than all the rest of the piece, and most pieces of a tool call are of this kind
+    # what LangChain arrives at after it has tried three times to parse such a piece, which takes
+    # longer than everything else; most pieces of a tool call are of this kind
     message.tool_call_chunks = calls
     message.invalid_tool_calls = [
         invalid_tool_call(name=call["name"], args=call["args"], id=call["id"]) for call in calls
@@ -183,25 +179,26 @@ def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
 
 
 def _last_chunk(completion: Completion) -> ChatGenerationChunk:
-    metadata: dict[str, Any] = {"model_provider": PROVIDER}
-    extra: dict[str, Any] = {}
     calls: list[ToolCallChunk] = []
     choice = completion.choices[0] if completion.choices else Choice(0, Message())
-    metadata |= _metadata(completion, choice)
     extra = _additional_kwargs(choice.message)
     if choice.message.audio:
         # data and transcript came in pieces; the rest cannot be added up and comes here, once
-        extra["audio"] = _without(choice.message.audio, "data", "transcript")
+        extra["audio"] = {
+            name: value
+            for name, value in choice.message.audio.items()
+            if name not in ("data", "transcript")
+        }
     for index, call in enumerate(choice.message.tool_calls):
         mark = _mark_of_invalid(call, choice.finish_reason)
-        if not call.name:  # it was never shown
+        if not call.name:  # then it wasn't shown before
             calls.append(tool_call_chunk(args=call.arguments + mark, id=call.id, index=index))
         elif mark:
             calls.append(tool_call_chunk(args=mark, index=index))
     message = AIMessageChunk(
         content="",
         additional_kwargs=extra,
-        response_metadata=metadata,
+        response_metadata=_metadata(completion, choice),
         usage_metadata=to_usage_metadata(completion.usage),
         tool_call_chunks=calls,
         chunk_position="last",
@@ -211,9 +208,9 @@ def _last_chunk(completion: Completion) -> ChatGenerationChunk:
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
-    """Return token counts as LangChain has them: only integers, because it adds them up.
+    """Return token counts in LangChain's form: only integers, because it adds them up.
 
-    `None` where the server said nothing: no number is made up.
+    Return `None` if the server gave none: no number is invented.
     """
     if usage is None:
         return None
@@ -222,29 +219,27 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
         output_tokens=usage.output_tokens,
         total_tokens=usage.total_tokens,
     )
-    inputs = InputTokenDetails()
-    if usage.cached_tokens is not None:
-        inputs["cache_read"] = usage.cached_tokens
-    if usage.cache_write_tokens is not None:
-        inputs["cache_creation"] = usage.cache_write_tokens
-    if usage.input_audio_tokens is not None:
-        inputs["audio"] = usage.input_audio_tokens
-    outputs = OutputTokenDetails()
-    if usage.reasoning_tokens is not None:
-        outputs["reasoning"] = usage.reasoning_tokens
-    if usage.output_audio_tokens is not None:
-        outputs["audio"] = usage.output_audio_tokens
-    if inputs:
-        metadata["input_token_details"] = inputs
-    if outputs:
-        metadata["output_token_details"] = outputs
+    inputs = {
+        "cache_read": usage.cached_tokens,
+        "cache_creation": usage.cache_write_tokens,
+        "audio": usage.input_audio_tokens,
+    }
+    outputs = {"reasoning": usage.reasoning_tokens, "audio": usage.output_audio_tokens}
+    if known := _known(inputs):
+        metadata["input_token_details"] = cast("InputTokenDetails", known)
+    if known := _known(outputs):
+        metadata["output_token_details"] = cast("OutputTokenDetails", known)
     return metadata
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def to_tool_calls(
     calls: list[CoreCall], finish_reason: str | None
 ) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Return the calls whose arguments are a JSON object, and the others with the reason."""
+    """Return the calls whose arguments are a JSON object, and the others with their errors."""
     valid: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for call in calls:
@@ -264,16 +259,16 @@ def to_tool_calls(
 
 def _arguments(call: CoreCall, finish_reason: str | None) -> dict[str, Any] | None:
     if not call.name or (not call.arguments and finish_reason == "length"):
-        return None  # nobody can run it, or it was cut before the arguments began
+        return None  # it cannot be run, or it was cut off before its arguments
     return read_arguments(call.arguments)
 
 
 def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
-    """Return what to append to broken arguments so that LangChain sees that they are broken.
+    """Return a suffix for broken arguments that makes LangChain treat them as broken.
 
-    When it adds up chunks, LangChain completes JSON that was cut ('{"path": "/ho') and would run
-    the tool with half an argument. It cannot complete a bracket that closes nothing. One of the two
-    kinds always works, after quotes that end a string, in case the cut is inside one.
+    When it adds up chunks, LangChain completes JSON that was cut off ('{"path": "/ho') and would
+    run the tool with half an argument. It cannot complete JSON with an unmatched closing bracket.
+    Quotes before the bracket end a string, in case the cut is inside one.
     """
     if _arguments(call, finish_reason) is not None:
         return ""
@@ -287,7 +282,7 @@ def _mark_of_invalid(call: CoreCall, finish_reason: str | None) -> str:
 
 
 def _is_inside(call: ToolCallChunk) -> bool:
-    """Whether a piece of arguments comes from inside an object: it can't be read as one."""
+    """Return whether a piece of arguments isn't the beginning of an object."""
     arguments = (call["args"] or "").lstrip()
     return arguments != "" and arguments[0] != "{"
 
@@ -311,11 +306,11 @@ def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:
 
 
 def _additional_kwargs(said: Message) -> dict[str, Any]:
-    """Return what only makes sense whole: in a stream it is on the last chunk."""
+    """Return fields that make sense only when whole; a stream has them on the last chunk."""
     extra: dict[str, Any] = {}
     if said.reasoning_details:
         extra["reasoning_details"] = said.reasoning_details
-    if said.refusal:  # LangChain's v3 stream would keep the last piece of it alone
+    if said.refusal:  # LangChain's v3 stream would keep only its last piece
         extra["refusal"] = said.refusal
     extras = {call.id: call.extras for call in said.tool_calls if call.extras}
     if extras:
@@ -326,6 +321,7 @@ def _additional_kwargs(said: Message) -> dict[str, Any]:
 def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
     usage = completion.usage
     facts = {
+        "model_provider": PROVIDER,
         "model_name": completion.model,
         "finish_reason": choice.finish_reason,
         "normalized_finish_reason": normalize_finish_reason(choice),
@@ -343,7 +339,7 @@ def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
         "attempts": completion.attempts if completion.attempts > 1 else None,
         "fallback": completion.fallback or None,
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    return _known(facts)
 
 
 def _details(value: Any) -> dict[str, Any] | None:
@@ -351,7 +347,7 @@ def _details(value: Any) -> dict[str, Any] | None:
 
 
 def normalize_finish_reason(choice: Choice) -> str | None:
-    """Return the finish reason in OpenAI's words, whichever provider's came; `None` if unknown."""
+    """Return the finish reason in OpenAI's terms, or `None` if the provider's is unknown."""
     if choice.message.refusal:
         return "refusal"
     return _FINISH_REASONS.get((choice.finish_reason or "").lower())
@@ -372,9 +368,5 @@ _FINISH_REASONS = {
 
 
 def _image(url: str, index: int) -> dict[str, Any]:
-    # the index keeps LangChain from joining two images of a stream into one
+    # without an index LangChain would join two images of a stream into one
     return {"type": "image_url", "image_url": {"url": url}, "index": index}
-
-
-def _without(value: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: item for name, item in value.items() if name not in names}

@@ -1,8 +1,8 @@
-"""Schemas in LangChain's many spellings to the wire's functions.
+"""From the many kinds of schemas that LangChain takes to the wire's functions.
 
-LangChain's own conversion is used where it can be. It writes references out, which leaves `{}` of a
-class that refers to itself, and its strict mode closes open objects, of which only `{}` can then
-come back.
+LangChain's own conversion is used wherever it works. It inlines references, which turns a class
+that refers to itself into `{}`, and its strict mode closes open objects, which can then be only
+`{}`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
 
     Args:
         schema: a pydantic class, TypedDict, JSON schema, function schema, Python function or tool.
-        strict: ask for exactly the schema. Where the schema doesn't allow it (`dict[str, int]`,
-            say), `strict` is false on the wire, and the log says so.
+        strict: ask for exactly this schema. If the schema doesn't allow it (`dict[str, int]`, for
+            example), `strict` is false on the wire, and a warning is logged.
 
     Raises:
-        TypeError: it is a type whose values aren't objects: a union, an enum, `list[…]`, `int`.
-        ValueError: it is none of these, or a JSON schema without a title.
+        TypeError: a type whose values aren't objects: a union, an enum, `list[…]`, `int`.
+        ValueError: something else, or a JSON schema without a title.
     """
     if isinstance(schema, Mapping):
         schema = with_inline_root(schema)
@@ -42,7 +42,7 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
         name = schema.__name__ if isinstance(schema, type) and not get_origin(schema) else schema
         raise TypeError(
             f"{name} doesn't describe an object: give a Pydantic class, TypedDict, dataclass, "
-            "function or JSON schema, say a class that has a field of this type"
+            "function or JSON schema, such as a class that has a field of this type"
         )
     try:
         function = convert_to_openai_function(schema)
@@ -88,7 +88,7 @@ def _is_no_object(schema: Any) -> bool:
 
 
 def to_json_schema(schema: Any) -> dict[str, Any]:
-    """Return a schema as a JSON schema, as `convert_to_json_schema` does."""
+    """Return any schema as a JSON schema, as `convert_to_json_schema` does."""
     function = to_function(schema)
     named = {name: function[name] for name in ("description",) if name in function}
     return {"title": function["name"], **named, **function.get("parameters", {})}
@@ -112,16 +112,16 @@ def _drop_discriminators(node: Any) -> None:
 
 
 def _has_gaps(schema: Any) -> bool:
-    """Return whether a schema holds `{}`, which LangChain leaves of a reference to itself."""
+    """Return whether a schema contains `{}`, LangChain's result for a self-reference."""
     if isinstance(schema, Mapping):
         return any(value == {} or _has_gaps(value) for value in schema.values())
     return isinstance(schema, list) and any(value == {} or _has_gaps(value) for value in schema)
 
 
 def _recursive(schema: Any) -> dict[str, Any] | None:
-    """Return the function of a schema that refers to itself, with its references; else `None`."""
+    """Return the function of a schema that refers to itself, keeping references, or `None`."""
     if isinstance(schema, Mapping):
-        return None  # LangChain leaves the references of a JSON schema as they are
+        return None  # LangChain keeps the references of a JSON schema
     raw = _json_schema_of(schema)
     return _with_references(schema, raw) if is_recursive(raw) else None
 

@@ -1,8 +1,8 @@
-"""Our classes in the table from which `langchain_core.load.load` revives objects.
+"""Adds our classes to the table from which `langchain_core.load.load` revives objects.
 
 `load(…, allowed_objects="all", valid_namespaces=["langchain_lunos"])` revives the classes that
-LangChain's table lists, and LangChain has no function that adds one. An entry opens nothing by
-itself: the caller must still name our namespace.
+LangChain's table lists, and LangChain has no function to add one. An entry alone allows nothing:
+the caller must still name our namespace.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from langchain_core.load.serializable import Serializable
 
 
 def make_loadable(kind: type[Serializable]) -> None:
-    """Add a class to LangChain's table, and to the copies that `load` has made of it."""
+    """Add a class to LangChain's table and to the copies that `load` made of it."""
     path = tuple(kind.lc_id())
     SERIALIZABLE_MAPPING[path] = path
     loader = sys.modules.get("langchain_core.load.load")

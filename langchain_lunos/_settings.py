@@ -1,4 +1,4 @@
-"""What every class of this adapter has: the client's settings, and the clients themselves."""
+"""The client settings that every class of this adapter has, and the clients made from them."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ else:  # so that type hints can be read at run time without loading httpx
 
 
 class LunosConnection(BaseModel, ClientSettings):
-    """The client's settings, and the clients that are made from them when first used."""
+    """The client's settings, and the clients, which are made from them on first use."""
 
     # inputs are hidden: pydantic's messages would print the key
     model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True)
 
     api_key: SecretStr | Callable[[], str] | Callable[[], Awaitable[str]] | str | None = None
-    """The key, or a function that returns it (called for each call; an async function serves the
-    async calls); `LUNOS_API_KEY` when not given. It is in no `repr`, dump, trace or log."""
+    """The key, or a function that returns it (called for each call; async calls accept an async
+    function). Default: `LUNOS_API_KEY`. It appears in no `repr`, dump, trace or log."""
     base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("base_url", "api_base")
     )
-    """With or without `/v1`; `LUNOS_BASE_URL`, else the public service."""
+    """With or without `/v1`. Default: `LUNOS_BASE_URL`, else the public service."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Sent with every request. Not serialized: they may hold secrets."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -56,25 +56,25 @@ class LunosConnection(BaseModel, ClientSettings):
     """An `httpx.AsyncClient` of your own, for the async methods, on one event loop."""
 
     catalog: Any = Field(default=None, exclude=True, repr=False)
-    """A `lunos_core.Catalog` (or `AsyncCatalog`). As far as it has been fetched, it gives the cost
-    of answers that name none and the model's profile, and refuses what cannot work."""
+    """A `lunos_core.Catalog` (or `AsyncCatalog`). Once it has been fetched, it supplies the model's
+    profile and the cost of answers that have none, and refuses requests that cannot work."""
 
     _clients: ClientPair = PrivateAttr()
 
     @field_validator("api_key", mode="after")
     @classmethod
     def _hide_key(cls, key: Any) -> Any:
-        # declared as either, so that type checkers accept plain text; kept as a secret
+        # `str` is in the annotation so that type checkers accept it; the value is kept as a secret
         return SecretStr(key) if isinstance(key, str) else key
 
     @model_validator(mode="before")
     @classmethod
     def _read_environment(cls, values: Any) -> Any:
-        """Fill in what the environment says and the caller didn't; `None` means "not given"."""
+        """Fill in missing settings from the environment; `None` counts as missing."""
         if not isinstance(values, dict):
             return values
         check_names(cls, values, _known_names(cls))
-        # no alias: pydantic forgets it in subclasses, as `ClientSettings` is no model
+        # not an alias: pydantic loses it in subclasses, as `ClientSettings` isn't a model
         if values.get("timeout") is None:
             values = {**values, "timeout": values.get("request_timeout")}
         values = {
@@ -90,9 +90,9 @@ class LunosConnection(BaseModel, ClientSettings):
         return values
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Check once what every request needs, so that no request is sent to find it out.
+        """Check the settings once, before any request.
 
-        Here and not in a validator, so that the error isn't wrapped in pydantic's.
+        A validator would wrap the errors in pydantic's.
 
         Raises:
             LunosConfigError: no key, or a base URL, timeout or number of retries that cannot work.
@@ -105,7 +105,7 @@ class LunosConnection(BaseModel, ClientSettings):
         self._configure()
 
     def _configure(self) -> None:
-        """Take over the fields as they are now; copies keep the clients that they have."""
+        """Make clients from the current fields; copies keep the clients that they have."""
         key = self.api_key
         config = Config.from_fields(
             self,
@@ -125,7 +125,7 @@ class LunosConnection(BaseModel, ClientSettings):
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field; one of the connection's takes effect with the next call."""
+        """Set a field; connection settings take effect with the next call."""
         if name == "api_key" and isinstance(value, str):
             value = SecretStr(value)
         if name not in LunosConnection.model_fields:
@@ -135,13 +135,13 @@ class LunosConnection(BaseModel, ClientSettings):
         super().__setattr__(name, value)
         try:
             self._configure()
-        except (TypeError, ValueError):  # a value that is refused isn't kept
+        except (TypeError, ValueError):  # a refused value isn't kept
             super().__setattr__(name, before)
             self._configure()
             raise
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's; the copy sends with what `update` says."""
+        """As pydantic's; the copy uses the connection settings in `update`."""
         key = (update or {}).get("api_key")
         if isinstance(key, str):
             update = {**(update or {}), "api_key": SecretStr(key)}
@@ -159,10 +159,10 @@ class LunosConnection(BaseModel, ClientSettings):
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """What a pickle contains: the settings, the key among them.
+        """Return what is pickled: the settings, including the key.
 
         Raises:
-            TypeError: there is an HTTP client of the user's own, which cannot travel.
+            TypeError: a user's own HTTP client cannot be pickled.
         """
         for name in ("http_client", "http_async_client"):
             if getattr(self, name) is not None:
@@ -173,7 +173,7 @@ class LunosConnection(BaseModel, ClientSettings):
         return super().__getstate__()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Pass on: pydantic's own for private attributes would end the chain to LangChain's."""
+        """Call the next class: pydantic's hook for private attributes would skip LangChain's."""
         super().model_post_init(context)
 
     @property
@@ -189,18 +189,18 @@ class LunosConnection(BaseModel, ClientSettings):
 
 @functools.cache
 def _import_for_calls() -> None:
-    """Import what LangChain imports in its first call: a fork meanwhile would hang the child."""
+    """Import what LangChain would import in its first call: a fork during it hangs the child."""
     with first_use:
         for name in (
             *("env", "tracers.context", "tracers.langchain", "tracers.stdout"),
             "messages.block_translators.langchain_v0",
         ):
-            with contextlib.suppress(ImportError):  # a version that has no such module
+            with contextlib.suppress(ImportError):  # not in every version
                 importlib.import_module(f"langchain_core.{name}")
 
 
 def _after_fork() -> None:
-    """Free the locks of Python 3.11's `cached_property`, which the parent's threads may hold."""
+    """Replace the locks of Python 3.11's `cached_property`: the parent's threads may hold them."""
     kinds: list[type] = [LunosConnection]
     for kind in kinds:
         kinds += kind.__subclasses__()
@@ -214,10 +214,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def _is_loaded(made: object) -> bool:
-    """Return whether LangChain's `load` (or a checkpoint of LangGraph) calls the constructor.
+    """Return whether LangChain's `load` (or a LangGraph checkpoint) calls the constructor.
 
-    They offer no hook: they call the class that the data names. Secrets that the caller of `load`
-    passed in `secrets_map` are meant.
+    They offer no hook: they call the class that the data names. A key that the caller of `load`
+    passed in `secrets_map` is intended.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_locals.get("self") is made:  # constructors of subclasses
@@ -229,12 +229,12 @@ def _is_loaded(made: object) -> bool:
 
 
 def check_call(kwargs: Mapping[str, Any]) -> None:
-    """Refuse arguments of the constructor in a call: they would be sent in the request body.
+    """Refuse constructor arguments in a call: they would be sent in the request body.
 
-    The client's own settings are refused where the request body is made.
+    The function that builds the body refuses the client's own settings.
 
     Raises:
-        TypeError: the message says what to use instead. It shows no value: it may be the key.
+        TypeError: the message says what to use instead. It shows no value, which may be the key.
     """
     if not isinstance(kwargs.get("model_kwargs") or {}, Mapping):
         raise TypeError("model_kwargs must be a dict")
@@ -245,7 +245,7 @@ def check_call(kwargs: Mapping[str, Any]) -> None:
             )
 
 
-@functools.cache  # 20 µs for each object that is made
+@functools.cache  # 20 µs for each new object
 def _known_names(cls: type[BaseModel]) -> frozenset[str]:
     known = {"request_timeout", *cls.model_fields}
     for field in cls.model_fields.values():

@@ -1,7 +1,7 @@
 """Content-block events for `stream_events(version="v3")`, straight from the wire's chunks.
 
-LangChain can derive the events from message chunks. Made here they say more: a block of text is
-finished when the next block begins and not at the end of the stream, and sound comes as deltas.
+LangChain can derive the events from message chunks. These say more: a block of text is finished
+when the next block begins, not at the end of the stream, and audio comes as deltas.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EventBuilder:
     """Makes the events of one stream; blocks are in the order in which they began.
 
     Args:
-        message_id: the id of the message that the stream makes.
+        message_id: the id of the stream's message.
     """
 
     def __init__(self, message_id: str) -> None:
@@ -34,7 +34,7 @@ class EventBuilder:
         self._next = 0
         self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces
         self._citations: list[dict[str, Any]] = []
-        self._calls: dict[int, int] = {}  # the call's index to the block's
+        self._calls: dict[int, int] = {}  # from the call's index to its block's
         self._audio: int | None = None
 
     def feed(self, chunk: Chunk) -> list[Event]:
@@ -107,7 +107,7 @@ class EventBuilder:
         return [*events, _delta_event(self._audio, delta)]
 
     def _whole(self, block: dict[str, Any]) -> list[Event]:
-        """Return the events of a block that comes at once; its data is only on the finish."""
+        """Return the events of a block that arrives whole; only its finish has the data."""
         events = self._close()
         index = self._take()
         skeleton = {name: value for name, value in block.items() if name not in ("base64", "value")}
@@ -120,7 +120,7 @@ class EventBuilder:
         choice = answer.choices[0] if answer.choices else None
         end: Event = {"event": "message-finish"}
         if choice is not None:
-            if self._citations:  # they came without any text
+            if self._citations:  # they came without text
                 annotated = {"type": "text", "text": "", "annotations": self._citations}
                 events += self._whole(annotated)
             for i, index in self._calls.items():
@@ -129,7 +129,7 @@ class EventBuilder:
                 block = dict(valid[0] if valid else invalid[0])
                 events.append(_finish(index, {**block, "type": _CALL_TYPES[bool(valid)]}))
             for call in choice.message.tool_calls:
-                if not call.name:  # it was never shown
+                if not call.name:  # then it wasn't shown before
                     _, invalid = to_tool_calls([call], choice.finish_reason)
                     events += self._whole(dict(invalid[0]))
             if self._audio is not None and choice.message.audio:
@@ -154,10 +154,10 @@ _CALL_TYPES = {True: "tool_call", False: "invalid_tool_call"}
 
 
 def one_by_one(events: list[Event]) -> Iterator[Event]:
-    """Yield the last events, and make a refusal LangChain's standard block once it has been taken.
+    """Yield the last events, and turn a refusal into LangChain's standard block once consumed.
 
-    As of langchain-core 1.8.3 the v3 message leaves out blocks of type "refusal", which the refusal
-    middleware looks for in it. It keeps those of type "non_standard", as the same dict.
+    As of langchain-core 1.8.3 the v3 message drops blocks of type "refusal", which the refusal
+    middleware looks for. It keeps "non_standard" blocks, as the same dict object.
     """
     for event in events:
         yield event

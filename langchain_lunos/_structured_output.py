@@ -1,4 +1,4 @@
-"""`with_structured_output`: a schema to a request, and an answer to an object, or to the reason."""
+"""`with_structured_output`: from a schema to a request, and from an answer to an object."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ METHODS = ("json_schema", "function_calling", "json_mode")
 
 
 def check_arguments(schema: Any, method: str, strict: bool | None) -> None:
-    """Refuse what cannot work, before anything is bound.
+    """Refuse arguments that cannot work, before anything is bound.
 
     Raises:
         ValueError: the method is unknown, a schema is missing, or `strict` is given in JSON mode.
@@ -42,12 +42,12 @@ def check_arguments(schema: Any, method: str, strict: bool | None) -> None:
 
 
 def to_bind(schema: Any, method: str, strict: bool | None, tools: Any) -> dict[str, Any]:
-    """Return what to bind to the model: the format or the forced tool, and facts for tracers.
+    """Return what to bind to the model: the format or a forced tool, and facts for tracers.
 
     Args:
         schema: the schema; `bind_tools` offers it as a tool for "function_calling".
         method: one of `METHODS`.
-        strict: ask for exactly the schema.
+        strict: ask for exactly this schema.
         tools: other tools that the model may call.
     """
     if method == "json_mode":
@@ -73,7 +73,7 @@ def to_bind(schema: Any, method: str, strict: bool | None, tools: Any) -> dict[s
 
 
 def to_response_format(schema: Any, strict: bool | None = None) -> dict[str, Any]:
-    """Return a schema as `response_format`; one that is a format already passes as it is."""
+    """Return a schema as `response_format`; one that already is a format stays unchanged."""
     if isinstance(schema, Mapping):
         if _is_format(schema):
             return dict(schema)
@@ -92,9 +92,9 @@ def to_response_format(schema: Any, strict: bool | None = None) -> dict[str, Any
 
 
 def to_parser(schema: Any, method: str, tools: Any = None) -> Runnable[Any, Any]:
-    """Return what turns the answer into an object: checks first, then LangChain's own parser.
+    """Return a runnable that checks the answer and then parses it with LangChain's parser.
 
-    With other tools, an answer that calls one of them gives `None`: there is no object yet.
+    With other tools, an answer that calls one of them results in `None`: there is no object yet.
     """
     parser: Runnable[Any, Any]
     model = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
@@ -127,14 +127,14 @@ def _is_format(schema: Any) -> bool:
     return isinstance(kind, str) and kind not in _JSON_TYPES
 
 
-# the types of JSON schemas; other words are types of formats: "json_schema", "text", …
+# the types of JSON schemas; other values are types of formats: "json_schema", "text", …
 _JSON_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 
 
 def with_raw(llm: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """Return the answer beside the object, and the error in its place: `include_raw=True`.
+    """Return a runnable whose result has the answer and the object or its error (`include_raw`).
 
-    In a stream the pieces of the answer come as they arrive, and the object at the end.
+    In a stream the pieces of the answer come as they arrive, and the object comes last.
     """
     pair = RunnableGenerator(
         functools.partial(_pair, parser=parser),
@@ -145,13 +145,13 @@ def with_raw(llm: Runnable[Any, Any], parser: Runnable[Any, Any]) -> Runnable[An
 
 
 class _Answer:
-    """Looks at an answer as it comes, and raises where it cannot be parsed, saying why.
+    """Checks an answer as it arrives, and raises an error that says why it cannot be parsed.
 
     Args:
         parser: LangChain's parser.
-        tool: the tool whose arguments are the object; `None` where the object is in the text.
-        others: the model may call other tools instead.
-        parameters: the schema; it tells which of several objects in a text is meant.
+        tool: the tool whose arguments are the object; `None` if the object is in the text.
+        others: whether the model may call other tools instead.
+        parameters: the schema, by which to choose among several objects in a text.
     """
 
     def __init__(
@@ -171,10 +171,7 @@ class _Answer:
         self._message: AIMessage | None = None
 
     def may_stream(self, message: Any) -> bool:
-        """Return whether LangChain's parser may see a piece of the answer.
-
-        It fails on calls of other tools.
-        """
+        """Return whether LangChain's parser, which fails on other tools' calls, may see a piece."""
         return isinstance(message, AIMessageChunk) and not (self._tool and self._others)
 
     def may_be(self, partial: Any) -> bool:
@@ -187,7 +184,7 @@ class _Answer:
             self._chunks.append(message)
         else:
             self._message = message
-        # before LangChain's parsers see it: they would raise an error of their own
+        # checked before LangChain's parsers, which would raise errors that say less
         refusal = _refusal_of(message)
         if refusal:
             raise LunosRefusalError(
@@ -242,7 +239,7 @@ class _Answer:
                     return results[-1]
         if results:
             return results[0]
-        # LangChain's parsers would complete JSON that was cut off, or return nothing
+        # LangChain's parsers would complete truncated JSON, or return nothing
         raise failure or OutputParserException(
             f"the answer contains no whole JSON: {text[:200]!r}", llm_output=text
         )
@@ -255,7 +252,7 @@ class _Answer:
 
 
 def _candidates(text: str) -> list[str]:
-    """Return what may be the JSON in a text: around it may be words, thoughts or a fence."""
+    """Return possible JSON values in a text that may also have words, reasoning or a fence."""
     body = strip_thinking(text)
     fence = _FENCE.search(body)
     inner = (fence.group(1) if fence else body).strip()
@@ -311,7 +308,7 @@ def _parse(messages: Iterator[Any], make: Callable[[], _Answer]) -> Iterator[Any
             latest = partial
             yield partial
     result = answer.result()
-    if latest is None or result != latest:  # of a stream LangChain's parsers leave out what is odd
+    if latest is None or result != latest:  # in a stream LangChain's parsers skip unusual results
         yield result
 
 

@@ -1,4 +1,4 @@
-"""LangChain's tools to the wire's."""
+"""From LangChain's tools to the wire's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 
 def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """Return the tools as they are sent.
+    """Return the tools in the wire's form.
 
     Args:
         tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and tools
-            that the server runs, such as `{"type": "web_search"}`, which pass as they are.
-        strict: ask for arguments that keep to the schema exactly.
+            that the server runs, such as `{"type": "web_search"}`, which stay unchanged.
+        strict: ask for arguments that follow the schema exactly.
     """
     return [_to_wire(tool, strict) for tool in tools]
 
@@ -29,7 +29,7 @@ def _to_wire(tool: Tool, strict: bool | None) -> dict[str, Any]:
     if isinstance(tool, Mapping):
         if "function" in tool or _runs_on_server(tool):
             return dict(tool)
-        # of OpenAI's Responses API, without the wrapper
+        # OpenAI's Responses API has no wrapper
         tool = {
             name: value for name, value in tool.items() if (name, value) != ("type", "function")
         }

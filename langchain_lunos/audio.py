@@ -1,4 +1,4 @@
-"""Speech as documents for LangChain's blob loaders, and texts as speech by a tool."""
+"""Speech to documents for LangChain's blob loaders, and text to speech as a tool."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
     """Transcribes audio blobs with a model behind Lunos.
 
     It makes one document for each blob, or for each segment (`by_segment=True`), with times in the
-    metadata where the server gives them (`response_format="verbose_json"`). Any loader that takes
-    a blob parser takes it.
+    metadata if the server returns them (`response_format="verbose_json"`). It works in any loader
+    that takes a blob parser.
 
     Example:
         >>> from langchain_lunos import LunosAudioTranscriber
@@ -42,25 +42,25 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
 
     Raises:
         LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
-        LunosNotFoundError: when parsing: this deployment has no such route, or no such model.
+        LunosNotFoundError: when parsing: this deployment lacks the route or the model.
     """
 
     model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/whisper-1"."""
     language: str | None = None
-    """Such as "en"; when not given, the model finds out."""
+    """Such as "en"; if not given, the model detects it."""
     prompt: str | None = None
     """Words that are likely to be said."""
     temperature: float | None = None
     """0 to 1."""
     response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] | None = None
-    """What to ask for; `verbose_json` has segments with times."""
+    """The format to ask for; `verbose_json` has segments with times."""
     timestamp_granularities: list[str] | None = None
     """`["segment", "word"]`, with `verbose_json`."""
     by_segment: bool = False
     """One document for each segment; asks for `verbose_json`."""
     fallback_model: str | None = None
-    """The model to ask once when `model` fails for good."""
+    """The model to try once if `model` fails permanently."""
     extra_body: dict[str, Any] | None = None
     """Fields of the form that this class doesn't know."""
 
@@ -74,7 +74,7 @@ class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
         wanted = self.response_format or ("verbose_json" if self.by_segment else None)
         name = None if blob.path is None else str(blob.path).replace("\\", "/").rpartition("/")[2]
         request = transcription_request(
-            # by its path: it is read once, into the request
+            # a path is read once, into the request
             blob.path if blob.data is None and blob.path is not None else blob.as_bytes(),
             model=self.model,
             filename=name,
@@ -102,7 +102,7 @@ class SpokenText(BaseModel):
 class LunosSpeech(LunosConnection, BaseTool):
     """Speaks texts with a model behind Lunos.
 
-    The model that calls the tool reads a short text. The sound is the artifact of the
+    The model that calls the tool gets a short text. The audio is the artifact of the
     `ToolMessage`: a standard audio block.
 
     Example:
@@ -116,7 +116,7 @@ class LunosSpeech(LunosConnection, BaseTool):
 
     Raises:
         LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
-        LunosNotFoundError: when speaking: this deployment has no such route, or no such model.
+        LunosNotFoundError: when speaking: this deployment lacks the route or the model.
     """
 
     name: str = "speak"
@@ -131,15 +131,15 @@ class LunosSpeech(LunosConnection, BaseTool):
     speed: float | None = None
     """0.25 to 4."""
     audio_format: Literal["mp3", "opus", "aac", "flac", "wav"] | None = None
-    """The wire's `response_format`: that name is LangChain's own here."""
+    """The wire's `response_format`, a name that means something else in LangChain's tools."""
     google_voice_config: dict[str, Any] | None = None
     """`{"voiceName": "Kore"}`, for Google's models."""
     fallback_model: str | None = None
-    """The model to ask once when `model` fails for good."""
+    """The model to try once if `model` fails permanently."""
     extra_body: dict[str, Any] | None = None
     """Fields of the request body that this class doesn't know."""
     folder: Path | None = None
-    """Save the sound here; the text then names the file."""
+    """Save the audio here; the text then names the file."""
 
     def _run(
         self, text: str, run_manager: CallbackManagerForToolRun | None = None

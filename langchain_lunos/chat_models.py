@@ -50,9 +50,9 @@ class ChatLunos(
 ):
     """A chat model behind Lunos.
 
-    Every parameter of the wire is a field, and each may be given anew for one call
-    (`invoke(…, temperature=0)`) or bound (`bind(app_id="billing")`). What is not set is not sent:
-    there is no default temperature and no default `max_tokens`.
+    Every parameter of the wire is a field, and each may also be given for one call
+    (`invoke(…, temperature=0)`) or bound (`bind(app_id="billing")`). Parameters that aren't set
+    aren't sent: there is no default temperature and no default `max_tokens`.
 
     Example:
         >>> from langchain_lunos import ChatLunos
@@ -64,12 +64,10 @@ class ChatLunos(
     Raises:
         LunosConfigError: no key (`api_key` or `LUNOS_API_KEY`), or settings that cannot work.
         ValueError: a parameter out of range.
-        TypeError: an argument that is not known; the text says where it may go.
+        TypeError: an unknown argument; the message says which name or place was probably meant.
     """
 
-    _catalog_profile: dict[str, Any] | None = PrivateAttr(default=None)  # `profile`, if it is ours
-
-    # -- what LangChain asks about the model ------------------------------------------------------
+    _catalog_profile: dict[str, Any] | None = PrivateAttr(default=None)  # `profile`, if we set it
 
     @property
     def _llm_type(self) -> str:
@@ -77,7 +75,7 @@ class ChatLunos(
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds the class."""
+        """Return where `load` finds the class."""
         return ["langchain_lunos", "chat_models"]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -94,9 +92,9 @@ class ChatLunos(
         messages: list[BaseMessage],
         tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
-        """Return how many tokens messages and tools have: an estimate, without any download.
+        """Return an estimate of the tokens of messages and tools, without any download.
 
-        Images, sound and documents count by their kind, and not by the length of their base64.
+        Images, audio and documents count by their kind, not by the length of their base64.
         """
         texts = [str(to_wire_tools(tools))] if tools else []
         total = 0
@@ -109,13 +107,11 @@ class ChatLunos(
                 total += estimate_tokens(message.content)
         return total + sum(map(self.get_num_tokens, texts)) + _TOKENS_PER_MESSAGE * len(messages)
 
-    # -- the profile: what the catalog says of the model ------------------------------------------
-
     def load_profile(self) -> Self:
-        """Ask the catalog what the model is, and fill `profile`; what you set there wins.
+        """Fill `profile` from the catalog; values that you set yourself win.
 
-        Without a `catalog` one is made, which then also prices answers and refuses what cannot
-        work. A model that the catalog doesn't know leaves the profile as it is.
+        If there is no `catalog`, one is made, which then also prices answers and refuses requests
+        that cannot work. A model that the catalog doesn't know leaves the profile unchanged.
 
         Raises:
             LunosError: the catalog could not be fetched.
@@ -162,14 +158,14 @@ class ChatLunos(
         if self.catalog is None:
             return None
         with first_use:
-            from langchain_lunos._profile import profile_from  # for those with a catalog
+            from langchain_lunos._profile import profile_from  # only with a catalog
 
         return profile_from(self.catalog, model)
 
     def _share_with(self, other: ChatLunos) -> None:
-        """Take over another model's connections, where the settings are the same.
+        """Use another model's connections if the settings are equal.
 
-        A profile that came from the catalog becomes this model's own.
+        A profile from the catalog becomes that of this model.
         """
         if self._clients.config == other._clients.config:
             self._clients = other._clients
@@ -177,13 +173,13 @@ class ChatLunos(
             self.profile = self._resolve_model_profile()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field; another model has another profile, unless it was set by hand."""
+        """Set a field; a new model gets its own profile, unless the profile was set by hand."""
         super().__setattr__(name, value)
         if name in ("model", "catalog") and self.catalog is not None and self._profile_is_ours():
             self.profile = self._resolve_model_profile()
 
     def bind(self, **kwargs: Any) -> Any:
-        """As LangChain's; with another `model` the profile is that one's."""
+        """As LangChain's; another `model` brings its own profile."""
         model = kwargs.get("model")
         if isinstance(model, str) and self.catalog is not None and self._profile_is_ours():
             profile = self._profile_of(model)
@@ -192,10 +188,8 @@ class ChatLunos(
             return super(ChatLunos, copied).bind(**kwargs)
         return super().bind(**kwargs)
 
-    # -- generation -------------------------------------------------------------------------------
-
     def _convert_cached_generations(self, cache_val: list[Any]) -> list[Any]:
-        """LangChain says of a cache hit that it cost nothing; so do we, in our place."""
+        """Set our cost to 0 for a cache hit, as LangChain does in its own field."""
         generations = super()._convert_cached_generations(cache_val)
         for generation in generations:
             metadata = generation.message.response_metadata
@@ -224,7 +218,7 @@ class ChatLunos(
 
     def stream_events(self, input: Any, config: Any = None, **kwargs: Any) -> Any:
         """As LangChain's, with the app id among the run's tags."""
-        if kwargs.get("version") == "v3":  # the older versions go through `astream`
+        if kwargs.get("version") == "v3":  # older versions go through `astream`
             kwargs = with_config_app_id(kwargs, config)
             config = config_for_tracers(config, self._app_id(kwargs))
         return super().stream_events(input, config, **kwargs)
@@ -299,7 +293,7 @@ class ChatLunos(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[Event]:
-        """The events of `stream_events(version="v3")`; LangChain calls it where it is there."""
+        """Yield the events of `stream_events(version="v3")`; LangChain calls this if it exists."""
         events = EventBuilder(_message_id(run_manager))
         end: list[Event] = []
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
@@ -311,7 +305,7 @@ class ChatLunos(
                     end = events.feed(chunk)
                 else:
                     yield from events.feed(chunk)
-        # only now: LangChain asks for nothing more after it, and the call would not be over
+        # after the block: LangChain stops iterating here, and the call would stay open
         yield from one_by_one(end)
 
     async def _astream_chat_model_events(
@@ -357,8 +351,8 @@ make_loadable(ChatLunos)
 
 
 def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]:
-    """Return the parameters with what was bound as it is: schemas, and empty lists of tools."""
-    if not params.get("tools"):  # create_agent binds an empty list, which strict servers refuse
+    """Convert bound tools and formats to the wire's form, and drop empty lists of tools."""
+    if not params.get("tools"):  # create_agent binds an empty list; strict servers refuse it
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             params.pop(name, None)
     else:
@@ -377,7 +371,7 @@ def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]
 
 _FORMATS = ("json_schema", "json_object", "text")
 
-# what the names of roles and the marks between messages take
+# the names of roles and the separators between messages
 _TOKENS_PER_MESSAGE = 3
 
 

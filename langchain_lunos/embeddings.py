@@ -33,8 +33,8 @@ T = TypeVar("T")
 class LunosEmbeddings(LunosConnection, Embeddings):
     """An embedding model behind Lunos.
 
-    Texts are sent as they are: no tokenizer, no download, newlines kept. Batches go out several at
-    a time and come back in order; an answer with a vector too few is refused.
+    Texts are sent unchanged: no tokenizer, no download, newlines kept. Several batches are sent at
+    once and returned in order; an answer with too few vectors is an error.
 
     Example:
         >>> from langchain_lunos import LunosEmbeddings
@@ -50,13 +50,13 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     model: str = Field(validation_alias=AliasChoices("model", "model_name"))
     """The model's id, such as "openai/text-embedding-3-small"."""
     dimensions: int | None = Field(default=None, ge=1)
-    """The length of the vectors, where the model can choose."""
+    """The length of the vectors, if the model lets you choose."""
     chunk_size: int = Field(default=256, ge=1)
     """How many texts go into one request."""
     max_concurrency: int = Field(default=4, ge=1)
     """How many requests are sent at once."""
     encoding_format: Literal["base64", "float"] | None = None
-    """How vectors travel: base64 when not given, which is a quarter of the bytes."""
+    """How vectors are sent. Default: base64, which takes a quarter of the bytes."""
     user: str | None = None
     """Your end user's id, for the provider's abuse checks."""
     extra_query: dict[str, Any] | None = None
@@ -64,13 +64,13 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     extra_body: dict[str, Any] | None = None
     """Fields of the request body that this class doesn't know."""
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """The same; kept apart because LangChain's users know both names."""
+    """The same; a separate field because LangChain's users know both names."""
     show_progress_bar: bool = False
-    """Show one while embedding; needs tqdm."""
+    """Show a progress bar while embedding; needs tqdm."""
 
     @property
     def model_name(self) -> str:
-        """`model`, under the name that LlamaIndex's users know."""
+        """`model` under the name that LlamaIndex's users know."""
         return self.model
 
     def embed_documents(
@@ -79,9 +79,9 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         """Return the vectors of texts, in their order.
 
         Args:
-            texts: any number; none gives none, without a request.
+            texts: any number; an empty list sends no request.
             chunk_size: how many texts go into one request of this call.
-            **kwargs: the wire's parameters for this call; `app_id` too.
+            **kwargs: the wire's parameters for this call, and `app_id`.
 
         Raises:
             TypeError: a text isn't a `str`.
@@ -100,9 +100,9 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         return [vector for answer in answers for vector in answer.vectors]
 
     def embed_documents_array(self, texts: list[str], **kwargs: Any) -> Array:
-        """`embed_documents`, as one numpy array of float32: a row for each text.
+        """`embed_documents` as one numpy array of float32, with a row for each text.
 
-        For vector stores that take arrays: no Python float is made for each number.
+        For vector stores that take arrays: it creates no Python float for each number.
 
         Raises:
             ImportError: numpy is not installed.
@@ -142,7 +142,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
     def _batches(
         self, texts: Iterable[str], kwargs: dict[str, Any], make: Callable[..., Request[T]]
     ) -> list[Request[T]]:
-        """Return the requests, all made before any is sent: bad input costs nothing."""
+        """Return all requests before any is sent, so that bad input costs nothing."""
         if isinstance(texts, str):
             raise TypeError("texts must be a list of str: for one text there is embed_query")
         check_call(kwargs)
@@ -158,7 +158,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         }
         params.pop("model_kwargs", None)
         if params.get("app_id") is None:
-            # a retriever in a chain: the config that the chain was called with
+            # in a chain's retriever: from the config that the chain was called with
             params["app_id"] = config_app_id()
         params[RUN_METADATA] = config_metadata()
         merge_options(params, self.model_kwargs, self.__dict__, more, kwargs)
@@ -166,7 +166,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         size = self.chunk_size if size is None else size
         if isinstance(size, bool) or not isinstance(size, int):
             raise TypeError(f"chunk_size must be an int, not {type(size).__name__}")
-        if size < 1:  # range() would take a negative one for "no text at all"
+        if size < 1:  # with a negative size range() would be empty
             raise ValueError(f"chunk_size must be 1 or more, not {size}")
         several = list(texts)
         return [

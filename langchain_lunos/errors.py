@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 else:
 
     def _known(name: str) -> type[Exception]:
-        """Return LangChain's class, or its ancestor where the installed core is older."""
+        """Return LangChain's class, or its ancestor if the installed core is too old to have it."""
         return getattr(framework, name, LangChainException)
 
     ContextOverflowError = _known("ContextOverflowError")
@@ -91,7 +91,7 @@ class LunosResponseError(core.LunosResponseError, ModelAPIError):
 class LunosStreamInterruptedError(
     core.LunosStreamInterruptedError, LunosResponseError, LunosConnectionError
 ):
-    """A stream ended before the answer did; `partial` is an `AIMessage` with what had come."""
+    """A stream broke off; `partial` is an `AIMessage` with what had arrived."""
 
 
 class LunosAPIError(core.LunosAPIError, ModelError):
@@ -131,7 +131,7 @@ class LunosNotFoundError(core.LunosNotFoundError, LunosAPIError, ModelNotFoundEr
 
 
 class LunosConflictError(core.LunosConflictError, LunosAPIError, ModelAPIError):
-    """409: the request is in conflict with another one."""
+    """409: the request conflicts with another one."""
 
     is_retryable = True
 
@@ -149,11 +149,11 @@ class LunosServerError(core.LunosServerError, LunosAPIError, ModelAPIError):
 
 
 class LunosRefusalError(ErrorFacts, OutputParserException, ModelRefusalError):
-    """The model refused, where a structured answer was asked for.
+    """The model refused a structured answer.
 
     Attributes:
-        raw_message: the model's message, as far as it came.
-        llm_output: why it refused, in its own words, or what it had written.
+        raw_message: the model's message, as far as it arrived.
+        llm_output: the model's reason in its own words, or what it had written.
     """
 
     def __init__(

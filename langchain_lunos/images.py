@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from langchain_lunos._config import config_app_id
 from langchain_lunos._settings import LunosConnection
-from lunos_core.adapters import named_picture
+from lunos_core.adapters import find_image
 from lunos_core.endpoints.chat.images import drawing_request
 from lunos_core.endpoints.images import GeneratedImage, Images
 from lunos_core.request import Request
@@ -30,7 +30,7 @@ class ImagePrompt(BaseModel):
 
 
 class ImageEdit(ImagePrompt):
-    """The same, for a tool that changes images too."""
+    """The same, for a tool that also changes images."""
 
     image: str | None = Field(
         default=None,
@@ -42,7 +42,7 @@ class ImageEdit(ImagePrompt):
 class LunosImageGeneration(LunosConnection, BaseTool):
     """Generates images with a model behind Lunos.
 
-    The model that calls the tool reads a short text, which says where the images are. The images
+    The model that calls the tool gets a short text, which says where the images are. The images
     themselves are the artifact of the `ToolMessage`: standard image blocks.
 
     Example:
@@ -78,27 +78,27 @@ class LunosImageGeneration(LunosConnection, BaseTool):
     style: str | None = None
     """"vivid" or "natural"."""
     seed: int | None = None
-    """For images that repeat, as far as the provider can."""
+    """For repeatable images, as far as the provider supports it."""
     user: str | None = None
     """Your end user's id, for the provider's abuse checks."""
     image_format: Literal["url", "b64_json"] | None = None
-    """The wire's `response_format`: that name is LangChain's own here."""
+    """The wire's `response_format`, a name that means something else in LangChain's tools."""
     fallback_model: str | None = None
-    """The model to ask once when `model` fails for good."""
+    """The model to try once if `model` fails permanently."""
     extra_body: dict[str, Any] | None = None
     """Fields of the request body that this class doesn't know."""
     route: Literal["auto", "images", "chat"] = "auto"
-    """"images" asks `/images/generations`, "chat" a chat model that draws; "auto" takes chat where
-    the `catalog`, as far as it is loaded, says that the model writes images."""
+    """"images" asks `/images/generations`, "chat" a chat model that draws; "auto" takes chat if
+    the `catalog` is loaded and says that the model writes images."""
     modalities: list[str] | None = None
-    """Through chat: `["image"]` for models that write no text, where no catalog says so."""
+    """Through chat: `["image"]` for models that write no text, if no catalog says so."""
     image_config: dict[str, Any] | None = None
     """Through chat: `{"aspect_ratio": "16:9", "image_size": "2K"}`."""
     edits: bool = False
-    """Let the model name an image to change, which goes through chat."""
+    """Let the calling model name an image to change; edits go through chat."""
     folder: Path | None = None
-    """Save the images here; the text then names the files. Images that came as a web address aren't
-    fetched, and so not saved."""
+    """Save the images here; the text then names the files. Images that arrive as a web address
+    aren't fetched, and so not saved."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Choose the arguments that the model sees."""
@@ -130,15 +130,15 @@ class LunosImageGeneration(LunosConnection, BaseTool):
         return await asyncio.to_thread(self._result, images)
 
     def _mistake(self, prompt: str, image: str | None) -> str:
-        """What to tell the model about arguments of no use: it may try again."""
+        """Return what is wrong with the arguments; the calling model may try again."""
         if not prompt.strip():
             return "Nothing was drawn: the prompt is empty."
-        if image and self._picture(image) is None:
+        if image and self._find_image(image) is None:
             return f"Nothing was drawn: there is no image {image!r}."
         return ""
 
-    def _picture(self, image: str) -> str | Path | None:
-        return named_picture(image, self.folder) if self.edits else None
+    def _find_image(self, image: str) -> str | Path | None:
+        return find_image(image, self.folder) if self.edits else None
 
     def _request(self, prompt: str, image: str | None) -> Request[Images]:
         names = ("n", "size", "width", "height", "quality", "style", "seed", "user")
@@ -148,7 +148,7 @@ class LunosImageGeneration(LunosConnection, BaseTool):
             model=self.model,
             route=self.route,
             catalog=self.catalog,
-            image=self._picture(image) if image else None,
+            image=self._find_image(image) if image else None,
             response_format=self.image_format,
             app_id=config_app_id(),
             **{name: getattr(self, name) for name in (*names, *more)},

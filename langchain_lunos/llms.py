@@ -40,7 +40,7 @@ __all__ = ["LunosLLM"]
 class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
     """A text completion model behind Lunos, on `/completions`.
 
-    What is not set is not sent; the server's own default for `max_tokens` is 16.
+    Parameters that aren't set aren't sent; the server's default for `max_tokens` is 16.
 
     Example:
         >>> from langchain_lunos import LunosLLM
@@ -56,17 +56,17 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
     _checks = params.COMPLETION
 
     best_of: int | None = None
-    """How many the server generates to choose from."""
+    """How many answers the server generates to choose the best from."""
     logprobs: int | None = None
     """Return the log probabilities of this many tokens, in `generation_info`."""
     echo: bool | None = None
     """Return the prompt in front of the answer."""
     suffix: str | None = None
-    """What comes after the inserted text."""
+    """The text that follows the generated text."""
     batch_size: int = Field(default=20, ge=1)
     """How many prompts go into one request."""
     rate_limiter: BaseRateLimiter | None = Field(default=None, exclude=True)
-    """Asked before each request; LangChain's own LLM class has none."""
+    """Waits before each request; LangChain's LLM class has no rate limiter."""
 
     @property
     def _llm_type(self) -> str:
@@ -74,7 +74,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Where `load` finds the class."""
+        """Return where `load` finds the class."""
         return ["langchain_lunos", "llms"]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -101,7 +101,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         return await super(LunosLLM, llm).agenerate(prompts, stop, traced(callbacks), **others)
 
     def batch(self, inputs: Any, config: Any = None, **kwargs: Any) -> list[str]:
-        """As LangChain's; inputs for different applications go in requests of their own."""
+        """As LangChain's; different applications get separate requests."""
         if _for_several(config, kwargs):
             return Runnable.batch(self, inputs, config, **kwargs)
         return super().batch(inputs, config, **with_config_app_id(kwargs, _first(config)))
@@ -114,10 +114,10 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         return await super().abatch(inputs, config, **with_config_app_id(kwargs, _first(config)))
 
     def _for_cache(self, kwargs: dict[str, Any]) -> tuple[LunosLLM, dict[str, Any]]:
-        """Return the LLM that makes a call, and the arguments that are left.
+        """Return the LLM that makes a call, and the remaining arguments.
 
-        LangChain's cache knows an LLM by its fields alone: with a parameter of a single call it
-        would return another call's answer.
+        LangChain's cache identifies an LLM by its fields only: it would ignore a parameter of a
+        single call, and return another call's answer.
         """
         own = {name: value for name, value in kwargs.items() if name not in _NO_PARAMETERS}
         if not own or not (self.cache if self.cache is not None else get_llm_cache()):
@@ -323,6 +323,6 @@ def _llm_output(usage: Usage | None, answers: list[Completion]) -> dict[str, Any
         "model_provider": PROVIDER,
     }
     if usage is not None and usage.cost is not None:
-        output["cost"] = output["total_cost"] = usage.cost  # ours, and LangSmith's name
+        output["cost"] = output["total_cost"] = usage.cost  # our name, and LangSmith's
         output["cost_source"] = usage.cost_source
     return output

@@ -1,4 +1,4 @@
-"""`register()`: teach LangChain's own factories the provider "lunos"."""
+"""`register()`: add the provider "lunos" to LangChain's own factories."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from __future__ import annotations
 def register() -> None:
     """Make `init_chat_model("lunos:openai/gpt-4o")` and `init_embeddings("lunos:…")` work.
 
-    LangChain's factories know their providers from tables and have no call to add one, so this
-    writes into the tables. It is yours to call: nothing is registered on import.
+    LangChain's factories look providers up in tables and have no function to add one, so this
+    writes into the tables. Call it yourself: nothing is registered on import.
 
     Raises:
         ImportError: `langchain` is not installed.
-        RuntimeError: this version of LangChain keeps its tables elsewhere.
+        RuntimeError: this version of LangChain has its tables elsewhere.
 
     Example:
         >>> import langchain_lunos
@@ -30,10 +30,10 @@ def register() -> None:
         table = getattr(module, "_BUILTIN_PROVIDERS", None)
         if not isinstance(table, dict):
             raise RuntimeError(
-                f"{module.__name__} has no table of providers here: this version of LangChain is "
-                f"not known; use {name} itself"
+                f"{module.__name__} has no table of providers: this version of LangChain is "
+                f"unknown; use {name} itself"
             )
         example = table.get("openai")
         entry = ("langchain_lunos", name)
-        # newer tables hold a third entry, the function that makes the object
+        # newer tables have a third entry, the function that makes the object
         table["lunos"] = entry if example is None else (*entry, *example[2:])

@@ -1,4 +1,4 @@
-"""The cost of a call, for tracers that have a place of their own for it."""
+"""The cost of a call, for tracers that have a field for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing_extensions import override
 
 
 class CostTracer(LangChainTracer):
-    """LangChain's tracer for LangSmith, which also sends what a call of a Lunos model cost."""
+    """LangChain's tracer for LangSmith, which also sends the cost of a Lunos model's call."""
 
     @staticmethod
     @override
@@ -25,32 +25,31 @@ class CostTracer(LangChainTracer):
 def with_costs(callbacks: Any) -> CallbackManager:
     """Return a call's callbacks, with a `CostTracer` in place of each of LangChain's tracers.
 
-    LangSmith's client is given the usage of a run as LangChain counts it, and LangChain has no
-    place for a cost there.
+    LangSmith's client gets a run's usage in LangChain's form, which has no field for a cost.
     """
-    manager = CallbackManager.configure(callbacks)  # which adds the tracer of the environment
+    manager = CallbackManager.configure(callbacks)  # adds the environment's tracer
     for handlers in (manager.handlers, manager.inheritable_handlers):
         for i, handler in enumerate(handlers):
-            if type(handler) is LangChainTracer:  # a class of the user's own stays as it is
+            if type(handler) is LangChainTracer:  # not a user's subclass
                 handlers[i] = tracer = CostTracer.__new__(CostTracer)
-                vars(tracer).update(vars(handler))  # they share the runs under way
+                vars(tracer).update(vars(handler))  # shares the runs in progress
     return manager
 
 
 def langsmith_costs(runs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """Put the cost that the gateway reported where LangSmith looks for it.
 
-    LangSmith reads a run's cost from `usage_metadata["total_cost"]`. A message can't hold it there:
+    LangSmith reads a run's cost from `usage_metadata["total_cost"]`. A message can't have it there:
     LangChain adds `usage_metadata` up as integers, and raises on a float. With LangChain's own
-    tracer, Lunos models see to it themselves; for other tracers this is a setting of LangSmith's
-    client. It sends what it buffers when `flush` is called, when the buffer is full, and with the
-    first run after `run_ops_buffer_timeout_ms`.
+    tracer, Lunos models do this themselves; for other tracers pass this function to LangSmith's
+    client. The client sends its buffer when `flush` is called, when the buffer is full, and with
+    the first run after `run_ops_buffer_timeout_ms`.
 
     Args:
-        runs: what LangSmith's client is about to send.
+        runs: the runs that LangSmith's client is about to send.
 
     Returns:
-        The same runs; those of a model whose answer has a cost carry it in USD.
+        The same runs; those of a model whose answer has a cost also have it, in USD.
 
     Example:
         >>> from langsmith import Client
@@ -83,7 +82,7 @@ def _costs(outputs: Mapping[str, Any]) -> Iterator[float]:
         for generation in batch:
             message = generation.get("message") or {}
             said = (message.get("kwargs") or {}).get("response_metadata") or {}
-            info = generation.get("generation_info") or {}  # a text model's, streamed
+            info = generation.get("generation_info") or {}  # of a streamed text model
             if said.get("model_provider") == "lunos" or "cost_source" in info:
                 cost = said.get("cost", info.get("cost"))
                 if isinstance(cost, int | float):

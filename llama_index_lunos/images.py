@@ -12,7 +12,7 @@ from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
 from llama_index_lunos._settings import Connection, run_options, split_settings
-from lunos_core.adapters import named_picture
+from lunos_core.adapters import find_image
 from lunos_core.endpoints.chat.images import drawing_request
 from lunos_core.endpoints.images import IMAGE, GeneratedImage, Images
 from lunos_core.endpoints.params import CHAT
@@ -101,7 +101,7 @@ class LunosImageToolSpec(BaseToolSpec):
             prompt (str): what to change, in full sentences.
             image (str): the image's web address, or the name of a file that was generated.
         """
-        picture = named_picture(image, self.folder)
+        picture = find_image(image, self.folder)
         if mistake := _mistake(prompt, image, picture):
             return mistake
         return self._blocks(self._connection.client.send(self._request(prompt, picture)))
@@ -113,7 +113,7 @@ class LunosImageToolSpec(BaseToolSpec):
             prompt (str): what to change, in full sentences.
             image (str): the image's web address, or the name of a file that was generated.
         """
-        picture = named_picture(image, self.folder)
+        picture = find_image(image, self.folder)
         if mistake := _mistake(prompt, image, picture):
             return mistake
         # in a thread: it may read a file

@@ -166,8 +166,8 @@ def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
         )
 
 
-def named_picture(name: str, folder: Path | None) -> str | Path | None:
-    """Return the image that a model names, or `None`: no other file of this machine is read.
+def find_image(name: str, folder: Path | None) -> str | Path | None:
+    """Return the image that a model names, or `None`. No file outside the folder is read.
 
     Args:
         name: a web address, a `data:` URL, or the name of a file in `folder`.

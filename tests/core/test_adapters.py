@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from lunos_core import Config
-from lunos_core.adapters import ClientPair, named_picture, to_tool_choice
+from lunos_core.adapters import ClientPair, find_image, to_tool_choice
 from lunos_core.errors import ErrorMap
 
 TOOLS = [
@@ -80,14 +80,14 @@ def test_what_is_not_a_catalog_is_refused_when_it_is_given() -> None:
         ClientPair(Config(api_key="k"), errors=ErrorMap(), catalog=object())
 
 
-def test_a_picture_that_a_model_names_is_on_the_web_or_in_the_tools_folder(tmp_path: Path) -> None:
+def test_an_image_that_a_model_names_is_on_the_web_or_in_the_tools_folder(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a")
     (tmp_path / "in").mkdir()
     folder = tmp_path / "in"
     (folder / "b.png").write_bytes(b"b")
     for url in ("https://h/a.png", "HTTP://h/a", "data:image/png;base64,AA=="):
-        assert named_picture(url, None) == url
-    assert named_picture("b.png", folder) == named_picture("/x/b.png", folder) == folder / "b.png"
+        assert find_image(url, None) == url
+    assert find_image("b.png", folder) == find_image("/x/b.png", folder) == folder / "b.png"
     for name in ("../a.png", str(tmp_path / "a.png"), "none.png", "data:text/plain,a"):
-        assert named_picture(name, folder) is None
-    assert named_picture("b.png", None) is None
+        assert find_image(name, folder) is None
+    assert find_image("b.png", None) is None

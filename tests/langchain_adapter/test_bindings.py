@@ -1,4 +1,4 @@
-"""What is bound to a model stays bound, whatever is bound after it, in any order."""
+"""Bindings of a model that keep what was bound before, in any order."""
 
 from __future__ import annotations
 

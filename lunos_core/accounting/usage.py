@@ -101,7 +101,7 @@ def parse_usage(value: object) -> Usage | None:
         value = {**value, **counted}
     sent = _count(value, *_SENT)
     got = _count(value, *_GOT)
-    total = _count(value, "total_tokens", "totalTokenCount", "totalTokens")
+    total = _count(value, *_TOTAL)
     cost = _number(value.get("cost"), MOST_COST)
     if sent is None and got is None and total is None and cost is None:
         return None
@@ -111,7 +111,7 @@ def parse_usage(value: object) -> Usage | None:
     of_output = _details(value, "completion_tokens_details", "output_tokens_details")
     inputs, outputs = {**value, **of_input}, {**value, **of_output}
     cached, written = _count(inputs, *_CACHED), _count(inputs, *_CACHE_WRITES)
-    reasoning = _count(outputs, "reasoning_tokens", "thoughtsTokenCount")
+    reasoning = _count(outputs, *_REASONING)
     if _is_cache_beside(value, (cached or 0) + (written or 0) > (sent or 0)):
         sent = (sent or 0) + (cached or 0) + (written or 0)
     if reasoning and _is_reasoning_beside(value, sent or 0, got or 0, reasoning, total):
@@ -133,16 +133,22 @@ def parse_usage(value: object) -> Usage | None:
     )
 
 
-# the same facts in the words of OpenAI, Anthropic, Google, Bedrock, DeepSeek, Vercel, watsonx and
-# Ollama
+# the same facts in the words of OpenAI, Anthropic, Google, Bedrock, DeepSeek, Vercel, watsonx,
+# Ollama, TGI, llama.cpp, OpenRouter's records and DeepInfra
 _SENT = (
     *("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"),
-    *("promptTokens", "input_token_count", "prompt_eval_count"),
+    *("promptTokens", "input_token_count", "prompt_eval_count", "tokens_prompt"),
+    *("tokens_evaluated", "prompt_n", "num_input_tokens"),
 )
 _GOT = (
     *("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count"),
     *("outputTokens", "completionTokens", "generated_token_count", "eval_count"),
+    *("generated_tokens", "tokens_completion", "tokens_predicted", "predicted_n"),
+    "num_output_tokens",
 )
+_TOTAL = ("total_tokens", "totalTokenCount", "totalTokens", "total_token_count")
+_REASONING_BESIDE = ("thoughtsTokenCount", "thoughts_token_count")
+_REASONING = ("reasoning_tokens", "reasoningTokens", *_REASONING_BESIDE)
 _CACHED = (
     "cached_tokens",
     "cache_read_input_tokens",
@@ -150,6 +156,7 @@ _CACHED = (
     "prompt_cache_hit_tokens",
     "cachedContentTokenCount",
     "cached_content_token_count",
+    "cachedInputTokens",
     "cacheReadInputTokens",
 )
 _CACHE_WRITES = (
@@ -173,7 +180,7 @@ def _is_reasoning_beside(
     value: Mapping[str, Any], sent: int, got: int, reasoning: int, total: int | None
 ) -> bool:
     is_added_up = total is not None and total == sent + got + reasoning  # as xAI does
-    return "thoughtsTokenCount" in value or reasoning > got or is_added_up
+    return any(name in value for name in _REASONING_BESIDE) or reasoning > got or is_added_up
 
 
 def merge_usage(earlier: object, later: object) -> object:
@@ -203,6 +210,11 @@ def _count(value: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _number(value: object, most: float) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # refuses NaN, infinities, negatives and what no call can have in one comparison

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,6 +56,7 @@ def parse_content(content: object) -> Content:
     """
     if content is None or isinstance(content, str):
         return Content(content or "")
+    content = _parts_of(content)
     if isinstance(content, int | float) or (isinstance(content, dict) and "type" not in content):
         return Content(json.dumps(content).decode())  # a gateway that parsed the model's JSON
     parts = [content] if isinstance(content, dict) else content
@@ -104,13 +106,46 @@ def _image_url(part: object) -> str:
 
 def tool_call_fragments(sent: dict[str, Any]) -> object:
     """Return the `tool_calls` of a message or delta, or an older `function_call` in that form."""
-    calls = sent.get("tool_calls")
+    calls = sent.get("tool_calls") or sent.get("toolCalls")
     if calls:
-        return calls
-    if isinstance(sent.get("function_call"), dict):
-        return [{"index": 0, "function": sent["function_call"]}]
-    parts = map(_call_in, objects_of(sent.get("content")))
+        return _listed(calls)
+    call = sent.get("function_call") or sent.get("functionCall")
+    if isinstance(call, dict):
+        return [{"index": 0, "function": call}]
+    parts = map(_call_in, objects_of(_parts_of(sent.get("content"))))
     return [call for call in parts if call is not None]
+
+
+def _listed(calls: object) -> object:
+    """Return calls that are keyed by their place or id, `{"0": {…}}`, as a list."""
+    if not isinstance(calls, dict) or not all(isinstance(call, dict) for call in calls.values()):
+        return calls
+    if not calls.keys().isdisjoint(("function", "custom")):
+        return calls
+    return [
+        {"index": int(key), **call} if re.fullmatch("[0-9]{1,9}", key) else {"id": key, **call}
+        for key, call in calls.items()
+    ]
+
+
+_GOOGLES = {
+    *("text", "thought", "thoughtSignature", "inlineData", "inline_data", "fileData"),
+    *("functionCall", "function_call", "executableCode", "codeExecutionResult"),
+}
+
+
+def _parts_of(content: object) -> object:
+    """Return the parts in Google's `{"role": "model", "parts": […]}`, and anything else as it is.
+
+    Other objects are JSON that a model wrote.
+    """
+    if not isinstance(content, dict) or not content.keys() <= {"parts", "role"}:
+        return content
+    parts = content.get("parts")
+    if not isinstance(parts, list) or not (parts or "role" in content):
+        return content
+    is_googles = all(isinstance(part, dict) and not _GOOGLES.isdisjoint(part) for part in parts)
+    return parts if is_googles else content
 
 
 def _call_in(part: dict[str, Any]) -> dict[str, Any] | None:
@@ -135,7 +170,9 @@ def usage_in(value: Mapping[str, Any]) -> object:
     usage = value.get("usage")
     if usage is None:
         own = value.get("x_groq")
-        usage = own.get("usage") if isinstance(own, dict) else value.get("usageMetadata")
+        if isinstance(own, dict):
+            return own.get("usage")
+        usage = value.get("usageMetadata") or value.get("usage_metadata")
     return usage
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 _PLAIN = (
     *("reasoning_content", "reasoning", "reasoning_text", "thinking", "tool_plan"),
-    *("reasoningContent", "thinking_blocks"),
+    *("reasoningContent", "reasoningText", "thinking_content", "thinking_blocks"),
+    *("thoughts", "thought"),
 )
 REASONING = frozenset({*_PLAIN, "reasoning_details"})
 """The fields of a delta that hold reasoning."""
@@ -41,8 +42,7 @@ class ReasoningMerger:
         """
         shown = self._say("content", from_parts, already=False) if from_parts else ""
         for spelling in _PLAIN:
-            piece = text_inside(delta.get(spelling))
-            if piece:
+            if (value := delta.get(spelling)) and (piece := text_inside(value)):
                 shown += self._say(spelling, piece, already=bool(shown))
         details = delta.get("reasoning_details")
         if isinstance(details, list) and details:

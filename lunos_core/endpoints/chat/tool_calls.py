@@ -6,9 +6,12 @@ import re
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
+from json import JSONDecodeError
+from json import loads as parse_json
 from typing import Any
 
 from lunos_core.endpoints.chat.tool_arguments import read_arguments
+from lunos_core.endpoints.chat.tool_names import bare_name, offered_name
 from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
 from lunos_core.wire.text import TextPieces
@@ -39,6 +42,7 @@ class _Call:
         "is_announced",
         "name",
         "pieces",
+        "repeated",
         "shown",
         "text",
         "wants_id",
@@ -54,6 +58,7 @@ class _Call:
         self.extras: dict[str, Any] = {}
         self.text = TextPieces()
         self.pieces = self.text.pieces
+        self.repeated = ""  # the last fragment, where each repeats the ones before
         self.shown = 0  # pieces
 
     @property
@@ -77,6 +82,19 @@ class _Call:
             return arguments if isinstance(json.loads(arguments), dict) else None
         except ValueError:
             return None
+
+    def news(self, arguments: str) -> str:
+        """Return what a later fragment adds: some servers repeat all that came before in each.
+
+        Where the first ends before a value, the second may be an object within: that is kept.
+        """
+        before = self.repeated or (self.pieces[0] if len(self.pieces) == 1 else "")
+        if not before or not arguments.startswith(before):
+            return arguments
+        if not self.repeated and not _cannot_follow(arguments, before):
+            return arguments
+        self.repeated = arguments
+        return arguments[len(before) :]
 
     def to_show(self) -> str:
         """Return the arguments that arrived and weren't shown yet."""
@@ -146,9 +164,8 @@ class ToolCallAssembler:
 
     def calls(self) -> list[ToolCall]:
         """Return the calls in the order in which they were shown, then those without a name."""
-        own = self._names
         return [
-            ToolCall(call.id, own.get(call.name, call.name), call.arguments, call.extras)
+            ToolCall(call.id, self._own_name(call.name), call.arguments, call.extras)
             for call in sorted(self._calls, key=lambda call: call.index)
         ]
 
@@ -190,7 +207,7 @@ class ToolCallAssembler:
             call.name += name
         elif name and not call.name:
             call.name = name
-        call.text.add(arguments)
+        call.text.add(call.news(arguments) if call.pieces else arguments)
         if not call.name or not (call.pieces or call.is_announced or self._is_whole(call.name)):
             return None  # nobody can use a call without its name
         delta = self._show(call)
@@ -205,11 +222,16 @@ class ToolCallAssembler:
             return ToolCallDelta(call.index, None, None, arguments) if arguments else None
         call.index = sum(other.is_announced for other in self._calls)
         call.is_announced = True
-        name = self._names.get(call.name, call.name)
-        return ToolCallDelta(call.index, call.id, name, arguments)
+        return ToolCallDelta(call.index, call.id, self._own_name(call.name), arguments)
+
+    def _own_name(self, name: str) -> str:
+        name = offered_name(name, self._names)
+        return self._names.get(name, name)
 
     def _is_whole(self, name: str) -> bool:
-        return not any(tool != name and tool.startswith(name) for tool in self._names)
+        name = offered_name(name, self._names)
+        tools = [tool for tool in self._names if tool.startswith(name)]
+        return tools == [name] or not self._names
 
     def _continued(
         self, index: int | None, identifier: str, name: str, arguments: str
@@ -235,7 +257,7 @@ class ToolCallAssembler:
         if name != call.name:
             if call.pieces:
                 return True
-            joined = call.name + name
+            joined = bare_name(call.name + name)
             return bool(self._names) and not any(tool.startswith(joined) for tool in self._names)
         whole = call.whole_object()
         if whole is None:  # the name repeated, or two calls without arguments
@@ -251,6 +273,22 @@ class ToolCallAssembler:
         if identifier:
             self._by_id.setdefault(identifier, call)
         return call
+
+
+def _cannot_follow(arguments: str, before: str) -> bool:
+    """Return whether no JSON has `arguments`, which begin like `before`, behind `before`."""
+    if not before.lstrip().startswith("{"):
+        return False
+    text = before + arguments
+    try:
+        parse_json(text, strict=False)
+    except JSONDecodeError as error:
+        # what is only cut at the end isn't wrong
+        is_cut = error.msg.startswith(("Unterminated", "Expecting value")) or error.pos == len(text)
+        return not is_cut and error.pos <= 2 * len(before)
+    except (ValueError, RecursionError):
+        pass
+    return False
 
 
 def parse_tool_calls(value: object, names: Mapping[str, str] | None = None) -> list[ToolCall]:

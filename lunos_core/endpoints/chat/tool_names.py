@@ -47,6 +47,37 @@ def sent_names(names: Sequence[str]) -> dict[str, str]:
     return sent
 
 
+_BEFORE = r"[\s\"'`]*(?:(?:functions?|tools?|default_api)[.:/])?"
+_WRITTEN = re.compile(_BEFORE + r"([\w-]+)(?:\(\)|:\d+|<\|.*)?[\s\"'`]*", re.ASCII | re.DOTALL)
+
+
+def bare_name(name: str) -> str:
+    """Return a name, or its beginning, without the prefix, quotes and spaces before it."""
+    return re.sub(_BEFORE, "", name, count=1)
+
+
+def offered_name(name: str, own: Mapping[str, str]) -> str:
+    """Return the name, as it was sent, of the tool that a model means; its own word for none.
+
+    Models write `functions.f`, `default_api.f`, `f()`, `f:0`, `f<|channel|>json`, or spaces around
+    it, as their templates have it.
+
+    Args:
+        name: as the model wrote it.
+        own: for each name that was sent the user's own.
+
+    Example:
+        >>> from lunos_core.endpoints.chat.tool_names import offered_name
+        >>> offered_name(" functions.f()", {"f": "f"}), offered_name("other.f", {"f": "f"})
+        ('f', 'other.f')
+    """
+    if name not in own and name not in own.values():
+        written = _WRITTEN.fullmatch(name)
+        if written is not None and written[1] in own:
+            return written[1]
+    return name
+
+
 def with_sendable_format(form: Any) -> Any:
     """Return a `response_format` whose schema has a name that the wire allows."""
     schema = form.get("json_schema") if isinstance(form, Mapping) else None

@@ -68,6 +68,10 @@ def test_a_call_among_the_parts_of_the_content_is_a_call(
         {"content": "hi", "thinking": "hm"},
         {"content": "hi", "reasoning_text": "hm"},
         {"content": "hi", "tool_plan": "hm"},
+        *({"content": "hi", word: "hm"} for word in ("thoughts", "thought", "thinking_content")),
+        {"content": "hi", "thoughts": [{"text": "hm"}]},
+        {"content": "hi", "reasoning_content": "hm", "thoughts": "hm"},
+        {"content": {"role": "model", "parts": [{"text": "hm", "thought": True}, {"text": "hi"}]}},
         {"content": "hi", "reasoning": "hm", "thinking": "hm"},
         {"content": "hi", "reasoning": {"text": "hm"}},
         {"content": "hi", "reasoning": [{"type": "summary_text", "text": "hm"}]},
@@ -132,7 +136,37 @@ def test_thoughts_in_any_word_for_them_are_reasoning(said: Any, streamed: bool) 
             Usage(3, 2, 5),
         ),
         ({"usage": {"prompt_eval_count": 3, "eval_count": 2}}, Usage(3, 2, 5)),
-        ({"usage": {"input_token_count": 3, "generated_token_count": 2}}, Usage(3, 2, 5)),
+        *(
+            ({"usage": {sent: 3, got: 2}}, Usage(3, 2, 5))
+            for sent, got in (
+                ("input_token_count", "generated_token_count"),
+                ("prompt_tokens", "generated_tokens"),
+                ("tokens_prompt", "tokens_completion"),
+                ("tokens_evaluated", "tokens_predicted"),
+                ("prompt_n", "predicted_n"),
+                ("num_input_tokens", "num_output_tokens"),
+            )
+        ),
+        (
+            {"usage": {"prompt_tokens": "12", "completion_tokens": " 3", "cost": "0.5"}},
+            Usage(12, 3, 15, cost=0.5),
+        ),
+        ({"usage": {"prompt_tokens": 12, "total_tokens": "NaN", "cost": "free"}}, Usage(12, 0, 12)),
+        (
+            {
+                "usage_metadata": {
+                    "prompt_token_count": 3,
+                    "candidates_token_count": 2,
+                    "thoughts_token_count": 4,
+                    "total_token_count": 9,
+                }
+            },
+            Usage(3, 6, 9, reasoning_tokens=4),
+        ),
+        (
+            {"usage": {"inputTokens": 3, "outputTokens": 2, "cachedInputTokens": 1}},
+            Usage(3, 2, 5, cached_tokens=1),
+        ),
     ],
 )
 def test_usage_in_any_word_for_it_counts(facts: Any, expected: Usage, streamed: bool) -> None:
@@ -160,6 +194,67 @@ def test_usage_in_a_choice_counts(behind: bool) -> None:
     assert last is not None
     assert last.last is not None
     assert last.last.usage == Usage(3, 2, 5)
+
+
+CALL = {"id": "c", "function": {"name": "f", "arguments": '{"a":1}'}}
+
+
+@STREAMED
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"toolCalls": [CALL]},
+        {"tool_calls": {"0": CALL}},
+        {"tool_calls": {"c": {"function": CALL["function"]}}},
+        {"tool_calls": CALL},
+        {"tool_calls": {"function": CALL["function"], "id": "c"}},
+        {"functionCall": {"id": "c", "name": "f", "args": {"a": 1}}},
+        {"content": {"parts": [{"functionCall": {"id": "c", "name": "f", "args": {"a": 1}}}]}},
+    ],
+)
+def test_calls_under_any_key_and_in_any_collection_are_calls(said: Any, streamed: bool) -> None:
+    message = read({"content": None, **said}, "tool_calls", streamed=streamed).choices[0].message
+    (made,) = message.tool_calls
+    assert (made.name, made.arguments, message.content) == ("f", '{"a":1}', "")
+    assert made.id == "c" or "functionCall" in said
+
+
+@STREAMED
+def test_calls_keyed_by_number_are_as_many_calls(streamed: bool) -> None:
+    calls = {str(i): {**CALL, "id": f"c{i}"} for i in range(2)}
+    message = read({"tool_calls": calls}, "tool_calls", streamed=streamed).choices[0].message
+    assert [(call.id, call.name) for call in message.tool_calls] == [("c0", "f"), ("c1", "f")]
+
+
+def test_fragments_keyed_by_number_belong_to_the_call_of_that_number() -> None:
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    pieces: list[Any] = [{"1": {"function": {"arguments": piece}}} for piece in ('{"a"', ":1}")]
+    for calls in ({"0": CALL}, {"1": {"id": "d", "function": {"name": "g"}}}, *pieces):
+        choice = {"index": 0, "delta": {"tool_calls": calls}}
+        reader.read(json.dumps({"choices": [choice]}).encode())
+    reader.read(b'{"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}')
+    last = reader.end()
+    assert last is not None
+    assert last.last is not None
+    made = [
+        (call.id, call.name, call.arguments) for call in last.last.choices[0].message.tool_calls
+    ]
+    assert made == [("c", "f", '{"a":1}'), ("d", "g", '{"a":1}')]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *({"parts": [{"name": "bolt"}]}, {"parts": []}, {"parts": ["text"], "role": "x"}),
+        *(
+            {"parts": [{"text": "x"}], "more": 1},
+            {"parts": {"text": "x"}},
+            {"role": "x", "parts": 3},
+        ),
+    ],
+)
+def test_an_object_with_parts_of_its_own_is_a_models_json(written: Any) -> None:
+    assert json.loads(parse_content(written).text) == written
 
 
 @STREAMED

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger
 from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler, parse_tool_calls
@@ -174,3 +178,99 @@ def test_thoughts_among_the_parts_of_the_content_are_shown_before_others() -> No
     assert merger.add({CONTENT: "ab"}) == ""
     assert merger.add({CONTENT: "cd"}, "cd") == "cd"
     assert merger.details() == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(
+            " f ",
+            "functions.f",
+            "function.f",
+            "default_api.f",
+            "tools.f",
+            "tool/f",
+            "default_api:f",
+        ),
+        *("f()", "functions.f:0", "f<|channel|>commentary", '"f"', "`f`", "\nf\n", "functions.f()"),
+    ],
+)
+def test_a_name_as_a_models_template_has_it_is_that_of_the_tool_that_was_offered(
+    written: str,
+) -> None:
+    expected = [("a", "f", '{"x":1}')]
+    assert assembled([fragment("a", written, '{"x":1}', 0)]) == expected
+    assert assembled([fragment("a", written, "", 0), fragment("", "", '{"x":1}', 0)]) == expected
+    (call,) = parse_tool_calls([fragment("a", written, '{"x":1}')], {"f": "my f"})
+    assert call.name == "my f"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "other.f",
+        "functions.h",
+        "f(1)",
+        "ff",
+        "functions.",
+        "functions.f.g",
+        "f:x",
+        "F",
+        " ",
+        "my f",
+    ],
+)
+def test_a_name_that_could_be_another_tools_stays_as_the_model_wrote_it(written: str) -> None:
+    (call,) = parse_tool_calls([fragment("a", written, "{}")], {**TOOLS, "my_f": "my f"})
+    assert call.name == written
+
+
+def test_an_offered_name_is_exact_before_it_is_anything_else() -> None:
+    tools = {"f": "f", "functions_f": "functions.f"}
+    for name in ("functions_f", "functions.f"):
+        assert assembled([fragment("a", name, "{}")], tools=tools) == [("a", "functions.f", "{}")]
+
+
+def test_a_prefix_in_a_fragment_of_its_own_belongs_to_the_name() -> None:
+    pieces = [fragment("a", "functions.", "", 0), fragment("", "f", "", 0)]
+    assert assembled([*pieces, fragment("", "", '{"x":1}', 0)]) == [("a", "f", '{"x":1}')]
+
+
+WHOLE = '{"a": "x:[", "b": [1, {"a": 2.5}], "c": "{\\"a"}'
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 9, 20])
+@pytest.mark.parametrize("named", [True, False])
+def test_fragments_that_repeat_all_that_came_before_say_each_thing_once(
+    step: int, named: bool
+) -> None:
+    name = "f" if named else ""
+    parts = [WHOLE[:end] for end in range(step, len(WHOLE) + step, step)]
+    for start in (["", parts[0]], parts[:1]):
+        head, *rest = [*start, *parts[1:], WHOLE]
+        said = [fragment("a", "f", head, 0), *(fragment("", name, part, 0) for part in rest)]
+        assert assembled(said) == [("a", "f", WHOLE)]
+
+
+@given(
+    value=st.dictionaries(
+        st.sampled_from(["a", "{", '{"', "", ":", '{"a": ']),
+        st.recursive(
+            st.sampled_from([None, 1.5, "x", '{"a": ', '{"', "{"]),
+            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "{"]), inner),
+            max_leaves=6,
+        ),
+    ),
+    cuts=st.lists(st.integers(0, 60)),
+)
+def test_no_normal_stream_is_taken_for_one_that_repeats(value: Any, cuts: list[int]) -> None:
+    text = json.dumps(value)
+    places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
+    said = [fragment("a", "f", pieces[0], 0), *(fragment("", "", piece, 0) for piece in pieces[1:])]
+    assert assembled(said) == [("a", "f", text)]
+
+
+def test_an_object_that_begins_like_the_one_around_it_is_kept() -> None:
+    said = [fragment("a", "f", '{"a": ', 0), fragment("", "", '{"a": 1}}', 0)]
+    assert assembled(said) == [("a", "f", '{"a": {"a": 1}}')]

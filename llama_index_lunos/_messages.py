@@ -1,4 +1,4 @@
-"""LlamaIndex's messages as the wire's. Pure; the caller's messages are never changed."""
+"""From LlamaIndex's messages to the wire's. Pure; the caller's messages are never changed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Return the messages of a request.
 
     Images, audio and files in tool results go into a user message right after the results: most
-    providers take nothing but text in a tool message. Every tool call gets a result, since
-    providers refuse a history in which one is missing.
+    providers accept only text in a tool message. Every tool call gets a result, since providers
+    refuse a history that lacks one.
 
     Raises:
         TypeError: an item isn't a `ChatMessage`, or the wire doesn't know a kind of block.
@@ -58,7 +58,7 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
 
 
 class SentCall(NamedTuple):
-    """A tool call of a message; `arguments` is what was stored: text or an object, maybe broken."""
+    """A message's tool call; `arguments` is the stored text or object, which may be broken."""
 
     id: str
     name: str
@@ -66,9 +66,10 @@ class SentCall(NamedTuple):
 
 
 def sent_tool_calls(message: ChatMessage) -> list[SentCall]:
-    """Return a message's tool calls: its blocks', else what another integration keeps beside them.
+    """Return a message's tool calls: from its blocks, else from `additional_kwargs`.
 
-    Those are plain dicts or an SDK's objects, and for OpenAI's older `function_call` one of them.
+    There other integrations keep plain dicts or an SDK's objects, and OpenAI's older
+    `function_call`.
     """
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
@@ -87,13 +88,13 @@ def sent_tool_calls(message: ChatMessage) -> list[SentCall]:
 def _sent_tool_call(call: Any) -> SentCall:
     function = _get(call, "function") or call  # OpenAI's Responses API has no wrapper
     name = str(_get(function, "name") or "")
-    # integrations of providers without ids use the name in its place
+    # without ids from the provider, integrations use the name instead
     identifier = _get(call, "call_id") or _get(call, "id") or name
     return SentCall(str(identifier), name, _get(function, "arguments"))
 
 
 def _extras_by_id(message: ChatMessage) -> dict[str, dict[str, Any]]:
-    """Return what providers want back with the calls of a message: see `ToolCall.extras`."""
+    """Return what providers want back with a message's calls: see `ToolCall.extras`."""
     stored = message.additional_kwargs.get("tool_calls")
     return {
         str(call.get("id")): {name: call[name] for name in EXTRAS if call.get(name)}
@@ -103,12 +104,12 @@ def _extras_by_id(message: ChatMessage) -> dict[str, dict[str, Any]]:
 
 
 class _History:
-    """The wire's messages so far, and what the tool results that follow must be matched with."""
+    """The wire's messages so far, and the calls that later tool results are matched with."""
 
     def __init__(self) -> None:
         self.wire: list[dict[str, Any]] = []
         self._from_tools: list[Part] = []
-        # calls without a result yet: the id as it was stored, and the one on the wire
+        # calls that have no result yet: the stored id, and the one on the wire
         self._open: list[tuple[str, str]] = []
 
     def add(self, message: ChatMessage, where: str) -> None:
@@ -129,7 +130,7 @@ class _History:
             self._from_tools = []
 
     def _assistant(self, message: ChatMessage, where: str) -> dict[str, Any]:
-        """Return an answer, as it came: reasoning with its signatures, text, images, tool calls."""
+        """Return an answer as it came: reasoning with its signatures, text, images, tool calls."""
         wire: dict[str, Any] = {"role": "assistant", "content": ""}
         parts: list[Part] = []
         spoken = message.additional_kwargs.get("audio")
@@ -138,8 +139,8 @@ class _History:
             if isinstance(block, ThinkingBlock):
                 _add_thinking(wire, block)
             elif isinstance(block, AudioBlock) and spoken_id:
-                wire["audio"] = {"id": spoken_id}  # the model's own words are sent back by their id
-            # a citation is a remark on text that is there already
+                wire["audio"] = {"id": spoken_id}  # spoken answers are sent back by their id
+            # a citation only annotates text that is already there
             elif not isinstance(block, CitationBlock | ToolCallBlock):
                 _add_answered(parts, block, f"{where}.blocks[{i}]")
         calls = sent_tool_calls(message)
@@ -153,7 +154,7 @@ class _History:
     def _call(self, call: SentCall) -> dict[str, Any]:
         taken = {wire_id for _, wire_id in self._open}
         wire_id, n = call.id, 1
-        while wire_id in taken:  # two calls of one tool, by a provider without ids
+        while wire_id in taken:  # two calls of one tool, without ids from the provider
             n += 1
             wire_id = f"{call.id}_{n}"
         self._open.append((call.id, wire_id))
@@ -185,7 +186,7 @@ class _History:
         return {"role": "tool", "tool_call_id": identifier, "content": joined(texts)}
 
     def _answer_open_calls(self) -> None:
-        """Say that a call has no result: an agent was stopped, or returned another one directly."""
+        """Answer calls that never ran: an agent was stopped, or another tool ended its turn."""
         for _, wire_id in self._open:
             said = {"role": "tool", "tool_call_id": wire_id, "content": NOT_RUN}
             self.wire.append(said)
@@ -207,7 +208,7 @@ def _add(parts: list[Part], block: Any, where: str) -> None:
 
 
 def _add_answered(parts: list[Part], block: Any, where: str) -> None:
-    """Add a block of an answer; what the wire can't carry is left out: it is another's answer."""
+    """Add a block of an answer, which another model may have written: skip unsendable ones."""
     try:
         _add(parts, block, where)
     except (TypeError, ValueError) as error:
@@ -215,9 +216,9 @@ def _add_answered(parts: list[Part], block: Any, where: str) -> None:
 
 
 def _add_returned(parts: list[Part], block: Any, where: str) -> None:
-    """Add a block that a tool returned; the model is told what the wire can't carry, and why.
+    """Add a block that a tool returned; tell the model if the wire can't carry it, and why.
 
-    A tool returns what its library gave it, in the middle of a conversation that has been paid for.
+    A tool passes on what its library returned, in the middle of a paid conversation.
     """
     try:
         _add(parts, block, where)
@@ -230,7 +231,7 @@ def _add_returned(parts: list[Part], block: Any, where: str) -> None:
 def _add_thinking(wire: dict[str, Any], block: ThinkingBlock) -> None:
     known = block.additional_information
     details = known.get(DETAILS)
-    if not details and known.get("signature"):  # as Anthropic's own integration keeps it
+    if not details and known.get("signature"):  # from Anthropic's own integration
         signature = known["signature"]
         details = [{"type": "reasoning.text", "text": block.content or "", "signature": signature}]
     if details:

@@ -1,6 +1,6 @@
-"""What is known about a model without I/O: what the catalog has in memory.
+"""Facts about a model that the catalog has in memory, without I/O.
 
-What the user has set always takes precedence over the catalog.
+The user's settings always take precedence over the catalog.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from lunos_core.catalog.models import KnowsModels, ModelInfo
 
 # For unknown models. LlamaIndex sizes prompts and chat memory by this number:
-# its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models hold
-# 128,000 and more. A smaller model answers with `LunosContextOverflowError`, which says what to do.
+# its own default of 3,900 leaves an agent a memory of 2,925 tokens, while current models have
+# 128,000 and more. With a smaller model `LunosContextOverflowError` is raised and says what to do.
 DEFAULT_CONTEXT_WINDOW = 128_000
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a catalog says about a model; `None` if it says nothing.
+    """A catalog's facts about a model; `None` means unknown.
 
     Attributes:
         context_window: tokens of prompt and answer together.
@@ -39,7 +39,7 @@ NOTHING = ModelFacts()
 
 
 def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
-    """Return the facts of a model id. Never does I/O: `metadata` asks here on every call."""
+    """Return the facts of a model id without I/O: `metadata` asks for them on every call."""
     known = None if catalog is None else catalog.cached(model, disk=False)
     if known is None:
         return NOTHING
@@ -58,7 +58,7 @@ def _facts(
     abilities = {name.lower() for name in capabilities}
     return ModelFacts(
         context_window=context_window,
-        # only a list of nothing but completions means that it can't chat
+        # a model can't chat only if completions are all that it lists
         is_chat_model=False if abilities and abilities <= _COMPLETIONS else None,
         tools=known.takes("tools") if listed else None,
         json_schema=known.takes("response_format") if listed else None,
@@ -80,7 +80,9 @@ def tokens_left(prompt: str, tokenizer: Any, context_window: int) -> int:
         ImportError: a name was given, and transformers isn't installed.
         ValueError: the prompt leaves no room.
     """
-    used = len(_load_tokenizer(tokenizer).encode(prompt))
+    if isinstance(tokenizer, str):
+        tokenizer = _named_tokenizer(tokenizer)
+    used = len(tokenizer.encode(prompt))
     if used >= context_window:
         raise ValueError(
             f"the prompt has {used} tokens, and the context window {context_window}: shorten the "
@@ -99,7 +101,3 @@ def _named_tokenizer(name: str) -> Any:
             "transformers, or give an object with `encode`"
         ) from error
     return transformers.AutoTokenizer.from_pretrained(name)
-
-
-def _load_tokenizer(tokenizer: Any) -> Any:
-    return _named_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer

@@ -48,8 +48,8 @@ _CHAT = (
     "prediction",
     "web_search",
 )
-# LlamaIndex's own, passed along by some of its callers
-_NOT_OF_THE_WIRE = ("verbose", "formatted", "model")
+# LlamaIndex's own, which some of its callers pass along
+_NOT_ON_THE_WIRE = ("verbose", "formatted", "model")
 
 
 class Parameters(BaseComponent):
@@ -62,7 +62,8 @@ class Parameters(BaseComponent):
     top_p: float | None = Field(default=None, description="Nucleus sampling, 0 to 1.")
     top_k: int | None = Field(default=None, description="Sample from this many tokens only.")
     min_p: float | None = Field(
-        default=None, description="The least probability, as a part of the best token's, 0 to 1."
+        default=None,
+        description="Leave out tokens below this share of the likeliest one's, 0 to 1.",
     )
     stop: str | list[str] | None = Field(default=None, description="Texts that end the answer.")
     seed: int | None = Field(default=None, description="For reproducible answers.")
@@ -72,13 +73,13 @@ class Parameters(BaseComponent):
         default=None, description="Token id to bias, -100 to 100."
     )
     logprobs: bool | None = Field(default=None, description="Return the tokens' probabilities.")
-    top_logprobs: int | None = Field(default=None, description="Of how many candidates, 0 to 20.")
+    top_logprobs: int | None = Field(default=None, description="For how many candidates, 0 to 20.")
     user: str | None = Field(default=None, description="The end user, for the provider.")
     session_id: str | None = Field(
         default=None, description="Groups the calls of one conversation in the gateway's logs."
     )
     reasoning: dict[str, Any] | None = Field(
-        default=None, description="effort or max_tokens, and maybe exclude."
+        default=None, description="effort or max_tokens, and optionally exclude."
     )
     reasoning_effort: str | None = Field(default=None, description='"low", "medium", "high", …')
     verbosity: str | None = Field(default=None, description='"low", "medium" or "high".')
@@ -121,10 +122,10 @@ class Parameters(BaseComponent):
         default=None, description="Keep request and answer beside the gateway's query log."
     )
     fallback_model: str | None = Field(
-        default=None, description="The model to ask if `model` fails; the client falls over."
+        default=None, description="The model to try if `model` fails; the client falls back."
     )
     models: list[str] | None = Field(
-        default=None, description="Models to try in this order; the gateway falls over."
+        default=None, description="Models to try in this order; the gateway falls back."
     )
     provider: dict[str, Any] | None = Field(
         default=None, description='Routing, such as {"order": ["anthropic"]}.'
@@ -136,10 +137,10 @@ class Parameters(BaseComponent):
         default_factory=dict, description="Further parameters of the wire, by their own names."
     )
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Fields put into the request body as they are, last of all."
+        default=None, description="Fields added to the request body unchanged, last of all."
     )
     extra_query: dict[str, Any] | None = Field(
-        default=None, description="Parameters put into the URL as they are."
+        default=None, description="Parameters added to the URL unchanged."
     )
 
     def check_parameters(self) -> None:
@@ -154,7 +155,7 @@ class Parameters(BaseComponent):
     def chat_params(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of one chat: the call's own win over the settings.
 
-        `None` in a call means "not given": LlamaIndex passes `tool_choice=None` to say nothing.
+        `None` in a call means "not given": LlamaIndex passes `tool_choice=None` by default.
         """
         return self._merge((*_SAMPLING, *_CHAT), call)
 
@@ -169,7 +170,7 @@ class Parameters(BaseComponent):
         given = {
             name: value
             for name, value in call.items()
-            if value is not None and name not in _NOT_OF_THE_WIRE
+            if value is not None and name not in _NOT_ON_THE_WIRE
         }
         params = {**self._set(names), **self.additional_kwargs, **given}
         params |= run_options(given.get("app_id"))

@@ -1,4 +1,4 @@
-"""Lunos's answers in LlamaIndex's types: whole ones, and streams made cumulative."""
+"""From Lunos's answers to LlamaIndex's types: whole ones, and streams, which become cumulative."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Message, 
 from lunos_core.logs import quiet_logger
 
 log = quiet_logger("llama_index_lunos")
-"""The log of this adapter; what happens to requests is in the log of `lunos_core`."""
+"""This adapter's log; requests are logged by `lunos_core`."""
 
 DETAILS = "reasoning_details"
-"""Where a ThinkingBlock keeps the reasoning as it came, with its signatures."""
+"""The key under which a ThinkingBlock keeps the original reasoning and its signatures."""
 SPELLING = "field"
-"""Where it keeps the name of the wire's field, for reasoning that is plain text."""
+"""The key under which it keeps the name of the wire's field for plain-text reasoning."""
 
 _USAGE_EXTRAS = ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "cost", "cost_source")
-# where the wire, and tracers of OpenAI's shape, have the details of the token counts
+# the details of token counts as the wire and tracers for OpenAI name them
 _USAGE_DETAILS = {
     "prompt_tokens_details": {
         "cached_tokens": "cached_tokens",
@@ -50,7 +50,7 @@ _USAGE_DETAILS = {
 
 
 def to_response(completion: Completion) -> ChatResponse:
-    """Return a whole answer; of several choices the first."""
+    """Return a whole answer; only the first of several choices."""
     choice = completion.choices[0]
     spelling = _reasoning_field(completion.raw, "message")
     return ChatResponse(
@@ -77,8 +77,8 @@ def to_message(
 ) -> ChatMessage:
     """Return a message as blocks: thinking, text, citations, images, audio, tool calls.
 
-    Tool calls are in `additional_kwargs["tool_calls"]` as well, as the wire's plain dicts: parts of
-    LlamaIndex look there only.
+    Tool calls are also in `additional_kwargs["tool_calls"]`, as the wire's plain dicts: parts of
+    LlamaIndex look only there.
     """
     blocks: list[ContentBlock] = []
     if message.reasoning or message.reasoning_details:
@@ -104,14 +104,14 @@ def to_message(
 
 
 class ChatAccumulator:
-    """Makes a stream cumulative: every response holds the message so far, in lists of its own.
+    """Makes a stream cumulative: every response has the message so far, in new lists.
 
-    Feed it the core's chunks in order; it does no I/O.
+    Add the core's chunks in order; it does no I/O.
     """
 
     def __init__(self) -> None:
-        # plain strings: every response holds the whole so far, and joining a list for each would
-        # cost the number of its pieces as well
+        # plain strings: every response has the whole text so far, and joining a list of pieces for
+        # each would also cost time for each piece
         self._text = ""
         self._reasoning = ""
         self._spelling: str | None = None
@@ -120,7 +120,7 @@ class ChatAccumulator:
         self._choices: object = ()
 
     def add(self, chunk: Chunk) -> ChatResponse | None:
-        """Return the response after this chunk; `None` if it adds nothing to see."""
+        """Return the response after this chunk, or `None` if nothing visible is new."""
         if chunk.last is not None:
             return self._end(chunk.last)
         self._choices = chunk.raw.get("choices") or self._choices
@@ -173,11 +173,11 @@ class ChatAccumulator:
         choice = completion.choices[0] if completion.choices else Choice(0, Message())
         message = to_message(choice.message, usage=completion.usage, spelling=self._spelling)
         shown, whole = self._text, message.content or ""
-        # the last event often has the usage alone; tracers look for the choices beside it
+        # the last event often has only the usage; tracers look for the choices beside it
         raw = {**completion.raw, "choices": self._choices}
         return ChatResponse(
             message=message,
-            # a refusal or a transcript comes as text at the end only
+            # a refusal or a transcript becomes text only at the end
             delta=whole[len(shown) :] if whole.startswith(shown) else "",
             raw=_raw(raw, completion.usage),
             logprobs=to_logprobs(choice.logprobs),
@@ -186,9 +186,9 @@ class ChatAccumulator:
 
 
 def to_logprobs(value: Any) -> list[list[LogProb]] | None:
-    """Chat's `{"content": […]}` or completions' lists: for each token its candidates.
+    """Return each token's candidates, from chat's `{"content": […]}` or completions' lists.
 
-    The first of the candidates is the token that was chosen.
+    The first candidate is the token that was chosen.
     """
     if not isinstance(value, Mapping):
         return None
@@ -209,15 +209,15 @@ def to_logprobs(value: Any) -> list[list[LogProb]] | None:
 
 
 def to_images(urls: Sequence[str]) -> list[ImageBlock]:
-    """Generated images: the bytes if the answer holds them, else the address.
+    """Return generated images: the bytes if the answer has them, else the address.
 
-    An address that can't be read is left out, and doesn't lose the rest: `raw` still has it.
+    An invalid address is left out without losing the rest; `raw` still has it.
     """
     images = []
     for url in urls:
         try:
             images.append(to_image(url))
-        except ValueError:  # pydantic's, and half a surrogate pair
+        except ValueError:  # pydantic's error, and that of half a surrogate pair
             log.warning("an image in the answer has no valid address: left out")
     return images
 
@@ -249,7 +249,7 @@ def _thinking(message: Message, usage: Usage | None, spelling: str | None) -> Th
 
 
 def _reasoning_field(raw: Mapping[str, Any], holder: str) -> str | None:
-    """Return the field in which reasoning came as plain text: it goes back in the same one."""
+    """Return the field that had plain-text reasoning, which is sent back in the same one."""
     message = _first_choice(raw).get(holder)
     if not isinstance(message, Mapping):
         return None
@@ -304,7 +304,7 @@ def _message_extras(message: Message) -> dict[str, Any]:
 
 
 def _raw(raw: Mapping[str, Any], usage: Usage | None) -> dict[str, Any]:
-    """The answer as it came, with its usage under the names that LlamaIndex and tracers read."""
+    """Return the original answer, with its usage under LlamaIndex's and tracers' names."""
     if usage is None:
         return {**raw, "usage": None}
     counts: dict[str, Any] = {**usage.raw, **_counts(usage)}

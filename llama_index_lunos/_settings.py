@@ -1,4 +1,4 @@
-"""What every class of this adapter has: the client's settings, and the clients themselves."""
+"""The client settings that every class of this adapter has, and the clients made from them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ else:  # so that type hints can be read at run time without loading httpx
 
 
 def run_options(app_id: str | None = None) -> dict[str, Any]:
-    """Return a call's app id, and what `instrument_tags` says around it, for usage stores.
+    """Return a call's app id, and the `instrument_tags` around it, for usage stores.
 
     The app id is the call's own, else that of `instrument_tags({"app_id": …})`. `None` leaves it
-    to the core: the `lunos_core.app()` block around the call, else the constructor's, else
+    to the core: the enclosing `lunos_core.app()` block, else the constructor's, else
     `LUNOS_APP_ID`.
     """
     tags = active_instrument_tags.get()
@@ -72,7 +72,7 @@ class GivenClients:
 
 
 class Connection(BaseComponent, ClientSettings):
-    """The client's settings, and the clients that are made from them when first used."""
+    """The client's settings, and the clients, which are made from them on first use."""
 
     # inputs are hidden: pydantic's messages would print the key
     model_config = ConfigDict(
@@ -84,13 +84,13 @@ class Connection(BaseComponent, ClientSettings):
         exclude=True,
         repr=False,
         description=(
-            "The key, or a function that returns it (called for each call; an async function "
-            "serves the async calls); LUNOS_API_KEY when not given. Never serialized."
+            "The key, or a function that returns it (called for each call; async calls accept an "
+            "async function). Default: LUNOS_API_KEY. Never serialized."
         ),
     )
     api_base: str | None = Field(
         default=None,
-        description="With or without /v1; LUNOS_BASE_URL, else the public service.",
+        description="With or without /v1. Default: LUNOS_BASE_URL, else the public service.",
     )
     default_headers: dict[str, str] | None = Field(
         default=None,
@@ -104,24 +104,24 @@ class Connection(BaseComponent, ClientSettings):
         exclude=True,
         repr=False,
         description=(
-            "A lunos_core.Catalog (or AsyncCatalog). As far as it has been fetched, it gives the "
-            "cost of answers that name none and what the model can do, and refuses what cannot "
-            "work."
+            "A lunos_core.Catalog (or AsyncCatalog). Once it has been fetched, it supplies the "
+            "model's abilities and the cost of answers that have none, and refuses requests that "
+            "cannot work."
         ),
     )
 
     _given: GivenClients = PrivateAttr(default_factory=GivenClients)
     _opened: Any = PrivateAttr(default=None)
 
-    # other names under which a setting is known elsewhere
+    # other names of a setting
     _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base"}
 
     def __init__(
         self, *, http_client: Any = None, async_http_client: Any = None, **settings: Any
     ) -> None:
-        """Check once what every request needs, so that no request is sent to find it out.
+        """Check the settings once, before any request.
 
-        Here and not in a validator, so that errors aren't wrapped in pydantic's.
+        A validator would wrap the errors in pydantic's.
         """
         super().__init__(**_own_names(type(self), settings, self._spellings))
         self._given = GivenClients(http_client, async_http_client)
@@ -132,11 +132,11 @@ class Connection(BaseComponent, ClientSettings):
         self._opened = self._opened._replace(settings=self._current_settings())
 
     def model_post_init(self, context: Any, /) -> None:
-        """Pass on: the hints of pydantic's own for private attributes don't resolve."""
+        """Call the next class; defined here because the type hints of pydantic's don't resolve."""
         super().model_post_init(context)
 
     def to_payload(self) -> dict[str, Any]:
-        """What tracers see: never the key, never headers."""
+        """Return what tracers see: never the key, never headers."""
         older = getattr(super(), "to_payload", None)  # llama-index-core 0.14.23 and newer
         return {**(older() if older is not None else {}), "app_id": self.app_id}
 
@@ -147,7 +147,7 @@ class Connection(BaseComponent, ClientSettings):
 
     @field_serializer("timeout")
     def _timeout_as_json(self, timeout: Any) -> Any:
-        # JSON cannot carry an httpx.Timeout: of its four numbers, the one that matters most
+        # JSON has no httpx.Timeout: keep the most important of its four numbers
         return timeout.read if hasattr(timeout, "read") else timeout
 
     @property
@@ -165,7 +165,7 @@ class Connection(BaseComponent, ClientSettings):
         """As LlamaIndex's; an address that only `data` names doesn't get the environment's key.
 
         Raises:
-            LunosConfigError: it would; pass `api_key=...` to send one.
+            LunosConfigError: it would get it; pass `api_key=...` to send one.
         """
         if not any(kwargs.get(name) for name in ("api_key", "api_base", "base_url")):
             check_loaded_address(data.get("api_base") or data.get("base_url"), data.get("api_key"))
@@ -173,15 +173,15 @@ class Connection(BaseComponent, ClientSettings):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         fields = state["__dict__"]
-        if fields.get("api_key") is None:  # ours have it, also where it was the environment's
+        if fields.get("api_key") is None:  # never in our own pickles: see `__getstate__`
             check_loaded_address(fields.get("api_base"))
         super().__setstate__(state)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle contains: the settings, the key among them.
+        """Return what is pickled: the settings, including the key.
 
         Raises:
-            TypeError: a key function that cannot travel; LlamaIndex would drop it in silence.
+            TypeError: a key function cannot be pickled; LlamaIndex would silently drop it.
         """
         if callable(self.api_key):
             try:
@@ -206,7 +206,7 @@ class Connection(BaseComponent, ClientSettings):
         await self._opened.clients.aclose()
 
     def _configure(self) -> ClientPair:
-        """The clients; new ones where a setting was changed since (`llm.app_id = "other"`)."""
+        """Return the clients; new ones if a setting has changed (`llm.app_id = "other"`)."""
         settings = self._current_settings()
         opened: Opened | None = self._opened
         if opened is None or opened.settings != settings:
@@ -256,7 +256,7 @@ def _own_names(
     """Return the settings under their own names; `None` leaves the default.
 
     Raises:
-        TypeError: a setting that doesn't exist, or one that is given under two names.
+        TypeError: an unknown setting, or one that is given under two names.
     """
     check_names(kind, given, {*kind.model_fields, *spellings})
     own: dict[str, Any] = {}

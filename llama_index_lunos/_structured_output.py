@@ -1,4 +1,4 @@
-"""Objects instead of text: how a class is asked for, and how an answer is read as one. Pure."""
+"""Objects instead of text: how to ask for a class, and how to read one from an answer. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lunos_core.forks import first_use
 
 StructuredOutput = Literal["json_schema", "function_calling", "prompt"]
 
-# arguments of LlamaIndex's programs: how the object is asked for is decided here
+# arguments of LlamaIndex's programs; here the way of asking decides
 _PROGRAM_SETTINGS = ("tool_choice", "tool_required", "allow_parallel_tool_calls")
 _DECODER = json.JSONDecoder(strict=False)  # small models write bare newlines
 
@@ -56,8 +56,8 @@ def attempt(
         output_cls: the class of the object.
         messages: the prompt.
         llm_kwargs: the caller's parameters of `chat`; they take precedence.
-        strict: whether a schema is sent as strict, where it allows that; `None` means for
-            `response_format`, and not for tools.
+        strict: whether to send a schema as strict, if it allows that; `None` means yes for
+            `response_format` and no for tools.
     """
     given = llm_kwargs or {}
     params = {name: value for name, value in given.items() if name not in _PROGRAM_SETTINGS}
@@ -78,7 +78,7 @@ def attempt(
 def next_way(
     error: LunosBadRequestError, way: StructuredOutput, *, tools: bool
 ) -> StructuredOutput | None:
-    """The way to try after a model refused this one; `None` if it refused for another reason."""
+    """Return the way to try after a model refused this one, or `None` for other refusals."""
     words = f"{error.param} {error.message}".lower()
     if way == "json_schema" and any(word in words for word in ("response_format", "json_schema")):
         return "function_calling" if tools else "prompt"
@@ -90,7 +90,7 @@ def next_way(
 def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> dict[str, Any]:
     """Return the wire's `response_format` for a class.
 
-    It is strict where the schema allows it: then the provider guarantees the shape. A class with
+    It is strict if the schema allows it: then the provider guarantees the shape. A class with
     free-form parts (`dict[str, int]`, `Any`) can't be strict, and is sent as pydantic describes it.
     """
     schema = output_cls.model_json_schema()
@@ -120,7 +120,7 @@ def to_tool(output_cls: type[BaseModel]) -> dict[str, Any]:
 
 
 def set_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
-    """Return a tool with `strict` said on it; `True` only where its schema can be strict."""
+    """Return a tool with `strict` set; `True` only if its schema can be strict."""
     function = tool.get("function")
     if strict is None or not isinstance(function, dict):
         return tool
@@ -133,7 +133,7 @@ def set_strict(tool: dict[str, Any], strict: bool | None) -> dict[str, Any]:
 
 
 def read_object(output_cls: type[Model], response: ChatResponse) -> Model:
-    """Read the object in a whole answer: the first JSON value that fits the class.
+    """Return the object in a whole answer: the first JSON value that fits the class.
 
     Raises:
         LunosStructuredOutputError: there is none; the message says why.
@@ -149,7 +149,7 @@ def read_object(output_cls: type[Model], response: ChatResponse) -> Model:
             try:
                 return _validate(output_cls, candidate.value)
             except ValidationError as error:
-                # the last object is reported: models think first and answer last
+                # report the last object: models reason first and answer last
                 if misfit is None or isinstance(candidate.value, dict):
                     misfit = error
     reason = response.additional_kwargs.get("finish_reason")
@@ -178,7 +178,7 @@ class PartialObjects:
         self._complete = False
 
     def add(self, response: ChatResponse) -> Any:
-        """The object so far, of the class or a flexible form of it; `None` if nothing is new."""
+        """Return the object so far, in the class or a flexible form of it; `None` if unchanged."""
         self._last = response
         if self._complete:  # text after the object changes nothing
             return None
@@ -227,10 +227,10 @@ class _Candidate:
 
 
 def _json_values(text: str, *, partial: bool = False) -> Iterator[_Candidate]:
-    """The objects and arrays in a text, one after the other, and with `partial` a last, cut one.
+    """Yield the objects and arrays in a text, with `partial` also a truncated last one.
 
-    Brackets that begin no JSON are passed over ("See {this}"). What is inside a value isn't a
-    candidate of its own, cut values included: a part isn't the whole.
+    Brackets that don't begin JSON are skipped ("See {this}"). Values inside a value, even inside a
+    truncated one, aren't candidates: a part isn't the whole.
     """
     start = _next_bracket(text, 0)
     while start >= 0:
@@ -254,7 +254,7 @@ def _next_bracket(text: str, start: int) -> int:
 
 
 def _json_texts(message: ChatMessage) -> list[str]:
-    """Where the JSON may be: in the arguments of tool calls, else in the text."""
+    """Return the texts that may contain JSON: the arguments of tool calls, else the text."""
     calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if calls:
         arguments = [call.tool_kwargs for call in calls]
@@ -267,10 +267,10 @@ def _validate(output_cls: type[Model], value: Any) -> Model:
     try:
         return output_cls.model_validate(value)
     except ValidationError as error:
-        try:  # strict classes take dates and enums from JSON only
+        try:  # strict classes accept dates and enums only from JSON
             return output_cls.model_validate_json(json.dumps(value))
         except ValidationError:
-            if isinstance(value, list) and len(value) == 1:  # `[{…}]` in place of the object
+            if isinstance(value, list) and len(value) == 1:  # `[{…}]` instead of the object
                 return _validate(output_cls, value[0])
             raise error from None
 

@@ -1,4 +1,4 @@
-"""The part of LlamaIndex's contract that is about objects instead of text."""
+"""The methods of LlamaIndex's LLM class that return objects instead of text."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class StructuredPrediction(ToolCalling):
     structured_output: StructuredOutput | None = Field(
         default=None,
         description=(
-            '"json_schema", "function_calling" or "prompt". Not set: by JSON schema, and by the '
-            "next of them if the model refuses."
+            '"json_schema", "function_calling" or "prompt". If not set: by JSON schema, and by the '
+            "next way if the model refuses."
         ),
     )
 
-    # by model: what refusals have taught
+    # by model: the way that worked after refusals
     _learned: dict[str, StructuredOutput] = PrivateAttr(default_factory=dict)
 
     def structured_predict(
@@ -68,7 +68,7 @@ class StructuredPrediction(ToolCalling):
             **prompt_args: values of the template's variables.
 
         Raises:
-            LunosStructuredOutputError: the model gave no such object; the message says why.
+            LunosStructuredOutputError: the model returned no such object; the message says why.
         """
         _report_start(output_cls, prompt, prompt_args)
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
@@ -172,7 +172,7 @@ class StructuredPrediction(ToolCalling):
         return lambda way: attempt(way, output_cls, messages, llm_kwargs, self.strict)
 
     def _next_way(self, error: LunosBadRequestError, way: StructuredOutput) -> StructuredOutput:
-        """The way to try next; raises the error if there is none, or if the user set one way."""
+        """Return the way to try next; raise the error if there is none, or if the user set one."""
         metadata = self.metadata
         following = next_way(error, way, tools=metadata.is_function_calling_model)
         if following is None or self.structured_output is not None:

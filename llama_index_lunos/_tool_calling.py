@@ -1,4 +1,4 @@
-"""The part of LlamaIndex's contract that is about tools."""
+"""The methods of LlamaIndex's LLM class that work with tools."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REACT_SETTINGS = ("react_chat_formatter", "output_parser", "tool_retriever", "m
 
 
 def _not_a_model_call(function: F) -> F:
-    """Keep LlamaIndex from tracing a function as a call of the model: it sends nothing."""
+    """Keep LlamaIndex from tracing a function, which sends nothing, as a call of the model."""
     setattr(function, DISPATCHER_SPAN_DECORATED_ATTR, True)
     return function
 
@@ -51,8 +51,8 @@ class ToolCalling(FunctionCallingLLM):
     strict: bool | None = Field(
         default=None,
         description=(
-            "Have the provider keep to the schemas of tools where they allow it; False turns that "
-            "off for structured output too, where it is on by default."
+            "Have the provider enforce the schemas of tools that allow it. For structured output "
+            "that is the default, which False turns off."
         ),
     )
 
@@ -71,8 +71,8 @@ class ToolCalling(FunctionCallingLLM):
     ) -> dict[str, Any]:
         """Return the arguments of `chat` for a chat with tools; the history isn't changed.
 
-        `parallel_tool_calls` is sent only to forbid them: allowing them is the server's default,
-        and some models refuse the parameter.
+        `parallel_tool_calls` is sent only to forbid parallel calls: the server allows them by
+        default, and some models refuse the parameter.
         """
         messages = with_user_message(chat_history, user_msg)
         strict = self.strict if strict is None else strict
@@ -94,7 +94,7 @@ class ToolCalling(FunctionCallingLLM):
         }
 
     def _standing_tools(self) -> Sequence[Any]:
-        """Tools that the user gave to the model itself, such as a server-side web search."""
+        """Return tools that the user gave to the model itself, such as a server-side web search."""
         return ()
 
     def _validate_chat_with_tools_response(
@@ -116,7 +116,7 @@ class ToolCalling(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        """Stream a chat with tools; with one call at most, unless several are allowed."""
+        """Stream a chat with tools, with at most one call unless several are allowed."""
         responses = super().stream_chat_with_tools(
             tools,
             user_msg=user_msg,

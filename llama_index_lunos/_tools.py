@@ -1,4 +1,4 @@
-"""Tools on their way out, and the calls that come back. Pure."""
+"""From LlamaIndex's tools to the wire's, and from the wire's calls to LlamaIndex's. Pure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lunos_core.forks import first_use
 
 
 def to_wire_tool(tool: BaseTool | Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool as the wire has it; a plain dict (`{"type": "web_search"}`) is one already.
+    """Return a tool in the wire's form, which a plain dict (`{"type": "web_search"}`) already has.
 
-    It has the tool's own name, which the core spells in the wire's characters and reads back:
-    LlamaIndex's own spelling would come back as a name that no agent finds.
+    It keeps the tool's name, which the core rewrites in the wire's characters and translates back:
+    an agent wouldn't recognize a name that LlamaIndex had rewritten.
     """
     if isinstance(tool, Mapping):
         return dict(tool)
@@ -39,9 +39,9 @@ def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, 
     """Return the wire's `tool_choice`; `None` leaves it to the server, which means "auto".
 
     Args:
-        choice: as `lunos_core.adapters.to_tool_choice` takes it.
-        required: what `tool_required` says; it counts where `choice` is `None`.
-        tools: the request's tools, as the wire has them.
+        choice: as in `lunos_core.adapters.to_tool_choice`.
+        required: the value of `tool_required`; it counts if `choice` is `None`.
+        tools: the request's tools in the wire's form.
 
     Raises:
         ValueError: none of the tools has that name.
@@ -55,10 +55,10 @@ def to_tool_choice(choice: Any, *, required: bool, tools: Sequence[Mapping[str, 
 def tool_selections(response: ChatResponse) -> list[ToolSelection]:
     """Return the calls in a response.
 
-    Arguments that are still on their way are read as far as they came. In a finished answer they
-    must be whole: what isn't a JSON object is handed over under `INVALID_JSON`, an argument that
-    no tool has. So the tool isn't run with half of its arguments, or with its defaults, and its
-    error tells the model what was wrong.
+    Arguments that are still arriving are read as far as possible. In a finished answer they must be
+    whole: anything but a JSON object is passed as `INVALID_JSON`, an argument that no tool has. So
+    a tool never runs with half of its arguments or with its defaults, and its error tells the model
+    what was wrong.
     """
     finished = "finish_reason" in response.additional_kwargs
     return [
@@ -92,7 +92,7 @@ def _so_far(arguments: Any) -> dict[str, Any]:
 
 
 def keep_first_call(response: ChatResponse) -> ChatResponse:
-    """Return the response with its first tool call only, in both representations."""
+    """Return the response with only its first tool call, in both representations."""
     message = response.message
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     calls = message.additional_kwargs.get("tool_calls") or []
@@ -127,7 +127,7 @@ def check_calls(calls: Sequence[ToolSelection], tools: Sequence[BaseTool]) -> No
 def to_agent_response(
     text: str, outputs: Sequence[ToolOutput], *, error_on_tool_error: bool
 ) -> AgentChatResponse:
-    """What the tools returned; the model's own words if none was called.
+    """Return the tools' results, or the model's own text if none was called.
 
     Raises:
         ValueError: a tool failed, and `error_on_tool_error` is set.
@@ -138,15 +138,15 @@ def to_agent_response(
     return AgentChatResponse(response=said, sources=list(outputs))
 
 
-# For a model that calls no tools: the tools in the prompt, the call in the text (ReAct).
-# LlamaIndex's own fallback doesn't work (it needs a formatter and a parser and is given neither)
-# and drops a direct answer. The parts used here are its own.
+# ReAct for models without tool calls: the tools are in the prompt, and the call is in the text.
+# LlamaIndex's own fallback doesn't work (it needs a formatter and a parser and gets neither) and
+# drops a direct answer. These functions use its parts.
 
 
 def react_messages(
     tools: Sequence[BaseTool], messages: list[ChatMessage], formatter: Any = None
 ) -> list[ChatMessage]:
-    """The messages with the tools explained in front of them."""
+    """Return the messages after an explanation of the tools."""
     with first_use:
         from llama_index.core.agent.react.formatter import ReActChatFormatter
 
@@ -155,9 +155,9 @@ def react_messages(
 
 
 def read_react_step(text: str, parser: Any = None) -> ToolSelection | str:
-    """Return the call that the text asks for, or the answer that it gives.
+    """Return the call that the text asks for, or the answer in it.
 
-    Text in no format at all is an answer: a model that needs no tool just says what it knows.
+    Text without the format is an answer: a model that needs no tool simply answers.
     """
     with first_use:
         from llama_index.core.agent.react.output_parser import ReActOutputParser

@@ -1,4 +1,4 @@
-"""Speech as documents, also for `SimpleDirectoryReader`, and texts as speech by a tool."""
+"""Speech to documents, also for `SimpleDirectoryReader`, and text to speech as a tool."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class LunosAudioReader(Connection, BasePydanticReader):
     """Transcribes audio files with a model behind the Lunos gateway.
 
     It makes one document for each file, or for each segment (`by_segment=True`), with times in the
-    metadata if the server gives them (`response_format="verbose_json"`).
+    metadata if the server returns them (`response_format="verbose_json"`).
 
     Args:
         model: the model's id, such as "openai/whisper-1".
-        **settings: the fields below and the connection's, as `Lunos` has them.
+        **settings: the fields below, and the connection's as in `Lunos`.
 
     Raises:
         LunosConfigError: there is no key, or a setting is invalid.
@@ -56,10 +56,10 @@ class LunosAudioReader(Connection, BasePydanticReader):
         default=False, description="Make one document for each segment; requests verbose_json."
     )
     fallback_model: str | None = Field(
-        default=None, description="The model to ask when `model` fails."
+        default=None, description="The model to try if `model` fails."
     )
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Fields put into the form as they are."
+        default=None, description="Fields added to the form unchanged."
     )
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
@@ -82,7 +82,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
 
         Raises:
             OSError: the file can't be read.
-            LunosError: the call failed, such as at a deployment without the route.
+            LunosError: the call failed, for example because the deployment lacks the route.
         """
         answer = self.client.send(self._request(file, fs))
         return self._documents(answer, file, extra_info)
@@ -119,7 +119,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
         documents = []
         for text, facts in answer.documents(by_segment=self.by_segment):
             document = Document(text=text, metadata={**about, **facts})
-            # numbers for programs: an embedding or a prompt gains nothing from them
+            # numbers are for programs; embeddings and prompts gain nothing from them
             hidden = [name for name in facts if name != "language"]
             document.excluded_embed_metadata_keys = hidden
             document.excluded_llm_metadata_keys = hidden
@@ -132,11 +132,11 @@ class LunosSpeechToolSpec(BaseToolSpec):
 
     Args:
         model: the model's id, such as "openai/tts-1".
-        folder: save the sound in this folder; the block then names the file.
+        folder: save the audio in this folder; the block then names the file.
         params: the wire's parameters as a dict.
         **settings: the wire's parameters by name: `voice`, `response_format`, `speed`,
-            `google_voice_config`, `fallback_model`, `extra_body`; and the connection's settings,
-            as `Lunos` has them: `api_key`, `api_base`, `app_id`, `timeout` and so on.
+            `google_voice_config`, `fallback_model`, `extra_body`; and the connection's settings
+            as in `Lunos`: `api_key`, `api_base`, `app_id`, `timeout` and so on.
 
     Raises:
         LunosConfigError: there is no key, or a setting is invalid.

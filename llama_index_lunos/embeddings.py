@@ -24,7 +24,7 @@ from lunos_core.endpoints.params import EMBEDDING
 from lunos_core.request import Request
 from lunos_core.transport.loop_cleanup import running_loop
 
-# the smallest limit of the known providers (Cohere's), so that any model takes a batch
+# the smallest limit of the known providers (Cohere's), so that every model takes a batch
 DEFAULT_BATCH_SIZE = 96
 DEFAULT_WORKERS = 4
 
@@ -32,8 +32,8 @@ DEFAULT_WORKERS = 4
 class LunosEmbedding(Connection, BaseEmbedding):
     """An embedding model behind the Lunos gateway.
 
-    Texts are sent as they are, newlines included. Vectors are returned in the order of the texts,
-    whatever the order of the response; a response with too few of them raises.
+    Texts are sent unchanged, newlines included. Vectors are returned in the order of the texts,
+    whatever the order of the response; too few vectors are an error.
 
     Args:
         model_name: the model's id, such as "openai/text-embedding-3-small" (`model` is accepted).
@@ -62,7 +62,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         gt=0,
         description="The most concurrent requests of the async methods.",
     )
-    # excluded: an object in memory would make the hash of an ingestion new in every process
+    # excluded: an object in memory would change the hash of an ingestion in every process
     embeddings_cache: Any | None = Field(
         default=None, exclude=True, description="A key-value store in front of the model."
     )
@@ -75,13 +75,13 @@ class LunosEmbedding(Connection, BaseEmbedding):
     )
     user: str | None = Field(default=None, description="The end user, for the provider.")
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Fields put into the request body as they are."
+        default=None, description="Fields added to the request body unchanged."
     )
     extra_query: dict[str, Any] | None = Field(
-        default=None, description="Parameters put into the URL as they are."
+        default=None, description="Parameters added to the URL unchanged."
     )
 
-    # by event loop, as a semaphore belongs to one
+    # one semaphore per event loop, which it is bound to
     _gates: Any = PrivateAttr(default=None)
 
     _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base", "model": "model_name"}
@@ -97,7 +97,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         return "LunosEmbedding"
 
     def to_payload(self) -> dict[str, Any]:
-        """What tracers see of this model: never the key, never headers."""
+        """Return what tracers see of this model: never the key, never headers."""
         return {
             **super().to_payload(),
             "model": self.model_name,
@@ -120,7 +120,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         return self._embed(texts)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        # here, since LlamaIndex forgets the limiter where a cache is in front
+        # LlamaIndex forgets the limiter if there is a cache
         if self.rate_limiter is not None:
             await self.rate_limiter.async_acquire()
         return await self._aembed(texts)
@@ -128,7 +128,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
-        """As LlamaIndex's, which gathers tasks of asyncio.
+        """As LlamaIndex's, which needs asyncio.
 
         Raises:
             LunosConfigError: the event loop isn't asyncio's.
@@ -140,13 +140,13 @@ class LunosEmbedding(Connection, BaseEmbedding):
         return await self._aget_text_embeddings(texts)
 
     def get_text_embedding_array(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts as one numpy array of float32: a row for each text.
+        """Embed texts as one numpy array of float32, with a row for each text.
 
-        This is for indexes that take arrays: no Python float is made for each number. The
+        This is for indexes that take arrays: it creates no Python float for each number. The
         embeddings cache isn't used.
 
         Args:
-            texts: any number of texts; none need no request.
+            texts: any number of texts; an empty list sends no request.
 
         Raises:
             TypeError: a text isn't a `str`.
@@ -205,7 +205,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         }
 
     def _gate(self) -> asyncio.Semaphore:
-        """Bounds the concurrent requests, also where LlamaIndex gathers without a bound."""
+        """Return the bound on concurrent requests; LlamaIndex sometimes gathers without one."""
         if self._gates is None:
             self._gates = _Gates()
         gate: asyncio.Semaphore = self._gates.of_this_loop(self.num_workers or DEFAULT_WORKERS)

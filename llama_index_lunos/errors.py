@@ -1,8 +1,8 @@
 """How errors leave this adapter.
 
-LlamaIndex has no error tree of its own, so the core's classes leave unchanged: a rate limit is
-`lunos_core.LunosRateLimitError` in both frameworks. What had arrived before a failure is in
-`error.partial`, as LlamaIndex's own message.
+LlamaIndex has no error tree, so the core's classes are raised unchanged: a rate limit is
+`lunos_core.LunosRateLimitError` in both frameworks. `error.partial` has what arrived before a
+failure, as LlamaIndex's own message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lunos_core.errors import ErrorMap, LunosResponseError
 
 
 class LunosStructuredOutputError(LunosResponseError, ValueError):
-    """The model returned no object of the class that was asked for.
+    """The model returned no object of the requested class.
 
     The message says why: a refusal, an answer cut off at `max_tokens`, text that isn't valid JSON,
     or JSON that doesn't fit the class. `partial` has the model's message. It is a `ValueError` too,
@@ -24,7 +24,7 @@ class LunosStructuredOutputError(LunosResponseError, ValueError):
 
 
 def partial_message(partial: Any) -> Any:
-    """What had arrived before a failure, as a `ChatMessage`."""
+    """Return what arrived before a failure as a `ChatMessage`."""
     if not isinstance(partial, Completion):
         return partial
     return to_message(partial.choices[0].message) if partial.choices else None

@@ -27,12 +27,12 @@ class LunosImageToolSpec(BaseToolSpec):
         folder: save images that arrive as bytes in this folder; the block then names the file.
         params: the wire's parameters as a dict.
         route: "images" asks `/images/generations`, "chat" a chat model that draws; "auto" takes
-            chat where the `catalog`, as far as it is loaded, says that the model writes images.
+            chat if the `catalog` is loaded and says that the model writes images.
         edits: adds a second tool, `edit_image`, which goes through chat.
         **settings: the wire's parameters by name: `n`, `size`, `quality`, `style`,
             `response_format`, `seed`, `user`, `fallback_model`, `extra_body`; through chat also
-            `modalities` and `image_config`. For several images the tool returns a list. And the
-            connection's settings, as `Lunos` has them: `api_key`, `api_base`, `app_id`,
+            `modalities` and `image_config`. For several images the tool returns a list. Also the
+            connection's settings as in `Lunos`: `api_key`, `api_base`, `app_id`,
             `timeout`, `max_retries`, `default_headers`, `catalog`, `http_client`,
             `async_http_client`.
 
@@ -101,10 +101,10 @@ class LunosImageToolSpec(BaseToolSpec):
             prompt (str): what to change, in full sentences.
             image (str): the image's web address, or the name of a file that was generated.
         """
-        picture = find_image(image, self.folder)
-        if mistake := _mistake(prompt, image, picture):
+        source = find_image(image, self.folder)
+        if mistake := _mistake(prompt, image, source):
             return mistake
-        return self._blocks(self._connection.client.send(self._request(prompt, picture)))
+        return self._blocks(self._connection.client.send(self._request(prompt, source)))
 
     async def aedit_image(self, prompt: str, image: str) -> Any:
         """Change an image. Use it when the user wants an image to be different.
@@ -113,11 +113,11 @@ class LunosImageToolSpec(BaseToolSpec):
             prompt (str): what to change, in full sentences.
             image (str): the image's web address, or the name of a file that was generated.
         """
-        picture = find_image(image, self.folder)
-        if mistake := _mistake(prompt, image, picture):
+        source = find_image(image, self.folder)
+        if mistake := _mistake(prompt, image, source):
             return mistake
         # in a thread: it may read a file
-        return await self._asend(await asyncio.to_thread(self._request, prompt, picture))
+        return await self._asend(await asyncio.to_thread(self._request, prompt, source))
 
     def close(self) -> None:
         """Close the sync connections."""
@@ -127,14 +127,14 @@ class LunosImageToolSpec(BaseToolSpec):
         """Close the connections of this event loop."""
         await self._connection.aclose()
 
-    def _request(self, prompt: str, picture: str | Path | None = None) -> Request[Images]:
+    def _request(self, prompt: str, source: str | Path | None = None) -> Request[Images]:
         params = {**self.params, **run_options(self.params.get("app_id"))}
         return drawing_request(
             prompt,
             model=self.model,
             route=self.route,
             catalog=self._connection.catalog,
-            image=picture,
+            image=source,
             **params,
         )
 
@@ -154,11 +154,11 @@ class LunosImageToolSpec(BaseToolSpec):
 _EMPTY = "Nothing was drawn: the prompt is empty."
 
 
-def _mistake(prompt: str, image: str, picture: Any) -> str:
-    """What to tell a model about arguments of no use: it may try again."""
+def _mistake(prompt: str, image: str, source: Any) -> str:
+    """Return what is wrong with the arguments; the calling model may try again."""
     if not prompt.strip():
         return _EMPTY
-    return "" if picture is not None else f"Nothing was drawn: there is no image {image!r}."
+    return "" if source is not None else f"Nothing was drawn: there is no image {image!r}."
 
 
 def to_block(image: GeneratedImage, file: Path | None = None) -> ImageBlock:

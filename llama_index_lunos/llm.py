@@ -39,7 +39,7 @@ from lunos_core.transport.streams import AsyncStream, Stream
 
 
 class Question(NamedTuple):
-    """What one call asks, streamed or not."""
+    """The content and parameters of one call, streamed or not."""
 
     chat: bool
     content: Any
@@ -89,24 +89,24 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     )
     is_chat_model: bool | None = Field(
         default=None,
-        description="False sends to /completions; by default as the catalog says, else True.",
+        description="False sends to /completions; by default the catalog's value, else True.",
     )
     is_function_calling_model: bool | None = Field(
         default=None,
-        description="Whether it calls tools; by default as the catalog says, else is_chat_model.",
+        description="Whether it calls tools; by default the catalog's value, else is_chat_model.",
     )
 
     tokenizer: Any = Field(
         default=None,
         repr=False,
         description=(
-            "An object with `encode`, or the name of a tokenizer on Hugging Face: gives text "
-            "completions the rest of the context window as max_tokens."
+            "An object with `encode`, or the name of a tokenizer on Hugging Face: text completions "
+            "then get the rest of the context window as max_tokens."
         ),
     )
     preflight: bool = Field(
         default=True,
-        description="With a catalog: refuse without a request what the model can't do.",
+        description="With a catalog: refuse before sending what the model doesn't support.",
     )
 
     _spellings: ClassVar[Mapping[str, str]] = {"base_url": "api_base", "model_name": "model"}
@@ -126,7 +126,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What is known about the model. Never does I/O: LlamaIndex asks on every call."""
+        """The known facts about the model, without I/O: LlamaIndex asks on every call."""
         return self._metadata_of(self.model)
 
     def _metadata_of(self, model: str) -> LLMMetadata:
@@ -134,7 +134,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         chat = self._chats(facts)
         return LLMMetadata(
             context_window=self.context_window or facts.context_window or DEFAULT_CONTEXT_WINDOW,
-            # a catalog's longest answer would starve the prompt: only what was set counts
+            # not the catalog's longest answer, which would leave too little for the prompt
             num_output=self.max_tokens or -1,
             is_chat_model=chat,
             is_function_calling_model=_first(self.is_function_calling_model, facts.tools, chat),
@@ -145,7 +145,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return _first(self.is_chat_model, facts.is_chat_model, True)
 
     def to_payload(self) -> dict[str, Any]:
-        """What tracers see of this model: never the key, never headers."""
+        """Return what tracers see of this model: never the key, never headers."""
         return {
             **super().to_payload(),
             "model": self.model,
@@ -176,14 +176,14 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Stream an answer. Each response holds what is new (`delta`) and the message so far.
+        """Stream an answer. Each response has what is new (`delta`) and the message so far.
 
         The stream is open when this returns, so errors of opening it are raised here. The last
-        response holds the usage, in `raw["usage"]` and `additional_kwargs`.
+        response has the usage in `raw["usage"]` and `additional_kwargs`.
 
         Raises:
-            LunosError: the call failed; raised from the iteration, the stream broke off, and
-                `error.partial` holds the message so far.
+            LunosError: the call failed. If the stream breaks off, the iteration raises it, and
+                `error.partial` has the message so far.
         """
         question = self._messages_question(messages, kwargs)
         return _responses(self.client.stream(question.stream_request()))
@@ -202,7 +202,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
 
         Args:
             prompt: the text.
-            formatted: whether `completion_to_prompt` has been applied to it.
+            formatted: whether `completion_to_prompt` has already been applied to it.
             **kwargs: as in `chat`.
 
         Raises:
@@ -261,7 +261,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         return self._question(False, prompt, model, params)
 
     def _question(self, chat: bool, content: Any, model: str, params: dict[str, Any]) -> Question:
-        """Return the question, if it can be answered, as far as the catalog knows."""
+        """Return the question, unless the catalog knows that the model can't answer it."""
         if self.preflight:
             errors = LLAMA_INDEX_ERRORS
             refuse_impossible(self.catalog, content, params, model=model, errors=errors)

@@ -1,4 +1,4 @@
-"""`LunosEmbedding` under the name that LlamaIndex's own integrations have."""
+"""`LunosEmbedding` under the import path that LlamaIndex's own integrations use."""
 
 from llama_index_lunos.embeddings import LunosEmbedding
 

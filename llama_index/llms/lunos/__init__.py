@@ -1,4 +1,4 @@
-"""`Lunos` under the name that LlamaIndex's own integrations have."""
+"""`Lunos` under the import path that LlamaIndex's own integrations use."""
 
 from llama_index_lunos.llm import Lunos
 

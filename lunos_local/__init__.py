@@ -9,7 +9,7 @@ Start it with `python -m lunos_local [--port N]`, or in a test:
         assert gateway.requests()[-1]["app_id"] == "my-app"
 
 It speaks the real gateway's API and checks requests strictly: a malformed request gets a 400
-that names the place (`messages[1].content[0].type`). `GET /requests` lists what came in.
+that names the place (`messages[1].content[0].type`). `GET /requests` lists the requests.
 
 Models:
 
@@ -26,11 +26,11 @@ Models:
 | `lunos/scripted-priced` | the same, priced in the catalog; its usage has no `cost` |
 | `lunos/scripted-embedding` | unit vectors of hashed words, sent in reverse order |
 | `lunos/scripted-image` | plain PNG images made from the prompt |
-| `lunos/scripted-speech` | speech by espeak-ng where it is installed, else a tone per word |
-| `lunos/scripted-video` | a second of plain colours, ready at the third look |
+| `lunos/scripted-speech` | speech by espeak-ng if it is installed, else a tone per word |
+| `lunos/scripted-video` | a second of plain colours, ready at the third query |
 | `lunos/scripted-whisper` | a scripted transcription: the file's name, size and length |
 
-Models that fail on demand. Each serves chat, completions and embeddings; where a fault needs a
+Models that fail on demand. Each serves chat, completions and embeddings; if a fault needs a
 stream, a request that doesn't stream gets the nearest equivalent (in brackets).
 
 | id | what it does |

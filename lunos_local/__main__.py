@@ -44,7 +44,7 @@ def _arguments(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         "--api-key-file",
         type=Path,
         metavar="FILE",
-        help="holds the key that requests must carry; by default LUNOS_API_KEY has it, else it is "
+        help="a file with the key that requests must carry; by default LUNOS_API_KEY, else "
         f"{DEFAULT_KEY}",
     )
     parser.add_argument("--api-key", action=_RefusedKey, help=argparse.SUPPRESS)
@@ -59,7 +59,7 @@ def _arguments(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name beside addresses and localhost that clients may reach the gateway by",
+        help="a host name, beside addresses and localhost, by which clients may reach the gateway",
     )
     parser.add_argument(
         "--alias",
@@ -95,7 +95,7 @@ def _key(file: Path | None) -> str:
         return os.environ.get("LUNOS_API_KEY", "").strip() or DEFAULT_KEY
     key = file.read_text("utf-8").strip()
     if not key:
-        raise ValueError(f"{file} is empty; it must hold the key")
+        raise ValueError(f"{file} is empty; it must contain the key")
     return key
 
 
@@ -106,7 +106,7 @@ def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
     faults = [model.id for model in own if model.fault]
     lines = [
         f"Lunos stand-in gateway: {base_url}",
-        # a key of the user's own is not printed
+        # the user's own key isn't printed
         f"  key:     {api_key}   (LUNOS_API_KEY={api_key} LUNOS_BASE_URL={base_url})"
         if api_key == DEFAULT_KEY
         else f"  key:     your own   (LUNOS_BASE_URL={base_url})",

@@ -1,7 +1,7 @@
 """Well-known model names that the gateway serves with its own models.
 
-An application that asks for `openai/gpt-4o` runs on the local gateway as it is. Each alias has a
-catalog entry of its own, at a price near the real one, so that costs aren't zero.
+An application that asks for `openai/gpt-4o` runs on the local gateway unchanged. Each alias has its
+own catalog entry, at a price near the real one, so that costs aren't zero.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ DEFAULTS: dict[str, tuple[str, float, float]] = {
 _UNIT_PRICES = {IMAGE: 0.04, TRANSCRIPTION: 0.006, SPEECH: 0.015}
 _DIMENSIONS = {"openai/text-embedding-3-large": 3072}
 _DEFAULT_DIMENSIONS = 1536
-# whole families, which the catalog doesn't list: the entry whose price they have
+# whole families, which the catalog doesn't list, each with the entry that has its price
 _FAMILIES = (
     (re.compile(r"anthropic/claude-[\w.:-]+"), "anthropic/claude-sonnet-4"),
     (re.compile(r"(openai/[\w.-]+?)(?:-\d{4}-\d\d-\d\d|-\d{4}|-latest)"), None),
@@ -112,7 +112,7 @@ def own_aliases(aliases: Mapping[str, str], find: Callable[[str], Model | None])
 def find_alias(listed: Mapping[str, Model], id: str) -> Model | None:
     """Return the entry for another spelling of a listed alias, or of its family.
 
-    Ids come bare (`gpt-4o`), with a leading `lunos/`, and with a router in front
+    Ids may be bare (`gpt-4o`), or begin with `lunos/` or a router's name
     (`openrouter/openai/gpt-4o`).
     """
     short = "/".join(id.split("/")[-2:])

@@ -19,7 +19,7 @@ from lunos_local.gateway import DEFAULT_KEY, Gateway
 from lunos_local.log import LogMiddleware
 from lunos_local.models import load_models
 
-# the reference has the first; the vendor's own clients call the second
+# the first is the reference's; the vendor's own clients call the second
 IMAGE_PATHS = ("/images/generations", "/image/generations")
 
 
@@ -49,7 +49,7 @@ def create_app(
     strict: bool = False,
     hosts: Collection[str] = (),
 ) -> Starlette:
-    """Return the gateway as an ASGI application; `app.state.gateway` holds its state.
+    """Return the gateway as an ASGI application; `app.state.gateway` has its state.
 
     Args:
         api_key: the key that requests must carry as `Authorization: Bearer KEY`.

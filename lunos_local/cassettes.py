@@ -1,10 +1,10 @@
-"""Record the conversations of a test with Lunos, and replay them offline.
+"""Record a test's conversations with Lunos, and replay them offline.
 
-The pytest plugin's `lunos_cassette` and this repository's own recordings are made of it. vcrpy
-does the work below it: it intercepts httpx and aiohttp, sync and async, and keeps the file's
-format, which other tools read. Its own rules would not do: it records every header but those that
-it is told to leave out, every service that a test talks to (the application under test, too, behind
-`httpx.ASGITransport`), and half of a conversation if the test fails in its middle.
+The pytest plugin's `lunos_cassette` and this repository's own recordings use it. vcrpy does the
+work below: it intercepts httpx and aiohttp, sync and async, and its file format is one that other
+tools read. Its own rules aren't enough: it records all headers except those that it is told to
+omit, every service that a test talks to (also the application under test, behind
+`httpx.ASGITransport`), and half of a conversation if the test fails in the middle.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from lunos_core.config import DEFAULT_BASE_URL
 from lunos_core.wire.scrub import STARS, scrub, scrub_body
 
 STAND_IN_ROOT = "http://local-gateway.invalid"
-"""The address that takes the place of a gateway on this machine, whose port changes."""
+"""The address that replaces that of a gateway on this machine, whose port changes."""
 
 SCRUBBED = "SCRUBBED"
-"""What stands for the key."""
+"""The placeholder of the key."""
 
-# headers that say something and are the same when nothing has changed
+# informative headers that stay the same when nothing has changed
 _KEPT_OF_REQUEST = ("accept", "authorization", "content-type", "x-app-id")
 _KEPT_OF_RESPONSE = (
     "content-encoding",
@@ -55,11 +55,11 @@ _SHOWN_LINES = 20
 
 
 class LunosCassetteError(Exception):
-    """A request isn't in the cassette, or the cassette can't be used; the text says what to do."""
+    """A request isn't in the cassette, or it can't be used; the message says what to do."""
 
 
 class Redactor:
-    """Takes from requests and responses what must not be stored, or changes from run to run."""
+    """Removes from requests and responses what must not be stored or changes between runs."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
@@ -74,7 +74,7 @@ class Redactor:
         if "authorization" in kept:
             kept["authorization"] = f"Bearer {SCRUBBED}"
         request.headers = kept
-        # a password in the address is one too
+        # a password in the address is a secret too
         uri = re.sub(r"(?<=://)[^/@]*@", "", _LOCAL.sub(STAND_IN_ROOT, request.uri))
         request.uri = self._clean(uri)
         body: Any = request.body
@@ -91,7 +91,7 @@ class Redactor:
             if name.lower() in _KEPT_OF_RESPONSE
         }
         body = response["body"].get("string", b"")
-        if b"://" in body and _is_text(body):  # the address of an image, say
+        if b"://" in body and _is_text(body):  # such as the address of an image
             body = _LOCAL.sub(STAND_IN_ROOT, body.decode()).encode()
         return {**response, "headers": headers, "body": {"string": self._clean_body(body)}}
 
@@ -108,11 +108,11 @@ class Redactor:
 
 
 def _decoded(response: Any) -> Any:
-    """Return a response with its body unpacked, so that it can be read, and the key found."""
+    """Return a response with its body decompressed, so that the key is found in it."""
     decoded: Any = decode_response(response)
     for name, value in decoded["headers"].items():
-        if name.lower() == "content-encoding" and list(value) == ["zstd"]:  # vcrpy doesn't know it
-            import zstandard  # there, since httpx asks for zstd where it is installed alone
+        if name.lower() == "content-encoding" and list(value) == ["zstd"]:  # unknown to vcrpy
+            import zstandard  # installed, since httpx asks for zstd only then
 
             with zstandard.ZstdDecompressor().stream_reader(decoded["body"]["string"]) as reader:
                 decoded["body"] = {"string": reader.read()}
@@ -136,7 +136,7 @@ def _is_text(body: bytes) -> bool:
 
 
 class ReadableYaml:
-    """A serializer for vcrpy: YAML with the bodies as blocks of text, as they came."""
+    """A serializer for vcrpy: YAML with the original bodies as blocks of text."""
 
     @staticmethod
     def serialize(cassette: dict[str, Any]) -> str:
@@ -148,7 +148,7 @@ class ReadableYaml:
 
     @staticmethod
     def deserialize(text: str) -> Any:
-        """Return what `serialize` was given."""
+        """Return the cassette of a text from `serialize`."""
         return yaml.safe_load(text)
 
 
@@ -162,7 +162,7 @@ _BlockDumper.add_representer(str, _BlockDumper.represent_str)
 
 
 def _is_for_lunos(request: Request) -> bool:
-    """Whether a request comes from this package's clients, or goes to where they call."""
+    """Return whether a request comes from this package's clients, or goes to their address."""
     if _text(request.headers.get("user-agent", "")).startswith(_USER_AGENT):
         return True
     own = {DEFAULT_BASE_URL, os.environ.get("LUNOS_BASE_URL") or DEFAULT_BASE_URL}
@@ -170,7 +170,7 @@ def _is_for_lunos(request: Request) -> bool:
 
 
 class _Redacted(Request):  # type: ignore[misc]  # vcrpy brings no types
-    """A request to Lunos as it is stored."""
+    """A request to Lunos in its stored form."""
 
 
 def _app_id(sent: Request, recorded: Request) -> None:
@@ -179,7 +179,7 @@ def _app_id(sent: Request, recorded: Request) -> None:
         raise AssertionError(f"the app id is {ids[0]!r}, not {ids[1]!r}")
 
 
-# not the host: what was recorded against a gateway here is played without it
+# not the host: recordings of a gateway here are replayed without it
 _MATCHERS: tuple[Callable[[Request, Request], Any], ...] = (
     matchers.method,
     matchers.path,
@@ -194,12 +194,12 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
 
     Args:
         path: the file.
-        remedy: how the user records it anew.
+        remedy: how to record it again, for errors.
         replay_only: whether nothing is recorded.
 
     Attributes:
-        made: what was sent and answered so far, as pairs of request and response.
-        missing: what was asked for and isn't there, as the error said it.
+        made: the requests so far, each with its response.
+        missing: the errors of requests that aren't in the cassette.
     """
 
     def __init__(self, path: Path, *, remedy: str, replay_only: bool) -> None:
@@ -210,7 +210,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
                 return request
             if not _is_for_lunos(request):
                 return None
-            # a copy: the one that is sent keeps its key
+            # a copy: the original, which is sent, keeps its key
             copy = _Redacted(request.method, request.uri, request.body, dict(request.headers))
             return redactor.request(copy)
 
@@ -230,12 +230,12 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
 
     @property
     def requests(self) -> list[Request]:
-        """What was sent so far: each has `method`, `uri`, `headers` and `body`."""
+        """The requests so far: each has `method`, `uri`, `headers` and `body`."""
         return [request for request, _ in self.made]
 
     @property
     def responses(self) -> list[dict[str, Any]]:
-        """What was answered so far: each has `status`, `headers` and `body`."""
+        """The responses so far: each has `status`, `headers` and `body`."""
         return [response for _, response in self.made]
 
     @property
@@ -247,7 +247,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
         """Read the file.
 
         Raises:
-            LunosCassetteError: it isn't a cassette, as after a merge with conflicts.
+            LunosCassetteError: it isn't a cassette, for example after a merge with conflicts.
         """
         try:
             requests, responses = deserialize(self.path.read_text("utf-8"), ReadableYaml)
@@ -260,10 +260,10 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
         self.rewound = True
 
     def can_play_response_for(self, request: Request) -> bool:
-        """Whether an answer is there; raises where there should be one.
+        """Return whether the cassette has an answer.
 
         Raises:
-            LunosCassetteError: a replay has no answer for this request to Lunos.
+            LunosCassetteError: in a replay, there is no answer for this request to Lunos.
         """
         if super().can_play_response_for(request):
             return True
@@ -274,7 +274,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
 
     def play_response(self, request: Request) -> Any:
         """Return the recorded answer, once."""
-        with self._lock:  # of two threads with the same request, each has its own answer
+        with self._lock:  # two threads with the same request get two answers
             sent = self.filter_request(request)
             try:
                 response = super().play_response(request)
@@ -291,7 +291,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
             self.made += self.data[before:]
 
     def unplayed(self) -> list[str]:
-        """Return the recorded calls that weren't made; lists of models may be remembered."""
+        """Return the recorded calls that weren't made, except lists of models, which are cached."""
         return [
             _name(request)
             for i, (request, _) in enumerate(self.data)
@@ -299,7 +299,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
         ]
 
     def save(self) -> None:
-        """Write what was recorded, in one step, so that no half of a file is left."""
+        """Write the recording in one step, so that no partial file is left."""
         if not self.dirty:
             return
         requests, responses = zip(*self.data, strict=True)
@@ -328,7 +328,7 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
                 + ", ".join(dict.fromkeys(_name(request) for request, _ in self.data))
                 + "."
             )
-        # one that wasn't played yet is likely to be the one that was meant
+        # prefer a recording that hasn't been played yet
         waiting = [request for i, (request, _) in enumerate(self.data) if not self.play_counts[i]]
         recorded, _, failed = next((near for near in alike if near[0] in waiting), alike[0])
         reasons = [str(reason).partition("\n")[0] for _, reason in failed if reason]
@@ -360,18 +360,18 @@ def _diff(recorded: Any, sent: Any) -> str:
 def playing(
     path: Path, *, record: bool = False, replay_only: bool = False, remedy: str = ""
 ) -> Iterator[LunosCassette]:
-    """Replay a cassette, or record one where there is none, within a `with` block.
+    """Replay a cassette, or record one if there is none, within a `with` block.
 
-    The caller keeps a recording by `save()`.
+    The caller keeps a recording with `save()`.
 
     Args:
         path: the file.
-        record: record anew, though there is a file.
+        record: record again, even if there is a file.
         replay_only: record nothing: requests without a recording fail.
-        remedy: how the user records it anew, for the errors.
+        remedy: how to record it again, for errors.
 
     Raises:
-        LunosCassetteError: the file isn't a cassette; in the block: a request isn't in it.
+        LunosCassetteError: the file isn't a cassette, or a request in the block isn't in it.
     """
     cassette = LunosCassette(path, remedy=remedy, replay_only=replay_only)
     if path.exists() and not record:

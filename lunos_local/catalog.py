@@ -1,4 +1,4 @@
-"""The models of a gateway, and what the catalog says about them."""
+"""The models of a gateway, and their catalog entries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lunos_local.errors import WireError
 from lunos_local.faults import Fault
 
 _MILLION = 1_000_000
-_FREE_TOKENS = 10 * _MILLION  # a day, of a model without a price
+_FREE_TOKENS = 10 * _MILLION  # per day, for models without a price
 SAMPLING = ("temperature", "top_p", "max_tokens", "stop", "seed", "n")
-# a model without the feature must refuse these; it may ignore other parameters
+# a model without such a feature refuses the parameter; others may be ignored
 _FEATURES = (
     "tools",
     "tool_choice",
@@ -60,7 +60,7 @@ class Model:
     output_price: float = 0.0
     unit_price: float = 0.0  # USD per image, minute of audio or thousand characters of speech
     served_by: str | None = None  # for an alias: the gateway's own model
-    dimensions: int | None = None  # for an alias: of its embeddings, by default
+    dimensions: int | None = None  # for an alias: the default for embeddings
     chat: ChatBackend | None = field(default=None, repr=False)
     embedding: EmbeddingBackend | None = field(default=None, repr=False)
     images: ScriptedImages | None = field(default=None, repr=False)
@@ -164,7 +164,7 @@ class Model:
         }
 
     def to_page(self) -> Body:
-        """Return what the gateway's page shows of it."""
+        """Return the facts that the gateway's page shows."""
         return {
             "id": self.id,
             "served_by": self.served_by,
@@ -225,7 +225,7 @@ class Catalog:
         return model
 
     def to_shape(self, shape: int, inputs: str = "", outputs: str = "") -> Any:
-        """Return the list as a response body, in one of the four shapes that Lunos has sent.
+        """Return the list as a response body, in one of the four shapes that Lunos has used.
 
         Args:
             shape: 1 the reference's, 2 a bare array, 3 `{"data": […]}`, 4 OpenAI's minimum.

@@ -1,6 +1,6 @@
 """A usage store as a page on this machine, and its metrics for Prometheus.
 
-It stands beside the gateway, whose server and door it has; what it shows is the core's.
+It uses the gateway's server and checks; the core makes its contents.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADERS = {
 
 
 class _Door:
-    """Refuses what doesn't come from this machine."""
+    """Refuses requests that don't come from this machine."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,13 +42,13 @@ class _Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if not is_local_page(scope, Headers(scope=scope)):
-            text = "the dashboard is for this machine alone\n"
+            text = "the dashboard is only for this machine\n"
             app = PlainTextResponse(text, 403, _HEADERS)
         await app(scope, receive, send)
 
 
 def dashboard_app(store: UsageStore) -> Starlette:
-    """Return the dashboard as an ASGI application, to mount in another one, say."""
+    """Return the dashboard as an ASGI application, which another one can mount."""
 
     def facts(request: Request) -> dict[str, Any]:
         query = request.query_params
@@ -61,7 +61,7 @@ def dashboard_app(store: UsageStore) -> Starlette:
         async def answer(request: Request) -> Response:
             try:
                 response = await run_in_threadpool(make, request)
-            except LunosConfigError as error:  # a ValueError, too
+            except LunosConfigError as error:  # also a ValueError
                 response = PlainTextResponse(f"{error.message}\n", 503)
             except ValueError as error:
                 response = PlainTextResponse(f"{error}\n", 400)
@@ -84,7 +84,7 @@ def serve_dashboard(store: UsageStore, port: int) -> None:
     """Serve the dashboard until Ctrl-C; the first line printed is its URL.
 
     Raises:
-        OSError: the port can't be had.
+        OSError: the port can't be used.
     """
     listener = listen(HOST, port)
     print(f"http://{HOST}:{listener.getsockname()[1]}/", flush=True)

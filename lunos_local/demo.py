@@ -1,4 +1,4 @@
-"""Questions about a text, answered without an account: by the core and by each framework."""
+"""Questions about a text, answered without an account by the core and by each framework."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ QUESTIONS = (
     "Which error does a stream raise that stops before its end?",
 )
 FRAMEWORKS = {"langchain": "langchain_core", "llama-index": "llama_index"}
-"""By the names of the extras: what each of them has."""
+"""The package of each framework, by the name of its extra."""
 
 
 def answers(
     service: dict[str, Any], questions: Iterable[str] = QUESTIONS
 ) -> Iterator[tuple[str, str, str]]:
-    """Answer from the two passages that are nearest, with each framework in turn.
+    """Answer from the two nearest passages, with each framework in turn.
 
     Args:
         service: `api_key` and `base_url` of a local gateway.
-        questions: what to ask.
+        questions: the questions.
 
     Yields:
         Who answers ("core", "LangChain", "LlamaIndex"), the question, and the answer.

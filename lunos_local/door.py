@@ -1,7 +1,7 @@
-"""Who may ask the gateway, and how much: host, key, size and time of a request.
+"""Checks of a request's host, key, size and time, before the gateway answers it.
 
-The checks run in this order, before a body is parsed or logged. A page in a browser whose name was
-rebound to this machine is stopped by its Host; a request without the key isn't read into memory.
+They run in this order, before a body is parsed or logged. The Host header stops a page in a browser
+whose name was rebound to this machine; a request without the key isn't read into memory.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lunos_local.checks import json_text
 from lunos_local.errors import CutConnectionError, WireError
 
 MAX_JSON = 20 * 2**20
-MAX_FORM = 26 * 2**20  # a file of 25 MB, as in OpenAI's API, and its form
-# of all requests at once, with what they take when parsed
+MAX_FORM = 26 * 2**20  # a form with a file of 25 MB, as in OpenAI's API
+# of all requests at once, parsed
 MAX_IN_FLIGHT = 240 * 2**20
 BODY_SECONDS = 60.0
 SEND_SECONDS = 60.0
-# a refused body is read this far, so that the client sees the answer and not a broken pipe
+# refused bodies are read up to this many times the limit, so that the client sees the answer
 _DRAINED = 4
 _PIECE = 64 * 2**10
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(:\d+)?")
@@ -76,7 +76,7 @@ def is_local_page(scope: Scope, headers: Headers) -> bool:
         (client is None or is_loopback(client[0]))
         and is_loopback(host_name(headers.get("host", "")))
         and (origin is None or is_loopback(urlsplit(origin).hostname or ""))
-        # another site may lead a person here, and can't read what the person sees
+        # another site may send a person here, as it can't read what the person sees
         and (
             headers.get("sec-fetch-site") != "cross-site"
             or headers.get("sec-fetch-dest") == "document"
@@ -85,10 +85,10 @@ def is_local_page(scope: Scope, headers: Headers) -> bool:
 
 
 class Door:
-    """Middleware that refuses what must not come in, and bounds the rest.
+    """Middleware that refuses forbidden requests, and limits the others.
 
     Args:
-        app: the application behind the door.
+        app: the application behind it.
         key: the key that requests to `paths` must carry.
         paths: these need the key; `/` and `/requests` need it from another machine or site.
         hosts: further names that a Host header may have.
@@ -146,7 +146,7 @@ class Door:
 
 
 class _Taken:
-    """What a request takes of the memory that all requests share."""
+    """A request's part of the memory that all requests share."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -169,7 +169,7 @@ class _Taken:
 
 
 async def _read(receive: Receive, headers: Headers, taken: _Taken, *, keep: bool) -> bytes:
-    """Return the whole body, or b"" after reading past it if it isn't kept.
+    """Return the whole body, or read and drop it and return b"" if it isn't kept.
 
     Raises:
         WireError: a 413 for a body that is too large, a 503 if too much is in flight.
@@ -232,7 +232,7 @@ def _response(refusal: WireError) -> Response:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body again, then what comes after it."""
+    """Return a `receive` that returns the body again, then the messages after it."""
     replayed = False
 
     async def replay() -> Message:
@@ -246,7 +246,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _in_pieces(send: Send) -> Send:
-    """Return a `send` that waits for a slow reader, but not for ever."""
+    """Return a `send` that waits for a slow reader, but not forever."""
 
     async def in_pieces(message: Message) -> None:
         body = message.get("body", b"")
@@ -254,7 +254,7 @@ def _in_pieces(send: Send) -> Send:
             async with asyncio.timeout(SEND_SECONDS):
                 if len(body) <= _PIECE:
                     await send(message)
-                    # a fast reader's stream would keep every other client waiting
+                    # otherwise a fast reader's stream would block every other client
                     await asyncio.sleep(0)
                     return
             for i in range(0, len(body), _PIECE):

@@ -14,10 +14,10 @@ class WireError(Exception):
 
     Attributes:
         status: HTTP status of the response.
-        message: what is wrong, in words.
-        param: where it is wrong, as a path into the request body (`messages[1].content[0].type`).
+        message: a description of the error.
+        param: its place, as a path into the request body (`messages[1].content[0].type`).
         code: short machine-readable name, or None.
-        type: the kind of error, in OpenAI's names.
+        type: the kind of error in OpenAI's terms.
     """
 
     def __init__(
@@ -48,5 +48,5 @@ class WireError(Exception):
         }
 
     def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
-        """Return the HTTP response that carries this error."""
+        """Return the HTTP response with this error."""
         return JSONResponse(self.to_wire(), status_code=self.status, headers=headers)

@@ -127,11 +127,14 @@ def _at_first(status: int) -> Fault:
     return fault
 
 
+def _first_events(call: Call) -> list[bytes]:
+    return [sse.KEEP_ALIVE, *map(sse.event, call.chunks()[:_CHUNKS_BEFORE_FAULT])]
+
+
 async def _cut_stream(call: Call) -> Response:
     async def stream() -> AsyncIterator[bytes]:
-        yield sse.KEEP_ALIVE
-        for chunk in call.chunks()[:_CHUNKS_BEFORE_FAULT]:
-            yield sse.event(chunk)
+        for event in _first_events(call):
+            yield event
         raise CutConnectionError
 
     async def half() -> AsyncIterator[bytes]:
@@ -176,19 +179,16 @@ async def _error_in_stream(call: Call) -> Response:
     error = WireError("The provider failed.", status=502, code="provider_error", type="api_error")
 
     async def stream() -> AsyncIterator[bytes]:
-        yield sse.KEEP_ALIVE
-        for chunk in call.chunks()[:_CHUNKS_BEFORE_FAULT]:
-            yield sse.event(chunk)
-        yield sse.event(error.to_wire())
+        for event in (*_first_events(call), sse.event(error.to_wire())):
+            yield event
 
     return sse.response(stream()) if call.stream else error.response()
 
 
 async def _stall(call: Call) -> Response:
     async def stream() -> AsyncIterator[bytes]:
-        yield sse.KEEP_ALIVE
-        for chunk in call.chunks()[:_CHUNKS_BEFORE_FAULT]:
-            yield sse.event(chunk)
+        for event in _first_events(call):
+            yield event
         await anyio.sleep_forever()
 
     if call.stream:
@@ -227,7 +227,7 @@ async def _error_in_200(call: Call) -> Response:
 async def _short_embeddings(call: Call) -> Response:
     body = await call.good()
     if call.kind == "embedding":
-        # vectors come in reverse order, so this drops the last text's
+        # vectors are in reverse order, so this drops the last text's
         body["data"] = body["data"][1:]
     return call.response(body)
 
@@ -269,7 +269,7 @@ def _filter(choice: Choice) -> None:
 
 
 FAULTS: dict[str, tuple[str, Fault]] = {
-    # name: (what the catalog says, what it does)
+    # name: (the catalog's description, the fault)
     **{
         f"error-{status}": (f"answers every request with status {status}", _always(status))
         for status in sorted([*_STATUSES, *_BARE, 502])
@@ -294,7 +294,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 
 
 def find_fault(name: str) -> Fault:
-    """Return the fault of that name: a status such as "429", or a name such as "cut-stream".
+    """Return a fault by its name: a status such as "429", or a name such as "cut-stream".
 
     Raises:
         ValueError: there is no such fault.
@@ -308,7 +308,7 @@ def find_fault(name: str) -> Fault:
 
 
 class FaultState:
-    """What failing models remember between requests."""
+    """The memory of failing models between requests."""
 
     def __init__(self) -> None:
         self.scripted = Scripted()

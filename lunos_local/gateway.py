@@ -85,7 +85,7 @@ class Gateway:
         )
 
     def forget(self) -> None:
-        """Clear the log, the planned faults and what the models remember."""
+        """Clear the log, the planned faults and the models' memory."""
         self.log.clear()
         self.models.forget()
         self._faults.forget()
@@ -108,7 +108,7 @@ class Gateway:
         return model.fault
 
     async def page(self, request: Request) -> Response:
-        """GET /: what the gateway serves and what came in, for a person."""
+        """GET /: a page for people, with the models and the requests."""
         page = importlib.resources.files("lunos_local").joinpath("page.html").read_text("utf-8")
         facts = {
             "base_url": f"{_own_address(request)}/v1",
@@ -125,9 +125,9 @@ class Gateway:
         return HTMLResponse(page, headers=headers)
 
     async def public_models(self, request: Request) -> Response:
-        """GET /public/models: the reference's shape; the vendor's client sends its key along.
+        """GET /public/models: in the reference's shape without a key.
 
-        That client reads a bare array, which newer deployments send.
+        The vendor's client sends its key and reads a bare array, as newer deployments send it.
         """
         shape = self._shape_of(request, 2 if has_key(request.headers, self._key) else 1)
         return JSONResponse(self.models.catalog.to_shape(shape))
@@ -193,7 +193,7 @@ class Gateway:
             return await self._failed(fault, "embedding", body, request)
         if model.dimensions and not body.get("dimensions"):
             body = {**body, "dimensions": model.dimensions}
-        async with self._one_at_a_time():  # vectors take twice their text while they are made
+        async with self._one_at_a_time():  # vectors take twice the memory of their text
             answer = model.billed(await model.embedding.embed(body))
             response = await asyncio.to_thread(EmbeddingResponse, answer)
         _note_usage(request, answer)
@@ -218,7 +218,7 @@ class Gateway:
         return _answered(request, model, answer)
 
     async def file(self, request: Request) -> Response:
-        """GET /files/{name}: an image generated as a URL. No key, as with a signed link."""
+        """GET /files/{name}: an image generated as a URL. It needs no key, like a signed link."""
         data = self._files.get(request.path_params["name"])
         if data is None:
             raise HTTPException(404)
@@ -226,7 +226,7 @@ class Gateway:
         return Response(data, media_type="image/png" if is_image else "video/x-yuv4mpeg")
 
     async def speech(self, request: Request) -> Response:
-        """POST /v1/audio/speech, and /v1/audio/generations as Lunos's own clients call it."""
+        """POST /v1/audio/speech, or /v1/audio/generations as in Lunos's own clients."""
         model, body = await self._open(request, "speech")
         if model.speech is None:
             raise _wrong_endpoint(model, "speech")
@@ -237,7 +237,7 @@ class Gateway:
         return _named(model, Response(data, media_type=media_type))
 
     async def video(self, request: Request) -> Response:
-        """POST /v1/video/generations: known from the vendor's client alone."""
+        """POST /v1/video/generations: known only from the vendor's client."""
         model, body = await self._open(request, "video")
         if model.video is None:
             raise _wrong_endpoint(model, "video generation")
@@ -276,11 +276,11 @@ class Gateway:
         return JSONResponse({"success": True, "message": "Balance retrieved", "data": _BALANCE})
 
     async def account(self, request: Request) -> Response:
-        """GET /v1/account: known from the vendor's client alone, so the shape is a guess."""
+        """GET /v1/account: known only from the vendor's client, so the shape is a guess."""
         return JSONResponse({"id": "local", "email": _BALANCE["email"]})
 
     async def usage(self, request: Request) -> Response:
-        """GET /v1/usage: known from the vendor's client alone, so the shape is a guess."""
+        """GET /v1/usage: known only from the vendor's client, so the shape is a guess."""
         entries = [entry for entry in self.log.facts() if entry["model"]]
         return JSONResponse(
             {
@@ -302,14 +302,14 @@ class Gateway:
 
 
 def _own_address(request: Request) -> str:
-    """Return the gateway's own address; the Host header is the client's claim."""
+    """Return the gateway's own address; the Host header is only the client's claim."""
     host, port = request.scope.get("server") or ("127.0.0.1", None)
     name = f"[{host}]" if ":" in host else host
     return f"{request.scope['scheme']}://{name}" + (f":{port}" if port else "")
 
 
 def _as_chat(model: Model, text: str) -> Body:
-    """Return a chat request for a fault that needs an answer to break."""
+    """Return a chat request for a fault that breaks an answer."""
     return {"model": model.own_id, "messages": [{"role": "user", "content": text}]}
 
 

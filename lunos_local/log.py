@@ -19,12 +19,12 @@ _log = logging.getLogger("lunos_local")
 _log.addHandler(logging.NullHandler())  # silent in tests; the command shows it
 
 _MOST_ENTRIES = 1000
-# what the bodies in the log may take when all of them are parsed
+# the most memory for the bodies in the log, all parsed
 _MOST_BYTES = 48 * 2**20
 _UNLOGGED = ("/", "/requests")
 _ENTRY = "lunos_local.log_entry"
 REDACTED = "REDACTED"
-# names of headers and fields that hold a secret
+# names of headers and fields with secrets
 _SECRET_NAME = re.compile(
     r"auth|cookie|secret|passw|credential|signature|session|"
     r"(?:^|[-_])(?:api[-_]?)?(?:key|token)$|api_?key",
@@ -37,7 +37,7 @@ _SECRET_VALUE = re.compile(r"\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}|\b(?:lns-)?sk-[
 
 @dataclass
 class _Entry:
-    """What is kept of a request; the body is parsed when somebody asks for it."""
+    """A logged request; its body is parsed when someone asks for it."""
 
     facts: dict[str, Any]
     raw: bytes = b""
@@ -49,7 +49,7 @@ class RequestLog:
     """The last requests, oldest first; entries are plain dicts without secrets.
 
     Args:
-        key: the gateway's key, which is redacted wherever it stands.
+        key: the gateway's key, which is redacted everywhere.
     """
 
     def __init__(self, key: str = "") -> None:
@@ -88,7 +88,7 @@ class RequestLog:
             self._entries.clear()
 
     def next_id(self) -> str:
-        """Return a new request id: a counter, so that a run recorded again has the same ids."""
+        """Return a new request id: a counter, so that a new recording has the same ids."""
         with self._lock:
             self._count += 1
             return f"req_local_{self._count:06d}"
@@ -135,7 +135,7 @@ def _is_secret(name: str) -> bool:
 
 
 def note(scope: Scope, **facts: Any) -> None:
-    """Add facts to the log entry of a request: its model, whether it streams, what it cost."""
+    """Add facts to the log entry of a request: its model, whether it streams, its cost."""
     scope[_ENTRY].facts.update(facts)
 
 

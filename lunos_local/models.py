@@ -44,18 +44,7 @@ _EVERYTHING = (
     "tools",
     "top_logprobs",
 )
-_LLAMA = (
-    *SAMPLING,
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "response_format",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-)
+_LLAMA = tuple(name for name in _EVERYTHING if not name.startswith("reasoning"))
 _ALL_INPUTS = ("text", "image", "file", "audio", "video")
 _ALL_OUTPUTS = ("text", "image", "audio")
 _CONTEXT = 131072
@@ -63,7 +52,7 @@ _CONTEXT = 131072
 
 @dataclass
 class Models:
-    """The catalog, the optional parts that are missing, and how to close the models."""
+    """The catalog, the optional parts that aren't installed, and how to close the models."""
 
     catalog: Catalog
     missing: list[str] = field(default_factory=list)
@@ -111,7 +100,7 @@ def load_models(
         models.append(_extractive_model(e5))
     else:
         result.missing.append("local/extractive (quotes): pip install rank-bm25")
-    # by words alone: the documented names give the same answers on every machine
+    # without E5, so that the documented names give the same answers on every machine
     stand_in = Scripted(Extractive(None) if bm25_is_installed() else None)
     result.forgetters.append(stand_in.forget)
     models.append(_stand_in_model(stand_in))
@@ -239,7 +228,7 @@ def _stand_in_model(stand_in: Scripted) -> Model:
         id=CHAT,
         name="stand-in",
         description=(
-            "Quotes the text in the prompt where it answers the question, calls tools, fills "
+            "Quotes the text in the prompt if it answers the question, calls tools, fills "
             "schemas; otherwise scripted responses. It serves names such as openai/gpt-4o."
         ),
         context=_CONTEXT,
@@ -288,7 +277,8 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
         )
         for model_id, (description, backend) in chat.items()
     ]
-    models.append(
+    return [
+        *models,
         Model(
             id="lunos/scripted-embedding",
             name="scripted-embedding",
@@ -297,9 +287,7 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             supported=("dimensions", "encoding_format"),
             outputs=("embeddings",),
             embedding=HashedEmbeddings(),
-        )
-    )
-    models.append(
+        ),
         Model(
             id="lunos/scripted-image",
             name="scripted-image",
@@ -308,31 +296,25 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             supported=("n", "quality", "response_format", "seed", "size", "style"),
             outputs=("image",),
             images=ScriptedImages(),
-        )
-    )
-    models.append(
+        ),
         Model(
             id="lunos/scripted-video",
             name="scripted-video",
-            description="A second of plain colours, ready at the third look. For tests.",
+            description="A second of plain colours, ready at the third query. For tests.",
             context=_CONTEXT,
             supported=("seed",),
             outputs=("video",),
             video=ScriptedVideo(),
-        )
-    )
-    models.append(
+        ),
         Model(
             id=SPEECH,
             name="scripted-speech",
-            description="Speech by espeak-ng where it is installed, else a tone for each word.",
+            description="Speech by espeak-ng if it is installed, else a tone for each word.",
             context=_CONTEXT,
             supported=("response_format", "speed", "voice"),
             outputs=("audio",),
             speech=ScriptedSpeech(),
-        )
-    )
-    models.append(
+        ),
         Model(
             id="lunos/scripted-whisper",
             name="scripted-whisper",
@@ -341,9 +323,8 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
             supported=_TRANSCRIPTION,
             inputs=("audio",),
             transcription=ScriptedWhisper(),
-        )
-    )
-    return models
+        ),
+    ]
 
 
 def _fault_models() -> list[Model]:

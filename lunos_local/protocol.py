@@ -1,6 +1,6 @@
-"""HTTP/1.1 for the gateway: uvicorn's protocol, with bounds that it has no setting for.
+"""HTTP/1.1 for the gateway: uvicorn's protocol, with limits for which it has no setting.
 
-uvicorn closes an idle connection (`timeout_keep_alive`) and bounds the size of a head
+uvicorn closes an idle connection (`timeout_keep_alive`) and limits the size of a head
 (`h11_max_incomplete_event_size`). Here a head that doesn't arrive in time gets a 408, one that is
 too large a 431, and a connection whose client doesn't read is dropped.
 """
@@ -29,12 +29,12 @@ class Protocol(H11Protocol):
     _has_data = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Give the first head its time."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timeout)
 
     def data_received(self, data: bytes) -> None:
-        """Handle what came; a head that is under way has its time."""
+        """Handle data; start the timer of a head that has begun to arrive."""
         super().data_received(data)
         waits = self.conn.their_state is h11.IDLE
         self._has_data = waits
@@ -44,7 +44,7 @@ class Protocol(H11Protocol):
             self._stop_head_timer()
 
     def on_response_complete(self) -> None:
-        """Give a head its time that has begun to come during the last response."""
+        """Start the timer of a head that began to arrive during the last response."""
         super().on_response_complete()
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._unset_keepalive_if_required()
@@ -52,17 +52,17 @@ class Protocol(H11Protocol):
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Stop the timer."""
         self._stop_head_timer()
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, also one whose client has stopped reading."""
+        """Close an idle connection, even if its client has stopped reading."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a head that isn't HTTP, or is too large, in the API's form."""
+        """Answer a head that isn't HTTP or is too large in the API's form."""
         status = getattr(sys.exception(), "error_status_hint", 400)
         too_large = status == 431
         self._refuse(

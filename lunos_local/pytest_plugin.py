@@ -6,7 +6,7 @@ Installed with `pip install "lunos-integrations[testing]"`, it gives every test 
 by the first with a cassette.
 
     @pytest.mark.lunos_fault("429", times=2)
-    def test_a_busy_service_is_asked_again(lunos_gateway, lunos_requests, assert_cost_below):
+    def test_a_busy_service_is_retried(lunos_gateway, lunos_requests, assert_cost_below):
         assert my_app.answer("Hello")  # it reads LUNOS_API_KEY and LUNOS_BASE_URL
         assert [request["status"] for request in lunos_requests()] == [429, 429, 200]
         assert_cost_below(0.01)
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lunos-record",
         action="store_true",
-        help="record the tests' cassettes anew: needs LUNOS_API_KEY, and calls Lunos",
+        help="record the tests' cassettes again: needs LUNOS_API_KEY, and calls Lunos",
     )
     group.addoption(
         "--lunos-replay",
@@ -97,7 +97,7 @@ def lunos_gateway(
     _lunos_server.clear()
     monkeypatch.setenv("LUNOS_API_KEY", _lunos_server.api_key)
     monkeypatch.setenv("LUNOS_BASE_URL", _lunos_server.base_url)
-    # the closest marker is the first
+    # the closest marker comes first
     for marker in reversed(list(request.node.iter_markers("lunos_fault"))):
         _lunos_server.fail(*marker.args, **marker.kwargs)
     yield _lunos_server
@@ -106,13 +106,13 @@ def lunos_gateway(
 
 @pytest.fixture
 def lunos_requests(lunos_gateway: LocalGateway) -> Requests:
-    """Call it for what was sent so far: model, app_id, status, body, tokens, cost."""
+    """Call it to get the requests so far: model, app_id, status, body, tokens, cost."""
     return lunos_gateway.requests
 
 
 @pytest.fixture
 def assert_cost_below(lunos_gateway: LocalGateway) -> Callable[[float], None]:
-    """Call it with USD: what was sent so far must have cost less."""
+    """Call it with an amount in USD: the requests so far must have cost less."""
 
     def check(usd: float) -> None:
         __tracebackhide__ = True
@@ -131,7 +131,7 @@ _CASSETTE = pytest.StashKey["LunosCassette"]()
 
 @pytest.fixture(autouse=True)
 def _lunos_cassette_by_marker(request: pytest.FixtureRequest) -> None:
-    """Begin the cassette of a marked test before the other fixtures, which may call Lunos."""
+    """Start the cassette of a marked test before other fixtures, which may call Lunos."""
     if request.node.get_closest_marker("lunos_cassette"):
         request.getfixturevalue("lunos_cassette")
 
@@ -144,9 +144,9 @@ def lunos_cassette(
 ) -> Iterator[LunosCassette]:
     """The test's conversation with Lunos: recorded in the first run, replayed from then on.
 
-    `requests` and `responses` are what was sent and came. The key and all headers but X-App-ID and
-    the content's type stay out of the file. A request that isn't in the file, and a recorded call
-    that isn't made any more, fail the test.
+    It is in `requests` and `responses`. The file contains neither the key nor any header except
+    X-App-ID and the content type. The test fails if a request isn't in the file, or if a recorded
+    call isn't made any more.
     """
     try:
         from lunos_local.cassettes import playing
@@ -159,9 +159,9 @@ def lunos_cassette(
         path,
         record=options.lunos_record,
         replay_only=options.lunos_replay,
-        remedy=f"To record it anew: pytest {node.nodeid!r} --lunos-record",
+        remedy=f"To record it again: pytest {node.nodeid!r} --lunos-record",
     ) as cassette:
-        # a list of models that an earlier run left on this machine would be used without a request
+        # a list of models cached by an earlier run would be used without a request
         monkeypatch.setenv("LUNOS_CACHE_DIR", str(tmp_path_factory.mktemp("lunos-cache")))
         if cassette.is_replay and not os.environ.get("LUNOS_API_KEY"):
             monkeypatch.setenv("LUNOS_API_KEY", "replayed-without-a-key")
@@ -170,11 +170,11 @@ def lunos_cassette(
 
 
 def _cassette_path(node: pytest.Item) -> Path:
-    """Return `cassettes/<module>/<test>.yaml`, beside the test's file; its paths are relative."""
+    """Return `cassettes/<module>/<test>.yaml` beside the test's file, relative if possible."""
     marker = node.get_closest_marker("lunos_cassette")
     given = None if marker is None else marker.kwargs.get("name", next(iter(marker.args), None))
     if given is None:
-        # with the class, and without what some file system doesn't have
+        # with the class, without characters that some file systems refuse
         given = node.nodeid.partition("::")[2].replace("::", ".")
         given = re.sub(r"[^\w.\[\]-]+", "-", given)
         if len(given) > _LONGEST_NAME:
@@ -186,7 +186,7 @@ def _cassette_path(node: pytest.Item) -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Keep what a test that passed has recorded; fail one that left its cassette."""
+    """Save the recording of a test that passed; fail one that departed from its cassette."""
     cassette = item.stash.get(_CASSETTE, None)
     try:
         result = yield
@@ -197,7 +197,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         raise
     if cassette is None:
         return result
-    if cassette.missing:  # and the application went on without its answer
+    if cassette.missing:  # and the application caught the error
         pytest.fail("\n".join(cassette.missing) + f"\n{cassette.remedy}", pytrace=False)
     if cassette.is_replay and (unplayed := cassette.unplayed()):
         pytest.fail(

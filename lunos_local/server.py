@@ -35,7 +35,7 @@ class _QuietAboutCuts(logging.Filter):
             error = error.exceptions[0]
         if isinstance(error, CutConnectionError | asyncio.CancelledError):
             return False
-        # nor are responses that are cut when the server stops
+        # nor log responses that are cut off when the server stops
         return "graceful" not in record.getMessage()
 
 
@@ -47,12 +47,12 @@ def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
         h11_max_incomplete_event_size=MAX_HEAD,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         limit_concurrency=_MOST_CONNECTIONS,
-        proxy_headers=False,  # a claim about the client's address would open `/requests`
+        proxy_headers=False,  # a false client address would open `/requests`
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
-        # recorded responses carry no clock and no version
+        # recorded responses must have no time and no version
         date_header=False,
         server_header=False,
         # a stalled response never ends by itself
@@ -73,8 +73,8 @@ class _ThreadServer(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes any free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it on, each
-    # response waits 40 ms
+    # asyncio turns Nagle's algorithm off only if the protocol is given; with it, each response
+    # waits 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # a fixed port must be free again as soon as its gateway has stopped
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,7 +88,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class LocalGateway:
-    """A gateway on 127.0.0.1 that runs while the `with` block does.
+    """A gateway on 127.0.0.1 that runs for the duration of the `with` block.
 
     Args:
         port: the port to listen on; 0 takes any free port.
@@ -186,11 +186,11 @@ class LocalGateway:
         return list(self._running().models.missing)
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the request log, oldest first; it stays readable after the gateway has stopped."""
+        """Return the request log, oldest first; it can be read after the gateway has stopped."""
         return self._running().log.entries()
 
     def fail(self, name: str, *, times: int | None = 1, model: str | None = None) -> None:
-        """Let the next requests to a model fail, until `clear`.
+        """Make the next requests to a model fail, until `clear`.
 
         Args:
             name: a status such as "429", or a fault such as "cut-stream", "stall" or "html".
@@ -208,7 +208,7 @@ class LocalGateway:
         self._running().plan_fault(name, times, model)
 
     def clear(self) -> None:
-        """Clear the log, the planned faults and what the models remember."""
+        """Clear the log, the planned faults and the models' memory."""
         self._running().forget()
 
     def _running(self) -> Gateway:

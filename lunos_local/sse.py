@@ -22,7 +22,7 @@ def event(data: Body) -> bytes:
 async def events(chunks: AsyncIterator[Body]) -> AsyncIterator[bytes]:
     """Encode a whole stream: a keep-alive comment, the chunks, `[DONE]`.
 
-    A `WireError` after the first chunk becomes an error event, since the status is sent by then.
+    A `WireError` after the first chunk becomes an error event, as the status has been sent.
     """
     yield KEEP_ALIVE
     try:

@@ -1,1 +1,1 @@
-"""Who answers: the models of the local gateway."""
+"""The models of the local gateway, which answer requests."""

@@ -9,7 +9,7 @@ from typing import Any
 from lunos_local.backends import tokens
 from lunos_local.backends.tool_rules import ToolCall
 
-# no clock: a response that is recorded again must be the same
+# not the time: a response must be the same when it is recorded again
 CREATED = 1700000000
 PROVIDER = "local"
 _ARGUMENT_PIECES = 3
@@ -174,7 +174,7 @@ def _deltas(choice: Choice) -> Iterator[tuple[dict[str, Any], str | None]]:
         yield {"annotations": choice.annotations}, None
     if choice.images:
         yield {"images": _image_parts(choice.images)}, None
-    # some providers repeat the images on the last chunk; a reader must show them once
+    # some providers repeat the images in the last chunk; readers must show them once
     last = {"images": _image_parts(choice.images)} if choice.images else {}
     yield last, choice.finish_reason
 

@@ -12,7 +12,7 @@ Body = dict[str, Any]
 
 
 class ChatBackend(Protocol):
-    """A model for chat and text completion. Bodies are as on the wire."""
+    """A model for chat and text completion. Bodies have the wire's form."""
 
     async def chat(self, body: Body) -> Body:
         """Answer a chat request."""
@@ -40,14 +40,14 @@ class EmbeddingBackend(Protocol):
 
 
 def include_usage(body: Body) -> bool:
-    """Return whether a streamed request asks for the chunk with the usage."""
+    """Return whether a streamed request asks for a chunk with the usage."""
     return bool((body.get("stream_options") or {}).get("include_usage"))
 
 
 class RuleBackend:
-    """A model made of two functions, for chat and for completion requests.
+    """A model that consists of two functions, for chat and for completion requests.
 
-    The functions run in a worker thread, since some of them take long.
+    The functions run in a worker thread, since some of them are slow.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Reads the parts of a chat request that the rule-based models use."""
+"""The parts of a chat request that the rule-based models use."""
 
 from __future__ import annotations
 

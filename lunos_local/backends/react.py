@@ -1,8 +1,8 @@
-"""ReAct: tools called in plain text, for prompts that describe them to a model without tools.
+"""ReAct: tool calls as plain text, for prompts that describe the tools to a model.
 
-Such a prompt names `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a
-name and maybe a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action or, after
-an observation, the final answer.
+Such a prompt has `Action:`, `Action Input:` and `Observation:` and lists its tools, each with a
+name and possibly a JSON schema (`Tool Name: …`, `Tool Args: {…}`). The answer is an action or,
+after an observation, the final answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Makes values for a JSON schema, taken from a text where possible.
+"""Generates values for a JSON schema, from a text if possible.
 
-Integers are the numbers in the text, strings its quoted phrases, names or words, enums the option
-that it mentions.
+Integers are numbers in the text, strings are its quoted phrases, names or words, and enums are the
+option that it mentions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAME = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _STOP_WORDS = frozenset(
-    # stop words; words of two letters are left out anyway
+    # words of two letters are ignored anyway
     re.findall(
         r"\w+",
         "the and for are was with that this from what which who how why when where does did you "
@@ -47,9 +47,9 @@ _ASKING = frozenset(
 )
 _DEFAULT_NUMBER = 3
 _MAX_DEPTH = 60
-# a schema may contain itself; optional parts below this depth are left out
+# a schema may contain itself: optional parts below this depth are left out
 _DEEPEST = 6
-# a small schema can ask for a value without end; beyond these bounds it is refused
+# a small schema can describe an endless value: beyond these bounds it is refused
 _MAX_STEPS = 20_000
 _MAX_CHARACTERS = 1_000_000
 _MAX_TEXT = 50_000
@@ -67,7 +67,7 @@ def content_words(text: str) -> list[str]:
 
 
 class Generator:
-    """Makes values for a schema from a text, using each number and phrase once."""
+    """Generates values for a schema from a text, using each number and phrase once."""
 
     def __init__(self, text: str, root: dict[str, Any]) -> None:
         self._root = root
@@ -103,7 +103,7 @@ class Generator:
         return self._string(schema, key)
 
     def can_fill(self) -> bool:
-        """Return whether the text has what the required properties need."""
+        """Return whether the text has values for the required properties."""
         root = self._plain(self._root)
         properties, required = root.get("properties", {}), root.get("required", ())
         schemas = [self._plain(properties.get(name)) for name in required]
@@ -113,7 +113,7 @@ class Generator:
         return numbers <= len(self._numbers) and ("string" not in kinds or bool(words))
 
     def _plain(self, schema: Any) -> dict[str, Any]:
-        for _ in range(32):  # a reference may point at itself
+        for _ in range(32):  # a reference may point to itself
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 raise _too_large()
@@ -258,7 +258,7 @@ def _bounds(schema: dict[str, Any], step: float) -> tuple[float | None, float | 
 
 
 def generate(schema: dict[str, Any], text: str) -> Any:
-    """Return a value that fits `schema`, made from `text`.
+    """Return a value that fits `schema`, generated from `text`.
 
     Raises:
         WireError: a 400, if the value would be too large.

@@ -1,7 +1,7 @@
 """`lunos/scripted`: scripted responses. The same request always has the same answer.
 
-It calls tools, fills JSON schemas, reasons, makes images and caches when it is asked to, so that
-a client can be tested against every part of the API.
+It calls tools, fills JSON schemas, reasons, makes images and caches on request, so that a client
+can be tested against every part of the API.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Scripted:
         self._quotes = quotes
 
     def forget(self) -> None:
-        """Forget which cached prefixes were seen."""
+        """Forget the cached prefixes."""
         self._prefixes.clear()
 
     def chat(self, body: Body) -> Answer:
         """Answer a checked chat request."""
-        thought = _thought(body)
-        shown = None if (body.get("reasoning") or {}).get("exclude") else thought
+        reasoning = _reasoning_text(body)
+        shown = None if (body.get("reasoning") or {}).get("exclude") else reasoning
         choices = [
             limits.limit(self._choice(body, index), body) for index in range(body.get("n") or 1)
         ]
@@ -50,10 +50,10 @@ class Scripted:
             choices=choices,
             usage=usage(
                 tokens.of_chat(body),
-                sum(limits.size(choice) for choice in choices) + _unseen_size(body, thought),
+                sum(limits.size(choice) for choice in choices) + _unseen_size(body, reasoning),
                 prompt_details={**self._cache(body), "audio_tokens": tokens.of_audio(body)},
                 completion_details={
-                    "reasoning_tokens": tokens.count(thought or ""),
+                    "reasoning_tokens": tokens.count(reasoning or ""),
                     "audio_tokens": _AUDIO_TOKENS if _wants_audio(body) else 0,
                     "image_tokens": _IMAGE_TOKENS if _wants_image(body) else 0,
                 },
@@ -161,7 +161,7 @@ def _rank(index: int) -> str:
     return f" (choice {index + 1})" if index else ""
 
 
-def _thought(body: Body) -> str | None:
+def _reasoning_text(body: Body) -> str | None:
     reasoning = body.get("reasoning") or {}
     effort = reasoning.get("effort") or body.get("reasoning_effort")
     asked = effort or reasoning.get("max_tokens") or reasoning.get("enabled")
@@ -193,7 +193,7 @@ def _citation(text: str) -> dict[str, Any]:
     }
 
 
-def _unseen_size(body: Body, thought: str | None) -> int:
-    size = tokens.count(thought or "")
+def _unseen_size(body: Body, reasoning: str | None) -> int:
+    size = tokens.count(reasoning or "")
     size += _AUDIO_TOKENS if _wants_audio(body) else 0
     return size + (_IMAGE_TOKENS if _wants_image(body) else 0)

@@ -38,7 +38,7 @@ class Files:
         return name
 
     def get(self, name: str) -> bytes | None:
-        """Return the image of that name, if it is still kept."""
+        """Return the image of that name, if it is still there."""
         return self._files.get(name)
 
 

@@ -1,4 +1,4 @@
-"""`lunos/scripted-video`: a second of plain colours as YUV4MPEG2, ready at the third look."""
+"""`lunos/scripted-video`: a second of plain colours as YUV4MPEG2, ready at the third query."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MOST_JOBS = 64
 
 
 class ScriptedVideo:
-    """Jobs that become pending, processing and completed, a step with each look."""
+    """Jobs that are pending, processing and completed, one step further with each query."""
 
     def __init__(self) -> None:
-        self._jobs: OrderedDict[str, list[Body]] = OrderedDict()  # what each look will see
+        self._jobs: OrderedDict[str, list[Body]] = OrderedDict()  # the answers to the next queries
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -36,7 +36,7 @@ class ScriptedVideo:
         return job
 
     def look(self, id: str) -> Body | None:
-        """Return the job, a step further; `None` where there is no such job."""
+        """Return the job, one step further, or `None` if it doesn't exist."""
         with self._lock:
             steps = self._jobs.get(id)
             if steps is None:

@@ -1,6 +1,6 @@
-"""`lunos/scripted-speech`: speech by espeak-ng where it is installed, else a tone for each word.
+"""`lunos/scripted-speech`: speech by espeak-ng if it is installed, else a tone for each word.
 
-The answer is always WAV, and its media type says so, whatever `response_format` asks for.
+The answer and its media type are always WAV, whatever `response_format` asks for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ScriptedSpeech:
     """Speaks a text."""
 
     async def speak(self, body: Body) -> tuple[bytes, str]:
-        """Return the sound and its media type."""
+        """Return the audio and its media type."""
         speed = body.get("speed") or 1.0
         program = shutil.which("espeak-ng")
         data = await _spoken(program, body["input"], speed) if program else b""

@@ -13,14 +13,14 @@ _PIECE = re.compile(r"\s*\S+|\s+$")
 # fixed counts for media, which the rule-based models don't read
 _MEDIA_TOKENS = {"image_url": 85, "file": 200, "input_audio": 50, "video_url": 300}
 _TOKENS_PER_MESSAGE = 3
-# an echo of millions of words would stream for minutes
+# streaming millions of words would take minutes
 _MOST_WORDS = 20_000
 _BLOCK = 64 * 2**10
 
 
 def count(text: str) -> int:
     """Count the words and punctuation marks of `text`."""
-    return sum(1 for _ in _TOKEN.finditer(text))  # a list of them takes 50 times the text
+    return sum(1 for _ in _TOKEN.finditer(text))  # a list would take 50 times the text's memory
 
 
 def cut(text: str, most: int | None) -> tuple[str, bool]:
@@ -34,7 +34,7 @@ def cut(text: str, most: int | None) -> tuple[str, bool]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Split `text` into words, each with the whitespace before it, and a long rest into blocks."""
+    """Split `text` into words with the whitespace before them, and a long rest into blocks."""
     end = 0
     for match in islice(_PIECE.finditer(text), _MOST_WORDS):
         end = match.end()

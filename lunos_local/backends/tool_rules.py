@@ -1,4 +1,4 @@
-"""Which tool a rule-based model calls, and with which arguments."""
+"""How a rule-based model chooses tools and their arguments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def named_in(tool: dict[str, Any], text: str) -> bool:
 
 
 def make_call(tool: dict[str, Any], text: str, seed: object) -> ToolCall:
-    """Return a call of `tool` with arguments from `text`; the same seed gives the same id."""
+    """Return a call of `tool` with arguments from `text`; equal seeds give equal ids."""
     arguments = generate({"type": "object", **(tool.get("parameters") or {})}, text)
     return ToolCall(
         id="call_" + conversation.fingerprint([seed, tool["name"]]),
@@ -50,7 +50,7 @@ def make_call(tool: dict[str, Any], text: str, seed: object) -> ToolCall:
 
 
 def choose(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the tools to call now: the best, or all that the user names; empty for text."""
+    """Return the tools to call now: the best one, or all that the user names, or none."""
     tools = conversation.function_tools(body)
     choice = body.get("tool_choice") or "auto"
     messages = body["messages"]
@@ -66,5 +66,5 @@ def choose(body: dict[str, Any]) -> list[dict[str, Any]]:
             return named
     done = conversation.tools_called(messages)
     fresh = [tool for tool in tools if tool["name"] not in done] or tools
-    # max() returns the first of equals
+    # max() returns the first of equal items
     return [max(fresh, key=lambda tool: (named_in(tool, text), overlap(tool, text)))]

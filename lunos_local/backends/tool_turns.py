@@ -15,8 +15,8 @@ def wants_speech(body: Body) -> bool:
 def fold(body: Body) -> Body:
     """Return `body` with calls and their results as plain text, and without tools.
 
-    With its tools, a model this small would repeat the same call for ever; with the results as
-    tool messages, it repeats their markup.
+    With its tools, a model this small would repeat the same call forever; with the results as tool
+    messages, it would repeat their markup.
     """
     messages: list[Body] = []
     for message in body["messages"]:

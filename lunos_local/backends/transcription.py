@@ -77,18 +77,14 @@ class Listener(Protocol):
 
 
 async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:
-    """Return the request's form, checked, and its fields for the log."""
+    """Return the checked form of a request, and its fields for the log."""
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise WireError("Send the audio as multipart/form-data.", code="invalid_content_type")
     async with request.form() as form:
         file = form.get("file")
         if file is None or isinstance(file, str):
-            raise WireError(
-                "Missing required parameter: 'file'",
-                param="file",
-                code="missing_required_parameter",
-            )
+            raise values.missing("file")
         data = await file.read()
         fields: dict[str, Any] = {
             name: value for name in _FIELDS if isinstance(value := form.get(name), str)
@@ -108,9 +104,7 @@ async def read_recording(request: Request) -> tuple[Recording, dict[str, Any]]:
 
 def _checked(fields: dict[str, Any], granularities: list[str], name: str, data: bytes) -> Recording:
     if not fields.get("model"):
-        raise WireError(
-            "Missing required parameter: 'model'", param="model", code="missing_required_parameter"
-        )
+        raise values.missing("model")
     if not data:
         raise fail("file", "must not be empty", "empty_file")
     output = fields.get("response_format") or "json"

@@ -44,7 +44,7 @@ class Whisper:
             self._model = None
 
     def _hear(self, recording: Recording) -> Heard:
-        # one call at a time, since each uses all threads that it may use
+        # one call at a time, since each uses all its threads
         with self._lock:
             model = self._loaded()
             if recording.language not in (None, *model.supported_languages):
@@ -57,7 +57,7 @@ class Whisper:
             audio = _decoded(recording.data)
             seconds = round(len(audio) / _SAMPLES_PER_SECOND, 3)
             if not _has_speech(audio):
-                # Whisper itself makes up a word or two in silence
+                # Whisper invents a word or two in silence
                 return Heard(recording.language or model.supported_languages[0], seconds, [], [])
             options: dict[str, Any] = {}
             if recording.temperature is not None:
@@ -69,7 +69,7 @@ class Whisper:
                 word_timestamps=True,  # makes segments end with their last word
                 **options,
             )
-            heard = list(segments)  # a lazy iterator: the work is done here
+            heard = list(segments)  # a lazy iterator: the work happens here
         words = [_stretch(word.word, word) for segment in heard for word in segment.words or ()]
         return Heard(
             about.language, seconds, [_stretch(segment.text, segment) for segment in heard], words
@@ -97,12 +97,7 @@ def _decoded(data: bytes) -> Any:
 
     try:
         return decode_audio(io.BytesIO(data))
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-    ) as error:  # FFmpeg's errors, by their bases
+    except (OSError, ValueError, LookupError, TypeError) as error:  # bases of FFmpeg's errors
         raise WireError(
             f"The file can't be read as audio: {type(error).__name__}",
             param="file",

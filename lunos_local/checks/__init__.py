@@ -1,1 +1,1 @@
-"""What the local gateway refuses."""
+"""The local gateway's checks of requests."""

@@ -203,7 +203,7 @@ SPEECH: dict[str, Check] = {
 }
 _MAX_SPEECH = 4096
 
-# an explicit null doesn't mean "left out" here: OpenAI's API takes no null for these
+# OpenAI's API refuses an explicit null for these
 _NOT_NULL = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "modalities")
 
 
@@ -213,11 +213,7 @@ def _check_body(given: Any, table: dict[str, Check], required: tuple[str, ...]) 
     body: dict[str, Any] = given
     for name in required:
         if body.get(name) is None:
-            raise WireError(
-                f"Missing required parameter: '{name}'",
-                param=name,
-                code="missing_required_parameter",
-            )
+            raise values.missing(name)
     values.filled_string(body["model"], "model")
     for name, check in table.items():
         if name in body and (body[name] is not None or name in _NOT_NULL):

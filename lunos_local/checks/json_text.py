@@ -11,9 +11,9 @@ MAX_VALUES = 300_000
 MAX_DEPTH = 100
 # a parsed value takes about this many bytes more than its text
 _BYTES_PER_VALUE = 150
-# its text is there as bytes, decoded, and as strings
+# the text exists as bytes, decoded, and as strings
 _COPIES_PARSED = 3
-# and again while it is hashed, searched and quoted: measured with a text of 18 MB
+# and again while it is hashed, searched and quoted: measured with 18 MB of text
 COPIES_ANSWERED = 6
 
 
@@ -23,7 +23,7 @@ def count_values(raw: bytes) -> int:
 
 
 def weight(raw: bytes, copies: int = _COPIES_PARSED) -> int:
-    """Return about how many bytes a JSON text takes when it is parsed, or answered."""
+    """Estimate the memory in bytes that a JSON text takes while it is parsed, or answered."""
     return copies * len(raw) + _BYTES_PER_VALUE * min(count_values(raw), MAX_VALUES)
 
 

@@ -26,14 +26,10 @@ _FILE = values.fields(
 def _file(value: Any, path: str) -> None:
     _FILE(value, path)
     if not any(value.get(name) for name in ("file_data", "fileData", "url")):
-        raise WireError(
-            f"Missing required parameter: '{path}.file_data'",
-            param=f"{path}.file_data",
-            code="missing_required_parameter",
-        )
+        raise values.missing(f"{path}.file_data")
 
 
-# part type: (field that holds the payload, check of that field)
+# part type: (the field with the payload, its check)
 PARTS: dict[str, tuple[str, Check]] = {
     "text": ("text", values.string),
     "image_url": (
@@ -63,7 +59,7 @@ ROLE_PARTS: dict[str, tuple[str, ...]] = {
     "system": ("text",),
     "developer": ("text",),
     "user": _MEDIA,
-    # an image model is given its own images back
+    # image models get their own images back
     "assistant": ("text", "image_url", "refusal"),
     "tool": _MEDIA,
 }
@@ -104,11 +100,7 @@ def check_messages(messages: Any) -> None:
 
 def _check_role(message: dict[str, Any], path: str) -> str:
     if message.get("role") is None:
-        raise WireError(
-            f"Missing required parameter: '{path}.role'",
-            param=f"{path}.role",
-            code="missing_required_parameter",
-        )
+        raise values.missing(f"{path}.role")
     values.one_of(list(ROLE_PARTS))(message["role"], f"{path}.role")
     return str(message["role"])
 
@@ -143,11 +135,7 @@ def _check_part(part: Any, role: str, path: str) -> None:
         )
     field, check = PARTS[kind]
     if part.get(field) is None:
-        raise WireError(
-            f"Missing required parameter: '{path}.{field}'",
-            param=f"{path}.{field}",
-            code="missing_required_parameter",
-        )
+        raise values.missing(f"{path}.{field}")
     check(part[field], f"{path}.{field}")
     if part.get("cache_control") is not None:
         CACHE_CONTROL(part["cache_control"], f"{path}.cache_control")
@@ -198,9 +186,7 @@ def _take_answer(message: dict[str, Any], path: str, waiting: list[str]) -> None
     path = f"{path}.tool_call_id"
     answered = message.get("tool_call_id")
     if answered is None:
-        raise WireError(
-            f"Missing required parameter: '{path}'", param=path, code="missing_required_parameter"
-        )
+        raise values.missing(path)
     values.filled_string(answered, path)
     if answered not in waiting:
         raise fail(path, f"no tool call {answered!r} before this message waits for an answer")

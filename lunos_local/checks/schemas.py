@@ -1,4 +1,4 @@
-"""Checks on JSON schemas: well formed, and small enough to make a value for."""
+"""Checks that JSON schemas are well formed and small enough to generate values for."""
 
 from __future__ import annotations
 

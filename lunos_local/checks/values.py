@@ -1,7 +1,7 @@
 """Small checks on JSON values; each raises a `WireError` that names the path of a bad value.
 
-A check is a function of the value and its path. The tables in `bodies` and `messages` are built
-of these.
+A check is a function of the value and its path. The tables in `bodies` and `messages` consist of
+these.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,(.
 def fail(path: str, message: str, code: str | None = None) -> WireError:
     """Return the error for a bad value at `path`."""
     return WireError(f"Invalid value at '{path}': {message}", param=path, code=code)
+
+
+def missing(path: str) -> WireError:
+    """Return the error for a required field that isn't there."""
+    return WireError(
+        f"Missing required parameter: '{path}'", param=path, code="missing_required_parameter"
+    )
 
 
 def json_type(value: object) -> str:
@@ -152,11 +159,7 @@ def fields(table: dict[str, Check], required: Collection[str] = ()) -> Check:
         an_object(value, path)
         for name in required:
             if value.get(name) is None:
-                raise WireError(
-                    f"Missing required parameter: '{path}.{name}'",
-                    param=f"{path}.{name}",
-                    code="missing_required_parameter",
-                )
+                raise missing(f"{path}.{name}")
         for name, check_field in table.items():
             if value.get(name) is not None:
                 check_field(value[name], f"{path}.{name}")

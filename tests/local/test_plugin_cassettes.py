@@ -274,7 +274,7 @@ def test_without_a_cassette_a_replay_fails(runs: dict[str, Run]) -> None:
         "POST /v1/chat/completions isn't in the cassette cassettes/test_small/test_two_calls.yaml: "
         "nothing was recorded."
     ) in run.output
-    assert f"To record it anew: pytest '{CALL}' --lunos-record" in run.output
+    assert f"To record it again: pytest '{CALL}' --lunos-record" in run.output
     assert run.files == {}
 
 
@@ -294,7 +294,7 @@ def test_a_request_that_is_not_in_the_cassette_fails(runs: dict[str, Run]) -> No
     assert "the app id is 'two', not 'one'" in runs["other app"].output
     assert "it was recorded 1 time(s), and is made more often now" in runs["once more"].output
     for name in ("changed", "other app", "once more"):
-        assert f"To record it anew: pytest '{CALL}' --lunos-record" in runs[name].output
+        assert f"To record it again: pytest '{CALL}' --lunos-record" in runs[name].output
         assert runs[name].files == runs["recorded"].files
 
 

@@ -20,10 +20,10 @@ from llama_index.core.types import Model
 from pydantic_core import from_json
 
 from llama_index_lunos.errors import LunosStructuredOutputError
-from lunos_core.endpoints.chat.json_text import is_thinking, strip_thinking
+from lunos_core.endpoints.chat.json_text import MOST_CANDIDATES, is_thinking, strip_thinking
 from lunos_core.endpoints.chat.schemas import strict_schema
 from lunos_core.endpoints.chat.tool_names import sendable_name
-from lunos_core.errors import LunosBadRequestError
+from lunos_core.errors import LunosAPIError
 from lunos_core.forks import first_use
 
 StructuredOutput = Literal["json_schema", "function_calling", "prompt"]
@@ -58,7 +58,15 @@ def attempt(
         llm_kwargs: the caller's parameters of `chat`; they take precedence.
         strict: whether to send a schema as strict, if it allows that; `None` means yes for
             `response_format` and no for tools.
+
+    Raises:
+        TypeError: `output_cls` isn't a pydantic class.
     """
+    if not isinstance(output_cls, type) or not issubclass(output_cls, BaseModel):
+        raise TypeError(
+            f"output_cls must be a pydantic class, not {output_cls!r}: for a list or a dict use "
+            "one such as RootModel[list[int]]"
+        )
     given = llm_kwargs or {}
     params = {name: value for name, value in given.items() if name not in _PROGRAM_SETTINGS}
     if way == "json_schema":
@@ -66,6 +74,9 @@ def attempt(
         return Attempt(way, messages, {"response_format": wanted, **params})
     if way == "function_calling":
         tool = set_strict(to_tool(output_cls), strict)
+        if tool["function"]["parameters"].get("type", "object") != "object":
+            # the arguments of a tool are an object, and this class isn't: `RootModel[list[int]]`
+            return attempt("prompt", output_cls, messages, llm_kwargs)
         forced = {
             "tools": [tool],
             "tool_choice": {"type": "function", "function": {"name": tool["function"]["name"]}},
@@ -76,15 +87,20 @@ def attempt(
 
 
 def next_way(
-    error: LunosBadRequestError, way: StructuredOutput, *, tools: bool
+    error: LunosAPIError, way: StructuredOutput, *, tools: bool
 ) -> StructuredOutput | None:
     """Return the way to try after a model refused this one, or `None` for other refusals."""
-    words = f"{error.param} {error.message}".lower()
-    if way == "json_schema" and any(word in words for word in ("response_format", "json_schema")):
-        return "function_calling" if tools else "prompt"
-    if way == "function_calling" and any(word in words for word in ("tool", "function call")):
-        return "prompt"
-    return None
+    words = f"{error.param} {error.message}".lower().replace("_", " ")
+    if not any(word in words for word in _REFUSALS.get(way, ())):
+        return None
+    return "function_calling" if tools and way == "json_schema" else "prompt"
+
+
+# OpenRouter doesn't say which "requested parameters" no provider has
+_REFUSALS: Mapping[StructuredOutput, Sequence[str]] = {
+    "json_schema": ("response format", "json schema", "structured output", "requested parameters"),
+    "function_calling": ("tool", "function call", "requested parameters"),
+}
 
 
 def to_response_format(output_cls: type[BaseModel], *, strict: bool = True) -> dict[str, Any]:
@@ -144,8 +160,11 @@ def read_object(output_cls: type[Model], response: ChatResponse) -> Model:
     if refusal:
         raise _no_object(f"the model refused to give a {name}: {refusal}", response)
     misfit: ValidationError | None = None
-    for text in _json_texts(message):
-        for candidate in _json_values(text):
+    texts = _json_texts(message)
+    for text in texts:
+        for candidate in _JsonValues(text):
+            if not candidate.complete:
+                break
             try:
                 return _validate(output_cls, candidate.value)
             except ValidationError as error:
@@ -160,7 +179,8 @@ def read_object(output_cls: type[Model], response: ChatResponse) -> Model:
     elif misfit is not None:
         why = f"the answer isn't a valid {name}: {_describe(misfit)}"
     else:
-        why = f"the answer has no JSON for a {name}: {(message.content or '')[:200]!r}"
+        shown = next(iter(texts), None) or message.content or ""
+        why = f"the answer has no JSON for a {name}: {shown[:200]!r}"
     raise _no_object(why, response) from misfit
 
 
@@ -176,14 +196,18 @@ class PartialObjects:
         self._shown: BaseModel | None = None
         self._last: ChatResponse | None = None
         self._complete = False
+        # what has been read of each text: reading it with each chunk would be quadratic
+        self._passed: dict[int, str] = {}
 
     def add(self, response: ChatResponse) -> Any:
         """Return the object so far, in the class or a flexible form of it; `None` if unchanged."""
         self._last = response
         if self._complete:  # text after the object changes nothing
             return None
-        for text in _json_texts(response.message):
-            for candidate in _json_values(text, partial=True):
+        for i, text in enumerate(_json_texts(response.message)):
+            passed = self._passed.get(i, "")
+            values = _JsonValues(text, len(passed) if text.startswith(passed) else 0)
+            for candidate in values:
                 try:
                     value = _validate(self._output_cls, candidate.value)
                 except ValidationError:
@@ -192,6 +216,7 @@ class PartialObjects:
                     return self._show(self._flexible(candidate.value))
                 self._complete = candidate.complete
                 return self._show(value)
+            self._passed[i] = text[: values.position]
         return None
 
     def end(self) -> Any:
@@ -226,27 +251,38 @@ class _Candidate:
     complete: bool
 
 
-def _json_values(text: str, *, partial: bool = False) -> Iterator[_Candidate]:
-    """Yield the objects and arrays in a text, with `partial` also a truncated last one.
+class _JsonValues:
+    """Iterates over the objects and arrays in a text; the last may be truncated.
 
     Brackets that don't begin JSON are skipped ("See {this}"). Values inside a value, even inside a
     truncated one, aren't candidates: a part isn't the whole.
+
+    Attributes:
+        position: the text before it has been read, and need not be read again.
     """
-    start = _next_bracket(text, 0)
-    while start >= 0:
-        try:
-            value, end = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
+
+    def __init__(self, text: str, position: int = 0) -> None:
+        self._text = text
+        self.position = position
+
+    def __iter__(self) -> Iterator[_Candidate]:
+        text = self._text
+        for _ in range(MOST_CANDIDATES):
+            start = _next_bracket(text, self.position)
+            if start < 0:
+                return
             try:
-                value = from_json(text[start:], allow_partial="trailing-strings")
-            except ValueError:
-                start = _next_bracket(text, start + 1)
-                continue
-            if partial:
+                value, self.position = _DECODER.raw_decode(text, start)
+            except (ValueError, RecursionError):
+                self.position = start
+                try:
+                    value = from_json(text[start:], allow_partial="trailing-strings")
+                except ValueError:
+                    self.position += 1
+                    continue
                 yield _Candidate(value, complete=False)
-            return
-        yield _Candidate(value, complete=True)
-        start = _next_bracket(text, end)
+                return
+            yield _Candidate(value, complete=True)
 
 
 def _next_bracket(text: str, start: int) -> int:
@@ -255,12 +291,11 @@ def _next_bracket(text: str, start: int) -> int:
 
 def _json_texts(message: ChatMessage) -> list[str]:
     """Return the texts that may contain JSON: the arguments of tool calls, else the text."""
-    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    if calls:
-        arguments = [call.tool_kwargs for call in calls]
-        return [item if isinstance(item, str) else json.dumps(item) for item in arguments]
-    text = message.content or ""
-    return [] if is_thinking(text) else [strip_thinking(text)]
+    calls = [block.tool_kwargs for block in message.blocks if isinstance(block, ToolCallBlock)]
+    texts = [item if isinstance(item, str) else json.dumps(item) for item in calls]
+    return [
+        strip_thinking(text) for text in texts or [message.content or ""] if not is_thinking(text)
+    ]
 
 
 def _validate(output_cls: type[Model], value: Any) -> Model:

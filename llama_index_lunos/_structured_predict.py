@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Any, TypeVar
 
 from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
 from llama_index.core.instrumentation.events.llm import (
@@ -23,7 +23,10 @@ from llama_index_lunos._structured_output import (
     read_object,
 )
 from llama_index_lunos._tool_calling import ToolCalling
-from lunos_core.errors import LunosBadRequestError
+from lunos_core.errors import LunosAPIError
+
+R = TypeVar("R")
+_Ask = Callable[[StructuredOutput], Attempt]
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -72,13 +75,7 @@ class StructuredPrediction(ToolCalling):
         """
         _report_start(output_cls, prompt, prompt_args)
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
-        asked = ask(self._way())
-        while True:
-            try:
-                response = self.chat(asked.messages, **asked.params)
-                break
-            except LunosBadRequestError as error:
-                asked = ask(self._next_way(error, asked.way))
+        response = self._asked(self.chat, ask)
         return _report_end(read_object(output_cls, response))
 
     async def astructured_predict(
@@ -91,13 +88,7 @@ class StructuredPrediction(ToolCalling):
         """`structured_predict`, awaited."""
         _report_start(output_cls, prompt, prompt_args)
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
-        asked = ask(self._way())
-        while True:
-            try:
-                response = await self.achat(asked.messages, **asked.params)
-                break
-            except LunosBadRequestError as error:
-                asked = ask(self._next_way(error, asked.way))
+        response = await self._aasked(self.achat, ask)
         return _report_end(read_object(output_cls, response))
 
     def _structured_stream_call(
@@ -109,13 +100,7 @@ class StructuredPrediction(ToolCalling):
     ) -> Generator[Any, None, None]:
         """Stream the object as it grows; the last one is whole, or an error says why it isn't."""
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
-        asked = ask(self._way())
-        while True:
-            try:
-                responses = self.stream_chat(asked.messages, **asked.params)
-                break
-            except LunosBadRequestError as error:
-                asked = ask(self._next_way(error, asked.way))
+        responses = self._asked(self.stream_chat, ask)
         growing = PartialObjects(output_cls)
 
         def objects() -> Generator[Any, None, None]:
@@ -137,13 +122,7 @@ class StructuredPrediction(ToolCalling):
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
         ask = self._asking(output_cls, prompt, llm_kwargs, prompt_args)
-        asked = ask(self._way())
-        while True:
-            try:
-                responses = await self.astream_chat(asked.messages, **asked.params)
-                break
-            except LunosBadRequestError as error:
-                asked = ask(self._next_way(error, asked.way))
+        responses = await self._aasked(self.astream_chat, ask)
         growing = PartialObjects(output_cls)
 
         async def objects() -> AsyncGenerator[Any, None]:
@@ -167,17 +146,35 @@ class StructuredPrediction(ToolCalling):
         prompt: BasePromptTemplate,
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
-    ) -> Callable[[StructuredOutput], Attempt]:
+    ) -> _Ask:
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         return lambda way: attempt(way, output_cls, messages, llm_kwargs, self.strict)
 
-    def _next_way(self, error: LunosBadRequestError, way: StructuredOutput) -> StructuredOutput:
+    def _asked(self, chat: Callable[..., R], ask: _Ask) -> R:
+        """Return what `chat` returns, in the first way that the model doesn't refuse."""
+        asked = ask(self._way())
+        while True:
+            try:
+                return chat(asked.messages, **asked.params)
+            except LunosAPIError as error:
+                asked = ask(self._next_way(error, asked.way))
+
+    async def _aasked(self, chat: Callable[..., Awaitable[R]], ask: _Ask) -> R:
+        asked = ask(self._way())
+        while True:
+            try:
+                return await chat(asked.messages, **asked.params)
+            except LunosAPIError as error:
+                asked = ask(self._next_way(error, asked.way))
+
+    def _next_way(self, error: LunosAPIError, way: StructuredOutput) -> StructuredOutput:
         """Return the way to try next; raise the error if there is none, or if the user set one."""
         metadata = self.metadata
         following = next_way(error, way, tools=metadata.is_function_calling_model)
         if following is None or self.structured_output is not None:
             raise error
-        self._learned[metadata.model_name] = following
+        if "invalid schema" not in error.message.lower():  # that is said of this class alone
+            self._learned[metadata.model_name] = following
         return following
 
     def _way(self) -> StructuredOutput:

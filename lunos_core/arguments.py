@@ -129,6 +129,28 @@ def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = 
     return TypeError(text)
 
 
+@lru_cache(256)
+def meant_name(name: str, known: tuple[str, ...]) -> str | None:
+    """Return the known name that a call's `name` must be a misspelling of, or `None`.
+
+    Servers have parameters that aren't listed here, some close to those that are ("min_tokens"),
+    so this is stricter than `closest_name`.
+
+    Example:
+        >>> from lunos_core.arguments import meant_name
+        >>> meant_name("temprature", ("temperature",)), meant_name("min_tokens", ("max_tokens",))
+        ('temperature', None)
+    """
+    if name in _OTHER_NAMES:
+        return _OTHER_NAMES[name]
+    plain = name.lower().replace("-", "_")
+    close = closest_name(plain, known)
+    return close if close and _closeness([plain], [close]) > 0.9 else None
+
+
+_OTHER_NAMES = {"headers": "extra_headers", "model_name": "model"}
+
+
 def closest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` is probably a misspelling of, or `None`.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from lunos_core.arguments import check_app_id, check_headers
+from lunos_core.arguments import check_app_id, check_headers, meant_name
 from lunos_core.config import SETTING_NAMES, check_timeout
 from lunos_core.endpoints.params import Check
 from lunos_core.request import Outgoing
@@ -131,6 +131,14 @@ def _checked(
     if not _OF_THE_CLIENT.isdisjoint(params):
         name = min(_OF_THE_CLIENT & params.keys())
         raise TypeError(f"{name!r} is an argument of the constructor, not of a single call")
+    for name in params:
+        if name not in checks and name not in _CALL_OPTIONS:
+            meant = meant_name(name, (*checks, *_CALL_OPTIONS))
+            if meant is not None:
+                raise TypeError(
+                    f"{name!r} isn't a parameter: did you mean {meant!r}? What the server knows "
+                    "under this very name goes into extra_body"
+                )
     body = {**fields, **check_params(params, checks)}
     app_id, headers, extra, query, timeout, metadata = [
         body.pop(option, None) for option in _CALL_OPTIONS
@@ -139,6 +147,8 @@ def _checked(
         if not isinstance(extra, Mapping):
             raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")
         body.update(extra)
+    if bool(body.get("stream")) != bool(fields.get("stream")):
+        raise TypeError("stream isn't a parameter: call the method that streams, or the other one")
     return body, {
         "model": body["model"],
         "app_id": app_id if app_id is None else check_app_id(app_id),

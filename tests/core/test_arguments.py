@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from lunos_core import Lunos
+from lunos_core import (
+    Lunos,
+    chat_request,
+    chat_stream_request,
+    completion_request,
+    embedding_request,
+)
 from lunos_core.arguments import closest_name
+from tests.core.wire_samples import HELLO
 
 KNOWN = [
     *("model", "temperature", "max_tokens", "top_p", "seed", "stop", "n", "user", "plugins"),
@@ -52,3 +61,67 @@ def test_half_a_name_and_a_rhyme_are_no_misspelling(typed: str) -> None:
 def test_the_sdk_names_a_close_setting() -> None:
     with pytest.raises(TypeError, match=r"no argument 'max_retry': did you mean 'max_retries'"):
         Lunos("k", max_retry=3)  # type: ignore[call-arg]
+
+
+MISTYPED = {
+    "temprature": "temperature",
+    "max_token": "max_tokens",
+    "MAX_TOKENS": "max_tokens",
+    "maxTokens": "max_tokens",
+    "top-p": "top_p",
+    "logitbias": "logit_bias",
+    "tool_choise": "tool_choice",
+    "responce_format": "response_format",
+    "plugin": "plugins",
+    "appid": "app_id",
+    "app-id": "app_id",
+    "time_out": "timeout",
+    "headers": "extra_headers",
+    "extra_header": "extra_headers",
+    "model_name": "model",
+    "sesion_id": "session_id",
+}
+
+
+@pytest.mark.parametrize(("typed", "meant"), MISTYPED.items())
+@pytest.mark.parametrize("make", [chat_request, chat_stream_request])
+def test_a_misspelt_parameter_of_a_call_is_not_sent(make: Any, typed: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"{typed!r} isn't a parameter: did you mean {meant!r}"):
+        make(HELLO, model="m", **{typed: 1})
+
+
+OTHERS = (
+    "min_tokens top_a top_n repetition_penalty stop_token_ids prompt_logprobs random_seed route "
+    "reasoning_format include_reasoning thinking enable_thinking max_output_tokens functions "
+    "function_call store metadata user_id safety_identifier web_search_options transforms "
+    "guided_json chat_template_kwargs prompt_cache_retention response_modalities num_ctx format"
+)
+
+
+@pytest.mark.parametrize("name", OTHERS.split())
+def test_a_parameter_that_only_the_server_knows_is_sent(name: str) -> None:
+    assert f'"{name}":1'.encode() in chat_request(HELLO, model="m", **{name: 1}).body
+
+
+def test_each_endpoint_knows_its_own_names() -> None:
+    with pytest.raises(TypeError, match="did you mean 'dimensions'"):
+        embedding_request("a", model="m", dimension=3)
+    with pytest.raises(TypeError, match="did you mean 'suffix'"):
+        completion_request("a", model="m", suffx="b")
+    meant = {"extra_body": {"temprature": 1}}  # this is how to send it all the same
+    assert b'"temprature":1' in chat_request(HELLO, model="m", **meant).body
+
+
+@pytest.mark.parametrize(
+    ("make", "asked"),
+    [
+        (chat_request, {"stream": True}),
+        (completion_request, {"stream": True}),
+        (chat_stream_request, {"stream": False}),
+        (chat_request, {"extra_body": {"stream": True}}),
+        (chat_stream_request, {"extra_body": {"stream": False}}),
+    ],
+)
+def test_whether_to_stream_is_no_parameter(make: Any, asked: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="call the method that streams, or the other one"):
+        make(HELLO if make is not completion_request else "a", model="m", **asked)

@@ -13,9 +13,9 @@ from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 from llama_index.core.types import PydanticProgramMode
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
-from llama_index_lunos import Lunos, LunosStructuredOutputError
+from llama_index_lunos import Lunos, LunosStructuredOutputError, _structured_output
 from llama_index_lunos._structured_output import strict_schema, to_response_format
 from lunos_core import LunosBadRequestError, LunosResponseError, LunosStreamInterruptedError
 from tests.llama_index_adapter.wire import (
@@ -150,6 +150,106 @@ async def test_a_model_that_refuses_schemas_is_asked_by_tool_and_then_in_words(
     assert whole(await way(llm, method, Album, PROMPT, topic="x")) == ALBUM
     asked = [{"response_format", "tools"} & body.keys() for body in wire.bodies]
     assert asked == [{"response_format"}, {"tools"}, set(), set()]  # the second time it is known
+
+
+REFUSED_SCHEMAS = [
+    (400, "This model does not support structured outputs"),
+    (422, "Structured output is not enabled for this deployment"),
+    (400, "json_schema: unsupported"),
+    (404, "No endpoints found that can handle the requested parameters."),
+    (501, "response_format is not implemented"),
+]
+
+
+@pytest.mark.parametrize(("status", "words"), REFUSED_SCHEMAS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_schema_is_refused_in_many_words(
+    way: Way, method: str, status: int, words: str
+) -> None:
+    played = call_in_pieces() if "stream" in method else called()
+    wire = Wire(error(status, words), played)
+    llm = way.llm(wire, max_retries=0)
+    assert whole(await way(llm, method, Album, PROMPT, topic="x")) == ALBUM
+    assert whole(await way(llm, method, Album, PROMPT, topic="x")) == ALBUM
+    assert ["response_format" in body for body in wire.bodies] == [True, False, False]
+
+
+async def test_tools_that_no_provider_has_are_replaced_by_the_prompt(way: Way) -> None:
+    refused = error(404, "No endpoints found that support tool use.")
+    wire = Wire(error(400, "no response_format"), refused, answer(JSON))
+    assert await way(way.llm(wire), "structured_predict", Album, PROMPT, topic="x") == ALBUM
+
+
+async def test_a_refused_schema_of_one_class_says_nothing_of_the_next(way: Way) -> None:
+    wire = Wire(error(400, "Invalid schema for response_format 'Album'"), called(), answer(JSON))
+    llm = way.llm(wire)
+    for _ in range(2):
+        assert await way(llm, "structured_predict", Album, PROMPT, topic="x") == ALBUM
+    assert ["response_format" in body for body in wire.bodies] == [True, False, True]
+
+
+class Titles(RootModel[list[str]]):
+    """Titles."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_list_is_asked_for_in_the_prompt_since_no_tool_takes_one(
+    way: Way, method: str
+) -> None:
+    played = stream(delta('["Sea"]', "stop")) if "stream" in method else answer('["Sea"]')
+    wire = Wire(played)
+    llm = way.llm(wire, structured_output="function_calling")
+    assert whole(await way(llm, method, Titles, PROMPT, topic="x")) == Titles(["Sea"])
+    assert "tools" not in wire.body
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wrong", [dict, "Album", None, list[Album], ALBUM, {"type": "object"}])
+async def test_a_class_that_is_none_raises_before_the_network(
+    way: Way, method: str, wrong: Any
+) -> None:
+    wire = Wire(answer(JSON))
+    with pytest.raises(TypeError, match=r"output_cls must be a pydantic class.*RootModel"):
+        await way(way.llm(wire), method, wrong, PROMPT, topic="x")
+    assert not wire.requests
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_thought_in_the_arguments_is_no_object(way: Way, method: str) -> None:
+    thought = f'<think>{{"name": "No", "songs": []}}</think>{JSON}'
+    call = {"tool_calls": [tool_call("c", "Album", thought)]}
+    played = (
+        stream(delta(**call), delta(finish="tool_calls"))
+        if "stream" in method
+        else answer({"content": None, **call}, "tool_calls")
+    )
+    llm = way.llm(Wire(played), structured_output="function_calling")
+    assert whole(await way(llm, method, Album, PROMPT, topic="x")) == ALBUM
+
+
+async def test_arguments_without_an_object_are_shown_in_the_error(way: Way) -> None:
+    call = {"content": None, "tool_calls": [tool_call("c", "Album", "{'name': 1}")]}
+    llm = way.llm(Wire(answer(call, "tool_calls")), structured_output="function_calling")
+    with pytest.raises(LunosStructuredOutputError, match=r"no JSON for an? Album.*'name': 1"):
+        await way(llm, "structured_predict", Album, PROMPT, topic="x")
+
+
+async def test_what_was_read_of_a_stream_is_not_read_again(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text with a hundred footnotes before the object took seconds."""
+    looked_at: list[Any] = []
+    validate = _structured_output._validate
+    monkeypatch.setattr(
+        _structured_output,
+        "_validate",
+        lambda output_cls, value: (looked_at.append(value), validate(output_cls, value))[1],
+    )
+    notes = [delta(f"See [{i}, 0] and {{x}}. ") for i in range(100)]
+    llm = way.llm(Wire(stream(*notes, delta(JSON), delta(finish="stop"))))
+    result = await way(llm, "stream_structured_predict", Album, PROMPT, topic="x")
+    assert result[-1] == ALBUM
+    assert len(looked_at) < 300  # 100 while it streams, 100 at its end
 
 
 @pytest.mark.parametrize("method", METHODS)

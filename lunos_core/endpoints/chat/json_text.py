@@ -15,7 +15,7 @@ _THINKING = re.compile(
 )
 _TAG = re.compile(rf"<(/?){_TAGS}>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
 # A text of braces alone would be tried at each of them: after so many nothing is found any more.
-_MOST_CANDIDATES = 1000
+MOST_CANDIDATES = 1000
 
 
 def strip_thinking(text: str) -> str:
@@ -67,7 +67,7 @@ def json_objects(text: str) -> Iterator[str]:
 
 def _objects(text: str) -> Iterator[str]:
     start = text.find("{")
-    for _ in range(_MOST_CANDIDATES):
+    for _ in range(MOST_CANDIDATES):
         if start < 0:
             return
         try:

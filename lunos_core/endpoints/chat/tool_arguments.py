@@ -73,14 +73,21 @@ def arguments_text(arguments: Any) -> str:
 
 def _is_strict(text: str) -> bool:
     """Return whether any server can read the text as a JSON object."""
-    constants: list[str] = []
     try:
-        value = json.loads(text, parse_constant=constants.append)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
         if "\\u" in text:  # half a surrogate pair, escaped, is refused by some
             _ENCODER.encode(value).encode()
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and not constants
+    return isinstance(value, dict)
+
+
+def _finite(number: str) -> float:
+    """Return a number that any server can read: 1e999 is one of JSON, and too large for most."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(number)
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -125,6 +125,8 @@ def test_arguments_are_an_object_or_unreadable(written: Any, value: Any) -> None
         ('{ "a": 1 }', '{ "a": 1 }'),  # as it came
         ('{"a": "x\ny"}', '{"a":"x\\ny"}'),
         ('{"a": NaN}', '{"a":null}'),
+        ('{"a": 1e999, "b": [-1E+400]}', '{"a":null,"b":[null]}'),
+        ('{"a": 1e30, "b": 123456789012345678901}', '{"a": 1e30, "b": 123456789012345678901}'),
         ('{"ä": "ö"}', '{"ä": "ö"}'),
         ('{"a": "\\ud83d"}', '{"a":"\ufffd"}'),
         ({"ä": (1, 2.5, True, None)}, '{"ä":[1,2.5,true,null]}'),

@@ -1,4 +1,4 @@
-"""The model catalog: what the gateway serves, searched, cached and checked against."""
+"""The model catalog: fetching, caching and searching it, and checking requests against it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The lists of one catalog, in memory and on disk, and who is fetching which: all but the sending.
+"""The lists of one catalog, in memory and on disk, and who is fetching which.
 
-`Catalog` and `AsyncCatalog` drive this; they differ from each other in `await` alone.
+`Catalog` and `AsyncCatalog` send the requests; they differ only in `await`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lunos_core.request import Request
 Models = list[ModelInfo]
 
 PUBLIC, DETAILED = models_request(), models_request(public=False)
-# after a failed refresh the old list serves on: ask again after a minute, not with every call
+# after a failed refresh the old list stays: try again after a minute, not in every call
 _RETRY_REFRESH_AFTER = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A list, when it was fetched, and until when it is fresh all the same (Unix times)."""
+    """A list, when it was fetched, and until when it counts as fresh anyway (Unix times)."""
 
     models: Models
     fetched: float
@@ -39,7 +39,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """A fetch that is under way; its result is `None` where it was cancelled."""
+    """A fetch in progress; its result is `None` if it was cancelled."""
 
     old: _Entry | None
     thread: int = field(default_factory=threading.get_ident)
@@ -51,9 +51,9 @@ class ModelCache:
 
     Args:
         root_url: the base URL without `/v1`: the key of the file.
-        file: where the public list is kept, or `None`.
-        ttl: seconds for which a list is fresh.
-        now: the clock (Unix time: the file outlives the process).
+        file: the file of the public list, or `None`.
+        ttl: how long a list is fresh, in seconds.
+        now: the clock, in Unix time since the file outlives the process.
     """
 
     def __init__(
@@ -74,21 +74,21 @@ class ModelCache:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Begin without the threads that may hold the lock or fetch."""
+        """Start anew: the parent's threads may hold the lock or fetch."""
         self._lock = threading.Lock()
         self._fetches: dict[str, _Fetch] = {}
 
     def claim(
         self, request: Request[Models], *, refresh: bool, blocking: bool
     ) -> Models | Future[Models | None] | None:
-        """Return a fresh list, the result of another's fetch, or `None`: then the caller fetches.
+        """Return a fresh list, the future of a running fetch, or `None`: then the caller fetches.
 
-        Who is given `None` must end with `store` or `failed`. Who waits for another's result and
-        gets `None` claims again.
+        A caller that gets `None` must end with `store` or `failed`. If a future's result is `None`,
+        the caller claims again.
 
         Args:
-            request: what to send for the list.
-            refresh: whether to fetch a list that is fresh.
+            request: the request for the list.
+            refresh: whether to fetch even a fresh list.
             blocking: whether waiting blocks the thread.
 
         Raises:
@@ -108,14 +108,14 @@ class ModelCache:
             if entry is not None and not refresh and self._is_fresh(entry):
                 return entry.models
             fetch = self._fetches[key] = _Fetch(None if refresh else entry)
-            # from here on a waiter that is cancelled cannot cancel it for the others
+            # from now on a cancelled waiter cannot cancel it for the others
             fetch.result.set_running_or_notify_cancel()
             return None
 
     def store(self, request: Request[Models], models: Models) -> Models:
-        """Keep a list that was fetched, and hand it to those who wait."""
+        """Keep a fetched list, and give it to everyone who waits."""
         entry = _Entry(models, self._now())
-        # what an account sees through its key is not for the disk, which others may share
+        # a list that needs the key isn't written to the disk, which others may share
         if request.public and self._file is not None:
             raw = [dict(model.raw) for model in models]
             write_cache(self._file, self._root_url, entry.fetched, raw)
@@ -123,11 +123,11 @@ class ModelCache:
         return models
 
     def failed(self, request: Request[Models], error: BaseException) -> Models:
-        """Return the old list in place of one that could not be fetched.
+        """Return the old list instead of one that could not be fetched.
 
         Raises:
-            BaseException: `error`, where there is no old list, or where it isn't a failure of the
-                call (Ctrl-C, a cancelled task): then one of those who wait fetches.
+            BaseException: `error`, if there is no old list, or if it isn't a failure of the call
+                (Ctrl-C, a cancelled task): then one of the waiters fetches.
         """
         fetch = self._fetches.get(_key(request))
         old = None if fetch is None else fetch.old
@@ -145,11 +145,11 @@ class ModelCache:
         return old.models
 
     def known(self, *, disk: bool) -> ModelIndex:
-        """Return all that is known without asking anyone, however old.
+        """Return all known models without a request, however old.
 
         Args:
-            disk: whether the file may be read, which happens once: calls ask here, and a file that
-                is absent does not come of itself.
+            disk: whether the file may be read, which happens once: every call comes here, and an
+                absent file stays absent.
         """
         index = self._index
         if index is not None and (self._disk_was_read or not disk):
@@ -183,7 +183,7 @@ class ModelCache:
                 self._entries[_key(request)] = entry
                 self._index = None
             fetch = self._fetches.pop(_key(request), None)
-        if fetch is None:  # Ctrl-C came in the very moment of `store`
+        if fetch is None:  # Ctrl-C interrupted `store`
             return
         if isinstance(result, LunosError):
             fetch.result.set_exception(result)
@@ -193,13 +193,13 @@ class ModelCache:
     def _read_disk(self) -> None:
         stored = None if self._file is None else read_cache(self._file, self._root_url)
         models = [] if stored is None else read_entries(stored[1])
-        if stored is not None and models:  # a file of broken entries is no catalog
+        if stored is not None and models:  # a file with only broken entries isn't a catalog
             self._entries[_key(PUBLIC)] = _Entry(models, stored[0])
             self._index = None
 
     def _is_fresh(self, entry: _Entry) -> bool:
         now = self._now()
-        # a clock that was set back makes nothing fresh for longer
+        # setting the clock back must not keep anything fresh for longer
         postponed = now < entry.fresh_until <= now + _RETRY_REFRESH_AFTER
         return 0 <= now - entry.fetched < self._ttl or postponed
 

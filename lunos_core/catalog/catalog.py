@@ -1,7 +1,7 @@
-"""The model catalog over a client: fetched when it is first asked for, and kept.
+"""The model catalog over a client: fetched on first use, and cached.
 
-In memory and on disk, for a time to live (an hour). A `Catalog` fetches nothing when it is made,
-and never the same list twice at once, however many threads and tasks ask for it.
+It is kept in memory and on disk, for a time to live (an hour). Creating a `Catalog` fetches
+nothing, and the same list is never fetched twice at once, however many threads and tasks need it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class _Catalog(ABC, Generic[C]):
-    """Every question, as a coroutine that awaits nothing but the two methods below."""
+    """The catalog's methods as coroutines, which await only the two abstract methods below."""
 
     def __init__(
         self,
@@ -71,32 +71,32 @@ class _Catalog(ABC, Generic[C]):
 
     @abstractmethod
     async def _wait(self, result: Future[Models | None]) -> Models | None:
-        """Wait for what another thread or task fetches."""
+        """Wait for the fetch of another thread or task."""
 
     def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
-        """Return what is known of a model without asking anyone: from memory, else from disk.
+        """Return a model without a request, from memory or else from disk.
 
-        For places that must not wait, such as a framework's `metadata`. It may be old, and is
-        `None` where nothing has been fetched yet.
+        For code that must not wait, such as a framework's `metadata`. The model may be outdated,
+        and is `None` if nothing has been fetched yet.
 
         Args:
-            id: bare, or with its provider in front.
+            id: the model's id, with or without its provider.
             disk: whether the file may be read, which happens once.
         """
         return self._cache.known(disk=disk).get(id)
 
     def cached_models(self) -> Models:
-        """Return all models that are known without asking anyone."""
+        """Return all models that are known without a request."""
         return [*self._cache.known(disk=True).models]
 
     def check(self, content: Any, *, model: str, params: Mapping[str, Any]) -> None:
-        """Refuse a request that cannot work, as far as is known without asking anyone.
+        """Refuse a request that cannot work, as far as is known without a request.
 
         Args:
             content: wire messages, or a prompt.
             model: the model's id.
             params: the wire's parameters. With a `fallback_model` nothing is refused: that model
-                may be able to do it.
+                may support the request.
 
         Raises:
             LunosBadRequestError: the model lacks something that the request uses.
@@ -114,7 +114,7 @@ class _Catalog(ABC, Generic[C]):
         return functools.partial(type(self), **self._settings), (self._client,)
 
     async def _fetch(self, request: Request[Models], refresh: bool = False) -> Models:
-        """Return a list: the fresh one, else what this call or another one fetches."""
+        """Return a list: the fresh one, else the one that this call or another fetches."""
         blocking = isinstance(self._client, Client)
         while True:
             claimed = self._cache.claim(request, refresh=refresh, blocking=blocking)
@@ -128,7 +128,7 @@ class _Catalog(ABC, Generic[C]):
                 return models
 
     async def _all(self, refresh: bool = False) -> Models:
-        """Return the public list; where a deployment has none, the one behind the key."""
+        """Return the public list, or the one that needs the key if there is no public one."""
         if self._has_public_list:
             try:
                 return await self._fetch(PUBLIC, refresh)
@@ -148,7 +148,7 @@ class _Catalog(ABC, Generic[C]):
                 models = await self._fetch(filtered, refresh)
                 return [model for model in models if not contradicts(model, wanted)]
             except LunosNotFoundError:
-                pass  # a deployment of the reference alone has no /v1/models
+                pass  # a deployment may have only the reference's routes, without /v1/models
         return [model for model in await self._all(refresh) if wanted.fits(model)]
 
     async def _find(self, options: FilterOptions) -> Models:
@@ -172,13 +172,13 @@ class _Catalog(ABC, Generic[C]):
         return None if priced is None else price_of(usage, priced)
 
     async def _with_details(self, models: Models) -> Models:
-        """Add the facts that only `/v1/models` may have, where there is a key."""
+        """Add facts that only `/v1/models` may have, if there is a key."""
         if not self._has_key:
             return models
         try:
             return completed(models, await self._fetch(DETAILED))
         except LunosError:
-            return models  # what is known already is still an answer
+            return models  # the known facts are still an answer
 
     @property
     def _has_key(self) -> bool:
@@ -186,11 +186,11 @@ class _Catalog(ABC, Generic[C]):
 
 
 def load_prices(client: Client, catalog: Any = None) -> Prices:
-    """Fetch the list of models for a budget, and return what finds their prices.
+    """Fetch the list of models for a budget, and return a function that finds their prices.
 
     Args:
         client: sends the request.
-        catalog: the user's own, which is asked first.
+        catalog: the user's own catalog, which comes first.
 
     Raises:
         LunosError: the list could not be fetched.
@@ -217,18 +217,18 @@ def _prices(index: ModelIndex, catalog: Any) -> Prices:
 class Catalog(_Catalog[Client]):
     """The models of a gateway. Safe to share between threads.
 
-    Nothing is fetched before the first question. Without a key everything is answered from the
-    public list; with one, `/v1/models` is asked where the public list does not say enough.
+    The first method call fetches the list. Without a key all answers come from the public list;
+    with a key, `/v1/models` is used if the public list lacks facts.
 
     Args:
         client: sends the requests.
-        ttl: seconds for which a list is fresh; 0 fetches with every question. When a refresh
-            fails, the old list serves on.
+        ttl: how long a list is fresh, in seconds; 0 fetches in every call. If a refresh fails, the
+            old list stays.
         cache_dir: the folder of the public list's file; `False` for no file, `True` for the usual
-            folder: `LUNOS_CACHE_DIR`, else the platform's cache folder. Left out, it is the usual
-            folder, but no file unless `LUNOS_CACHE_DIR` is set for a gateway on this machine or a
-            client over an `http_client` of your own: a port means nothing tomorrow, and a mock's
-            models are nobody else's.
+            folder: `LUNOS_CACHE_DIR`, else the platform's cache folder. By default it is the usual
+            folder, except for a gateway on this machine or a client with an `http_client` of your
+            own, which get a file only if `LUNOS_CACHE_DIR` is set: a port means nothing tomorrow,
+            and a mock's models are of no use to others.
 
     Example:
         >>> from lunos_core import Lunos
@@ -249,10 +249,10 @@ class Catalog(_Catalog[Client]):
         """Return all models, in the catalog's order.
 
         Args:
-            input: only those that read these modalities ("text,image" or a list). Asked of
-                `/v1/models` where there is a key, else answered from the public list.
-            output: only those that write these.
-            refresh: fetch now, fresh or not.
+            input: only models that read these modalities ("text,image" or a list). With a key,
+                `/v1/models` filters, else the public list is filtered here.
+            output: only models that write these.
+            refresh: fetch now, even a fresh list.
 
         Raises:
             LunosError: the catalog could not be fetched, and there is no older one.
@@ -270,12 +270,12 @@ class Catalog(_Catalog[Client]):
         Raises:
             TypeError: there is no such option, or its value has the wrong type.
             ValueError: a price isn't a number.
-            LunosError: as `list`.
+            LunosError: as in `list`.
         """
         return _run(self._find(options))
 
     def get(self, id: str) -> ModelInfo | None:
-        """Return the model with this id, bare or with its provider, or `None`."""
+        """Return the model with this id, with or without its provider, or `None`."""
         return _run(self._get(id))
 
     def suggest(self, id: str) -> Ids:
@@ -283,9 +283,9 @@ class Catalog(_Catalog[Client]):
         return _run(self._suggest(id))
 
     def cost(self, usage: Usage | None, model: str | ModelInfo) -> Decimal | None:
-        """Return what the tokens cost at the catalog's prices, in USD; `None` where unknown.
+        """Return the cost of the tokens at the catalog's prices, in USD, or `None` if unknown.
 
-        `usage.cost`, where the gateway sent one, is more exact: look there first.
+        `usage.cost`, if the gateway sent one, is more exact: look there first.
         """
         return _run(self._cost(usage, model))
 
@@ -328,11 +328,11 @@ class AsyncCatalog(_Catalog[AsyncClient]):
         return await self._get(id)
 
     async def suggest(self, id: str) -> Ids:
-        """Return up to three ids that were perhaps meant: see `Catalog`."""
+        """Return up to three similar ids: see `Catalog`."""
         return await self._suggest(id)
 
     async def cost(self, usage: Usage | None, model: str | ModelInfo) -> Decimal | None:
-        """Return what the tokens cost at the catalog's prices: see `Catalog`."""
+        """Return the cost of the tokens at the catalog's prices: see `Catalog`."""
         return await self._cost(usage, model)
 
     async def _send(self, request: Request[Models]) -> Models:
@@ -343,7 +343,7 @@ class AsyncCatalog(_Catalog[AsyncClient]):
 
 
 def _run(question: Coroutine[Any, Any, T]) -> T:
-    """Run a question of the sync `Catalog`, which blocks where the async one would wait."""
+    """Run a coroutine of the sync `Catalog`, which blocks instead of awaiting."""
     try:
         question.send(None)
     except StopIteration as finished:

@@ -1,7 +1,7 @@
 """The public catalog on disk: one small JSON file for each base URL, without any secret.
 
 A file that is broken, from the future, of another version or of another base URL counts as absent;
-a folder that cannot be written means no cache. Nothing here raises, and nothing here blocks.
+a folder that isn't writable means no cache. Nothing here raises or blocks.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _LARGEST_FILE = 64 * 1024 * 1024
 def cache_folder(
     environment: Mapping[str, str], platform: str = sys.platform, home: Path | None = None
 ) -> Path | None:
-    """Where cache files belong on this system; `None` where nobody can tell.
+    """Return this system's folder for cache files, or `None` if it cannot be determined.
 
-    `LUNOS_CACHE_DIR` wins. Three rules, so no library for them: `%LOCALAPPDATA%` on Windows,
+    `LUNOS_CACHE_DIR` wins. Then there are only three rules: `%LOCALAPPDATA%` on Windows,
     `~/Library/Caches` on macOS, `$XDG_CACHE_HOME` or `~/.cache` elsewhere.
     """
     own = environment.get("LUNOS_CACHE_DIR")
@@ -49,19 +49,19 @@ def cache_folder(
     if platform == "darwin":
         return home / "Library" / "Caches" / "lunos"
     xdg = environment.get("XDG_CACHE_HOME", "")
-    # the XDG rules say that a relative path is to be ignored
+    # the XDG rules ignore relative paths
     return (Path(xdg) if Path(xdg).is_absolute() else home / ".cache") / "lunos"
 
 
 def cache_file(folder: Path, root_url: str) -> Path:
-    """Return the file for one base URL; the host is in its name for people who look."""
+    """Return the file for one base URL; its name shows people the host."""
     digest = hashlib.sha256(root_url.encode()).hexdigest()[:16]
     host = "".join(c if c.isalnum() or c in ".-" else "-" for c in urlsplit(root_url).netloc)
     return folder / f"models-{host[:60]}-{digest}.json"
 
 
 def read_cache(file: Path, root_url: str) -> tuple[float, list[Any]] | None:
-    """When the entries were fetched (Unix time), and the entries; `None` without a usable file."""
+    """Return when the entries were fetched (Unix time), and the entries, or `None`."""
     try:
         value = json.loads(_read_regular_file(file))
     except (OSError, ValueError, RecursionError):
@@ -74,7 +74,7 @@ def read_cache(file: Path, root_url: str) -> tuple[float, list[Any]] | None:
         return None
     if isinstance(fetched, bool) or not isinstance(fetched, int | float):
         return None
-    # a file from the future was written by a clock that has been set since
+    # a file from the future was written before the clock was set back
     return (float(fetched), models) if 0 <= fetched <= time.time() + _CLOCK_SKEW else None
 
 
@@ -82,9 +82,9 @@ def _read_regular_file(file: Path) -> bytes:
     """Return the bytes of a regular file: opening a FIFO would wait for its writer.
 
     Raises:
-        OSError: it cannot be read, or isn't a regular file of this time and a sane size.
+        OSError: it cannot be read, isn't a regular file, is too large or from the future.
     """
-    # O_NONBLOCK, as another may put a FIFO there after any look at it
+    # O_NONBLOCK, as any earlier check could be followed by a FIFO in its place
     handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as opened:
         status = os.fstat(handle)

@@ -1,4 +1,4 @@
-"""`GET /public/models` and `GET /v1/models`: what the gateway serves, and at what price.
+"""`GET /public/models` and `GET /v1/models`: the gateway's models and their prices.
 
 Source of the format: the Lunos API reference (the public list, priced per token), the vendor's
 later documentation (priced per million tokens) and OpenAI's minimum. One `ModelInfo` serves all.
@@ -20,7 +20,6 @@ from lunos_core.wire.scalars import decimal_of, flag_of
 PUBLIC_PATH = "/public/models"
 PATH = "/models"
 
-
 _PRICED_PER = {"token": 0, "tokens": 0, "1k tokens": -3, "million": -6, "1m tokens": -6}
 _PER_MILLION = -6
 _NOBODY = ("system", "")
@@ -38,7 +37,7 @@ _SYNONYMS = (
     ("speech", "text-to-speech"),
 )
 _SHARED_NAME = {word: words[0] for words in _SYNONYMS for word in words}
-# what an ability says of a model whose modalities the catalog leaves out
+# what an ability says about the modalities, if the catalog leaves them out
 _READS = {"chat": "text", "text-generation": "text", "embeddings": "text", "vision": "image"}
 _WRITES = {
     "chat": "text",
@@ -48,7 +47,7 @@ _WRITES = {
 }
 
 
-@functools.lru_cache(maxsize=1024)  # asked several times a call
+@functools.lru_cache(maxsize=1024)  # called several times in each call
 def shared_name(word: str) -> str:
     """Return the common name of an ability, parameter or modality.
 
@@ -63,37 +62,37 @@ def shared_name(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model of the catalog. What the catalog leaves open is `None`, never a guess.
+    """One model of the catalog. Facts that the catalog leaves out are `None`, never guessed.
 
     Attributes:
-        id: as the catalog has it: "gpt-4" or "openai/gpt-4".
-        provider: as stated, else what stands before the id's slash, else the owner.
+        id: in the catalog's form: "gpt-4" or "openai/gpt-4".
+        provider: as stated, else the id's part before the slash, else the owner.
         name: for people.
         context_window: tokens.
         max_output_tokens: tokens.
         input_modalities: "text", "image", …
         output_modalities: "text", "image", "embeddings", …
-        capabilities: in the catalog's own words ("chat-completion", "vision", …).
+        capabilities: in the catalog's own terms ("chat-completion", "vision", …).
         supported_parameters: names of request fields ("temperature", "tools", …).
-        supports_reasoning: whether it thinks before it answers.
-        input_price: USD for one token of the prompt, exact. A `discountPercentage` is not taken
-            off: nothing says whether the listed price has it off already, and a cost that is too
-            high is the safer mistake.
+        supports_reasoning: whether it reasons before it answers.
+        input_price: USD for one token of the prompt, exact. A `discountPercentage` isn't
+            subtracted: the listed price may already include it, and a cost that is too high is the
+            safer mistake.
         output_price: USD for one token of the answer, exact.
-        cached_price: USD for one token of the prompt that is read from a cache; `None`, as the next
-            two, where the catalog has no price of its own for it.
+        cached_price: USD for one token of the prompt that is read from a cache; `None`, like the
+            next two, if the catalog has no separate price for it.
         cache_write_price: USD for one token of the prompt that is written to a cache.
         reasoning_price: USD for one token of reasoning.
         enabled: whether it can be used now.
-        model_id: the id under which the vendor lists it, where that is another one.
-        permaslug: the id that stays when the model is renamed.
-        description: for people; a `summary` where there is no description.
-        release_date: as the catalog writes it, mostly "2025-08-07".
-        status: in the catalog's own word ("active", …).
-        tokens_per_second: what the catalog measured, on average.
-        free_tokens: tokens a day that cost nothing.
-        free_is_premium: whether these are for premium accounts only.
-        raw: the entry as it came.
+        model_id: the id under which the vendor lists it, if it differs.
+        permaslug: the id that stays the same when the model is renamed.
+        description: for people, or the `summary` if there is none.
+        release_date: in the catalog's form, mostly "2025-08-07".
+        status: in the catalog's own term ("active", …).
+        tokens_per_second: the catalog's measured average.
+        free_tokens: tokens per day that cost nothing.
+        free_is_premium: whether these are only for premium accounts.
+        raw: the original entry.
     """
 
     id: str
@@ -112,7 +111,7 @@ class ModelInfo:
     cached_price: Decimal | None = field(default=None, kw_only=True)
     cache_write_price: Decimal | None = field(default=None, kw_only=True)
     reasoning_price: Decimal | None = field(default=None, kw_only=True)
-    # told, but no part of what makes two entries the same
+    # shown, but ignored when entries are compared
     model_id: str | None = field(default=None, compare=False)
     permaslug: str | None = field(default=None, compare=False)
     description: str | None = field(default=None, compare=False)
@@ -135,11 +134,11 @@ class ModelInfo:
 
     @property
     def abilities(self) -> frozenset[str]:
-        """What it can do, under the names that all catalogs share."""
+        """What it can do, under names that all catalogs share."""
         return frozenset(map(shared_name, self.capabilities or ()))
 
     def takes(self, parameter: str) -> bool:
-        """Return whether it is known to take a request field, under any of that field's names.
+        """Return whether it is known to accept a request field, under any of the field's names.
 
         Example:
             >>> from lunos_core import ModelInfo
@@ -159,10 +158,10 @@ class ModelInfo:
 
 
 class KnowsModels(Protocol):
-    """A `Catalog`, an `AsyncCatalog` or a stand-in, as far as code may ask that must not wait."""
+    """A `Catalog`, an `AsyncCatalog` or a stand-in, for code that must not wait."""
 
     def cached(self, id: str, *, disk: bool = True) -> ModelInfo | None:
-        """Return what is known of a model."""
+        """Return a model as far as it is known."""
 
 
 def models_request(
@@ -171,13 +170,13 @@ def models_request(
     output: str | Iterable[str] | None = None,
     public: bool | None = None,
 ) -> Request[list[ModelInfo]]:
-    """The request for the catalog: the public one, or with a filter the one that has filters.
+    """Return the request for the public list, or for the one that filters.
 
     Args:
         input: modalities that the models must read: "text,image" or ["text", "image"].
         output: modalities that they must write.
-        public: ask `/public/models` (no key, no filters) or `/v1/models`; without it, the public
-            list unless there is a filter.
+        public: whether to use `/public/models` (no key, no filters) or `/v1/models`; by default
+            the public list unless there is a filter.
 
     Raises:
         TypeError: a modality isn't a `str`.
@@ -213,7 +212,7 @@ def words_of(words: str | Iterable[str] | None, name: str) -> tuple[str, ...]:
     """Split words into a tuple in lower case; in a `str`, commas separate them.
 
     Raises:
-        TypeError: one of them isn't a `str`; the message calls it `name`.
+        TypeError: one of them isn't a `str`; `name` is its name in the message.
     """
     if words is None:
         return ()
@@ -228,11 +227,11 @@ def parse_models(reply: Reply) -> list[ModelInfo]:
     """Read the catalog in any of its four shapes.
 
     `{"status", "data": {"models": […]}, "meta"}`, `[…]`, `{"data": […]}` or `{"object": "list",
-    "data": […]}`. An entry without an id is left out: it must not hide the others.
+    "data": […]}`. An entry without an id is left out and doesn't hide the others.
 
     Raises:
-        LunosResponseError: it has no list of models, or one without a readable entry.
-        LunosAPIError: it is an error, sent with a successful status.
+        LunosResponseError: it has no list of models, or a list without a readable entry.
+        LunosAPIError: it is an error that was sent with a successful status.
     """
     value = reply.value()
     for name in ("data", "models"):
@@ -247,7 +246,7 @@ def parse_models(reply: Reply) -> list[ModelInfo]:
 
 
 def read_entries(entries: Iterable[Any]) -> list[ModelInfo]:
-    """Read the entries that can be read, in their order, each id once."""
+    """Return the readable entries in their order, each id once."""
     models: dict[str, ModelInfo] = {}
     for entry in entries:
         model = _parse_entry(entry) if isinstance(entry, dict) else None
@@ -291,7 +290,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
     )
 
 
-# the words of Lunos and of OpenRouter, without "_" and in lower case
+# Lunos's and OpenRouter's names, without "_" and in lower case
 _PRICES = {
     "input_price": ("input", "prompt"),
     "output_price": ("output", "completion"),
@@ -299,7 +298,7 @@ _PRICES = {
     "cache_write_price": ("inputcachewrite", "cachewrite"),
     "reasoning_price": ("internalreasoning", "reasoning"),
 }
-# of what a price of their own is; 0 says that there is none, unless the whole is free
+# parts with a separate price; 0 means that there is none, unless the whole is free
 _PART_OF = {
     "cached_price": "input_price",
     "cache_write_price": "input_price",
@@ -314,7 +313,7 @@ def _prices(entry: Mapping[str, Any]) -> dict[str, Decimal | None]:
         scale = _PRICED_PER.get(unit.strip().lower()) if isinstance(unit, str) else power
         currency = pricing.get("currency") or "USD"
         if scale is None or not isinstance(currency, str) or currency.upper() != "USD":
-            continue  # a price that can't be read as USD for a token is unknown
+            continue  # a price that isn't USD per token is unknown
         told = {str(key).replace("_", "").lower(): value for key, value in pricing.items()}
         prices = {
             price: next(
@@ -332,7 +331,7 @@ def _prices(entry: Mapping[str, Any]) -> dict[str, Decimal | None]:
 def _price(value: Any, power: int) -> Decimal | None:
     number = decimal_of(value)
     if number is None or number.is_signed():
-        return None  # some catalogs say -1 for "it depends"
+        return None  # some catalogs use -1 for "it depends"
     if not number:
         return Decimal(0)
     if not -30 <= number.adjusted() <= 6:
@@ -360,13 +359,13 @@ def _words(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return None
     words = tuple(word for word in value if isinstance(word, str))
-    # a list of other things says nothing; an empty one says "none"
+    # a list of other values says nothing; an empty one means "none"
     return words if words or not value else None
 
 
 def _count(value: Any) -> int | None:
     number = decimal_of(value)
-    # refuses a "0" that stands for "not known"
+    # ignores a "0" that means "unknown"
     return int(number) if number is not None and 1 <= number < 2**63 else None
 
 

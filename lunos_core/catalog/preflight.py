@@ -1,7 +1,6 @@
-"""Refuse requests that cannot work before they are sent: pure functions over the catalog.
+"""Refuse requests that cannot work before they are sent. Pure functions over the catalog.
 
-Only what the catalog says for certain counts: a list that it leaves out, or leaves empty, says
-nothing.
+Only certain facts count: a list that the catalog leaves out, or empty, says nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _MODALITIES = {
     "video_url": "video",
     "file": "file",
 }
-# what a model without the feature must refuse; what it may leave unused is not looked at
+# parameters that a model without the feature must refuse; others it may ignore
 _FEATURES = (
     "tools",
     "response_format",
@@ -30,8 +29,8 @@ _FEATURES = (
     "reasoning",
     "reasoning_effort",
 )
-# a long prompt is refused only where two thirds of the estimate would be too many: an estimate
-# must not refuse what would have worked
+# a long prompt is refused only if two thirds of the estimate would be too many: an estimate must
+# not refuse a request that would have worked
 _DOUBT = 1.5
 
 
@@ -52,14 +51,14 @@ class Needs(NamedTuple):
 
 
 def needs_of(content: Any, params: Mapping[str, Any]) -> Needs:
-    """Read what a request needs from its wire messages, or prompt, and its parameters."""
+    """Return what a request needs, from its wire messages or prompt and its parameters."""
     inputs: dict[str, None] = {}
     lengths = []
     for message in content if isinstance(content, list) else (content,):
         said = message.get("content") if isinstance(message, dict) else message
         lengths.append(estimate_tokens(said))
         _note_modalities(said, inputs)
-    # several prompts of one request are read one by one, messages together
+    # several prompts of a request are read separately, messages together
     are_prompts = isinstance(content, list) and bool(content) and isinstance(content[0], str)
     tokens = max(lengths) if are_prompts else sum(lengths)
     modalities = params.get("modalities")
@@ -131,7 +130,7 @@ def _plural(kind: str) -> str:
 
 def _able(models: Sequence[ModelInfo], needs: Needs) -> list[str]:
     fitting = matching(models, ModelFilter(min_context=needs.tokens or None))
-    # a catalog without windows: better a model whose window is unknown than none
+    # without windows in the catalog: a model with an unknown window is better than none
     fitting = fitting or matching(models, ModelFilter())
     return [
         model.id

@@ -1,4 +1,4 @@
-"""Search a list of models: by what they can do, by id, and by an id with a typo."""
+"""Search a list of models by abilities, by id, and by an id with a typo."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PLAIN: dict[str, type] = {
     "min_output": int,
     "include_disabled": bool,
 }
-_GATEWAY = "lunos/"  # some write the gateway in front of the id
+_GATEWAY = "lunos/"  # some put the gateway before the id
 _LEAST_LIKENESS = 0.6
 _SUGGESTIONS = 3
 
 
 class FilterOptions(TypedDict, total=False):
-    """What `find` can be asked for; what is left out, or `None`, does not matter."""
+    """The options of `find`; one that is left out, or `None`, does not matter."""
 
     provider: str | None
     """Such as "openai"."""
@@ -39,24 +39,24 @@ class FilterOptions(TypedDict, total=False):
     capability: Words | None
     """Abilities, by any catalog's name: "chat" is also "chat-completion"."""
     parameter: Words | None
-    """Request fields that it takes, by any catalog's name: "tools", "response_format", …"""
+    """Request fields that it accepts, by any catalog's name: "tools", "response_format", …"""
     reasoning: bool | None
-    """Whether it thinks before it answers."""
+    """Whether it reasons before it answers."""
     max_input_price: Price | None
     """USD for one token, at most."""
     max_output_price: Price | None
     """USD for one token, at most."""
     min_context: int | None
-    """Tokens of the window, at least."""
+    """The least size of the context window, in tokens."""
     min_output: int | None
-    """Tokens of an answer, at least."""
+    """The least length of an answer that it supports, in tokens."""
     include_disabled: bool
     """Also models that cannot be used now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFilter:
-    """What a model must be: the checked `FilterOptions`."""
+    """The checked `FilterOptions`."""
 
     provider: str | None = None
     input: tuple[str, ...] = ()
@@ -103,12 +103,12 @@ class ModelFilter:
 
     @property
     def needs_details(self) -> bool:
-        """Whether prices and abilities, all that the reference's public list has, are too few."""
+        """Whether it needs more than prices and abilities, all that the public list may have."""
         options = (self.input, self.output, self.parameter, self.min_context, self.min_output)
         return any(options) or self.reasoning is not None
 
     def fits(self, model: ModelInfo) -> bool:
-        """Return whether a model is known to be all that; what is unknown does not count."""
+        """Return whether a model is known to meet all conditions; unknown facts don't count."""
         return (
             (self.include_disabled or model.enabled is not False)
             and (self.provider is None or (model.provider or "").lower() == self.provider)
@@ -130,18 +130,18 @@ def matching(models: Iterable[ModelInfo], wanted: ModelFilter) -> list[ModelInfo
 
 
 def contradicts(model: ModelInfo, wanted: ModelFilter) -> bool:
-    """Return whether a model is known to lack a modality: the gateway ignored the filter."""
+    """Return whether a model is known to lack a modality, as some gateways ignore the filter."""
     return (model.input_modalities is not None and not model.reads.issuperset(wanted.input)) or (
         model.output_modalities is not None and not model.writes.issuperset(wanted.output)
     )
 
 
 class ModelIndex:
-    """A list of models, found by any spelling of their ids without a search.
+    """An index of models by every spelling of their ids.
 
     "gpt-4", "openai/gpt-4" and "lunos/openai/gpt-4" are the same model, "azure/gpt-4" is another.
     The exact id wins, then a full name in any letter case, then the name without its provider. Of
-    several models, the first that can be used wins.
+    several models, the first enabled one wins.
     """
 
     def __init__(self, models: Iterable[ModelInfo]) -> None:
@@ -150,7 +150,7 @@ class ModelIndex:
         self._full: dict[str, ModelInfo] = {}
         self._bare: dict[str, ModelInfo] = {}
         self._without_provider: dict[str, ModelInfo] = {}
-        # disabled models come last, and what is there already stays
+        # disabled models come last, and the first entry stays
         for model in sorted(self.models, key=lambda model: model.enabled is False):
             for name in _full_names(model):
                 self._full.setdefault(name, model)
@@ -179,7 +179,7 @@ class ModelIndex:
 
 def similar(models: Sequence[ModelInfo], id: str) -> list[str]:
     """Return up to three ids that someone who wrote `id` may have meant, best first."""
-    # the names behind the slash are compared: the same provider makes no two models alike
+    # compares the names after the slash: a common provider doesn't make models similar
     asked, whole = _letters(_bare(id)), _letters(id)
     scored = []
     for model in models:
@@ -194,7 +194,7 @@ def similar(models: Sequence[ModelInfo], id: str) -> list[str]:
 
 
 def is_lean(model: ModelInfo) -> bool:
-    """Return whether no more is known of a model than the reference's public list says."""
+    """Return whether a model has only the facts of the reference's public list."""
     return (
         model.context_window is None
         and model.input_modalities is None
@@ -204,7 +204,7 @@ def is_lean(model: ModelInfo) -> bool:
 
 
 def completed(models: Iterable[ModelInfo], details: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """Fill in what the models leave open from the same models in another list."""
+    """Fill in unknown facts of models from the same models in another list."""
     index = ModelIndex(details)
     return [_complete(model, index.get(model.id)) for model in models]
 
@@ -217,7 +217,7 @@ def _complete(model: ModelInfo, other: ModelInfo | None) -> ModelInfo:
 
 
 def _full_names(model: ModelInfo) -> list[str]:
-    """Return the names that stand for this model and no other one, in lower case."""
+    """Return the names of this model that no other model has, in lower case."""
     names = []
     for name in _ids(model):
         names += [name, _GATEWAY + name]

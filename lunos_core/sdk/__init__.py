@@ -1,4 +1,4 @@
-"""Lunos without a framework: the two clients and what hangs on them."""
+"""Lunos without a framework: the two clients and their resources."""
 
 from __future__ import annotations
 

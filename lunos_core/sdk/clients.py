@@ -1,4 +1,4 @@
-"""Lunos without a framework: `lunos.chat.completions.create(…)`, as the API reference has it.
+"""Lunos without a framework: `lunos.chat.completions.create(…)`, as in the API reference.
 
 A thin layer: it checks the arguments, builds the request and sends it.
 """
@@ -38,17 +38,17 @@ class Lunos:
     """A client for Lunos, without a framework.
 
     Args:
-        api_key: the key, or a function that returns it for each call; `LUNOS_API_KEY` when not
-            given.
+        api_key: the key, or a function that returns it for each call. Default: `LUNOS_API_KEY`.
         http_client: an `httpx.Client` of your own.
         observers: called with a `CallRecord` when a call is over: `[ledger.record]`.
         on_low_balance: called with the `Balance` when `balance()` finds it low.
-        **settings: those of `Config`: `base_url` (`LUNOS_BASE_URL` when not given, else the public
-            service), `app_id` (`LUNOS_APP_ID`), `timeout`, `max_retries`, `default_headers`,
-            `total_timeout`, `stream_idle_timeout`, and so on. `None` means "not given".
+        **settings: those of `Config`: `base_url` (default: `LUNOS_BASE_URL`, else the public
+            service), `app_id` (default: `LUNOS_APP_ID`), `timeout`, `max_retries`,
+            `default_headers`, `total_timeout`, `stream_idle_timeout`, and so on. `None` means
+            "not given".
 
     Raises:
-        LunosConfigError: settings that cannot work. A missing key raises with the first call that
+        LunosConfigError: settings that cannot work. A missing key raises in the first call that
             needs one, before anything is sent.
 
     Example:
@@ -86,9 +86,9 @@ class Lunos:
         self.client.load_prices = load_prices
 
     def balance(self, *, app_id: str | None = None) -> Balance:
-        """Ask what is left on the account: `amount`, `is_low`, `email`, `updated_at`.
+        """Return the account's balance: `amount`, `is_low`, `email`, `updated_at`.
 
-        The route is on the vendor's later pages only; a deployment without it says so.
+        Only the vendor's later pages have this route; the error of a deployment without it says so.
 
         Raises:
             LunosError: the call failed.
@@ -149,7 +149,7 @@ class AsyncLunos:
         self.client.load_prices = aload_prices
 
     async def balance(self, *, app_id: str | None = None) -> Balance:
-        """Ask what is left on the account: see `Lunos`; `on_low_balance` may be async."""
+        """Return the account's balance: see `Lunos`; `on_low_balance` may be async."""
         balance = await self.client.send(balance_request(app_id=app_id))
         await atell_low_balance(balance, self._on_low_balance)
         return balance
@@ -166,7 +166,7 @@ class AsyncLunos:
 
 
 def _weakly(catalog: Catalog | AsyncCatalog) -> Prices:
-    """Return the catalog's prices, without a reference cycle of client and catalog."""
+    """Return a function for the catalog's prices, without a cycle of client and catalog."""
     known = weakref.ref(catalog)
 
     def prices(model: str) -> ModelInfo | None:

@@ -1,10 +1,10 @@
-"""`lunos.images` and `lunos.audio`: arguments checked, requests sent."""
+"""`lunos.images` and `lunos.audio`: they check arguments and send requests."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import Any, Self
 
 from lunos_core.accounting.files import replacing
@@ -30,16 +30,16 @@ class Images:
 
         Args:
             model: the model's id.
-            prompt: what the image shows.
+            prompt: a description of the image.
             route: "images" for `/images/generations`, "chat" for a chat model that draws, "auto"
-                for chat where the loaded catalog (`lunos.models`) says that the model writes
-                images. No catalog is fetched for it.
+                for chat if the loaded catalog (`lunos.models`) says that the model writes images.
+                The catalog isn't fetched for this.
             **params: `n`, `size`, `seed`, `response_format` and so on: see `image_request` and
                 `image_chat_request`.
 
         Raises:
             TypeError: a parameter has the wrong type.
-            ValueError: a parameter out of range, or one that the route can't carry.
+            ValueError: a parameter is out of range, or the route can't carry it.
             LunosError: the call failed.
         """
         request = drawing_request(prompt, model=model, route=route, catalog=self._catalog, **params)
@@ -48,13 +48,13 @@ class Images:
     def edit(
         self, *, model: str, image: Picture | Sequence[Picture], prompt: str, **params: Any
     ) -> Drawn:
-        """Change an image, or several, as the prompt says: through chat, for models that draw.
+        """Change one or more images as the prompt says, through chat, with models that draw.
 
         Args:
             model: the model's id, such as "google/gemini-2.5-flash-image".
             image: an https or `data:` URL, a path, bytes, an open file or a `GeneratedImage`.
             prompt: what to change.
-            **params: as those of `generate`.
+            **params: as in `generate`.
         """
         request = drawing_request(
             prompt, model=model, image=image, route="chat", catalog=self._catalog, **params
@@ -69,7 +69,7 @@ class Images:
         prompt: str = _VARIATION,
         **params: Any,
     ) -> Drawn:
-        """Make an image like another one: `edit`, with a prompt of its own."""
+        """Make a variation of an image: `edit` with a default prompt."""
         return self.edit(model=model, image=image, prompt=prompt, **params)
 
 
@@ -103,53 +103,34 @@ class AsyncImages:
         prompt: str = _VARIATION,
         **params: Any,
     ) -> Drawn:
-        """Make an image like another one: see `Lunos`."""
+        """Make a variation of an image: see `Lunos`."""
         return await self.edit(model=model, image=image, prompt=prompt, **params)
 
 
-class SpeechStream:
-    """Sound as it comes: an iterator of pieces and a context manager."""
-
-    def __init__(self, stream: Stream[bytes]) -> None:
-        self._stream = stream
+class SpeechStream(Stream[bytes]):
+    """Audio as it arrives: an iterator of pieces and a context manager."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rest of the sound to a file, which takes its place when all of it is there.
+        """Write the rest of the audio to a file, which replaces an older one only when complete.
 
         Raises:
-            LunosError: the stream broke; an older file is as it was.
+            LunosError: the stream broke off; an older file is unchanged.
             OSError: the file cannot be written.
         """
         with self, replacing(path) as file:
-            for piece in self._stream:
+            for piece in self:
                 file.write(piece)
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._stream.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
-
-    def __next__(self) -> bytes:
-        return next(self._stream)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class AsyncSpeechStream:
-    """`SpeechStream`, awaited. It is opened by `await`, `async with` or `async for`."""
+    """`SpeechStream`, awaited. `await`, `async with` or `async for` opens it."""
 
     def __init__(self, opening: Any) -> None:
         self._opening = opening
         self._stream: AsyncStream[bytes] | None = None
 
     async def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rest of the sound to a file: see `SpeechStream`."""
+        """Write the rest of the audio to a file: see `SpeechStream`."""
         async with self:
             with replacing(path) as file:
                 async for piece in self:
@@ -182,7 +163,7 @@ class AsyncSpeechStream:
 
 
 class Speeches:
-    """`lunos.audio.speech`: known from the vendor's later pages, not from the reference."""
+    """`lunos.audio.speech`: on the vendor's later pages, not in the reference."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -197,7 +178,7 @@ class Speeches:
         speed: float | None = None,
         **params: Any,
     ) -> Speech:
-        """Speak a text: `content` is the sound, `save(path)` writes it to a file.
+        """Speak a text: `content` is the audio, `save(path)` writes it to a file.
 
         Args:
             model: the model's id, such as "openai/tts-1".
@@ -209,7 +190,7 @@ class Speeches:
 
         Raises:
             TypeError: a parameter has the wrong type.
-            ValueError: the text is empty or too long, or a parameter out of range.
+            ValueError: the text is empty or too long, or a parameter is out of range.
             LunosError: the call failed.
 
         Example:
@@ -228,11 +209,10 @@ class Speeches:
         Args:
             model: the model's id.
             input: the text, at most 4,096 characters.
-            **params: as those of `create`.
+            **params: as in `create`.
         """
-        return SpeechStream(
-            self._client.stream(speech_stream_request(input, model=model, **params))
-        )
+        stream = self._client.stream(speech_stream_request(input, model=model, **params))
+        return SpeechStream(iter(stream))
 
 
 class AsyncSpeeches:
@@ -268,7 +248,7 @@ class Transcriptions:
         self._client = client
 
     def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
-        """Transcribe a recording: a path, bytes, or an open binary file; `text` is what it says."""
+        """Transcribe a recording, given as a path, bytes or an open binary file, to `text`."""
         return self._client.send(transcription_request(file, model=model, **params))
 
 

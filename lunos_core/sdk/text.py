@@ -1,4 +1,4 @@
-"""`lunos.chat`, `lunos.completions` and `lunos.embeddings`: arguments checked, requests sent."""
+"""`lunos.chat`, `lunos.completions` and `lunos.embeddings`: check arguments, send requests."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class ChatCompletions:
 
         Args:
             model: the model's id, such as "openai/gpt-4".
-            messages: `{"role": …, "content": …}` each.
-            stream: return the answer in chunks, as they arrive.
+            messages: dicts such as `{"role": …, "content": …}`.
+            stream: whether to return the answer in chunks, as they arrive.
             **params: the wire's parameters, and `app_id`, `extra_headers`, `extra_body`, `timeout`.
 
         Raises:
             TypeError: a message or parameter has the wrong type.
-            ValueError: a message or parameter that cannot be sent.
+            ValueError: a message or parameter cannot be sent.
             LunosError: the call failed.
         """
         checked = check_messages(messages)
@@ -169,7 +169,7 @@ class Embeddings:
         self._client = client
 
     def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Vectors:
-        """Embed texts: `vectors` has one for each text, in their order."""
+        """Embed texts: `vectors` has one vector for each text, in their order."""
         return self._client.send(embedding_request(input, model=model, **params))
 
     def create_array(

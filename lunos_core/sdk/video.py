@@ -1,4 +1,4 @@
-"""`lunos.video`: a job is begun, and looked at until it is done."""
+"""`lunos.video`: start a job, and query it until it is done."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lunos_core.transport.client import AsyncClient, Client
 
 
 class Videos:
-    """`lunos.video`: seen in the vendor's client, not in the reference, and never live."""
+    """`lunos.video`: from the vendor's client, not the reference, and never seen live."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def create(self, *, model: str, prompt: str, **params: Any) -> VideoJob:
-        """Begin a video, and return its job at once."""
+        """Start a video, and return its job at once."""
         return self._client.send(video_request(prompt, model=model, **params))
 
     def retrieve(self, id: str, *, app_id: str | None = None) -> VideoJob:
-        """Look at a job: `status`, and `url` once it is completed."""
+        """Query a job: `status`, and `url` once it is completed."""
         return self._client.send(video_status_request(id, app_id=app_id))
 
     def generate(
@@ -43,11 +43,11 @@ class Videos:
 
         Args:
             model: the model's id.
-            prompt: what the video shows.
-            poll_interval: seconds between two looks at the job.
-            max_wait: seconds in all.
-            on_progress: called with the job after each look.
-            show_progress: show a line with the job's status and the time so far; needs tqdm.
+            prompt: a description of the video.
+            poll_interval: seconds between two queries.
+            max_wait: seconds in total.
+            on_progress: called with the job after each query.
+            show_progress: show a line with the job's status and the elapsed time; needs tqdm.
             **params: see `video_request`.
 
         Raises:
@@ -90,11 +90,11 @@ class AsyncVideos:
         self._client = client
 
     async def create(self, *, model: str, prompt: str, **params: Any) -> VideoJob:
-        """Begin a video: see `Lunos`."""
+        """Start a video: see `Lunos`."""
         return await self._client.send(video_request(prompt, model=model, **params))
 
     async def retrieve(self, id: str, *, app_id: str | None = None) -> VideoJob:
-        """Look at a job: see `Lunos`."""
+        """Query a job: see `Lunos`."""
         return await self._client.send(video_status_request(id, app_id=app_id))
 
     async def generate(
@@ -126,7 +126,7 @@ class AsyncVideos:
 def _progress(
     show: bool, on_progress: Callable[[VideoJob], Any] | None
 ) -> Iterator[Callable[[VideoJob], Any] | None]:
-    """Yield what to call with each state of a job; with `show` it also moves a line of tqdm's."""
+    """Yield a function to call with each state of a job; with `show` it also updates tqdm's."""
     if not show:
         yield on_progress
         return

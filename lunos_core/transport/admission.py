@@ -1,4 +1,4 @@
-"""Wait until budgets and limits let a call begin, with the prices that they need."""
+"""Wait until budgets and limits allow a call, loading the prices that they need."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class _AsyncClient(Protocol):
 
 
 def admit(client: _Client, call: Call[Any]) -> None:
-    """Wait until a call may begin.
+    """Wait until a call may start.
 
     Raises:
         LunosBudgetError: a budget or limit refuses it.
     """
     load, prices = client.load_prices, client.prices
     if load is not None and call.wants_prices:
-        client.load_prices = None  # once, whatever comes of it
+        client.load_prices = None  # only once, even if it fails
         try:
             client.prices = prices = load(client)
         except LunosError as error:
@@ -45,7 +45,7 @@ def admit(client: _Client, call: Call[Any]) -> None:
 
 
 async def aadmit(client: _AsyncClient, call: Call[Any]) -> None:
-    """Wait until a call may begin: see `admit`."""
+    """Wait until a call may start: see `admit`."""
     load, prices = client.load_prices, client.prices
     if load is not None and call.wants_prices:
         client.load_prices = None

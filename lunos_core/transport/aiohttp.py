@@ -15,11 +15,11 @@ from lunos_core.errors import LunosConfigError
 
 
 class _Response(aiohttp.ClientResponse):
-    """aiohttp's answer, for servers that break HTTP."""
+    """aiohttp's response, which copes with servers that violate HTTP."""
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         started = await super().start(connection)
-        # a status line may have any bytes, and httpx-aiohttp encodes what aiohttp read of them
+        # a status line may have any bytes, and httpx-aiohttp encodes aiohttp's reading of them
         self.reason = (self.reason or "").encode(errors="replace").decode()
         protocol = connection.protocol
         closed = None if protocol is None else protocol.closed
@@ -31,7 +31,7 @@ class _Response(aiohttp.ClientResponse):
         return started
 
     def _lost(self, closed: asyncio.Future[None] | None = None) -> None:
-        """Wake who reads the body: aiohttp (3.14) doesn't, where the chunks aren't HTTP."""
+        """Wake the body's reader: aiohttp (3.14) doesn't if the chunks aren't valid HTTP."""
         if closed is not None and not closed.cancelled():
             closed.exception()  # else asyncio logs it
         if not self.content.is_eof() and self.content.exception() is None:
@@ -39,7 +39,7 @@ class _Response(aiohttp.ClientResponse):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body, whose loss is a `ReadError` in each moment: in one aiohttp has a `RuntimeError`."""
+    """The body, whose loss is always a `ReadError`: aiohttp has one case of `RuntimeError`."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -56,7 +56,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _Transport(AiohttpTransport):
-    """aiohttp without its cookies: those of one application's call would go with another's."""
+    """aiohttp without cookies: one application's would be sent with another's calls."""
 
     def get_client(self) -> aiohttp.ClientSession:
         plain = super().get_client()
@@ -75,11 +75,11 @@ class _Transport(AiohttpTransport):
 class AiohttpClient(HttpxAiohttpClient):
     """The client of `httpx-aiohttp`, whose failures are httpx's exceptions.
 
-    That package (0.2) calls every lost connection a `ConnectTimeout`, a timeout of the connect a
-    timeout of no kind, and lets aiohttp's own error through where the answer isn't HTTP.
+    That package (0.2) turns every lost connection into a `ConnectTimeout` and a connect timeout
+    into a timeout without a kind, and passes on aiohttp's own error if the answer isn't HTTP.
     """
 
-    # httpx's hooks for this; the arguments are httpx's
+    # httpx's hooks, with httpx's arguments
     def _init_transport(self, *args: Any, **settings: Any) -> httpx.AsyncBaseTransport:
         settings.pop("transport", None)
         return _Transport(*args, **settings)
@@ -88,8 +88,8 @@ class AiohttpClient(HttpxAiohttpClient):
         proxy = args[0] if args else settings.pop("proxy")
         if proxy.url.scheme not in ("http", "https"):
             raise LunosConfigError(
-                f"transport='aiohttp' knows no {proxy.url.scheme} proxy, as the environment names "
-                "one: leave transport= out, or unset the proxy"
+                f"transport='aiohttp' doesn't support the {proxy.url.scheme} proxy that the "
+                "environment names: leave transport= out, or unset the proxy"
             )
         return _Transport(proxy=proxy, **settings)
 

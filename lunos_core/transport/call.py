@@ -1,6 +1,6 @@
-"""What a client decides on the way from a request to its result: everything but the I/O.
+"""The decisions of a client between a request and its result: everything except I/O.
 
-`Client` and `AsyncClient` drive this; they differ from each other in `await` alone.
+`Client` and `AsyncClient` do the I/O; they differ only in `await`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Q = TypeVar("Q", bound="Request[Any] | StreamRequest[Any]")
 class Call(Generic[Q]):
     """The state of one call while it runs."""
 
-    _chunk_times: list[float] | None = None  # of a stream, where metrics are recorded
+    _chunk_times: list[float] | None = None  # of a stream, if metrics are recorded
     _answer: Any = None
 
     def __init__(
@@ -75,19 +75,19 @@ class Call(Generic[Q]):
         *,
         key: Secret | None = None,
     ) -> None:
-        # a missing key raises here, before anything is sent; async clients have awaited it
+        # a missing key raises here, before anything is sent; async clients have already awaited it
         self._key = None if request.public else key.reveal() if key else config.key
-        # a public request carries no key, but its answer may repeat the key of an earlier one
+        # a public request has no key, but its answer may repeat the key of an earlier one
         self._secret = self._key or config.known_key
         self.request: Q = request
-        # now, not at the end: a stream may be read outside the `app()` block it was opened in
-        # the call's own wins over the `app()` block around it, and that over the client's, which is
-        # its constructor's or else the environment's
+        # read now: a stream may be consumed outside the `app()` block in which it was opened. The
+        # call's own wins over the enclosing `app()` block, then the client's, which comes from its
+        # constructor or else the environment
         own = request.app_id
         self._app_id = own if own is not None else current_app_id() or config.app_id
         self._config = config
         self._errors = errors
-        # taken now: a stream may be closed from another context than it was opened in
+        # read now: a stream may be closed in another context
         self.observers = active_observers(observers)
         if USAGE_DB in os.environ:
             self.observers = with_recorder(self.observers)
@@ -111,20 +111,20 @@ class Call(Generic[Q]):
 
     @property
     def wants_prices(self) -> bool:
-        """Return whether a ledger needs prices that nobody has loaded yet."""
+        """Whether a ledger needs prices that haven't been loaded yet."""
         model = self.request.model
         if model is None or (self._prices is not None and self._prices(model) is not None):
             return False
         return any(getattr(observer, "wants_prices", False) for observer in self.observers)
 
     def admission(self, prices: Prices | None) -> Iterator[float]:
-        """Yield seconds to wait until budgets and limits let the call begin.
+        """Yield seconds to wait until budgets and limits allow the call.
 
         Args:
-            prices: what the catalog knows by now.
+            prices: the catalog's prices, as far as they are known.
 
         Raises:
-            LunosBudgetError: they refuse it.
+            LunosBudgetError: a budget or limit refuses the call.
         """
         self._prices = prices
         request, config = self.request, self._config
@@ -160,26 +160,26 @@ class Call(Generic[Q]):
 
     @property
     def retry_on_timeout(self) -> bool:
-        """Whether to retry after a timeout, when the server may still be working."""
+        """Whether to retry after a timeout, although the server may still be working."""
         return self._config.retry_on_timeout
 
     @property
     def delivered(self) -> bool:
-        """Whether part of the answer has arrived: nothing is retried after that."""
+        """Whether part of the answer has arrived, after which nothing is retried."""
         return self._first_event is not None
 
     def accept(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> Reply:
-        """Return the reply if its status says success.
+        """Return the reply if its status is successful.
 
         Raises:
-            LunosAPIError: it does not.
+            LunosAPIError: it isn't.
         """
         if _log.isEnabledFor(logging.DEBUG):
             log_body(f"sent to {self.request.path}", self.request.body, self._secret)
             log_body(f"answer {status}", body, self._secret)
         if not 200 <= status < 300:
             raise error_from_response(status, headers, body, secret=self._secret)
-        if self.request.method == "GET":  # the service's own words, which are printed and stored
+        if self.request.method == "GET":  # what the service says is printed and stored
             body = scrub_body(body, self._secret)
         return Reply(
             status,
@@ -198,13 +198,13 @@ class Call(Generic[Q]):
     def failed(
         self, error: LunosError, *, retry: bool, status: int | None, headers: Mapping[str, str]
     ) -> float:
-        """Decide what to do about a failure.
+        """Decide what to do after a failure.
 
         Args:
-            error: what happened.
-            retry: whether a failure of this kind, without an HTTP status, may be tried again.
-            status: of the answer, where one had begun.
-            headers: of the same.
+            error: the failure.
+            retry: whether a failure of this kind, without an HTTP status, may be retried.
+            status: the answer's status, if an answer had begun.
+            headers: the answer's headers.
 
         Returns:
             The seconds to wait before the next request, which may be for the fallback model.
@@ -248,19 +248,19 @@ class Call(Generic[Q]):
                 "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
             )
             self._primary_error = error
-            self._retries_left = 0  # the fallback model is tried once, without retries of its own
+            self._retries_left = 0  # the fallback model is tried once, without retries
             self.request = self._located(self.request.fallback())  # type: ignore[arg-type]  # same kind
             return 0.0
         if self._primary_error is not None:
             error.add_note(f"asked as fallback_model, after: {self._primary_error}")
         if self.usage is None and error.partial is not None:
-            self._note_usage(error.partial)  # a useless answer was paid for all the same
+            self._note_usage(error.partial)  # a useless answer was paid for anyway
         mapped = self._errors.apply(error)
         self.over(mapped)
         raise mapped from error.__cause__
 
     def _accept_refusal(self, error: LunosError) -> bool:
-        """Change the request so that the server may accept it; return whether that was possible."""
+        """Change the request so that the server may accept it, and return whether it changed."""
         return False
 
     def _ask_elsewhere(self, error: LunosError) -> bool:
@@ -270,7 +270,7 @@ class Call(Generic[Q]):
         return request
 
     def _add_facts(self, error: LunosError, status: int | None, headers: Mapping[str, str]) -> None:
-        # not in `failed`: error trackers show the variables of the functions that raise
+        # not in `failed`: error trackers show the variables of functions that raise
         add_facts(
             error,
             method=self.request.method,
@@ -282,7 +282,7 @@ class Call(Generic[Q]):
         )
 
     def _note_usage(self, answer: Any) -> None:
-        """Keep the usage of a whole answer, priced if it names no cost."""
+        """Keep the usage of a whole answer, with a price if it has no cost."""
         self._answer = answer
         self._served = getattr(answer, "model", None)
         self._request_id = getattr(answer, "request_id", None)
@@ -293,7 +293,7 @@ class Call(Generic[Q]):
             self.usage = answer.usage
 
     def abandon(self) -> None:
-        """Tell observers that the call was cancelled: they release what they hold for it."""
+        """Tell observers that the call was cancelled, so that they release its reservations."""
         for observer in self.observers:
             abandon = getattr(observer, "abandon", None)
             if abandon is not None:
@@ -301,13 +301,13 @@ class Call(Generic[Q]):
                     abandon()
 
     def over(self, error: LunosError | None = None) -> None:
-        """Tell the observers, once, that the call is over."""
+        """Tell the observers once that the call is over."""
         if self._over:
             return
         self._over = True
         if not self.observers:
             return
-        record = CallRecord(  # by position: by name it takes twice as long
+        record = CallRecord(  # positional: by name takes twice as long
             self._app_id,
             self.request.model,
             self.request.path,
@@ -327,19 +327,19 @@ class Call(Generic[Q]):
             try:
                 observer(record)
             except Exception as failure:
-                # the answer is paid for: no observer may replace it with its own failure
+                # the answer is paid for: no observer's failure may replace it
                 level = logging.ERROR if is_new_failure(observer, failure) else logging.DEBUG
                 _log.log(level, _FAILED, observer, exc_info=True)
 
 
 class SendCall(Call["Request[T]"], Generic[T]):
-    """A call whose answer comes as a whole."""
+    """A call whose answer arrives as a whole."""
 
     _paths: dict[str, str]
     _home = ""
 
     def know_paths(self, paths: dict[str, str]) -> None:
-        """Share the client's table of missing paths and those that answered instead."""
+        """Share the client's table of missing paths and the paths that answered instead."""
         self._paths, self._home = paths, self.request.path
         if paths:
             self.request = self._located(self.request)
@@ -383,7 +383,7 @@ def _is_missing_route(error: LunosError, status: int | None) -> bool:
         return status == 501
     said = f"{error.code} {error.param} {error.type} {error.message}".lower()
     name = (error.model or "model").lower().rpartition("/")[2]
-    # as a whole word: a name of one or two letters is in every text
+    # as a whole word: every text contains a name of one or two letters
     return "model" not in said and not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said)
 
 

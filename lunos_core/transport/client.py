@@ -1,7 +1,6 @@
 """The clients that send requests: two verbs, `send` and `stream`, for every endpoint.
 
-These are the only loops that do I/O. What they decide along the way stands in `call` and
-`stream_call`, which both clients share.
+Only these loops do I/O. Their decisions are in `call` and `stream_call`, which both clients share.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from lunos_core.transport.streams import OPENED, AsyncStream, Stream
 
 T = TypeVar("T")
 
-# for signatures elsewhere, which are read at run time and may not import httpx
+# for signatures in other modules, which are read at run time and must not import httpx
 HttpxClient = httpx.Client
 AsyncHttpxClient = httpx.AsyncClient
 
@@ -51,10 +50,10 @@ class Client:
 
     Args:
         config: the address, the key, timeouts and retries.
-        http_client: an `httpx.Client` of your own, used as it is and left open by `close()`.
+        http_client: an `httpx.Client` of your own, used unchanged and left open by `close()`.
         errors: the error classes to raise; adapters pass their own.
         observers: called with a `CallRecord` when a call is over.
-        prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
+        prices: `catalog.cached`, for the cost of answers that have none; not pickled.
 
     Example:
         >>> from lunos_core import Client, Config, chat_request
@@ -80,7 +79,7 @@ class Client:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
-        self._no_stream_options: set[str | None] = set()  # models whose servers refuse the option
+        self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
         self.load_prices: LoadPrices | None = None
 
@@ -207,7 +206,7 @@ class AsyncClient:
         http_client: an `httpx.AsyncClient` of your own; it belongs to one event loop.
         errors: the error classes to raise; adapters pass their own.
         observers: called with a `CallRecord` when a call is over.
-        prices: `catalog.cached`, for the cost of answers that name none; left behind by pickles.
+        prices: `catalog.cached`, for the cost of answers that have none; not pickled.
 
     Example:
         >>> import asyncio
@@ -236,7 +235,7 @@ class AsyncClient:
         self._errors = errors or ErrorMap()
         self._observers = observers
         self.prices = prices
-        self._no_stream_options: set[str | None] = set()  # models whose servers refuse the option
+        self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
         self.load_prices: AsyncLoadPrices | None = None
 
@@ -330,7 +329,7 @@ class AsyncClient:
         ), (self.config,)
 
     def _begin(self, call: _AnyCall) -> Exchange:
-        running_loop()  # raises a clear error where asyncio isn't running
+        running_loop()  # raises a clear error if asyncio isn't running
         send = functools.partial(self._open, call)
         return Exchange(self._take, send, call.deadline, stream=isinstance(call, StreamCall))
 
@@ -354,7 +353,7 @@ class AsyncClient:
 
 
 def _leave(response: httpx.Response | None, place: Place[httpx.Client]) -> None:
-    """End an attempt: free the connection first, then its place."""
+    """End an attempt: release the connection first, then its place."""
     try:
         if response is not None:
             response.close()

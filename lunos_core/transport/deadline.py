@@ -1,8 +1,8 @@
 """How long a call may still wait, and how much it may still read.
 
-httpx fixes one timeout for all the reads of an answer, so a server that sends a byte now and then
-holds a call for ever. Here each read and write of a sync connection is given the time that is left.
-The async client needs none of that: its event loop bounds the whole attempt.
+httpx uses one timeout for each read of an answer, so a server that sends a byte now and then can
+hold a call forever. Here each read and write of a sync connection gets the remaining time. The
+async client doesn't need this: its event loop bounds the whole attempt.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from lunos_core.errors import LunosResponseError, LunosTimeoutError
 
-# After `[DONE]` the answer is whole, but the bytes that end the HTTP message may still be on their
-# way: to read them keeps the connection for the next call. A server that never sends them costs
-# this long and a new connection; to hang up at once would cost most calls a handshake.
+# After `[DONE]` the answer is whole, but the end of the HTTP message may not have arrived yet:
+# reading it keeps the connection for the next call. A server that never sends it costs this time
+# and a new connection; hanging up at once would cost most calls a handshake.
 LAST_WORD = 0.25
 
-_PIECE = 16 * 1024  # bytes of an upload between two looks at the clock
+_PIECE = 16 * 1024  # bytes of an upload between two checks of the clock
 _SHORTEST = 0.001  # 0 means "do not block" to a socket
 
 
@@ -33,7 +33,7 @@ class Deadline:
         clock: returns seconds.
 
     Attributes:
-        limited: whether timeouts of single reads are not enough to keep the limits.
+        limited: whether timeouts of single reads aren't enough to enforce the limits.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Deadline:
         self._idle_end = math.inf
 
     def stream(self, idle: float | None) -> None:
-        """Note that a stream is open: from now on an event must come every `idle` seconds."""
+        """Note that a stream is open: from now on an event must arrive every `idle` seconds."""
         self._idle = idle
         self.limited = True
         self.event(last=False)
@@ -83,7 +83,7 @@ class Deadline:
             self._idle_end = self._clock() + seconds
 
     def cap(self, given: float | None) -> float | None:
-        """Return `given`, a timeout of httpx's, or the seconds that are left, whichever is less."""
+        """Return `given`, an httpx timeout, or the remaining seconds, whichever is less."""
         end = min(self._end, self._idle_end)
         if end == math.inf:
             return given
@@ -94,7 +94,7 @@ class Deadline:
         """Return the timeout of the next read or write: `cap`, unless it is too late.
 
         Raises:
-            LunosTimeoutError: it is; a flood of bytes leaves no read waiting for a timeout.
+            LunosTimeoutError: it is too late; a flood of bytes would never let a read time out.
         """
         left = min(self._end, self._idle_end) - self._clock()
         if left <= 0:
@@ -102,12 +102,12 @@ class Deadline:
         return given if left == math.inf or (given is not None and given < left) else left
 
     def check(self, received: int) -> None:
-        """Check the limits after so many bytes have arrived, and were consumed.
+        """Check the limits after `received` bytes have arrived and been consumed.
 
-        Comments and single bytes reset httpx's timeouts, not ours.
+        Comments and single bytes reset httpx's timeouts, but not these.
 
         Raises:
-            LunosResponseError: more than one answer may hold.
+            LunosResponseError: the answer is too large.
             LunosTimeoutError: it is too late.
         """
         self._bytes += received
@@ -122,7 +122,7 @@ class Deadline:
                 raise self.timed_out("no event")
 
     def timed_out(self, what: str) -> LunosTimeoutError:
-        """Return the timeout error, which names the limit that was reached."""
+        """Return a timeout error that names the limit that was reached."""
         now = self._clock()
         if now >= self._end:
             return LunosTimeoutError(
@@ -137,7 +137,7 @@ class Deadline:
 
 
 class _Active(threading.local):
-    """The deadline of the call that this thread reads or writes for."""
+    """The deadline of the call for which this thread reads or writes."""
 
     deadline: Deadline | None = None
 
@@ -163,8 +163,8 @@ def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
     """Yield the pieces of a body, reading and consuming each within the deadline."""
     active = _active
     while True:
-        # around each: the consumer may make other calls in between; `within` costs three times as
-        # much, which shows in each chunk of a stream
+        # for each piece: the consumer may make other calls in between. `within` would take three
+        # times as long, which is noticeable in every chunk of a stream
         outer, active.deadline = active.deadline, deadline
         try:
             piece = next(pieces, None)
@@ -177,7 +177,7 @@ def bounded(pieces: Iterator[bytes], deadline: Deadline) -> Iterator[bytes]:
 
 
 def watch_new_connection(event: str, info: dict[str, Any]) -> None:
-    """Watch each connection that is opened: httpcore's extension "trace"."""
+    """Watch each new connection; a function for httpcore's extension "trace"."""
     if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", "tls.complete")):
         watch(info["return_value"])
 
@@ -185,9 +185,9 @@ def watch_new_connection(event: str, info: dict[str, Any]) -> None:
 def watch(connection: Any) -> None:
     """Bound the reads and writes of a connection, httpcore's `NetworkStream`, and note them.
 
-    What is set there lasts as long as the connection: it looks for the deadline at each step.
-    `was_read` tells `is_stale` which of the two came last. A connection that can't be changed, such
-    as that of a user's own transport, is left alone.
+    The change lasts as long as the connection, which looks up the deadline at each step. `was_read`
+    tells `is_stale` which of the two came last. A connection that can't be changed, such as that of
+    a user's own transport, is left alone.
     """
     attributes = getattr(connection, "__dict__", None)
     if attributes is None or "was_read" in attributes or not hasattr(type(connection), "read"):

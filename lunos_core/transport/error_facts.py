@@ -1,4 +1,4 @@
-"""What an error says about its call: the request and the answer, never the key."""
+"""The facts of a call that its error has: the request and the answer, never the key."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def add_facts(
     """Add the facts of a call to an error, and remove the key from all its texts.
 
     Args:
-        error: what happened.
-        method: of the request.
-        url: of the request; its query is left out.
+        error: the error.
+        method: the request's method.
+        url: the request's URL, whose query is left out.
         sent: the request's headers.
-        status: of the answer, where one had begun.
+        status: the answer's status, if an answer had begun.
         received: the answer's headers.
         secret: the key.
     """

@@ -1,9 +1,9 @@
-"""One attempt of an async call, in a task of its own.
+"""One attempt of an async call, in a separate task.
 
 A cancelled caller may be cancelled again while it cleans up: anyio's scopes cancel each of its
-awaits, and servers cancel the task of a request twice. `httpcore` then leaves the connection open
-for good. Here the caller may be cancelled as often as it likes: the task that sends, reads and
-closes is cancelled once, and finishes its cleanup by itself.
+awaits, and servers cancel the task of a request twice. Then `httpcore` leaves the connection open
+forever. Here the caller may be cancelled any number of times: the task that sends, reads and closes
+is cancelled once, and finishes its cleanup.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lunos_core.transport.httpx_messages import apieces
 from lunos_core.transport.pool import Place
 from lunos_core.transport.stream_call import is_streamed
 
-_AHEAD = 1024 * 1024  # bytes that are read while the consumer is busy
+_AHEAD = 1024 * 1024  # bytes to read while the consumer is busy
 _CLEANUP = 0.5  # seconds; no cleanup waits for the network
 
 Trace = Callable[[str, dict[str, Any]], Coroutine[None, None, None]]
@@ -27,20 +27,20 @@ Trace = Callable[[str, dict[str, Any]], Coroutine[None, None, None]]
 Acquire = Callable[[], Awaitable[Place[httpx.AsyncClient]]]
 Send = Callable[[Place[httpx.AsyncClient], Trace], Awaitable[httpx.Response]]
 
-_running: set[asyncio.Task[None]] = set()  # the event loop's own references are weak
+_running: set[asyncio.Task[None]] = set()  # the event loop has only weak references
 
 
 class Exchange:
-    """A request under way, and its answer as it arrives.
+    """A running request, and its answer as it arrives.
 
     Args:
-        acquire: gives a place in the connection pool.
+        acquire: returns a place in the connection pool.
         send: sends the request through the place's client, with httpcore's extension "trace".
-        deadline: of the call.
-        stream: whether an answer that is a stream is read piece by piece, by `pieces`.
+        deadline: the call's deadline.
+        stream: whether a streamed answer is read piece by piece, with `pieces`.
 
     Attributes:
-        response: the answer; `None` before its head has come.
+        response: the answer; `None` until its head has arrived.
         body: the whole body; `None` for a stream.
     """
 
@@ -61,7 +61,7 @@ class Exchange:
         self._streaming = False
         self._connecting = False
         self._stopped = False
-        self._connection: Any = None  # httpcore's, where this attempt has opened one
+        self._connection: Any = None  # httpcore's, if this attempt has opened one
         self._news = asyncio.Event()  # set when there is something for the caller
         self._wanted = asyncio.Event()  # set when the caller wants more
         deadline.attempt()
@@ -74,7 +74,7 @@ class Exchange:
 
         Raises:
             LunosTimeoutError: the call's time is up.
-            Exception: what went wrong.
+            Exception: the failure of the attempt.
         """
         while not (self._streaming or self._task.done()):
             await self._wait()
@@ -84,11 +84,11 @@ class Exchange:
         return self.response
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the bytes of the stream as they arrive, with those that were read ahead.
+        """Yield the bytes of the stream as they arrive, including those that were read ahead.
 
         Raises:
             LunosTimeoutError: the next event took too long.
-            Exception: what went wrong, after all that came before it.
+            Exception: the failure of the attempt, after all bytes that arrived before it.
         """
         while True:
             if self._pieces:
@@ -105,12 +105,12 @@ class Exchange:
                 await self._wait()
 
     async def close(self) -> None:
-        """Stop, if the answer hasn't been read to its end."""
+        """Stop, unless the answer has been read to its end."""
         if self._stopped or self._task.done():
             return
         self._stopped = True
-        # A connect that is cancelled as it succeeds leaves its socket open in the event loop: most
-        # succeed soon, and `_trace` ends them. Cancelled once: again would interrupt the cleanup.
+        # A connect that is cancelled just as it succeeds leaves its socket open in the event loop:
+        # most succeed soon, and `_trace` ends them. A second cancel would interrupt the cleanup.
         if not self._connecting and not self._task.cancelling():
             self._task.cancel()
         asyncio.get_running_loop().call_later(_CLEANUP, self._cancel_again)
@@ -118,7 +118,7 @@ class Exchange:
             await asyncio.wait((self._task,), timeout=_CLEANUP)
 
     def _cancel_again(self) -> None:
-        """Cancel a task again that swallowed its cancellation, as anyio sometimes does."""
+        """Cancel again if the cancellation was swallowed, as anyio sometimes does."""
         if not self._task.done():
             self._task.cancel()
             self._task.get_loop().call_later(_CLEANUP, self._cancel_again)
@@ -138,7 +138,7 @@ class Exchange:
     def _done(self, task: asyncio.Task[None]) -> None:
         _running.discard(task)
         if not task.cancelled():
-            task.exception()  # else asyncio logs it, if the caller has gone
+            task.exception()  # otherwise asyncio logs it if the caller has left
         self._news.set()
 
     async def _run(self, acquire: Acquire, send: Send) -> None:
@@ -158,8 +158,8 @@ class Exchange:
                 if self.response is not None:
                     await self.response.aclose()
             finally:
-                place.release()  # after: the connection is free again before its place is
-                self._news.set()  # now: `_done` is called an iteration of the event loop later
+                place.release()  # last: the connection must be free before its place is
+                self._news.set()  # `_done` runs only in the event loop's next iteration
 
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
         _, _, step = event.partition(".")
@@ -172,7 +172,7 @@ class Exchange:
         elif event.startswith("http2."):
             self._connection = None  # calls share it
         elif step == "send_request_headers.started" and info["request"].method != b"CONNECT":
-            # connected: there is nothing more to hear, and each step that is told costs 3 µs
+            # connected: no further step matters, and each trace costs 3 µs
             info["request"].extensions.pop("trace", None)
 
     async def _read(self, response: httpx.Response) -> bytes:
@@ -185,7 +185,7 @@ class Exchange:
     async def _read_stream(self, response: httpx.Response) -> None:
         self._streaming = True
         self._news.set()
-        # at once: aiohttp forgets what has come when the connection is lost before it is read
+        # at once: if the connection is lost, aiohttp drops bytes that haven't been read
         async for data in apieces(response):
             self._pieces.append(data)
             self._size += len(data)

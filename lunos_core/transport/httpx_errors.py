@@ -1,4 +1,4 @@
-"""httpx's exceptions as this package's errors."""
+"""From httpx's exceptions to this package's errors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lunos_core.wire.error_bodies import PROXY_REMEDY
 
 FAILURES = (LunosError, httpx.HTTPError, httpx.StreamError)
 
-# The server cannot have answered, or its answer was lost on the way. A read timeout is not among
-# them: the model may still be at work on a request that will be paid for. The user may choose.
+# The server cannot have answered, or its answer was lost. A read timeout isn't among these: the
+# model may still be working on a request that will be paid for, so the user chooses.
 _RETRIED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -32,14 +32,14 @@ _RETRIED = (
 )
 _RETRIED_AS_CHOSEN = (httpx.ReadTimeout, httpx.WriteTimeout)
 
-# What may happen to a connection after its answer is complete.
+# failures of a connection after its answer is complete
 LATE_FAILURES = (httpx.HTTPError, LunosTimeoutError)
 
 
 def translate_error(
     failure: Exception, call: SendCall[Any] | StreamCall[Any]
 ) -> tuple[LunosError, bool]:
-    """Translate a failure, and say whether such failures may be retried."""
+    """Return a failure as our error, and whether such failures may be retried."""
     if isinstance(failure, LunosError):
         return failure, isinstance(failure, LunosTimeoutError) and call.retry_on_timeout
     error: LunosError
@@ -57,11 +57,11 @@ def translate_error(
     return error, isinstance(failure, retried) and not remedy
 
 
-_PROXY_REFUSED = re.compile(r"(?<![:.\d])407(?!\d)")  # the status, not a part of a port
+_PROXY_REFUSED = re.compile(r"(?<![:.\d])407(?!\d)")  # the status, not part of a port
 
 
 def _remedy(reason: str) -> str:
-    """What to change after a failure that comes again with each attempt; else nothing."""
+    """Return what to change after a failure that every retry would repeat, or ""."""
     if _PROXY_REFUSED.search(reason):
         return f"; {PROXY_REMEDY}"
     if "CERTIFICATE_VERIFY_FAILED" not in reason and "mismatch" not in reason:
@@ -71,13 +71,13 @@ def _remedy(reason: str) -> str:
     if "mismatch" in reason or "not valid for" in reason:
         return "; is base_url right? The certificate is another host's"
     return (
-        "; if you trust who signed the certificate, let SSL_CERT_FILE name that authority's file, "
+        "; if you trust who signed the certificate, set SSL_CERT_FILE to that authority's file, "
         "or pass an http_client with verify=… of its own"
     )
 
 
 def unusable(http: httpx.Client | httpx.AsyncClient, failure: RuntimeError) -> Exception:
-    """Return the error to raise where httpx raises a bare `RuntimeError`."""
+    """Return the error to raise when httpx raises a bare `RuntimeError`."""
     if http.is_closed:
         return LunosConfigError(
             "the HTTP client is closed: a client of your own must stay open as long as it is used"

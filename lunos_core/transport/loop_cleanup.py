@@ -1,4 +1,4 @@
-"""Close what belongs to an event loop, whether or not its owner still exists."""
+"""Close resources of an event loop, whether or not their owner still exists."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lunos_core.errors import LunosConfigError
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop that this code runs in.
+    """Return the running event loop.
 
     Raises:
-        LunosConfigError: none of asyncio's, such as trio's. Connections, waits and both frameworks
-            are asyncio's here.
+        LunosConfigError: it isn't asyncio's, but for example trio's. Connections, waits and both
+            frameworks need asyncio.
     """
     try:
         return asyncio.get_running_loop()
@@ -34,19 +34,19 @@ def _loop_or_none() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-_GRACE = 0.1  # a loop that ends within it closes by itself; two closings at once would meet
+_GRACE = 0.1  # a loop that ends within this time closes by itself, without a second close
 
 
 class LoopCleanup:
     """Closes something when its event loop closes, or when its owner is gone.
 
-    `asyncio.run` closes the asynchronous generators that are open, so one is kept open here. It is
-    held by this module until then: one that died with its owner would be closed by a task that
-    `asyncio.run` cancels before it starts, and the sockets would stay open.
+    `asyncio.run` closes open asynchronous generators, so one is kept open here. This module holds
+    it until then: if it died with its owner, a task would close it that `asyncio.run` cancels
+    before it starts, and the sockets would stay open.
 
     Args:
-        close: what to await; a second time does no harm.
-        owner: what it belongs to.
+        close: the function to await; calling it twice is harmless.
+        owner: the object to which it belongs.
     """
 
     def __init__(self, close: Callable[[], Awaitable[None]], owner: object) -> None:
@@ -58,7 +58,7 @@ class LoopCleanup:
         self._closing: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         for ended in [other for other in list(_open) if other.is_closed()]:
-            # closed without its generators: nothing can be awaited there
+            # it was closed without its generators: nothing can be awaited there
             for closer in _open.pop(ended, ()):
                 closer.let_go()
         _open.setdefault(loop, set()).add(self)
@@ -74,8 +74,8 @@ class LoopCleanup:
         try:
             yield
         finally:
-            # A loop that nobody closes leaves its generators to the collector, at exit at the
-            # latest. Nothing can be awaited there: trying to would print "Exception ignored".
+            # If nobody closes a loop, its generators are garbage collected, at exit at the latest.
+            # Nothing can be awaited then: trying to would print "Exception ignored".
             self._ends = True
             loop = _loop_or_none()
             if loop is not None:
@@ -83,17 +83,17 @@ class LoopCleanup:
                 _forget(self, loop)
 
     def let_go(self) -> None:
-        """Forget this loop: its owner outlives many loops, and would keep a client for each."""
+        """Forget this loop: the owner outlives many loops, and would keep a client for each."""
         self._finalizer.detach()
 
     def begin_closing(self) -> None:
-        """Close in a task of the running loop, unless the end of the loop is already doing so."""
+        """Close in a task of the running loop, unless the loop's end is already doing so."""
         if not self._ends:
             self._closing = asyncio.ensure_future(self.close())
 
 
-# Not weakly by loop: what is open holds on to its loop anyway. Without a lock: a set is touched by
-# its own loop alone, and the dictionary by single steps, also from a finalizer that runs anywhere.
+# Not weak keys: open resources refer to their loop anyway. No lock: only its own loop changes a
+# set, and the dictionary changes in single steps, even in a finalizer that runs anywhere.
 _open: dict[asyncio.AbstractEventLoop, set[LoopCleanup]] = {}
 _of_the_parent: list[object] = []
 
@@ -112,12 +112,12 @@ def _owner_is_gone(closer: LoopCleanup, loop: asyncio.AbstractEventLoop, pid: in
     if loop.is_closed():
         _open.pop(loop, None)  # nothing can be awaited there any more
         return
-    with contextlib.suppress(RuntimeError):  # it closed in between
+    with contextlib.suppress(RuntimeError):  # it has closed meanwhile
         loop.call_soon_threadsafe(loop.call_later, _GRACE, closer.begin_closing)
 
 
 def _after_fork() -> None:
-    """Leave the parent's loops alone, but alive: finalizing them would wake the parent's."""
+    """Keep the parent's loops alive, but unused: finalizing them would wake the parent's."""
     if _open:
         _of_the_parent.append(dict(_open))
         _open.clear()

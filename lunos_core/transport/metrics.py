@@ -1,6 +1,6 @@
 """OpenTelemetry's metrics of calls, by the GenAI semantic conventions.
 
-As with spans, nothing is imported from here, and nothing recorded without a provider.
+As with spans, this imports no OpenTelemetry, and records nothing without a provider.
 
 Source of names and buckets: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
 """
@@ -29,12 +29,12 @@ class _Histograms(NamedTuple):
 
 
 def metric_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
-    """Return the observer that records the call's metrics, or nothing where nobody measures."""
+    """Return the observer that records the call's metrics, if there is a provider."""
     metrics = sys.modules.get("opentelemetry.metrics")
     if metrics is None or request.model is None or config.tracing is False:
         return ()
     provider = metrics.get_meter_provider()
-    # the API's own providers, the proxy among them, record nothing
+    # the API's own providers, including the proxy, record nothing
     if type(provider).__module__.startswith("opentelemetry.metrics"):
         return ()
     histograms = _histograms(provider)
@@ -56,7 +56,7 @@ def metric_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
     return (observe,)
 
 
-@functools.lru_cache(maxsize=4)  # the SDK warns of an instrument that is made twice
+@functools.lru_cache(maxsize=4)  # the SDK warns about duplicate instruments
 def _histograms(provider: Any) -> _Histograms:
     meter = provider.get_meter("lunos_core")
 

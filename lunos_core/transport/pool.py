@@ -1,10 +1,10 @@
-"""Pools of HTTP clients, opened at first use, each with a few connections.
+"""Pools of HTTP clients, opened on first use, each with a few connections.
 
-`httpcore`'s pool walks all its connections at each step of each request, and asks every idle one
-whether it is still open. With 100 async calls under way, the CPU of each call is 5,400 µs in one
+`httpcore`'s pool walks all its connections at each step of each request, and checks whether every
+idle one is still open. With 100 concurrent async calls, each call takes 5,400 µs of CPU time in one
 pool, 1,230 in pools of eight, 1,040 in pools of four, and no less in smaller ones. A call takes the
-first HTTP client with room and gives its place back when its answer is read, so that few calls use
-few connections, and never more connections are open than calls were under way at once.
+first HTTP client with room and releases its place when its answer is read. So few calls use few
+connections, and there are never more open connections than there were concurrent calls.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 T = TypeVar("T")
 
 WIDTH = 4
-"""Calls under way in one HTTP client, at most."""
+"""The most concurrent calls in one HTTP client."""
 
 IDLE = 30.0
-"""Seconds after which an HTTP client that only a rush of calls needed is closed."""
+"""Seconds after which an HTTP client that only a burst of calls needed is closed."""
 
-# Without bounds on connections: five hundred calls at once are five hundred connections, not a
-# queue that ends in pool timeouts. All are kept alive: no HTTP client ever has more than these in
-# use; and as long as an agent may think between two calls: httpx's own 5 seconds would cost the
-# next call a handshake. One that the server has closed meanwhile is seen before it is used.
+# No limit on connections: five hundred concurrent calls get five hundred connections, not a queue
+# that ends in pool timeouts. All are kept alive, as no HTTP client ever uses more than these, and
+# for the time that an agent may take between two calls: after httpx's own 5 seconds the next call
+# would need a handshake. A connection that the server has closed is detected before it is used.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=WIDTH, keepalive_expiry=IDLE)
 
 
@@ -59,15 +59,15 @@ class Place(Protocol[H_co]):
 
     @property
     def headers(self) -> Mapping[str, str] | None:
-        """What a client of our own adds to each request; `None` for one of the user's."""
+        """The headers that our own client adds to each request; `None` for a user's client."""
         ...
 
     def release(self) -> None:
-        """Give the place back, once the answer has been read or given up."""
+        """Give the place back after the answer has been read or abandoned."""
 
 
 class GivenClient(Generic[H]):
-    """The user's own HTTP client, which keeps to the user's own limits."""
+    """The user's own HTTP client, with the user's limits."""
 
     headers = None
 
@@ -79,7 +79,7 @@ class GivenClient(Generic[H]):
 
 
 class Shard(Generic[T]):
-    """One HTTP client of several, and how many calls are under way in it."""
+    """One of several HTTP clients, and the number of its running calls."""
 
     __slots__ = ("_lock", "headers", "http", "idle_since", "under_way")
 
@@ -99,34 +99,34 @@ class Shard(Generic[T]):
 
 
 class Shards(Generic[T]):
-    """As many HTTP clients as the calls under way need. Safe to share between threads.
+    """As many HTTP clients as the running calls need. Safe to share between threads.
 
     Args:
-        make: makes an HTTP client.
-        width: calls under way in one of them, at most.
+        make: creates an HTTP client.
+        width: the most concurrent calls in each of them.
     """
 
     def __init__(self, make: Callable[[], T], width: float = WIDTH) -> None:
         self._make = make
         self._width = width
         self._shards: list[Shard[T]] = []
-        # re-entrant: making a client may begin a garbage collection, which closes a forgotten
-        # stream, which gives its place back
+        # re-entrant: creating a client may start a garbage collection, which closes a forgotten
+        # stream, which releases its place
         self._lock = threading.RLock()
 
     def acquire(self) -> tuple[Shard[T], T | None]:
         """Take a place for one call; also return an HTTP client that is no longer needed.
 
-        The caller closes the second, as closing may have to be awaited. It is the last of the
-        clients, idle for half a minute: `httpcore` closes its idle connections only when a pool
-        is used, and the last ones are used in a rush alone.
+        The caller closes that client, as closing may have to be awaited. It is the last client,
+        and has been idle for half a minute: `httpcore` closes idle connections only when a pool is
+        used, and the last clients are used only in a burst of calls.
         """
         with self._lock:
             for shard in self._shards:
                 if shard.under_way < self._width:
                     break
             else:
-                # inside the lock: of two threads' clients, one would never be closed
+                # inside the lock: otherwise one of two threads' clients would never be closed
                 shard = Shard(self._make(), self._lock)
                 self._shards.append(shard)
             shard.under_way += 1
@@ -136,7 +136,7 @@ class Shards(Generic[T]):
             return shard, self._shards.pop().http
 
     def drain(self) -> Iterator[T]:
-        """Yield all HTTP clients, so that they can be closed; the next call makes new ones."""
+        """Yield all HTTP clients so that they can be closed; the next call creates new ones."""
         while True:
             with self._lock:
                 if not self._shards:
@@ -146,7 +146,7 @@ class Shards(Generic[T]):
 
 
 class ClientPool:
-    """The sync HTTP clients of one `Client`: made at first use, closed with their owner."""
+    """The sync HTTP clients of one `Client`: created on first use, closed with their owner."""
 
     def __init__(self) -> None:
         self._pid = 0
@@ -159,7 +159,7 @@ class ClientPool:
             shards = self._begin()
         place, unneeded = shards.acquire()
         if unneeded is not None:
-            with contextlib.suppress(Exception):  # no call fails as an idle client doesn't close
+            with contextlib.suppress(Exception):  # closing an idle client must fail no call
                 unneeded.close()
         return place
 
@@ -172,10 +172,10 @@ class ClientPool:
         with first_use:
             _load_certificates()
             if self._shards is None or self._pid != os.getpid():
-                # after a fork the parent's sockets stay the parent's
+                # after a fork, the parent's sockets belong to the parent
                 self._shards = Shards(functools.partial(_new_http, httpx.Client))
                 self._pid = os.getpid()
-                # frameworks never call close(): the connections end with their owner
+                # frameworks never call close(), so the connections end with their owner
                 weakref.finalize(self, _close_in, self._pid, self._shards)
             return self._shards
 
@@ -183,10 +183,10 @@ class ClientPool:
 class AsyncClientPool:
     """The async HTTP clients of one `AsyncClient`, for each event loop that uses it.
 
-    Frameworks hop loops, and a connection that is kept alive dies with its own.
+    Frameworks switch loops, and a connection that is kept alive dies with its loop.
 
     Args:
-        transport: as `Config` has it.
+        transport: as in `Config`.
     """
 
     def __init__(self, transport: str) -> None:
@@ -205,8 +205,8 @@ class AsyncClientPool:
         if own is None:
             with first_use:
                 _load_certificates()
-                # the connections of a loop that was closed by hand hold on to it: weak keys alone
-                # would keep both for ever
+                # the connections of a loop that was closed manually refer to it: weak keys alone
+                # would keep both forever
                 for gone in [old for old in self._loops if old.is_closed()]:
                     del self._loops[gone]
                 own = self._loops[loop] = _LoopClients(self, self._transport)
@@ -214,7 +214,7 @@ class AsyncClientPool:
         if unneeded is not None:
             try:
                 await unneeded.aclose()
-            except BaseException:  # cancelled, say: the place was not used
+            except BaseException:  # such as a cancellation: the place wasn't used
                 place.release()
                 raise
         return place
@@ -225,7 +225,7 @@ class AsyncClientPool:
         own = self._loops.get(loop)
         if own is not None:
             await own.closer.close()
-            self._loops.pop(loop, None)  # after: a close that was cancelled can be made again
+            self._loops.pop(loop, None)  # last: a cancelled close can be repeated
 
 
 class _LoopClients:
@@ -235,7 +235,7 @@ class _LoopClients:
 
             limits = httpx.Limits(max_connections=0, keepalive_expiry=IDLE)  # 0 means no limit
             make = functools.partial(_new_http, AiohttpClient, limits)
-            self.shards = Shards(make, math.inf)  # its pool takes no longer when it is wide
+            self.shards = Shards(make, math.inf)  # its pool isn't slower when it is wide
         else:
             _import_anyio()
             self.shards = Shards(functools.partial(_new_http, httpx.AsyncClient))
@@ -243,7 +243,7 @@ class _LoopClients:
 
 
 def _import_anyio() -> None:
-    """Import what httpcore would use of anyio at the first connect."""
+    """Import the parts of anyio that httpcore would import at the first connect."""
     _ = anyio.connect_tcp
     anyio.get_cancelled_exc_class()  # any call loads the backend
 
@@ -254,7 +254,7 @@ async def _aclose(shards: Shards[httpx.AsyncClient]) -> None:
 
 
 def _close_in(pid: int, shards: Shards[httpx.Client]) -> None:
-    """Close, but in the process that opened: a fork's copy of the sockets is not its own."""
+    """Close in the process that opened the sockets; a fork has only copies."""
     if os.getpid() == pid:
         for http in shards.drain():
             http.close()
@@ -264,7 +264,7 @@ def checked(given: H | None, kind: type[H]) -> H | None:
     """Return the user's own HTTP client, after checking its type.
 
     Raises:
-        TypeError: it is another thing, such as the async client in the place of the sync one.
+        TypeError: it is something else, such as the async client instead of the sync one.
     """
     if given is not None and not isinstance(given, kind):
         raise TypeError(f"an httpx.{kind.__name__} is needed, not {type(given).__name__}")
@@ -272,23 +272,23 @@ def checked(given: H | None, kind: type[H]) -> H | None:
 
 
 def _new_http(kind: type[H], limits: httpx.Limits = _LIMITS) -> H:
-    """Make an HTTP client of our own.
+    """Create our own HTTP client.
 
     Raises:
         LunosConfigError: the environment names a proxy or certificates that can't be used.
     """
     with _environment_errors():
         http = kind(verify=_ssl_context(), limits=limits)
-    # each request has its own: httpx takes 8 µs to find that out, each time
+    # each request has its own, and httpx would need 8 µs to find that out
     for name in ("accept", "user-agent"):
         del http.headers[name]
-    # an API with a key needs no cookies, and looking for some takes 30 µs of every answer
+    # an API with a key needs no cookies, and looking for them takes 30 µs in every answer
     http.cookies.extract_cookies = _no_cookies  # type: ignore[method-assign]  # of this object
     return http
 
 
 def _no_cookies(response: httpx.Response) -> None:
-    """Do nothing, in the place of `httpx.Cookies.extract_cookies`."""
+    """Do nothing, instead of `httpx.Cookies.extract_cookies`."""
 
 
 def _load_certificates() -> None:
@@ -304,7 +304,7 @@ def _ssl_context() -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def _environment_errors() -> Iterator[None]:
-    """Raise what httpx makes of the environment as our error, which names the variables."""
+    """Raise httpx's errors about the environment as ours, which names the variables."""
     try:
         yield
     except LunosConfigError:
@@ -318,7 +318,7 @@ def _environment_errors() -> Iterator[None]:
         else:
             variables = sorted(name for name in os.environ if name.upper().endswith("_PROXY"))
             named = ", ".join(name for name in variables if name.upper() != "NO_PROXY")
-            # without the URL of the message: it may have a password
+            # without the message's URL, which may have a password
             text = f"the proxy that the environment names ({named}) can't be used: " + (
                 "its scheme or port isn't valid"
                 if not isinstance(failure, ImportError)

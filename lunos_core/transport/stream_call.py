@@ -1,4 +1,4 @@
-"""What a client decides about a streamed answer: everything but the I/O."""
+"""The decisions of a client about a streamed answer: everything except I/O."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from lunos_core.wire.sse import PlainPieces, SSEDecoder
 from lunos_core.wire.text import BOM
 
 T = TypeVar("T")
-_OPTIONS = "stream_options"  # asks for the usage of a stream; some servers refuse it
+_OPTIONS = "stream_options"  # requests a stream's usage; some servers refuse it
 
 
 class StreamCall(Call[StreamRequest[T]], Generic[T]):
-    """A call whose answer comes as a stream of events."""
+    """A call whose answer arrives as a stream of events."""
 
     _reader: StreamReader[T] | None = None
     _decoder: SSEDecoder | PlainPieces
-    _events: Iterator[bytes] = iter(())  # that have come and weren't read yet
+    _events: Iterator[bytes] = iter(())  # that have arrived and haven't been read
     _refusing: set[str | None]
 
     def know_refusals(self, models: set[str | None]) -> None:
@@ -43,11 +43,11 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
             self.request = without_stream_options(self.request) or self.request
 
     def open(self, status: int, headers: Mapping[str, str], body: bytes | None) -> Iterable[T]:
-        """Begin to read; `body` is the whole answer if the server did not stream.
+        """Start to read; `body` is the whole answer if the server didn't stream.
 
         Raises:
-            LunosAPIError: the status says so.
-            LunosResponseError: the answer is a page of HTML.
+            LunosAPIError: the status isn't successful.
+            LunosResponseError: the answer is an HTML page.
         """
         reply = self.accept(status, headers, body or b"")
         self._reader = self.request.reader(reply)
@@ -57,11 +57,11 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         if "html" in headers.get("content-type", ""):
             raise reply.malformed("isn't a stream of events")
         if body.removeprefix(BOM).lstrip().startswith((b"data:", b":", b"event:")):
-            chunks = self.feed(body)  # events under a wrong content type
-            first = next(chunks, None)  # an error in its place is raised here
+            chunks = self.feed(body)  # events with the wrong content type
+            first = next(chunks, None)  # an error instead of it is raised here
             return () if first is None else chain((first,), chunks)
         chunk = self._reader.read(body)
-        self.first_event()  # an error in place of a stream isn't an event: it may be retried
+        self.first_event()  # after read(): an error instead of a stream may be retried
         return () if chunk is None else (chunk,)
 
     def _accept_refusal(self, error: LunosError) -> bool:
@@ -85,19 +85,19 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         """Yield the chunks that the next bytes complete.
 
         Raises:
-            LunosError: an event is wrong.
+            LunosError: an event is an error, or can't be read.
         """
         return self._read(self._decoder.feed(data))
 
     def end(self) -> Iterator[T]:
-        """Yield the chunks that the end of the bytes completes.
+        """Yield the chunks that the end of the stream completes.
 
         Raises:
-            LunosStreamInterruptedError: the answer is not whole.
+            LunosStreamInterruptedError: the answer isn't whole.
         """
         if self._reader is None:
             return
-        # a cut inside an event doesn't matter: the reader knows whether the answer is whole
+        # a truncated last event doesn't matter: the reader knows whether the answer is whole
         with contextlib.suppress(LunosResponseError):
             yield from self._read(self._decoder.close())
         last = self._reader.end()
@@ -111,11 +111,11 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
 
     @property
     def whole(self) -> bool:
-        """Return whether the answer is complete, whatever happened to the connection afterwards."""
+        """Whether the answer is complete, whatever happened to the connection afterwards."""
         return self._reader is not None and self._reader.whole
 
     def interrupted(self, error: LunosError) -> LunosError:
-        """Return the error with what had arrived; a lost connection is an interrupted stream."""
+        """Return the error with the partial answer; a lost connection interrupts the stream."""
         if self.delivered and type(error) is LunosConnectionError:
             cause = error.__cause__
             error = LunosStreamInterruptedError(error.message, **error.facts())
@@ -132,7 +132,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         for event in self._events:
             chunk = reader.read(event)
             if self._first_event is None:
-                self.first_event()  # only now: an error isn't the start of an answer
+                self.first_event()  # after read(): an error isn't the start of an answer
             if chunk is None:
                 continue
             last = getattr(chunk, "last", None)
@@ -141,11 +141,11 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
             elif self._chunk_times is not None:
                 self._chunk_times.append(time.monotonic())
             yield chunk
-        if events:  # only now: the time while the consumer works doesn't count
+        if events:  # last: the consumer's own time doesn't count
             self.deadline.event(last=reader.done)
 
     def over(self, error: LunosError | None = None) -> None:
-        """Tell the observers, with the usage known so far if it was closed early."""
+        """Tell the observers; a stream that was closed early has its usage so far."""
         if self.usage is None and self.observers and self._reader is not None:
             if error is None:
                 with contextlib.suppress(LunosError):
@@ -156,7 +156,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
 
 
 def is_streamed(status: int, headers: Mapping[str, str]) -> bool:
-    """Return whether to read an answer event by event: a success that isn't clearly JSON."""
+    """Return whether to read an answer as events: it is successful and not clearly JSON."""
     kind = headers.get("content-type", "")
     return 200 <= status < 300 and "json" not in kind and "html" not in kind
 

@@ -1,8 +1,8 @@
-"""What `stream()` returns: the chunks as they arrive, and a way to stop."""
+"""The streams that `stream()` returns: chunks as they arrive, and a way to stop."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ OPENED: Any = object()
 class Stream(Generic[T]):
     """The chunks of an answer as they arrive: an iterator and a context manager.
 
-    Leaving the `with` block, or `close()`, gives the connection back at once.
+    Leaving the `with` block, or `close()`, releases the connection at once.
 
     Example:
         >>> from lunos_core import Lunos
@@ -36,7 +36,7 @@ class Stream(Generic[T]):
         next(chunks)
         return cls(chunks)
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Generator[T]:
         """Return the generator itself, which saves a call for each chunk."""
         return self._chunks
 

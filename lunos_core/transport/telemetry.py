@@ -1,7 +1,7 @@
 """OpenTelemetry: one client span for each call of a model, by the GenAI semantic conventions.
 
-OpenTelemetry is used where the application has imported it, and never imported from here: without
-it this costs one look into `sys.modules`.
+OpenTelemetry is used if the application has imported it, and never imported here: without it the
+cost is one lookup in `sys.modules`.
 
 Source of the names: https://opentelemetry.io/docs/specs/semconv/gen-ai/ (attributes `gen_ai.*`).
 """
@@ -29,7 +29,7 @@ _PARAMETERS = {
     "seed": "seed",
     "n": "choice.count",
 }
-_MOST_BYTES = 1_000_000  # reading a larger body again, for its parameters, costs milliseconds
+_MOST_BYTES = 1_000_000  # parsing a larger body for its parameters takes milliseconds
 
 _OPERATIONS = {
     "/chat/completions": "chat",
@@ -41,18 +41,18 @@ _OPERATIONS = {
 
 
 def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
-    """Return the observer that makes the call's span, or nothing where nobody traces."""
+    """Return the observer that makes the call's span, if there is a provider."""
     if "opentelemetry.trace" not in sys.modules or request.model is None:
         return ()
     if config.tracing is False:
         return ()
     trace = sys.modules["opentelemetry.trace"]
     provider = trace.get_tracer_provider()
-    # frameworks import OpenTelemetry unasked: without a provider a span costs 20 µs for nothing
+    # frameworks import OpenTelemetry by themselves: without a provider 20 µs would be wasted
     if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
         return ()
     tracer = provider.get_tracer("lunos_core")
-    # taken now: a stream may be closed in another context than it was opened in
+    # read now: a stream may be closed in another context
     parent = importlib.import_module("opentelemetry.context").get_current()
     begun, clock = time.time_ns(), time.monotonic_ns()
 
@@ -69,21 +69,21 @@ def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
             ),
         )
         if call.error is not None:
-            # the message alone: an exception event would carry the whole traceback and the answer
+            # only the message: an exception event would have the whole traceback and the answer
             span.set_status(trace.Status(trace.StatusCode.ERROR, call.error.message))
-        # by a clock that nobody sets: a span that ends before it begins is dropped by some
+        # by a monotonic clock: some backends drop a span that ends before it begins
         span.end(end_time=begun + time.monotonic_ns() - clock)
 
     return (observe,)
 
 
 def operation_of(endpoint: str) -> str:
-    """Return the conventions' name of what an endpoint does."""
+    """Return the conventions' name of an endpoint's operation."""
     return _OPERATIONS.get(endpoint, "transcription")
 
 
 def known(attributes: dict[str, Any], config: Config) -> dict[str, Any]:
-    """Leave out what nobody knows, and the key: a server may repeat it in an id."""
+    """Leave out unknown values, and remove the key, which a server may repeat in an id."""
     key = config.known_key
     return {
         name: scrub(value, key) if isinstance(value, str) else value
@@ -93,7 +93,7 @@ def known(attributes: dict[str, Any], config: Config) -> dict[str, Any]:
 
 
 def common_attributes(call: CallRecord, config: Config) -> dict[str, Any]:
-    """Return what spans and metrics both say of a call; unknown values are `None`."""
+    """Return the attributes that spans and metrics share; unknown values are `None`."""
     address = urlsplit(config.base_url)
     error = call.error
     return {
@@ -114,7 +114,7 @@ def _of_request(request: Outgoing) -> dict[str, Any]:
         return attributes
     try:
         body = json.loads(request.body)
-    except ValueError:  # the caller's own bytes
+    except ValueError:  # the caller's own body
         return attributes
     if not isinstance(body, dict):
         return attributes
@@ -144,7 +144,7 @@ def _of_answer(call: CallRecord) -> dict[str, Any]:
             "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
             "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
             "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
-            # no convention names a cost yet; this is what OpenLIT writes and Langfuse reads
+            # there is no convention for a cost yet; OpenLIT writes this name and Langfuse reads it
             "gen_ai.usage.cost": usage.cost,
             "lunos.cost": usage.cost,
             "lunos.cost_source": usage.cost_source,

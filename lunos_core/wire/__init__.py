@@ -1,1 +1,1 @@
-"""Bytes to values: JSON, server-sent events, multipart forms, subtitles."""
+"""From bytes to values: JSON, server-sent events, multipart forms, subtitles."""

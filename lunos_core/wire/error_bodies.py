@@ -1,4 +1,4 @@
-"""Read the wire's error answers into typed errors.
+"""Read the wire's error answers as typed errors.
 
 Source of the format: the Lunos API reference, OpenAI's error object, the vendor's own readers.
 """
@@ -33,8 +33,7 @@ from lunos_core.wire.text import decode
 
 PROXY_REMEDY = (
     "the proxy asks for a name and password: put them into the variable that names it (HTTPS_PROXY,"
-    " HTTP_PROXY or ALL_PROXY), as in "
-    "http://user:password@host:port"
+    " HTTP_PROXY or ALL_PROXY), as in http://user:password@host:port"
 )
 
 _BY_STATUS: dict[int, type[LunosAPIError]] = {
@@ -49,8 +48,8 @@ _BY_STATUS: dict[int, type[LunosAPIError]] = {
     429: LunosRateLimitError,
 }
 
-# For errors that arrive with status 200 (in a body, or inside a stream) and a code in words:
-# HTTP's own words ("UNAUTHORIZED"), and those of the providers.
+# For errors that arrive with status 200 (in a body, or inside a stream) and a code that is a word:
+# HTTP's own ("UNAUTHORIZED") and the providers'.
 _STATUS_BY_WORD = {
     **{status.name.lower(): int(status) for status in HTTPStatus if status >= 400},
     "invalid_request": 400,
@@ -83,7 +82,7 @@ _STATUS_BY_WORD = {
     "overloaded_error": 503,
 }
 
-# the reference's envelope says {"status": "success"} of an answer
+# the reference's envelope has {"status": "success"} for an answer
 _FAILED = ("error", "fail", "failed", "failure")
 
 # {"success": false, "message": …, "error": "UNAUTHORIZED"}: `error` is the code
@@ -91,8 +90,8 @@ _BARE_CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 _STATUS_CODE = re.compile(r"[45][0-9]{2}")
 
 
-# Wordings of the providers behind the gateway. Some of them send it as 429 or 500, so none of these
-# may be the words of a rate limit ("maximum number of tokens per minute").
+# Phrases of the providers behind the gateway. Some send them with a 429 or 500, so none of these
+# may be a phrase about a rate limit ("maximum number of tokens per minute").
 _OVERFLOW_WORDS = (
     "maximum context length",
     "context length exceeded",
@@ -120,7 +119,7 @@ def error_from_response(
         status: the HTTP status.
         headers: the answer's headers, names in lower case.
         body: the answer's body.
-        secret: the key, taken out of every text in case the server echoed it.
+        secret: the key, removed from every text in case the server echoed it.
     """
     response = error_response(status, headers, body, secret=secret)
     try:
@@ -151,9 +150,9 @@ def error_in_answer(
 
     Args:
         value: the parsed body, or one parsed event of a stream.
-        status: the HTTP status that it came with. The error gets the status that its code stands
-            for (429 for "rate_limit_exceeded"), and this one where the code says nothing.
-        secret: the key, taken out of the message in case the server echoed it.
+        status: the HTTP status of the answer. The error gets the status of its code (429 for
+            "rate_limit_exceeded"), or this one if the code is unknown.
+        secret: the key, removed from the message in case the server echoed it.
     """
     value = _unwrapped(value)
     if not isinstance(value, dict) or not (value.get("error") or _says_failed(value)):
@@ -168,10 +167,10 @@ def error_in_answer(
 def error_response(
     status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
 ) -> ErrorResponse:
-    """Return an answer in the form that errors carry, without the key."""
+    """Return an answer in the form that errors have, without the key."""
     text = scrub(decode(body), secret)
     if secret and text:
-        # a spelling of the key that only decoding brings to light
+        # for spellings of the key that only decoding reveals
         try:
             value = json.loads(text)
         except ValueError:
@@ -195,7 +194,7 @@ def _unwrapped(value: Any) -> Any:
 def _says_failed(value: Mapping[str, Any]) -> bool:
     """Return whether an answer without an error object says that it failed.
 
-    Results win: what was paid for isn't thrown away for a flag.
+    Results win: a flag mustn't discard an answer that was paid for.
     """
     data = value.get("data")
     if value.get("choices") or (isinstance(data, dict) and data.get("choices")):
@@ -278,11 +277,11 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = No
 
     Args:
         headers: the answer's headers, names in lower case.
-        now: the time that a date is compared with; by default the answer's own `Date`, as this
+        now: the time with which a date is compared; by default the answer's own `Date`, as this
             machine's clock may be wrong by more than the wait.
 
     Returns:
-        Seconds, never negative; `None` where the server said nothing that can be read.
+        Seconds, never negative, or `None` if there is no readable value.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:

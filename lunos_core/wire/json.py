@@ -1,8 +1,8 @@
 """JSON to and from bytes, in one place.
 
-`orjson` is used where it is installed (LangChain always brings it): about 20 µs less per call each
-way. Where it refuses what came from a server, the standard library reads it: an answer that was
-paid for isn't thrown away for one odd character. Without orjson the results are the same.
+`orjson` is used if it is installed (LangChain always brings it), which saves about 20 µs per call
+each way. If it refuses a server's JSON, the standard library reads it: one odd character mustn't
+discard an answer that was paid for. Without orjson the results are the same.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _HALF_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 def loads(data: bytes | bytearray | str, *, keep_halves: bool = False) -> Any:
     """Parse JSON as servers send it.
 
-    UTF-8, UTF-16 and UTF-32 are read, with or without a byte order mark. `NaN`, `Infinity` and
-    numbers beyond what a float holds become `None`: JSON has no word for them.
+    It may be UTF-8, UTF-16 or UTF-32, with or without a byte order mark. `NaN`, `Infinity` and
+    numbers outside a float's range become `None`, as JSON has no such values.
 
     Args:
         data: the JSON text.
-        keep_halves: keep lone surrogates, for a reader that joins the halves of a character which
-            a stream split over two events; else they become U+FFFD.
+        keep_halves: keep lone surrogates, for a reader that joins the halves of a character that a
+            stream has split between two events; otherwise they become U+FFFD.
 
     Raises:
-        ValueError: it isn't JSON, however it fails.
+        ValueError: it isn't valid JSON.
     """
     if orjson is not None:
         try:
@@ -63,9 +63,9 @@ def dumps(value: Any) -> bytes:
             data = orjson.dumps(value, option=_ORJSON_OPTIONS)
             if b"null" not in data:
                 return data
-            # orjson writes NaN as null: only the standard library tells the two apart
+            # orjson writes NaN as null: only the standard library distinguishes the two
         except TypeError:
-            pass  # the standard library takes big integers, non-string keys and half characters
+            pass  # the standard library accepts big integers, non-string keys and half characters
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except RecursionError as error:

@@ -1,4 +1,4 @@
-"""Encode multipart forms, always to the same bytes, so that a retry sends the same body.
+"""Encode multipart forms deterministically, so that a retry sends the same body.
 
 Source of the format: RFC 7578; names and file names are escaped as browsers do (WHATWG).
 """
@@ -33,7 +33,7 @@ class FormFile:
     """A file of a form.
 
     Attributes:
-        filename: servers tell the format by its extension.
+        filename: its extension tells servers the format.
         data: its bytes.
     """
 
@@ -51,9 +51,9 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
     """Return the body and its content type.
 
     Args:
-        fields: texts, numbers and flags; a list is sent as `name[]`, once for each item, and a
+        fields: texts, numbers and flags; a list is sent as one `name[]` for each item, and a
             mapping as JSON.
-        file: the field `file`, last.
+        file: the field `file`, which comes last.
 
     Raises:
         TypeError: a value that a form cannot carry.
@@ -70,7 +70,7 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
         (f'name="{_escaped(name)}"'.encode(), _field_bytes(name, value))
         for name, value in _flat(fields)
     ]
-    # not random: equal requests have equal bodies, also in a recording
+    # not random: equal requests have equal bodies, even in a recording
     number = 0
     while any(b"lunos-form-%d" % number in data for data in (file.data, *(p[1] for p in parts))):
         number += 1
@@ -79,7 +79,7 @@ def encode_form(fields: Mapping[str, Any], file: FormFile) -> tuple[bytes, str]:
         b"--%b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (boundary, name, data)
         for name, data in parts
     ]
-    # "replace": a name on disk may have bytes that aren't text
+    # "replace": a file's name may have bytes that aren't text
     filename = _escaped(file.filename).encode("utf-8", "replace")
     pieces.append(
         b'--%b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n'

@@ -1,4 +1,4 @@
-"""Numbers and flags in the forms that servers write them: as themselves, or as text."""
+"""Numbers and flags as servers write them: as such or as text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def flag_of(value: Any) -> bool | None:
 
 
 def decimal_of(value: Any) -> Decimal | None:
-    """Read a finite number exactly, also one written as text; `None` for anything else.
+    """Read a finite number exactly, even if it is text; `None` for anything else.
 
     Example:
         >>> from lunos_core.wire.scalars import decimal_of
@@ -35,7 +35,7 @@ def decimal_of(value: Any) -> Decimal | None:
     if not isinstance(value, int | float | str):
         return None
     try:
-        # the shortest text of a float is the number that the server wrote
+        # a float's shortest text is the number that the server wrote
         text = str(value).strip()
         if isinstance(value, str):
             text = text.removeprefix("$").removesuffix("USD").strip()

@@ -1,4 +1,4 @@
-"""Keep the key out of every text, however a server or proxy has spelled it."""
+"""Remove the key from every text, however a server or proxy has spelled it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STARS = "**********"
 
 T = TypeVar("T")
 
-# A shorter key is likely to be a part of other words: only a whole word is taken for it.
+# A shorter key may be a part of other words, so only whole words count.
 _SHORT = 8
-# Encodings inside of one another: percent-encoding in a JSON string in a JSON string, say.
+# Nested encodings, such as percent-encoding in a JSON string in a JSON string.
 _MOST_LAYERS = 4
 _MOST_CHARACTERS = 2_000_000
-# complete ones only: `&#\u0033…` waits until the other layer is off
+# only complete ones: `&#\u0033…` waits until the other layer is decoded
 _ENTITY = re.compile(r"&(?:#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ESCAPE = re.compile(
     r"\\(?:u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|([\"'/\\]))"
@@ -35,8 +35,8 @@ def scrub(text: str, secret: str | None) -> str:
     """Remove the key from a text, in any spelling of JSON, URLs, HTML, hex or base64.
 
     Args:
-        text: what a server, a proxy or a library said.
-        secret: the key, or `None` where there is none.
+        text: a text from a server, a proxy or a library.
+        secret: the key, or `None` if there is none.
     """
     if not secret or len(text) < len(secret):  # no spelling is shorter than the key itself
         return text
@@ -46,14 +46,14 @@ def scrub(text: str, secret: str | None) -> str:
 
 
 def scrub_body(body: bytes, secret: str | None) -> bytes:
-    """Remove the key from a body, which otherwise stays the same, byte for byte."""
+    """Remove the key from a body, which otherwise stays the same byte for byte."""
     text = decode(body)
     clean = scrub(text, secret)
     return body if clean == text else clean.encode()
 
 
 def scrub_value(value: T, secret: str | None) -> T:
-    """Remove the key from each text in a value: in lists, tuples, dicts and dataclasses too."""
+    """Remove the key from each text in a value, also in lists, tuples, dicts and dataclasses."""
     if not secret:
         return value
     clean: Any = _scrubbed(value, secret)
@@ -82,14 +82,13 @@ def scrub_error(error: LunosError, secret: str | None) -> None:
     for name, value in vars(error).items():
         setattr(error, name, scrub_value(value, secret))
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        one.args = tuple(scrub_value(argument, secret) for argument in one.args)
-        notes = getattr(one, "__notes__", None)
-        if notes:
-            notes[:] = [scrub(note, secret) for note in notes]
-        one = one.__cause__ or one.__context__
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        current.args = tuple(scrub_value(argument, secret) for argument in current.args)
+        notes = getattr(current, "__notes__", [])
+        notes[:] = [scrub(note, secret) for note in notes]
+        current = current.__cause__ or current.__context__
 
 
 @lru_cache(16)
@@ -107,8 +106,8 @@ def _spellings(secret: str) -> re.Pattern[str]:
 
 @lru_cache(256)
 def _spelled(character: str) -> str:
-    """Return the pattern of a character: as itself, and escaped for JSON, code, URLs and HTML."""
-    # bounded and possessive: what a hostile answer repeats a million times is read once
+    """Return the pattern of a character, unescaped or escaped for JSON, code, URLs and HTML."""
+    # bounded and possessive: a million repetitions in a hostile answer are read once
     few = "{0,6}"
     code = f"{ord(character):x}"
     named = "".join(f"|{name.rstrip(';')}" for name in _ENTITIES.get(character, ()))
@@ -133,16 +132,16 @@ def _base64_cores(secret: str) -> set[str]:
     cores = set()
     for before in range(3):
         encoded = _base64("\0" * before + secret)
-        # the first and the last characters depend on what stands beside the key
+        # the first and last characters depend on the text beside the key
         core = encoded[(0, 2, 3)[before] : -1]
         cores.add(core.replace("+", r"(?:[+-]|%2b)").replace("/", r"(?:\\*+/|_|%2f)"))
     return cores
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """Decode a text whose escapes are escaped again, as a reader could.
+    """Yield the forms of a text whose nested escapes are decoded, as a reader could do.
 
-    Which one is the outermost cannot be told, so every order is tried, within bounds.
+    The outermost layer is unknown, so every order is tried, within limits.
     """
     forms, seen, budget = [text], {text}, _MOST_CHARACTERS
     for _ in range(_MOST_LAYERS):

@@ -1,4 +1,4 @@
-"""Decode server-sent events (WHATWG HTML, section 9.2), wherever the bytes are cut.
+"""Decode server-sent events (WHATWG HTML, section 9.2), however the bytes are split.
 
 Only `data` matters on this wire: `event`, `id` and `retry` are skipped, as are comment lines
 (`: OPENROUTER PROCESSING`, keep-alive comments).
@@ -12,7 +12,7 @@ from lunos_core.wire.text import BOM
 class SSEDecoder:
     r"""Collects bytes and returns the `data` of each complete event.
 
-    Work and memory are linear in the input: a line that arrives in many pieces is joined once.
+    Time and memory are linear in the input: a line that arrives in many pieces is joined once.
 
     Example:
         >>> from lunos_core.wire.sse import SSEDecoder
@@ -28,7 +28,7 @@ class SSEDecoder:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []  # of the incomplete line
         self._data: list[bytes] = []  # the data lines of the incomplete event
-        self._carriage = False  # the last byte seen was \r: a \n that follows belongs to it
+        self._carriage = False  # the last byte was \r: a following \n belongs to it
         self._first = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -36,7 +36,7 @@ class SSEDecoder:
         if self._carriage and chunk:
             self._carriage = False
             chunk = chunk.removeprefix(b"\n")
-        # not splitlines(): it also breaks at U+2028 and others, which models write
+        # not splitlines(), which also splits at U+2028 and others, which models write
         if b"\r" in chunk:
             self._carriage = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -70,18 +70,18 @@ class SSEDecoder:
     def close(self) -> list[bytes]:
         """Return the data of a last event that lacks only its blank line.
 
-        The standard drops such an event; here it comes from a server that hung up a byte early.
+        The standard drops such an event, but some servers hang up one byte too early.
         """
         return self.feed(b"\n\n")
 
 
 class PlainPieces:
-    """Takes the place of `SSEDecoder` for a body without events: each piece counts as one."""
+    """Replaces `SSEDecoder` for a body without events: each piece counts as one."""
 
     __slots__ = ()
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the next bytes as they came."""
+        """Return the next bytes unchanged."""
         return [chunk] if chunk else []
 
     def close(self) -> list[bytes]:

@@ -1,6 +1,6 @@
-"""Read SRT and WebVTT subtitles: what was said, and when.
+"""Read SRT and WebVTT subtitles: their texts and times.
 
-Source of the formats: https://www.w3.org/TR/webvtt1/, and SRT as every player reads it.
+Source of the formats: https://www.w3.org/TR/webvtt1/, and SRT as players read it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 _TIME = r"((?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3})"
 _TIMES = rf"[ \t]*{_TIME}[ \t]*-->[ \t]*{_TIME}"
-# in SRT a text goes on until the next number with times: a blank line doesn't end it
+# an SRT text continues until the next number with times: a blank line doesn't end it
 _SRT = re.compile(rf"^(\d+)[ \t]*\n{_TIMES}[^\n]*\n?", re.MULTILINE)
 # a WebVTT cue ends at a blank line; what follows may be a NOTE
 _VTT = re.compile(rf"^(?:([^\n]+)\n)?{_TIMES}[^\n]*((?:\n(?!\n)[^\n]+)*)", re.MULTILINE)
-# only the tags that WebVTT has: "<3" is text
+# only WebVTT's own tags: "<3" is text
 _VTT_TAG = re.compile(
     r"</?(?:c|i|b|u|ruby|rt|v|lang)(?:[.\s][^<>]*)?>|<(?:\d+:)?\d{2}:\d{2}\.\d{3}>"
 )

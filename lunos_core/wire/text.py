@@ -1,4 +1,4 @@
-"""Decode bytes in whatever encoding they came, and join halves of characters."""
+"""Decode bytes in any encoding of Unicode, and join halves of characters."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ BOM = b"\xef\xbb\xbf"
 
 
 def decode(data: bytes | bytearray) -> str:
-    """Decode an answer, without its byte order mark; what can't be read becomes U+FFFD.
+    """Decode an answer without its byte order mark; undecodable bytes become U+FFFD.
 
-    UTF-8, else UTF-16 or UTF-32 as the byte order mark or the zero bytes say (RFC 4627, 3).
+    It is UTF-8, or UTF-16 or UTF-32 according to the byte order mark or zero bytes (RFC 4627, 3).
     """
     if b"\0" in data[:4] or data[:2] in _MARKS:
         try:
             return data.decode(detect_encoding(data))
         except UnicodeDecodeError:
             pass
-    # not utf-8-sig: Python would import that codec in the midst of the first call
+    # not utf-8-sig: Python would import that codec during the first call
     return data.removeprefix(BOM).decode("utf-8", "replace")
 
 
@@ -43,10 +43,10 @@ def join_surrogates(text: str) -> str:
 
 
 class TextPieces:
-    r"""Joins text that arrives in pieces, where a server may have cut characters in two.
+    r"""Joins text that arrives in pieces, between which a server may have split characters.
 
     Attributes:
-        pieces: what arrived, without the first half of a character whose second half is to come.
+        pieces: the text so far, without the first half of a character still to be completed.
 
     Example:
         >>> from lunos_core.wire.text import TextPieces
@@ -62,7 +62,7 @@ class TextPieces:
         self._half = ""
 
     def add(self, piece: str) -> str:
-        """Take the next piece, and return the text to show: a first half at its end is kept."""
+        """Take the next piece, and return the text to show; a first half at its end waits."""
         if self._half or not piece.isascii():
             piece, self._half = self._half + piece, ""
             if _HIGH.search(piece):
@@ -73,7 +73,7 @@ class TextPieces:
         return piece
 
     def end(self) -> str:
-        """Return what is left at the end: U+FFFD for half a character, mostly nothing."""
+        """Return the rest at the end: U+FFFD for half a character, usually nothing."""
         half, self._half = join_surrogates(self._half), ""
         if half:
             self.pieces.append(half)
@@ -81,5 +81,5 @@ class TextPieces:
 
     @property
     def whole(self) -> str:
-        """Return all the text so far."""
+        """All the text so far."""
         return "".join(self.pieces)

@@ -120,7 +120,7 @@ def test_an_answer_may_have_its_limit_of_bytes_and_no_more() -> None:
 
 CONNECTION = "the connection failed ({}): {}"
 TRUST = (
-    "; if you trust who signed the certificate, let SSL_CERT_FILE name that authority's file, or "
+    "; if you trust who signed the certificate, set SSL_CERT_FILE to that authority's file, or "
     "pass an http_client with verify=… of its own"
 )
 RENEW = "; the server must renew its certificate, unless this machine's clock is wrong"

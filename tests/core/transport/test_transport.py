@@ -145,8 +145,8 @@ async def test_a_proxy_that_aiohttp_does_not_know_is_refused(
     with pytest.raises(LunosConfigError) as refused:
         await used.send(SEND)
     assert refused.value.message == (
-        "transport='aiohttp' knows no socks5 proxy, as the environment names one: leave transport= "
-        "out, or unset the proxy"
+        "transport='aiohttp' doesn't support the socks5 proxy that the environment names: leave "
+        "transport= out, or unset the proxy"
     )
 
 

@@ -1,7 +1,7 @@
-"""Bulk work: millions of texts through one key, resumable, at one pace, in budget.
+"""Bulk work: millions of texts through one key, resumable, at one pace, within a budget.
 
-`embed` and `complete` add a column to a Ray dataset; `lunos bulk` works from files to files. What
-is paid is kept in the state's folder from the moment it comes.
+`embed` and `complete` add a column to a Ray dataset; `lunos bulk` works from files to files. Every
+answer is stored in the state's folder as soon as it arrives.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From files to files: finished blocks, named by what is in them, whole or not there at all."""
+"""From files to files: finished blocks, named by their contents, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lunos_core.errors import LunosConfigError
 
 _BLOCKS_AT_ONCE = 8
 Engine = Callable[["Files", Sequence[Piece]], None]
-"""Lets workers of its own do `Files.work` for each piece."""
+"""Runs `Files.work` for each piece in its own workers."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Files:
     """A job from files to files.
 
     Args:
-        job: what to ask.
-        output: a folder on this machine: a Parquet file for each block; dead letters in `_dead`.
+        job: the job.
+        output: a folder on this machine for a Parquet file per block, with dead letters in `_dead`.
         keep: columns to write beside `id` and the answer.
         block: rows in a block.
-        retry: ask again what failed, and nothing else.
+        retry: repeat only the requests that failed.
     """
 
     job: Job
@@ -49,13 +49,13 @@ class Files:
     retry: bool = False
 
     def run(self, pieces: Sequence[Piece], engine: Engine | None = None) -> str:
-        """Do what isn't done, in this process, or on an engine.
+        """Do the unfinished part, in this process or on an engine.
 
         Returns:
-            Why it stopped, or "" where everything is done.
+            Why it stopped, or "" if everything is done.
 
         Raises:
-            LunosConfigError: the folder belongs to another job, or a run is at work in it.
+            LunosConfigError: the folder belongs to another job, or another run is using it.
         """
         state = State(self.job.state)
         with state.store, _alone(state.folder):
@@ -69,11 +69,11 @@ class Files:
         return stopped
 
     def dead(self) -> int:
-        """Return how many dead letters there are."""
+        """Return the number of dead letters."""
         return sum(map(_rows_in, (self.output / "_dead").glob("*.parquet")))
 
     async def work(self, worker: Worker, pieces: Sequence[Piece]) -> None:
-        """Write the blocks of pieces that aren't finished; end early once the job has stopped."""
+        """Write the unfinished blocks of pieces; end early if the job stops."""
         blocks, reading = self._blocks(pieces), asyncio.Lock()
 
         async def write() -> None:
@@ -84,7 +84,7 @@ class Files:
                     return
                 await self._write(worker, *block)
 
-        # what can't be read or written ends one of them: no other's answer is lost
+        # an unreadable or unwritable block ends one of them, without losing another's answers
         writers = (write() for _ in range(_BLOCKS_AT_ONCE))
         for failure in await asyncio.gather(*writers, return_exceptions=True):
             if failure is not None and not isinstance(failure, Stopped):
@@ -120,7 +120,7 @@ class Files:
             await self.work(worker, pieces)
 
     def _move_stale(self, state: State) -> None:
-        """Move away blocks of rows that the input no longer has."""
+        """Move blocks away whose rows are no longer in the input."""
         for (name,) in state.execute("SELECT name FROM blocks WHERE run != ?", state.run):
             for path in (self.output / name, self.output / "_dead" / name):
                 stale = state.folder / "stale" / path.relative_to(self.output)
@@ -132,7 +132,7 @@ class Files:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; a lock that dies with this process."""
+    """Keep other runs out of the folder with a lock that ends with this process."""
     with contextlib.closing(sqlite3.connect(folder / "run.db", timeout=0)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
@@ -142,7 +142,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
-    """Return a column of the input; one that holds several types becomes text."""
+    """Return a column of the input; one with several types becomes text."""
     values = [row.get(name) for row in rows]
     try:
         return pa.array(values)

@@ -1,7 +1,7 @@
-"""Where rows come from: files at any address that fsspec knows, read in pieces.
+"""The rows of an input: files at any address that fsspec supports, read in pieces.
 
-A piece is a row group of a Parquet file, some megabytes of JSON lines, a CSV file or packed file,
-or some text files of a folder. Only the worker that a piece is given to reads it.
+A piece is a row group of a Parquet file, some megabytes of JSON lines, a CSV file or compressed
+file, or some text files of a folder. Only the worker that gets a piece reads it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lunos_core.errors import LunosConfigError
 
 Row = dict[str, Any]
 Check = Callable[[Mapping[str, Any]], None]
-"""Raises where a column is missing or has a wrong type: `None` is that of JSON, CSV and texts."""
+"""Raises if a column is missing or has a wrong type, which is `None` in JSON, CSV and texts."""
 
 _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_open: Any = fsspec.open  # its types say that it may return a list
+_open: Any = fsspec.open  # typed as if it could return a list
 _PIECE, _TAIL, _TEXTS, _SAMPLE = 16 * 2**20, 2**20, 64, 100
-csv.field_size_limit(2**31 - 1)  # a cell may hold a book
+csv.field_size_limit(2**31 - 1)  # a cell may contain a book
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Piece:
 
 
 def pieces_of(address: str, check: Check) -> list[Piece]:
-    """Split an input, and look whether its files are whole and have the columns.
+    """Split an input, and check that its files are complete and have the columns.
 
     Raises:
         LunosConfigError: there is no input, or a file can't be used.
@@ -60,7 +60,7 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
     try:
         fs, path = fsspec.core.url_to_fs(address)
         listed = fs.find(path, detail=True) or {name: fs.info(name) for name in fs.glob(path)}
-        if isinstance(fs, LocalFileSystem):  # fsspec leaves out what can't be read, without a word
+        if isinstance(fs, LocalFileSystem):  # fsspec silently omits unreadable files
             list(os.walk(path, onerror=_fail))
     except (OSError, ValueError, ImportError) as error:
         raise LunosConfigError(f"{address} can't be read: {error}") from None
@@ -90,7 +90,7 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
 
 
 def _fail(error: OSError) -> None:
-    if isinstance(error, PermissionError):  # else it is a file, or a pattern
+    if isinstance(error, PermissionError):  # otherwise it is a file, or a pattern
         raise error
 
 
@@ -119,7 +119,7 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
         raise ValueError("its lines aren't JSON objects in UTF-8")
     is_packed = not path.lower().endswith(whole.kind)
     is_one = whole.kind in ("csv", "tsv") or is_packed or not size
-    # nothing but reading it shows that a file which can't be split is whole
+    # a file that can't be split must be read to see that it is complete
     tail = whole if is_one else replace(whole, start=max(0, size - _TAIL))
     if deque((row for _, row in _numbered(tail)), maxlen=1) == deque([None]):
         raise ValueError("its last line was cut off")
@@ -132,14 +132,14 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
 
 
 def rows_of(piece: Piece) -> Iterator[Row]:
-    """Read the rows of a piece, one after the other; `id` is where it stands, if it has none."""
+    """Yield the rows of a piece; a row without an `id` gets its position as one."""
     with _named(piece):
         for position, row in _numbered(piece):
             yield {"id": f"{piece.name}:{position}", **(row or {})}
 
 
 def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, Row | None]]:
-    """Read rows, each with its position; a line that isn't a JSON object is `None`."""
+    """Yield rows with their positions; a line that isn't a JSON object is `None`."""
     path = piece.paths[0]
     if piece.kind == "parquet":
         with _open(path) as file:
@@ -160,15 +160,15 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
         with _open(path, "rt", compression="infer", newline="", encoding=encoding) as file:
             comma = "\t" if piece.kind == "tsv" else ","
             table = csv.DictReader(file, delimiter=comma, strict=True)
-            if check and table.fieldnames:  # there may be no row
+            if check and table.fieldnames:  # there may be no rows
                 check(dict.fromkeys(table.fieldnames))
             for i, row in enumerate(table):
-                # with more cells than columns, a comma isn't quoted: which is whose, nobody knows
+                # more cells than columns: a comma wasn't quoted, and the columns are unknown
                 yield i, {"id": row.get("id")} if None in row else row
     else:
         with _open(path, compression="infer") as file:
             position = piece.start
-            if position:  # a line belongs where it begins
+            if position:  # a line belongs to the piece where it begins
                 file.seek(position - 1)
                 position += len(file.readline()) - 1
             while (piece.stop is None or position < piece.stop) and (line := file.readline()):

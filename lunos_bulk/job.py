@@ -1,4 +1,4 @@
-"""What is to be done: a value that travels to every worker. It holds no key."""
+"""A bulk job: a value that is sent to every worker, without the key."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Job:
-    """What to ask, of which model, how fast and for how much.
+    """The requests of a job, their model, their pace and their budget.
 
     Args:
-        state: a folder on this machine, for what is paid and finished.
+        state: a folder on this machine for answers and finished blocks.
         model: the model's id.
-        column: of the texts to embed.
-        prompt: asks a chat model instead; `{column}` stands for a row's text.
-        schema: of its answers: a pydantic model, or a JSON schema.
-        params: of each request, such as `dimensions` or `max_tokens`.
-        on_long: whether texts of more than `most_tokens` tokens are cut, or dead letters.
-        most_tokens: of a text, as estimated.
-        batch_tokens: of the texts that are embedded with one request.
-        in_flight: requests at once, of each worker.
-        rpm: requests a minute, of all workers together; by default what the gateway bears.
-        tpm: tokens a minute, of all workers together.
-        budget: USD, of all workers together: when it is spent, the job stops.
-        per: the budget's window: "hour", "day", "week", "month", or `None` for ever.
+        column: the column of the texts to embed.
+        prompt: a prompt for a chat model instead; `{column}` stands for a row's text.
+        schema: the schema of its answers: a pydantic model, or a JSON schema.
+        params: parameters of each request, such as `dimensions` or `max_tokens`.
+        on_long: whether texts of more than `most_tokens` tokens are cut, or become dead letters.
+        most_tokens: the most estimated tokens of a text.
+        batch_tokens: the estimated tokens of the texts in one embedding request.
+        in_flight: concurrent requests of each worker.
+        rpm: requests per minute of all workers together; by default the pace adapts to the gateway.
+        tpm: tokens per minute of all workers together.
+        budget: USD for all workers together: when it is spent, the job stops.
+        per: the budget's window: "hour", "day", "week", "month", or `None` for all time.
         app_id: the app that pays.
 
     Raises:
-        LunosConfigError: something in it can't be.
+        LunosConfigError: a setting can't be used.
     """
 
     state: str
@@ -77,7 +77,7 @@ class Job:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns that are read."""
+        """The columns to read."""
         if self.prompt is None:
             return [self.column]
         return list(dict.fromkeys(filter(None, _PLACE.findall(self.prompt))))
@@ -94,7 +94,7 @@ class Job:
 
     @property
     def checked(self) -> tuple[Any, Callable[[str], object]]:
-        """The JSON schema, and a function that raises where an answer doesn't fit it."""
+        """The JSON schema, and a function that raises if an answer doesn't fit it."""
         schema = self.schema
         if schema is None:
             return None, str
@@ -110,19 +110,19 @@ class Job:
 
     @cached_property
     def identity(self) -> str:
-        """What an answer depends on, as text."""
+        """Everything on which an answer depends, as text."""
         facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
         return json.dumps([*facts, self.checked[0]], sort_keys=True)
 
     def check_columns(self, there: Mapping[str, Any], *keep: str) -> None:
-        """Raise where an input has not all that is read, or has what is to be written.
+        """Check that an input has the columns to read, and none of those to write.
 
         Args:
-            there: its columns, each with its Arrow type, or `None` where rows may differ.
+            there: its columns, each with its Arrow type, or `None` if rows may differ.
             *keep: columns to read beside the job's.
 
         Raises:
-            LunosConfigError: a column is missing, holds no text, or has the name of an answer.
+            LunosConfigError: a column is missing, isn't text, or has the name of an answer.
         """
         for name in (*self.columns, *keep):
             if name not in there:
@@ -134,12 +134,12 @@ class Job:
                 raise LunosConfigError(f"the column {name!r} is to be written: rename yours")
 
     def key_of(self, text: str) -> bytes:
-        """Return the name of a text's answer."""
+        """Return the key of a text's answer."""
         asked = f"{self.identity}\n{text}".encode("utf-8", "surrogatepass")
         return hashlib.sha256(asked).digest()[:16]
 
     def text_of(self, row: Mapping[str, Any]) -> str:
-        """Return what is asked for a row.
+        """Return the text or prompt of a row.
 
         Raises:
             ValueError: the row has no text, or one that is too long.

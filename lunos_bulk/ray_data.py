@@ -1,4 +1,4 @@
-"""Ray Data: the worker as an asynchronous callable of `map_batches`, in a pool of actors."""
+"""Ray Data: the worker as an async callable of `map_batches`, in a pool of actors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def embed(
 ) -> Any:
     """Return a Ray dataset with the columns "vector" (float32) and "error".
 
-    It runs when it is consumed, and fails with `Stopped` when the budget is spent, say; the same
-    again goes on from there. The workers are on the driver's machine, where the state is.
+    It runs when it is consumed, and fails with `Stopped` if, for example, the budget is spent; the
+    same call then continues from there. The workers run on the driver's machine, as the state does.
 
     Args:
         dataset: a `ray.data.Dataset`.
         model: the model's id.
         state: a folder on this machine.
-        workers: processes; each takes the key from its environment.
-        block: rows that a worker takes at a time; it takes four at once.
+        workers: the number of processes; each reads the key from its environment.
+        block: rows in a block; a worker processes four blocks at once.
         **settings: those of `Job`: `column`, `rpm`, `budget`, `on_long`, …
 
     Raises:
-        LunosConfigError: a setting or a column can't be, or the state is another job's.
+        LunosConfigError: a setting or column can't be used, or the state is another job's.
     """
     job, schema = Job(state, model, **settings), dataset.schema()
     there = dict(zip(schema.names, schema.types, strict=True))
@@ -53,22 +53,22 @@ def complete(
 
     Args:
         dataset: a `ray.data.Dataset`.
-        prompt: what to ask; `{column}` stands for a row's text.
+        prompt: the prompt; `{column}` stands for a row's text.
         model: the model's id.
-        state: as `workers`, what it is for `embed`.
-        workers: processes.
-        block: rows that a worker takes at a time.
-        **settings: those of `Job`; `schema` is that of the answers.
+        state: a folder on this machine, as in `embed`.
+        workers: the number of processes, as in `embed`.
+        block: rows in a block.
+        **settings: those of `Job`; `schema` is the schema of the answers.
 
     Raises:
-        LunosConfigError: as `embed` does.
+        LunosConfigError: as in `embed`.
     """
     asked = {"prompt": prompt, **settings}
     return embed(dataset, model=model, state=state, workers=workers, block=block, **asked)
 
 
 def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
-    """Let workers write the blocks of an input: the engine of `Files.run`."""
+    """Write the blocks of an input with Ray's workers: the engine of `Files.run`."""
 
     async def write(worker: Worker, batch: Any) -> Any:
         await files.work(worker, [pieces[i] for i in batch["id"]])
@@ -86,7 +86,7 @@ def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
 
 
 def _ray() -> Any:
-    # read by Ray when it is imported: no reports about this machine, no word from its inside
+    # Ray reads these when it is imported: no reports about this machine, no internal logs
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
@@ -101,7 +101,7 @@ def _mapped(dataset: Any, job: Job, work: Callable[..., Any], workers: int, **se
         _Actor,
         fn_constructor_args=(job, work),
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=0.1,  # a worker waits for the network nearly all the time
+        num_cpus=0.1,  # a worker almost always waits for the network
         label_selector={"ray.io/node-id": node},
         **settings,
     )

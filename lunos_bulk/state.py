@@ -1,8 +1,8 @@
-"""What the workers of a job share: tables beside its calls and its pace, in the usage store.
+"""The shared state of a job's workers: tables beside its calls and its pace, in the usage store.
 
-An answer is kept from the moment it comes, by a hash of what was asked, so that nothing is paid
-twice, whatever is killed when. Without a value or an error, its owner is asking for it now; an
-error that has an owner is forgotten by the next run.
+An answer is stored as soon as it arrives, by a hash of its request, so that nothing is paid twice,
+whenever a process is killed. A row without a value or error means that its owner is asking now; the
+next run forgets errors that have an owner.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lunos_core.accounting.store import UsageStore
 from lunos_core.errors import LunosConfigError
 
 Answer = tuple[bytes | None, str | None]
-"""The answer, or what went wrong: the error's class, a colon, its message."""
+"""The answer, or the error: its class, a colon, its message."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT);
@@ -27,11 +27,11 @@ CREATE INDEX IF NOT EXISTS errors ON answers (error) WHERE error IS NOT NULL;
 CREATE TABLE IF NOT EXISTS workers (owner TEXT PRIMARY KEY, beat REAL);
 CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, run TEXT, rows, size, new);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)"""
-_DEAD_AFTER, _LOCKED = 30.0, 60.0  # seconds: without a sign of life; of waiting for other writers
+_DEAD_AFTER, _LOCKED = 30.0, 60.0  # seconds without a sign of life, and for other writers
 
 
 class State:
-    """The shared state of one job; its folder is made where it is missing.
+    """The shared state of one job; its folder is created if it is missing.
 
     Raises:
         LunosConfigError: its file can't be used.
@@ -49,19 +49,19 @@ class State:
         self.run = self.fact("run")
 
     def execute(self, sql: str, *values: Any) -> list[Any]:
-        """Run one statement in a transaction of its own, and return its rows."""
+        """Run one statement in a separate transaction, and return its rows."""
         work = lambda connection: connection.execute(sql, values).fetchall()  # noqa: E731
         return self.store.database.transact(work, wait=_LOCKED, reads_first=True)
 
     def fact(self, name: str, value: Any = None) -> Any:
-        """Return a fact; one that isn't known yet becomes `value` first."""
+        """Return a fact, which is first set to `value` if it is unknown."""
         if value is not None:
             self.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", name, json.dumps(value))
         rows = self.execute("SELECT value FROM facts WHERE name = ?", name)
         return json.loads(rows[0][0]) if rows else None
 
     def begin(self, job: str, *, forget: bool = False) -> None:
-        """Begin a run of the job with this identity; `forget` the errors to ask again.
+        """Start a run of the job with this identity; `forget` errors to repeat their requests.
 
         Raises:
             LunosConfigError: the folder is another job's.
@@ -85,14 +85,14 @@ class State:
         return self.fact(f"stopped {self.run}") or ""
 
     def stop(self, why: str) -> None:
-        """Let all workers of this run send nothing more; the first reason counts."""
+        """Make all workers of this run send nothing more; the first reason counts."""
         self.fact(f"stopped {self.run}", why)
 
     def claim(self, keys: Sequence[bytes] = ()) -> tuple[list[bytes], dict[bytes, Answer]]:
-        """Show that this worker is alive, and take over the keys that nobody asks.
+        """Show that this worker is alive, and claim the keys that no other worker has.
 
         Returns:
-            The keys that are the caller's to ask, and the answers that are known.
+            The claimed keys, and the known answers.
         """
 
         def work(connection: Any) -> tuple[list[bytes], dict[bytes, Answer]]:
@@ -112,7 +112,7 @@ class State:
         return self.store.database.transact(work, wait=_LOCKED)
 
     def keep(self, answers: Mapping[bytes, Answer], *, passing: bool = False) -> None:
-        """Keep answers for good, or errors for this run alone."""
+        """Store answers permanently, or errors only for this run."""
         rows = [(key, self.owner if passing else None, *answers[key]) for key in answers]
         sql = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)"
         self.store.database.transact(lambda c: c.executemany(sql, rows), wait=_LOCKED)

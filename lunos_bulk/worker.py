@@ -1,4 +1,4 @@
-"""One worker: rows to requests, requests to answers. Pure asyncio: engines only call it."""
+"""One worker: from rows to requests to answers. Pure asyncio: engines only call it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from lunos_core.accounting.token_estimate import batches_by_tokens
 from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.sdk import AsyncLunos
 
-# nothing else would succeed either
+# errors after which no other request would succeed either
 _FATAL = (
     *(errors.LunosAuthenticationError, errors.LunosPaymentError, errors.LunosNotFoundError),
     *(errors.LunosBudgetError, errors.LunosConfigError),
 )
-# not the fault of the text that was asked; what times out is a connection error, too
+# errors that aren't the fault of the text; a timeout is also a connection error
 _PASSING = (errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError)
 _MOST_FAILURES, _MAX_RETRIES = 20, 8
 _LOOK, _BEAT = 0.2, 5.0  # seconds
 
 
 def begin(job: Job) -> None:
-    """Begin a run of a job, before its workers: see `State.begin`."""
+    """Start a run of a job before its workers: see `State.begin`."""
     state = State(job.state)
     with state.store:
         state.begin(job.identity)
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: it goes on
-    """The job ends here, and goes on with the next run: its budget is spent, say."""
+class Stopped(Exception):  # noqa: N818 - not an error: the job can continue
+    """The job stops, for example because its budget is spent; the next run continues it."""
 
 
 class Worker:
-    """Asks what rows need, many requests at once; the key is that of the environment."""
+    """Sends the requests of rows, many at once, with the environment's key."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.state = job, State(job.state)
@@ -60,7 +60,7 @@ class Worker:
             raise errors.LunosBudgetError(stopped)
 
     def __call__(self, call: CallRecord) -> None:
-        """Count requests in a row that failed: the client's hook after each call."""
+        """Count consecutive failed requests: the client's hook after each call."""
         if call.error is None:
             self._failures, self._answered = 0, True
         elif isinstance(call.error, _PASSING) or not self._answered:
@@ -71,10 +71,10 @@ class Worker:
 
         Args:
             table: the rows.
-            rows: the same as they were, where a table can't hold them.
+            rows: the original rows, if a table can't contain them.
 
         Raises:
-            Stopped: the job is to end; what was answered is kept.
+            Stopped: the job must stop; its answers are stored.
         """
         answers = await self.answers(rows or table.select(self.job.columns).to_pylist())
         values = [value for value, _ in answers]
@@ -93,7 +93,7 @@ class Worker:
         """Return the answer of each row: a float32 vector or a text as bytes, or an error.
 
         Raises:
-            Stopped: the job is to end; what was answered is kept.
+            Stopped: the job must stop; its answers are stored.
         """
         keys: list[bytes] = []
         texts: dict[bytes, str] = {}
@@ -112,12 +112,12 @@ class Worker:
                     raise Stopped(stopped)
                 mine, ready = self.state.claim(missing)
                 known |= ready
-                most = 2048 if self.job.prompt is None else 1  # what embedding services take
+                most = 2048 if self.job.prompt is None else 1  # the limit of embedding services
                 batches = batches_by_tokens(
                     [texts[key] for key in mine], self.job.batch_tokens, most_texts=most
                 )
                 await asyncio.gather(*map(self._ask, batches))
-                if not mine and not ready:  # other workers are at it
+                if not mine and not ready:  # other workers are asking
                     await asyncio.sleep(_LOOK)
         finally:
             beating.cancel()
@@ -130,7 +130,7 @@ class Worker:
             self.state.claim()
 
     async def _ask(self, texts: list[str]) -> None:
-        """Ask, and keep what comes; of a batch that fails, find the texts that are to blame."""
+        """Send texts and store the answers; if a batch fails, find the texts that cause it."""
         try:
             async with self._places:
                 try:
@@ -153,7 +153,7 @@ class Worker:
             self.state.keep({key: (value, None) for key, value in rows})
 
     async def _stop_unless_others_succeed(self) -> None:
-        """After many failures, ask with a harmless text: are the rows to blame, or the job?"""
+        """After many failures, try a harmless text, to see whether the rows or the job fail."""
         async with self._trying:
             if self._failures < _MOST_FAILURES or self.state.stopped:
                 return
@@ -161,7 +161,7 @@ class Worker:
             try:
                 await self._send([self.job.text_of(harmless)])
             except Exception as error:
-                if self._failures:  # an invalid answer is an answer
+                if self._failures:  # an invalid answer is an answer too
                     said = f"{failures} requests in a row failed, then one with a harmless text"
                     self.state.stop(f"{said}: {error}")
 
@@ -184,7 +184,7 @@ class Worker:
             if whole.choices and whole.choices[0].message.refusal:
                 raise ValueError(f"refused: {whole.choices[0].message.refusal}")
             objects = json_objects(whole.text) if schema is not None else ()
-            for text in (whole.text, *objects):  # an object may stand in a fence, or in prose
+            for text in (whole.text, *objects):  # an object may be in a fence, or in prose
                 try:
                     validate(text)
                     return [text.encode("utf-8", "replace")]
@@ -196,6 +196,6 @@ class Worker:
         raise ValueError(f"an invalid answer, twice: {said}")
 
     async def aclose(self) -> None:
-        """Close connections and the file."""
+        """Close the connections and the file."""
         await self._lunos.close()
         self.state.store.close()

@@ -1,1 +1,1 @@
-"""What calls use and cost: usage, prices, ledgers."""
+"""The usage and cost of calls: usage, prices, ledgers and stores."""

@@ -1,7 +1,7 @@
-"""Which calls budgets and limits let through: a reservation before each, settled after it.
+"""Which calls budgets and limits admit: each is reserved before it is sent, and settled after it.
 
-All processes that share a store share its reservations. One is a short transaction; it ends when
-the call's row is written, in the same transaction, so that money is counted once at any moment.
+All processes that share a store share its reservations. Making one is a short transaction. It ends
+in the transaction that writes the call's row, so that money is counted exactly once at any time.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError, LunosConfigError
 from lunos_core.logs import log as _log
 
-# seconds: of a reservation without total_timeout, and of a call that waits for others
+# seconds: a reservation without total_timeout, and the longest wait for other calls
 _EXPIRY = 600.0
 _LONGEST_WAIT = 60.0
 _PRUNE_EVERY = 10_000
-# seconds for a file that was locked a moment ago
+# seconds to wait for a file that was locked just now
 _SOON = 0.02
-# seconds after which the store hears of the budgets again, for its dashboard
+# seconds after which budgets are written into the store again, for its dashboard
 _SHOW_EVERY = 86_400.0
 _CERTAIN = {True: CERTAIN, False: GUESS}
 
@@ -63,11 +63,11 @@ class Admissions:
     """Budgets and limits of one ledger, over a store.
 
     Args:
-        store: holds the calls and reservations; of this process alone, or shared.
-        budgets: all of those that cover a call must have money for it.
-        limits: all of those that cover a call must have room for it.
+        store: contains the calls and reservations; it may be shared with other processes.
+        budgets: all budgets that cover a call must have money for it.
+        limits: all limits that cover a call must have room for it.
         on_unknown_cost: "warn", "refuse" or "ignore".
-        before: of the parent process, which has added up the same store.
+        before: those of the parent process, which has already added up the same store.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Admissions:
             self._spending.go_on_from(before._spending)
         elif not store.in_memory:
             self._spending.add_up(self.budgets)
-        # of each window: what other processes held when last seen
+        # for each window: the money that other processes last held
         self._others: dict[Key, int] = {}
         self._told: set[tuple[Any, ...]] = set()
-        # weakly: a call that was cancelled drops its reservation, which then gives back
+        # weak: a cancelled call drops its reservation, which then releases its money
         self._held: weakref.WeakValueDictionary[str, Reservation] = weakref.WeakValueDictionary()
         self._finished = itertools.count(1)
         self._ids = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
@@ -103,7 +103,9 @@ class Admissions:
         self._shown = float("-inf")
 
     def open(self, start: CallStart) -> Generator[float, None, Reservation | None]:
-        """Reserve what a call may cost; yields seconds to wait. `None` where nothing covers it.
+        """Reserve the possible cost of a call, or return `None` if nothing covers it.
+
+        Yields seconds to wait.
 
         Raises:
             LunosBudgetError: a budget or limit refuses it.
@@ -126,7 +128,7 @@ class Admissions:
             turn = functools.partial(self._try, start, facts, kind, approved, patient=patient)
             reservation, verdict = yield from turn()
             if not verdict.fits and not self._in_trouble:
-                # what this process has just spent is less than it held
+                # this process's finished calls cost less than was reserved
                 self._lumps.end_old(None)
                 if self.store.has_pending:
                     yield from self.store.flushing()
@@ -144,19 +146,19 @@ class Admissions:
                 yield verdict.wait
 
     def finish(self, call: CallRecord, reservation: Reservation) -> CallRecord:
-        """Settle a reservation, and return the call as it is to be recorded."""
+        """Settle a reservation, and return the call in the form to record."""
         reservation.settled = True
         if not self.budgets:
             return call
         if self._estimator.learn(call) is None and call.error is None and reservation.cost:
-            # a stream that was left early, say: the price is known, the usage is not
+            # such as a stream that was closed early: the price is known, the usage isn't
             amount = float(dollars(reservation.cost))
             usage = replace(call.usage or Usage(), cost=amount, cost_source="estimate")
             call = call._replace(usage=usage)
         return call
 
     def after(self, call: CallRecord, reservation: Reservation | None) -> None:
-        """Tell those who want to hear that a budget is nearly spent, and tidy up."""
+        """Call `on_warn` of budgets that are nearly spent, and delete old rows in memory."""
         try:
             if self.budgets:
                 self._estimator.tell_unknown(call)
@@ -167,10 +169,10 @@ class Admissions:
             if self.store.in_memory and next(self._finished) % _PRUNE_EVERY == 0:
                 self._spending.forget_old_rows(self.limits)
         except LunosConfigError:
-            pass  # with the next call
+            pass  # the next call does it
 
     def spent(self, budget: Budget, **facts: Any) -> Decimal:
-        """Return what the calls in a budget's window cost, those with the same facts."""
+        """Return the cost of the calls in a budget's window that have these facts."""
         scope = budget.scope({"app": None, "user": None, "tags": {}, **facts}) or Scope()
         begin, _ = budget.window(self.store.clock())
         key = (budget, scope, begin)
@@ -211,14 +213,14 @@ class Admissions:
                 self._shown = now
             if lump is not None:
                 self._lumps.keep(kind, lump)
-        except LunosConfigError as error:  # locked or full: on what this process knows
+        except LunosConfigError as error:  # locked or full: decide by what this process knows
             if not self._in_trouble:
                 self._in_trouble = True
                 _log.warning("budgets hold for this process alone for now: %s", error)
             with self._lock:
                 reservation = self._reservation(start, facts, None)
                 verdict = self._judge_alone(now, reservation, approved, patient)
-                if verdict.fits:  # under the lock, so that the next one sees it
+                if verdict.fits:  # under the lock, so that the next call sees it
                     reservation.id = f"{self._ids}-{next(self._numbers)}"
                     self._held[reservation.id] = reservation
         if verdict.fits:
@@ -240,7 +242,7 @@ class Admissions:
             *(start.model, reservation.cost, reservation.tokens, certain),
         )
         hold(connection, row)
-        reservation.id = name  # not before: one without a row gives nothing back
+        reservation.id = name  # last: without a row there is nothing to release
 
     def _reservation(
         self,
@@ -281,7 +283,7 @@ class Admissions:
                 (now, *scope.values),
             ).fetchone()
             self._others[key] = max(held - self._held_here(budget, scope), 0)
-            # some of it may be held, too, or written by now; where that decides, it is written
+            # part of it may also be held, or written meanwhile; if it matters, it is written first
             held += self._spending.unwritten(key, pending)
             limit_cost = picodollars(budget.limit) or 0
             if self._is_nearly_spent(spent, key):
@@ -289,7 +291,7 @@ class Admissions:
             verdict.room = min(verdict.room, limit_cost - spent - held - wanted.cost)
             is_spent = spent >= limit_cost
             if not is_spent and guessed and patient and not wanted.certain:
-                verdict.wait = max(verdict.wait or 0.0, POLL)  # soon it is known what they cost
+                verdict.wait = max(verdict.wait or 0.0, POLL)  # their cost will be known soon
             elif is_spent or (held and spent + held + wanted.cost > limit_cost):
                 if not is_spent and (guessed or shared) and patient:
                     verdict.wait = max(verdict.wait or 0.0, POLL)
@@ -314,7 +316,7 @@ class Admissions:
         return verdict
 
     def _under_way(self) -> list[Reservation]:
-        # whatever other threads reserve meanwhile
+        # safe while other threads reserve
         return [item for ref in self._held.valuerefs() if (item := ref()) is not None]
 
     def _held_here(self, budget: Budget, scope: Scope) -> int:
@@ -345,7 +347,7 @@ class Admissions:
         raise _refusal(refusal_text(budget, spent, estimate, end), start)
 
     def _is_nearly_spent(self, spent: int, key: Key) -> bool:
-        """Whether `on_warn` is to be called, which is once per window."""
+        """Return whether to call `on_warn`, which happens once per window."""
         budget = key[0]
         if budget.on_warn is None or budget.warn_at is None or ("warn", *key) in self._told:
             return False
@@ -362,7 +364,7 @@ class Admissions:
             try:
                 if budget.on_warn is not None:
                     budget.on_warn(budget, spent)
-            except Exception:  # the call that it watches goes on
+            except Exception:  # the call continues
                 _log.exception("on_warn of the budget of %s failed", budget)
 
     def _nearly_spent(self, keys: Iterable[Key]) -> list[tuple[Budget, float]]:
@@ -374,7 +376,7 @@ class Admissions:
             if self._is_near(budget, self._spending.known(key)):
                 try:
                     spent = self._spending.exact(key, wait=0)
-                except LunosConfigError:  # a call doesn't wait to tell of it
+                except LunosConfigError:  # no call waits for a warning
                     spent = self._spending.known(key)
                 if self._is_nearly_spent(spent, key):
                     nearly.append((budget, float(dollars(spent))))

@@ -1,4 +1,4 @@
-"""Budgets and rate limits as values: what they cover, in which window, and whether a call fits."""
+"""Budgets and rate limits as values: their amounts, their windows and the calls they cover."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ OnExceed = str | Callable[["Budget", float, float], bool]
 
 
 class LunosCostWarning(UserWarning):
-    """A budget is set, and what a model's calls cost is unknown, or it is spent."""
+    """A budget is set, and the cost of a model is unknown, or the budget is spent."""
 
 
 @dataclass(eq=False, slots=True)
 class Budget:
-    """USD for a window of time, and what happens when they are spent.
+    """An amount of USD for a window of time, and what happens when it is spent.
 
     Args:
         amount: USD; a `Decimal` or a `str` is exact.
-        per: "hour", "day", "week" (from Monday), "month", all in UTC, or `None` for ever.
-        app: only calls of this app id; "*" gives each app id a budget of its own.
+        per: "hour", "day", "week" (from Monday), "month", all in UTC, or `None` for all time.
+        app: only calls of this app id; "*" gives each app id a separate budget.
         user: the same for users.
         tag: only calls with this tag, such as ("feature", "search"); "*" for each of its values.
         on_exceed: "refuse" raises a `LunosBudgetError` before anything is sent; "warn" warns once
             per window; a callable `(budget, spent, estimate)` refuses unless it returns `True`.
-        warn_at: the part of the budget at which `on_warn` is called.
+        warn_at: the fraction of the budget at which `on_warn` is called.
         on_warn: called as `on_warn(budget, spent)`, once per window and process.
 
     Raises:
@@ -75,11 +75,11 @@ class Budget:
 
     @property
     def limit(self) -> Decimal:
-        """The amount, exact."""
+        """The exact amount."""
         return to_amount(self.amount, "budget")
 
     def window(self, now: float) -> tuple[float, float | None]:
-        """Return begin and end of the window around a Unix time; the end is `None` for ever."""
+        """Return the begin and end of the window around a Unix time; no end is `None`."""
         if self.per is None:
             return 0.0, None
         day = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -95,11 +95,11 @@ class Budget:
         return begin.timestamp(), end.timestamp()
 
     def scope(self, call: Mapping[str, Any]) -> Scope | None:
-        """Return which calls count together with this one; `None` where it isn't covered."""
+        """Return which calls count together with this one, or `None` if it isn't covered."""
         return _scope(self.app, self.user, self.tag, call)
 
     def row(self, now: float) -> tuple[Any, ...]:
-        """Return what a store keeps of it: one of another amount takes its place."""
+        """Return its row in a store; a budget with another amount replaces it."""
         tag, value = self.tag or (None, None)
         name = repr((self.per, self.app, self.user, self.tag))
         return (name, f"{self.limit:f}", self.per, self.app, self.user, tag, value, now)
@@ -112,13 +112,13 @@ class Budget:
 
 @dataclass(eq=False, slots=True)
 class RateLimit:
-    """Calls and tokens, at most, in any stretch of time of one length.
+    """The most calls and tokens in any period of one length.
 
     Args:
-        requests: calls.
-        tokens: of prompts and answers.
+        requests: the most calls.
+        tokens: the most tokens of prompts and answers.
         per: "second", "minute", "hour" or "day".
-        app: only calls of this app id; "*" gives each app id a limit of its own.
+        app: only calls of this app id; "*" gives each app id a separate limit.
         user: the same for users.
         on_exceed: "wait" until there is room, or "refuse" with a `LunosBudgetError`.
 
@@ -154,11 +154,11 @@ class RateLimit:
 
     @property
     def seconds(self) -> float:
-        """The length of its window."""
+        """The length of its window in seconds."""
         return _SECONDS[self.per]
 
     def scope(self, call: Mapping[str, Any]) -> Scope | None:
-        """Return which calls count together with this one; `None` where it isn't covered."""
+        """Return which calls count together with this one, or `None` if it isn't covered."""
         return _scope(self.app, self.user, None, call)
 
     def __str__(self) -> str:
@@ -168,7 +168,7 @@ class RateLimit:
 
 
 class Scope(NamedTuple):
-    """The calls that count together, as a condition of SQL and its values."""
+    """The calls that count together, as an SQL condition and its values."""
 
     condition: str = ""
     values: tuple[str, ...] = ()
@@ -179,7 +179,7 @@ def to_amount(value: object, name: str) -> Decimal:
 
     Raises:
         TypeError: it isn't a number.
-        ValueError: it is none that a budget can have.
+        ValueError: no budget can have this amount.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise TypeError(f"{name} must be a number of USD, not {type(value).__name__}")
@@ -202,7 +202,7 @@ def _check_scope(app: object, user: object, tag: object) -> None:
         raise TypeError('tag must be such as ("feature", "search")')
 
 
-@functools.lru_cache(maxsize=1024)  # asked for each call that waits to be written
+@functools.lru_cache(maxsize=1024)  # called for each call that waits to be written
 def _scope_of(*pairs: tuple[str, str | None, str | None]) -> Scope | None:
     conditions, values = [], list[str]()
     for column, wanted, actual in pairs:

@@ -1,4 +1,4 @@
-"""The SQLite file of a usage store: its tables and versions, and one connection of this process."""
+"""The SQLite file of a usage store: its tables and versions, and this process's connection."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lunos_core.accounting.histograms import add_functions
 from lunos_core.errors import LunosConfigError
 
 T = TypeVar("T")
-# of SQLite's header: tells our files from other people's
+# in SQLite's header: distinguishes our files from other programs'
 _APPLICATION_ID = 0x4C554E4F  # "LUNO"
 _TURNS = 2.0
 _CONFLICTS = 3
 _NAP = 0.001
-# of a parent process: closing one in a child would drop the parent's locks
+# the parent process's: closing one in a child would drop the parent's locks
 _left_open: list[sqlite3.Connection | None] = []
 
-# Each version adds to the one before it. `PRAGMA user_version` says which a file has.
+# Each version adds to the one before. `PRAGMA user_version` is a file's version.
 _VERSIONS = (
     """
 CREATE TABLE calls (
@@ -40,8 +40,8 @@ CREATE TABLE reservations (
     app TEXT NOT NULL, user TEXT, tags TEXT, model TEXT NOT NULL,
     cost INTEGER NOT NULL, tokens INTEGER NOT NULL, certain INTEGER NOT NULL
 )""",
-    # sums of calls by hour and by day, up to the call that `summed` names; and the budgets that
-    # ledgers have, for the dashboard
+    # sums of calls by hour and by day, up to the call that `summed` names, and the ledgers' budgets
+    # for the dashboard
     """
 CREATE TABLE sums (
     span INTEGER NOT NULL, begin INTEGER NOT NULL,
@@ -59,8 +59,8 @@ CREATE TABLE budgets (
     name TEXT PRIMARY KEY, amount TEXT NOT NULL, per TEXT, app TEXT, user TEXT,
     tag TEXT, tag_value TEXT, seen REAL NOT NULL
 )""",
-    # the same sums with all that estimates cost, and the times of calls by day, to be sorted. In
-    # tables of their own, because processes of the version before may still write theirs
+    # the same sums with all costs of estimates, and the times of calls by day, to be sorted: in
+    # separate tables, because processes of the previous version may still write theirs
     """
 CREATE TABLE rollups (
     span INTEGER NOT NULL, begin INTEGER NOT NULL,
@@ -86,7 +86,7 @@ UPDATE summed SET id = 0""",
 
 
 class Database:
-    """One connection to the file, for all threads of this process.
+    """One connection to the file for all threads of this process.
 
     Raises:
         LunosConfigError: the file can't be opened or written, isn't a usage store, or is newer
@@ -142,19 +142,19 @@ class Database:
         wait: float = 0.25,
         reads_first: bool = False,
     ) -> Generator[float, None, T]:
-        """Run a function in a write transaction; yields seconds to wait while others are in it.
+        """Run a function in a write transaction; yield seconds to wait while others write.
 
         Args:
-            work: it may run several times, and only its last run counts.
-            wait: seconds to wait for a locked file; 0 for one try.
-            reads_first: lock the file for its writing alone, which may be nothing.
+            work: the function; it may run several times, and only the last run counts.
+            wait: seconds to wait for a locked file; 0 for one attempt.
+            reads_first: lock the file only when the function writes, which it may not do.
 
         Raises:
             LunosConfigError: the file stays locked, can't be written, or the store is closed.
         """
         tries, end, locked_until = 0, time.monotonic() + (_TURNS if wait else 0.0), None
         while True:
-            # not held while anybody waits: tasks of an event loop are one thread
+            # not held while anyone waits: an event loop's tasks share one thread
             if self.lock.acquire(blocking=False):
                 try:
                     immediately = not reads_first or tries >= _CONFLICTS
@@ -162,12 +162,12 @@ class Database:
                 except sqlite3.Error as error:
                     if not _is_locked(error):
                         raise self._trouble(error) from None
-                    # SQLite's own waiting sleeps longer each time, so that some never get in
+                    # SQLite's own wait sleeps longer each time, so that some never get the lock
                     tries, reason = tries + 1, str(error)
                     end = locked_until = locked_until or time.monotonic() + wait
                 finally:
                     self.lock.release()
-            else:  # threads take turns of a millisecond: more patience than for a locked file
+            else:  # threads take turns of a millisecond: wait longer than for a locked file
                 reason = "other threads write into it"
             if time.monotonic() >= end:
                 raise self._trouble(reason)
@@ -175,7 +175,7 @@ class Database:
 
     def _transact(self, work: Callable[[sqlite3.Connection], T], begin: str) -> T:
         connection = self._connected()
-        if connection.in_transaction:  # a garbage collection in there closed a stream
+        if connection.in_transaction:  # a garbage collection in it closed a stream
             raise self._trouble("it is busy")
         try:
             connection.execute(begin)
@@ -190,7 +190,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own, on one state of the file: for questions, which may take long.
+        """Yield a separate connection to one state of the file, for queries that may take long.
 
         Raises:
             LunosConfigError: the file can't be read, or the store is closed.
@@ -213,7 +213,7 @@ class Database:
     def _connected(self) -> sqlite3.Connection:
         if self.closed:
             raise self._trouble("it is closed")
-        if self.connection is None:  # in a forked child, or locked when it was to be opened
+        if self.connection is None:  # in a forked child, or if the file was locked before
             self.connection = _open(self.path, 0.0)
         return self.connection
 
@@ -225,8 +225,8 @@ def checked_path(path: str | os.PathLike[str]) -> str:
     """Return the real path of a file that can be a store.
 
     Raises:
-        TypeError: `path` isn't a text or a path.
-        LunosConfigError: no file can have it.
+        TypeError: `path` isn't a str or a path.
+        LunosConfigError: no file can have this path.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a str or a path, not {type(path).__name__}")
@@ -237,7 +237,7 @@ def checked_path(path: str | os.PathLike[str]) -> str:
 
 
 def _open(path: str, patience: float) -> sqlite3.Connection:
-    # autocommit, so that transactions begin and end where the code says so
+    # autocommit: only the code begins and ends transactions
     connection = sqlite3.connect(
         path, timeout=patience, isolation_level=None, check_same_thread=False
     )
@@ -252,9 +252,9 @@ def _open(path: str, patience: float) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     add_functions(connection)
     connection.execute("PRAGMA journal_mode = WAL")
-    # a killed process loses nothing that was committed; a power cut may lose the last second
+    # a killed process loses nothing that was committed; a power failure may lose the last second
     connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")  # one of several processes makes the tables
+    connection.execute("BEGIN IMMEDIATE")  # only one of several processes creates the tables
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -275,7 +275,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    connection.execute("PRAGMA busy_timeout = 0")  # from here on whoever waits does so by itself
+    connection.execute("PRAGMA busy_timeout = 0")  # from now on the callers wait by themselves
 
 
 def _unusable(path: str, reason: str) -> LunosConfigError:

@@ -1,4 +1,4 @@
-"""The store that `LUNOS_USAGE_DB` names, as an observer of every call."""
+"""The store of `LUNOS_USAGE_DB` as an observer of every call."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class _Recorder:
         self.store.add(call)
 
 
-# of each path: its recorder, or `None` where the path can't be used
+# the recorder of each path, or `None` if the path can't be used
 _recorders: dict[str, _Recorder | None] = {}
 
 
 def with_recorder(observers: tuple[Observer, ...]) -> tuple[Observer, ...]:
-    """Return observers with the environment's, unless one of them writes into the same store."""
+    """Add the environment's observer, unless another one writes into the same store."""
     path = os.environ.get(USAGE_DB)
     recorder = _recorder(path) if path else None
     if recorder is None:
@@ -48,7 +48,7 @@ def _recorder(path: str) -> _Recorder | None:
     except KeyError:
         pass
     with first_use:
-        from lunos_core.accounting.memory import LateStore  # SQLite, for those who set the variable
+        from lunos_core.accounting.memory import LateStore  # imports SQLite
         from lunos_core.errors import LunosConfigError
 
     try:

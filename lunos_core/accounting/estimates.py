@@ -1,4 +1,4 @@
-"""What a call may cost before it is sent: as those before it, else by price and tokens."""
+"""The cost of a call before it is sent: that of earlier calls, else by price and tokens."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lunos_core.accounting.totals import amount_of
 from lunos_core.errors import LunosBudgetError
 
 _CHARACTERS_PER_TOKEN = 4
-# of an answer, where neither the request nor the catalog says
+# an answer's length, if neither the request nor the catalog has one
 _TYPICAL_TOKENS = 1000
-# the last calls of a model tell what the next one costs
+# how many of a model's last calls predict the cost of the next one
 _SAMPLE = 20
 _LOOKED_AT = 10_000
 _FREE = Decimal(0)
@@ -26,7 +26,7 @@ warned_models: set[str] = set()
 
 
 class Estimator:
-    """Estimates the cost of calls, and learns from what they cost.
+    """Estimates the cost of calls, and learns from their actual cost.
 
     Args:
         on_unknown_cost: "warn", "refuse" or "ignore".
@@ -43,14 +43,14 @@ class Estimator:
         return start.input_bytes // _CHARACTERS_PER_TOKEN + answer
 
     def cost(self, start: CallStart, connection: Connection | None) -> tuple[int, bool]:
-        """Estimate the cost in picodollars, and say whether it is more than a guess.
+        """Return the estimated cost in picodollars, and whether it is more than a guess.
 
         Args:
             start: the call.
-            connection: to the store whose calls tell, or `None`.
+            connection: to the store with earlier calls, or `None`.
 
         Raises:
-            LunosBudgetError: nothing tells, and unknown costs are refused.
+            LunosBudgetError: the cost is unknown, and unknown costs are refused.
         """
         model = start.model or ""
         cost = self._learned.get(model)
@@ -74,7 +74,7 @@ class Estimator:
         return 0, model in self._unknown
 
     def learn(self, call: CallRecord) -> int | None:
-        """Take the cost of a call that is over, and return it; `None` where it is unknown."""
+        """Learn the cost of a finished call, and return it, or `None` if it is unknown."""
         model = call.model or ""
         cost = cost_of(call.usage)
         if cost is not None:
@@ -114,7 +114,7 @@ class Estimator:
 
 
 def _ceiling(start: CallStart) -> int | None:
-    """Return what a call costs at most, by its price; `None` where that is unknown."""
+    """Return the highest cost of a call by its price, or `None` if that is unknown."""
     known = None if start.prices is None else start.prices(start.model or "")
     if known is None or (known.input_price is None and known.output_price is None):
         return None

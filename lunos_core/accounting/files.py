@@ -1,4 +1,4 @@
-"""Files that people keep: written whole or not at all."""
+"""Files that people keep, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file in one step: see `replacing`.
 
     Raises:
-        OSError: it cannot be written; the old file is as it was.
+        OSError: it cannot be written; the old file is unchanged.
     """
     with replacing(path) as file:
         file.write(data)
@@ -23,13 +23,13 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that takes its place when the block ends, and never if the block raises.
+    """Open a file that replaces the old one when the block ends, unless the block raises.
 
     A reader sees the old file or the new one, never a part. A symlink stays, and the file that it
-    points to is replaced. What isn't a regular file, such as `/dev/stdout`, is written as it is.
+    points to is replaced. A special file, such as `/dev/stdout`, is written directly.
 
     Raises:
-        OSError: it cannot be written; the old file is as it was.
+        OSError: it cannot be written; the old file is unchanged.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _umask() -> int:
-    # the only way to read it; a thread that makes a file meanwhile gets a stricter one
+    # the only way to read it; a file that another thread creates meanwhile gets a stricter mode
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""How long calls took, for SQLite: in buckets that are 4 % wide, or packed as they are."""
+"""Durations of calls for SQLite: in buckets that are 4 % wide, or packed unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAIR = struct.Struct("<HI")  # a bucket and its count
 
 
 class _Collected:
-    """What an aggregate function of SQL has been given: seconds, or what it made of some before."""
+    """The arguments of an SQL aggregate function: seconds, or its earlier results."""
 
     __slots__ = ("_values", "step")
 
@@ -37,7 +37,7 @@ class _Histogram(_Collected):
 
 
 class _Packed(_Collected):
-    """Packs seconds as they are, 8 bytes each, in no order, and joins what it has packed."""
+    """Packs seconds unchanged in 8 bytes each, unordered, and joins packed ones."""
 
     def finalize(self) -> Any:
         seconds = [value for value in self._values if type(value) is float]
@@ -46,7 +46,7 @@ class _Packed(_Collected):
 
 
 def sorted_times(packed: bytes) -> list[float]:
-    """Return what SQL's `packed` has put together."""
+    """Return the seconds in a result of SQL's `packed`, in order."""
     return sorted(struct.unpack(f"<{len(packed) // 8}d", packed))
 
 
@@ -58,7 +58,7 @@ def _merged(left: bytes, right: bytes) -> Any:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Give a connection the functions `histogram` and `packed` of seconds, and `merged` of two."""
+    """Add the aggregate functions `histogram` and `packed`, and `merged` of two histograms."""
     connection.create_aggregate("histogram", 1, _Histogram)
     connection.create_aggregate("packed", 1, _Packed)
     connection.create_function("merged", 2, _merged, deterministic=True)
@@ -73,7 +73,7 @@ def counts_of(histogram: bytes) -> list[tuple[float, int]]:
 
 
 def percentile(times: Sequence[Any], percent: int) -> float | None:
-    """Return the nearest rank among sorted values; `None` of nothing.
+    """Return the nearest rank among sorted values, or `None` if there are none.
 
     Args:
         times: seconds, or pairs of seconds and their count.

@@ -1,7 +1,7 @@
-"""What calls used and cost, by app id, model and endpoint.
+"""The usage and cost of calls, by app id, model and endpoint.
 
-A ledger is an observer of the clients, not of the adapters: whatever goes through Lunos is counted,
-in either framework, streamed or not.
+A ledger observes the clients, not the adapters: it counts every call to Lunos, in both frameworks,
+streamed or not.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ else:  # type hints can be read without SQLite
 class UsageLedger:
     """Counts calls: tokens, cost, retries, errors and time, per app id, model and endpoint.
 
-    In a `with` block it counts the calls made inside, and in the tasks that begin there. A thread
-    counts where it runs in a copy of the block's context: `asyncio.to_thread` and both frameworks'
-    executors see to that, a bare `threading.Thread` does not. `start()` counts everywhere in the
-    process, until `stop()`. A client takes one as `observers=[ledger]`. However many of the three
-    it is, a call is counted once.
+    In a `with` block it counts the calls made inside, and in tasks that start there. Calls in a
+    thread count if it runs in a copy of the block's context: `asyncio.to_thread` and both
+    frameworks' executors make one, a bare `threading.Thread` doesn't. `start()` counts everywhere
+    in the process, until `stop()`. A client accepts a ledger as `observers=[ledger]`. Even with all
+    three, each call is counted once.
 
-    What is not asked of a model, such as the catalog, is not counted.
+    Only requests to a model are counted, not for example the catalog.
 
     Args:
-        budget: USD, once and for all calls: the same as `budgets=[Budget(budget)]`.
-        budgets: for windows of time, app ids, users and tags. Before a call is sent, what it may
-            cost is reserved, so that calls under way together keep to the budget, too; a call
-            that a budget has no money for raises a `LunosBudgetError` before anything is sent.
-        limits: of calls and tokens per minute; a call waits until there is room.
+        budget: USD for all calls of all time, the same as `budgets=[Budget(budget)]`.
+        budgets: for windows of time, app ids, users and tags. Before a call is sent, its possible
+            cost is reserved, so that concurrent calls keep to the budget too; if a budget has no
+            money for a call, a `LunosBudgetError` is raised before anything is sent.
+        limits: on calls and tokens per minute; a call waits until there is room.
         store: a `UsageStore`, or the path of one, that keeps every call. Budgets and limits then
-            hold for all processes that share it, and count what it holds already.
-        on_unknown_cost: what to do under a budget about a model whose cost neither the gateway
-            nor the catalog knows: "warn" once, with a `LunosCostWarning`, "refuse", or "ignore".
+            apply to all processes that share it, and count the calls that it already has.
+        on_unknown_cost: what to do with a budget if neither the gateway nor the catalog knows the
+            cost of a model: "warn" once, with a `LunosCostWarning`, "refuse", or "ignore".
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -112,7 +112,7 @@ class UsageLedger:
         budgets = [*self._budgets, *([] if self._total is None else [self._total])]
         if not budgets and not self._limits:
             return None
-        from lunos_core.accounting.admission import Admissions  # SQLite, for those with budgets
+        from lunos_core.accounting.admission import Admissions  # imports SQLite
         from lunos_core.accounting.memory import MemoryStore
 
         store: UsageStore | None = self.store
@@ -122,7 +122,7 @@ class UsageLedger:
         return Admissions(store, budgets, self._limits, self._on_unknown_cost, before)
 
     def reset_after_fork(self) -> None:
-        """Begin with a lock that no thread of the parent holds, and nothing reserved."""
+        """Start with a new lock, which no thread of the parent holds, and nothing reserved."""
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
         self._admissions = self._new_admissions(vars(self).get("_admissions"))
@@ -132,9 +132,9 @@ class UsageLedger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop counting; the rows stay, and those of the store are written.
+        """Stop counting; the rows stay, and the store's are written.
 
-        An event loop isn't held up by a file that others have locked: the store's writer goes on.
+        A file that others have locked doesn't block an event loop: the store's writer continues.
         """
         end_here(self)
         self._flush()
@@ -145,7 +145,7 @@ class UsageLedger:
         return self
 
     def stop(self) -> None:
-        """End what `start` began."""
+        """Stop counting, after `start`."""
         end_everywhere(self)
         self._flush()
 
@@ -166,11 +166,11 @@ class UsageLedger:
 
     @property
     def wants_prices(self) -> bool:
-        """Whether clients are to load their catalog's prices at the first need."""
+        """Whether clients should load their catalog's prices when they are first needed."""
         return self._total is not None or bool(self._budgets)
 
     def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
-        """Reserve what a call may cost: the clients' hook before they send.
+        """Reserve the possible cost of a call: the clients' hook before they send.
 
         Raises:
             LunosBudgetError: a budget or limit has no room for it.
@@ -182,7 +182,7 @@ class UsageLedger:
         return self if reservation is None else _OpenCall(self, admissions, reservation)
 
     def call_refused(self, call: CallRecord) -> None:
-        """Keep a call that was not sent in the store; it isn't counted here."""
+        """Write a call that was refused to the store; it isn't counted here."""
         if self.store is not None:
             self.store.add(call)
 
@@ -194,7 +194,7 @@ class UsageLedger:
         """Count one call, and end its reservation."""
         if call.model is None:
             return
-        key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own word for it
+        key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own name for it
         with self._lock:
             (self._rows.get(key) or self._row(key)).add(call)
         admissions = self._admissions
@@ -212,12 +212,12 @@ class UsageLedger:
 
     @property
     def cost(self) -> float | None:
-        """USD so far; `None` where no call's cost is known."""
+        """USD so far, or `None` if no call's cost is known."""
         with self._lock:
             return _sum_of(self._rows).value()
 
     def before_call(self, *, app_id: str | None = None, model: str | None = None) -> None:
-        """Refuse a call that the budget has no money for: the clients' hook before they send."""
+        """Refuse a call if the budget is spent: the clients' hook before they send."""
         self.check_budget(app_id=app_id, model=model)
 
     def check_budget(self, *, app_id: str | None = None, model: str | None = None) -> None:
@@ -239,9 +239,9 @@ class UsageLedger:
             )
 
     def merge(self, other: UsageLedger) -> None:
-        """Add what another ledger has counted: of a worker process, say, as ledgers can be pickled.
+        """Add the counts of another ledger, such as a pickled one from a worker process.
 
-        The budget stays this one's; what the other has spent counts towards it.
+        This ledger's budget stays, and the other's costs count towards it.
 
         Example:
             >>> import pickle
@@ -261,7 +261,7 @@ class UsageLedger:
             _add_spent(admissions.store, counted["_rows"])
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the lock, as it is now: another thread may go on counting."""
+        """Return the current state without the lock; other threads may continue to count."""
         with self._lock:
             left = ("_lock", "_admissions")
             state = {name: value for name, value in vars(self).items() if name not in left}
@@ -275,10 +275,10 @@ class UsageLedger:
         reset_after_fork(self)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict for each app id, model and endpoint, in the order of their first calls.
+        """Return one dict for each app id, model and endpoint, in the order of their first calls.
 
-        `cost` is USD, the sum of what is known, and `None` where nothing is; `seconds` is the sum
-        over the calls; `first_token_seconds` is the mean over the streams, `None` without any.
+        `cost` is the sum of the known costs in USD, or `None` if none is known; `seconds` is the
+        sum over the calls; `first_token_seconds` is the mean over the streams, or `None`.
         """
         with self._lock:
             return [
@@ -287,18 +287,18 @@ class UsageLedger:
             ]
 
     def history(self) -> dict[str, list[tuple[float, float, int]]]:
-        """By app id: (Unix time, USD so far, tokens so far) after each call; thinned when long."""
+        """Return (Unix time, USD, tokens) so far after each call, by app id; thinned if long."""
         with self._lock:
             return {app_id: list(item.points) for app_id, item in list(self._history.items())}
 
     def table(self) -> str:
-        """The rows as text to print: by rich where it is installed, else plain columns."""
+        """Return the rows as text to print: by rich if it is installed, else in plain columns."""
         from lunos_core.accounting.report import to_table
 
         return to_table(self.rows())
 
     def to_frame(self) -> Any:
-        """The rows as a `DataFrame` of pandas, or of polars where pandas isn't installed.
+        """Return the rows as a `DataFrame` of pandas, or of polars if pandas isn't installed.
 
         Raises:
             ImportError: neither is installed.
@@ -308,25 +308,25 @@ class UsageLedger:
         return to_frame(self.rows())
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows as CSV, with a header; what is unknown is empty."""
+        """Write the rows as CSV with a header; unknown values are empty."""
         from lunos_core.accounting.report import write_csv
 
         write_csv(path, self.rows())
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write `{"rows": […], "history": {app id: […]}}`: `lunos usage FILE` shows it."""
+        """Write `{"rows": […], "history": {app id: […]}}`, which `lunos usage FILE` shows."""
         from lunos_core.accounting.report import write_json
 
         write_json(path, self.rows(), self.history())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Cost and tokens of each application over time, as a matplotlib `Figure`.
+        """Return each application's cost and tokens over time as a matplotlib `Figure`.
 
         Args:
-            path: where to save the picture, too.
+            path: a file to which the figure is also saved.
 
         Raises:
-            ImportError: matplotlib is not installed.
+            ImportError: matplotlib isn't installed.
         """
         from lunos_core.accounting.report import plot
 
@@ -346,7 +346,7 @@ class _OpenCall:
         self._ledger.count(call, reservation=self._reservation)
 
     def abandon(self) -> None:
-        """Give back what is held for a call that leaves no record, as it was cancelled."""
+        """Release the reservation of a cancelled call, which leaves no record."""
         self._reservation.release()
 
 
@@ -374,7 +374,7 @@ def _is_on_event_loop() -> bool:
 def _opened(store: UsageStore | str | os.PathLike[str] | None) -> UsageStore | None:
     if store is None:
         return None
-    from lunos_core.accounting.store import UsageStore  # SQLite, for those with a store
+    from lunos_core.accounting.store import UsageStore  # imports SQLite
 
     if isinstance(store, str | os.PathLike):
         return UsageStore(store)

@@ -1,4 +1,4 @@
-"""Money that a process holds for its next calls at once, where a budget is far from spent."""
+"""Money that a process reserves for several calls at once if a budget is far from spent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lunos_core.accounting.reservations import Key
 from lunos_core.accounting.store import UsageStore
 
 Kind = tuple[Any, ...]
-"""What calls have in common that can share: model, longest time, app, user and tags."""
+"""What calls that share a lump have in common: model, total_timeout, app, user and tags."""
 
 _SECONDS = 2.0
 _CALLS = 50
@@ -17,11 +17,11 @@ _MOST = 1000
 
 
 class Lump:
-    """Money held in one row for the next calls of one kind, where a budget is far from spent.
+    """Money reserved in one row for the next calls of one kind if a budget is far from spent.
 
-    They then need no transaction of their own. It is a fiftieth of what is left, at most. After
-    two seconds nothing more is drawn from it, and what is left is given back; what was drawn stays
-    held until those calls are written.
+    Those calls then need no transaction. It is at most a fiftieth of the rest of the budget. After
+    two seconds nothing more is drawn from it, and the rest is released; what was drawn stays
+    reserved until those calls are written.
     """
 
     __slots__ = ("_store", "expires", "id", "keys", "left")
@@ -33,32 +33,32 @@ class Lump:
         self.left = min(room // _CALLS, cost * _CALLS)
 
     def draw(self, cost: int, now: float) -> bool:
-        """Take the money for a call, if there is enough; under the lock of its owner."""
+        """Take the money for a call, if there is enough; the owner's lock must be held."""
         if not now < self.expires or cost > self.left:
             return False
         self.left -= cost
         return True
 
     def end(self) -> None:
-        """Give back what nobody has drawn; under the same lock."""
+        """Release the money that wasn't drawn; the same lock must be held."""
         self.expires = 0.0
         self._store.end_reservation(self.id, self.left)
 
 
 def lump_of(store: UsageStore, room: int, cost: int, now: float) -> Lump | None:
-    """Return what to hold for the next calls; `None` near the end of a budget.
+    """Return a lump for the next calls, or `None` near the end of a budget.
 
     Args:
-        store: holds it.
-        room: what is left, in picodollars.
-        cost: of one call.
+        store: the store with the reservations.
+        room: the rest of the budget in picodollars.
+        cost: the cost of one call.
         now: the time of the store's clock.
     """
     return Lump(store, room, cost, now) if room > cost * _CALLS else None
 
 
 class Lumps:
-    """The lumps of one ledger, by kind. The store's writer ends those that are old."""
+    """The lumps of one ledger, by kind. The store's writer ends old ones."""
 
     def __init__(self, store: UsageStore) -> None:
         self._store = store
@@ -67,7 +67,7 @@ class Lumps:
         self._lumps: dict[Kind, Lump] = {}
 
     def draw(self, kind: Kind, cost: int) -> Lump | None:
-        """Take the money for a call from the lump of its kind; `None` where there is not enough."""
+        """Return the lump that pays for a call, or `None` if there is none with enough money."""
         with self._lock:
             lump = self._lumps.get(kind)
             if lump is None or lump.draw(cost, self._store.clock()):
@@ -80,7 +80,7 @@ class Lumps:
         return kind in self._lumps
 
     def keep(self, kind: Kind, lump: Lump) -> None:
-        """Take a lump that is in the store now, in place of the one before it."""
+        """Keep a lump that is in the store now, and end the one that it replaces."""
         with self._lock:
             before = self._lumps.pop(kind, None)
             if before is not None:
@@ -92,11 +92,11 @@ class Lumps:
 
     @property
     def holds(self) -> bool:
-        """Whether there are lumps, which end in time."""
+        """Whether there are lumps, which expire."""
         return bool(self._lumps)
 
     def end_old(self, now: float | None) -> None:
-        """End the lumps that are old by now; `None` ends all."""
+        """End the lumps that have expired; `None` ends all."""
         if not self._lumps:
             return
         with self._lock:

@@ -12,7 +12,7 @@ from lunos_core.accounting.store import BATCH, UsageStore
 
 
 class MemoryStore(UsageStore):
-    """A store of one process and one ledger: its budgets need no file. Nobody else reads it."""
+    """A store without a file, for the budgets of one ledger in one process."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.path, self.tag_keys, self.clock = ":memory:", (), clock
@@ -23,7 +23,7 @@ class MemoryStore(UsageStore):
     in_memory = True
 
     def add(self, call: CallRecord, *, reservation: Settled | None = None) -> None:
-        """Keep a call; it is written with others, or when a budget is asked."""
+        """Keep a call; it is written with others, or when a budget is checked."""
         super().add(call, reservation=reservation)
         if len(self._pending) >= BATCH:
             self.flush()
@@ -33,6 +33,6 @@ class MemoryStore(UsageStore):
 
 
 class LateStore(UsageStore):
-    """The environment's store: no call waits for a locked file, its writer opens it later."""
+    """The environment's store: if the file is locked, its writer opens it later."""
 
     patience = 0.0

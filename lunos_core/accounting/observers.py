@@ -1,4 +1,4 @@
-"""Who hears of each call: one hook in the clients, never in the adapters."""
+"""Observers of calls: one hook in the clients, none in the adapters."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ NO_TAGS: Mapping[str, Any] = MappingProxyType({})
 
 
 class CallRecord(NamedTuple):
-    """One call that is over: answered, failed, or closed early.
+    """One finished call: answered, failed, or closed early.
 
     Attributes:
-        app_id: the app id that it carried, or `None`.
-        model: the model that was asked; `None` where none was (the catalog).
+        app_id: its app id, or `None`.
+        model: the requested model; `None` if there was none (the catalog).
         endpoint: the path, such as "/chat/completions".
         attempts: requests made.
         seconds: from the call's start to its end.
-        first_token_seconds: to the first event of a stream; `None` where there was none.
-        usage: what the server said; `None` where it said nothing (a stream closed early).
-        error: why it failed, or `None`; a `LunosBudgetError` after no attempt was refused.
+        first_token_seconds: to the first event of a stream, or `None`.
+        usage: the server's usage, or `None` if it sent none (a stream closed early).
+        error: the failure, or `None`; a `LunosBudgetError` with 0 attempts means a refused call.
         user: the request's own `user`, or `None`.
-        tags: of the `tags()` around the caller.
-        metadata: of the framework's call; a store keeps what its `tag_keys` name.
-        served: the model that answered, as the server names it.
+        tags: the tags of the enclosing `tags()` blocks.
+        metadata: the metadata of the framework's call; a store keeps its `tag_keys`.
+        served: the server's name of the model that answered.
         request_id: the server's id of the request.
         framework: "langchain", "llama_index", or `None`.
-        time: Unix time of its end, where it isn't now.
+        time: the Unix time of its end, if it isn't now.
         response_id: the provider's id of the answer.
-        finish_reasons: of the answer's choices, in their order.
-        chunk_seconds: between the chunks of a stream, where metrics are recorded.
+        finish_reasons: those of the answer's choices, in their order.
+        chunk_seconds: between the chunks of a stream, if metrics are recorded.
     """
 
     app_id: str | None
@@ -63,25 +63,25 @@ class CallRecord(NamedTuple):
 
 
 Observer = Callable[[CallRecord], None]
-"""Called with each call that is over. It may have the method of `BeforeCall`, too."""
+"""Called with each finished call. It may also have the method of `BeforeCall`."""
 Observers = tuple[Observer, ...]
 
 
 class CallStart(NamedTuple):
-    """A call that is about to begin.
+    """A call that is about to start.
 
     Attributes:
-        app_id: the app id that it carries, or `None`.
-        model: the model that is asked; `None` where none is (the catalog).
+        app_id: its app id, or `None`.
+        model: the requested model; `None` if there is none (the catalog).
         endpoint: the path, such as "/chat/completions".
         user: the request's own `user`, or `None`.
-        tags: of the `tags()` around the caller.
-        metadata: of the framework's call.
+        tags: the tags of the enclosing `tags()` blocks.
+        metadata: the metadata of the framework's call.
         framework: "langchain", "llama_index", or `None`.
         input_bytes: the length of the request body.
-        max_tokens: of the answer, where the request limits them.
-        prices: what the catalog knows, or `None`.
-        total_timeout: seconds after which the call is over in any case, or `None`.
+        max_tokens: the request's limit on the answer, or `None`.
+        prices: the catalog's prices, or `None`.
+        total_timeout: seconds after which the call ends in any case, or `None`.
     """
 
     app_id: str | None
@@ -97,7 +97,7 @@ class CallStart(NamedTuple):
     total_timeout: float | None = None
 
     def refused(self, error: LunosError) -> CallRecord:
-        """Return the record of a call that was not sent."""
+        """Return the record of a call that wasn't sent."""
         return CallRecord(
             *(self.app_id, self.model, self.endpoint, 0, 0.0, None, None, error),
             *(self.user, self.tags, self.metadata, None, None, self.framework),
@@ -105,17 +105,17 @@ class CallStart(NamedTuple):
 
 
 class BeforeCall(Protocol):
-    """What an observer that may refuse a call has besides `__call__`."""
+    """The method of an observer that may refuse a call, besides `__call__`."""
 
     def before_call(self, *, app_id: str | None, model: str | None) -> object:
-        """Note that a call is about to begin, or raise a `LunosBudgetError` to refuse it."""
+        """Note that a call is about to start, or raise a `LunosBudgetError` to refuse it."""
 
 
 class OpensCall(Protocol):
-    """What an observer that accompanies a call has in place of `before_call`."""
+    """The methods of an observer that follows a call, instead of `before_call`."""
 
     def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
-        """Yield seconds to wait, and return the observer of this very call.
+        """Yield seconds to wait, and return the observer of this call.
 
         Raises:
             LunosBudgetError: the call is refused.
@@ -123,11 +123,11 @@ class OpensCall(Protocol):
         ...
 
     def call_refused(self, call: CallRecord) -> None:
-        """Take note of a call that this observer or another one refused."""
+        """Note a call that this observer or another one refused."""
 
 
 class HearsRetries(Protocol):
-    """What an observer that shares one pace among processes has besides `__call__`."""
+    """The method of an observer that shares a pace between processes, besides `__call__`."""
 
     def attempt_failed(self, error: LunosError, delay: float) -> float:
         """Note an attempt that is retried in `delay` seconds, and return how long to wait."""
@@ -141,7 +141,7 @@ class _Everywhere:
         reset_after_fork(self)
 
     def reset_after_fork(self) -> None:
-        """Begin with a lock that no thread of the parent holds."""
+        """Start with a new lock, which no thread of the parent holds."""
         self.lock = threading.Lock()
 
 
@@ -150,28 +150,28 @@ _everywhere = _Everywhere()
 
 
 def active_observers(own: Iterable[Observer] = ()) -> tuple[Observer, ...]:
-    """Return a client's observers, those of the process and those around the caller, each once."""
+    """Return the observers of a client, the process and the context, each once."""
     observers = (*own, *_everywhere.observers, *_here.get())
     return observers if len(observers) < 2 else tuple(dict.fromkeys(observers))
 
 
 def delay_of(observers: Iterable[Observer], error: LunosError, delay: float) -> float:
-    """Tell observers of an attempt that is retried, and return the longest delay of theirs."""
+    """Tell observers about a retried attempt, and return the longest of their delays."""
     for observer in observers:
         attempt_failed = getattr(observer, "attempt_failed", None)
         if attempt_failed is not None:
             try:
                 delay = max(delay, attempt_failed(error, delay))
-            except Exception:  # a call goes on whatever becomes of its observers
+            except Exception:  # a call continues whatever happens to its observers
                 _log.exception("an observer failed; the retry of the call is not affected")
     return delay
 
 
 def opening(observers: Iterable[Observer], start: CallStart) -> Generator[float, None, Observers]:
-    """Ask observers, one after the other, to let a call begin; yields seconds to wait.
+    """Ask the observers in turn to allow a call; yield seconds to wait.
 
     Returns:
-        Those that hear of the call's end.
+        The observers of the call's end.
 
     Raises:
         LunosBudgetError: one of them refuses the call.
@@ -188,7 +188,7 @@ def opening(observers: Iterable[Observer], start: CallStart) -> Generator[float,
                 before_call(app_id=start.app_id, model=start.model)
             opened.append(observer)
     except LunosBudgetError as error:
-        record = start.refused(error)  # the same for all: a store takes it once
+        record = start.refused(error)  # the same object for all: a store records it once
         for observer in observers:
             refused = getattr(observer, "call_refused", None)
             if refused is not None and start.model is not None:
@@ -201,11 +201,11 @@ _failures: WeakKeyDictionary[Any, set[type[Exception]]] = WeakKeyDictionary()
 
 
 def is_new_failure(observer: Observer, failure: Exception) -> bool:
-    """Whether an observer fails in this way for the first time.
+    """Return whether an observer fails in this way for the first time.
 
-    A full disk fails each call's record: a log of a million tracebacks would help nobody.
+    With a full disk every record fails, and a million tracebacks in the log would help nobody.
     """
-    # of a method its object, of a function its code: both are made anew for each call
+    # a method's object or a function's code, as methods and functions may be new for each call
     key = getattr(observer, "__self__", getattr(observer, "__code__", observer))
     try:
         kinds = _failures.setdefault(key, set())
@@ -217,13 +217,13 @@ def is_new_failure(observer: Observer, failure: Exception) -> bool:
 
 
 def begin_here(observer: Observer) -> None:
-    """Let an observer hear of the calls of this context, and of tasks that begin in it."""
+    """Observe the calls of this context, and of tasks that start in it."""
     _here.set((*_here.get(), observer))
 
 
 def end_here(observer: Observer) -> None:
-    """End what `begin_here` began."""
-    # the last of its kind, not a token: a generator may be closed in another context
+    """Stop observing, after `begin_here`."""
+    # the last equal one, not a token: a generator may be closed in another context
     observers = list(_here.get())
     if observer in observers:
         del observers[len(observers) - 1 - observers[::-1].index(observer)]
@@ -231,13 +231,13 @@ def end_here(observer: Observer) -> None:
 
 
 def begin_everywhere(observer: Observer) -> None:
-    """Let an observer hear of the calls of the whole process, in any thread."""
+    """Observe the calls of the whole process, in any thread."""
     with _everywhere.lock:
         _everywhere.observers = tuple(dict.fromkeys((*_everywhere.observers, observer)))
 
 
 def end_everywhere(observer: Observer) -> None:
-    """End what `begin_everywhere` began."""
+    """Stop observing, after `begin_everywhere`."""
     with _everywhere.lock:
         _everywhere.observers = tuple(
             item for item in _everywhere.observers if item is not observer

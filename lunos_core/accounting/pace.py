@@ -1,11 +1,11 @@
 """One pace for all processes of a key: slower together after a 429, faster again after answers.
 
-A request takes a ticket: its place in one line. A virtual clock counts how many requests, and how
-many tokens, may have begun by now; a ticket's turn is when the clock has come to its number. So a
-caller sleeps until its turn and looks again, and a change of the pace holds for all who wait.
+A request takes a ticket, its place in one queue. A virtual clock counts how many requests and
+tokens may have started by now; a ticket's turn comes when the clock reaches its number. A caller
+sleeps until its turn and looks again, so a change of the pace applies to everyone who waits.
 `Retry-After` stops the clock for everyone. A 429 slows it down, once for all requests that were
-sent before anyone knew; answers make it faster again: soon when it is far below the rate at which
-the gateway last refused, slowly when it is near.
+sent before it was known. Answers make it faster again: quickly if it is far below the rate at which
+the gateway last refused, slowly if it is near that rate.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lunos_core.errors import LunosConfigError, LunosError, LunosRateLimitError
 from lunos_core.logs import log as _log
 
 T = TypeVar("T")
-_START, _LEAST = 10.0, 0.05  # requests a second, where no limit is given
-_MEMORY = 45.0  # seconds: about a minute of answers is remembered, the older the less
-# growth, as a part of the rate in a second: far below the last 429, and near it. Faster, a limit
-# that counts a whole minute would be noticed too late
+_START, _LEAST = 10.0, 0.05  # requests per second, without a given limit
+_MEMORY = 45.0  # seconds: remembers about a minute of answers, older ones less
+# growth per second as a fraction of the rate: far below the last 429, and near it. With faster
+# growth, a limit that counts a whole minute would be noticed too late
 _GROWTH, _PROBE = 0.02, 0.0003
 _CUT, _NEAR = 0.95, 0.97
-# a pace that grows brings a turn forward: look again half way there
+# a growing pace brings a turn forward: look again halfway there
 _LONGEST_SLEEP, _SURE = 5.0, 0.5
-_MOST_PATIENCE = 60.0  # as for retries: a server that asks for more isn't believed
+_MOST_PATIENCE = 60.0  # as for retries: a longer Retry-After is ignored
 _LOCKED = 5.0  # seconds to wait for a file that others write
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A request's place in the line: what is before it, and the `cuts` when its turn came."""
+    """A request's place in the queue: what is before it, and the `cuts` when its turn came."""
 
     number: float
     token_number: float
@@ -49,14 +49,14 @@ class Ticket:
 
 @dataclass(slots=True)
 class Pace:
-    """Requests and tokens a second, as a value and pure functions of time.
+    """Requests and tokens per second, as a value with pure functions of time.
 
     Attributes:
-        most: requests a second, at most; `None` where nobody said.
-        most_tokens: tokens a second, at most; `None` where nobody said.
-        rate: requests a second now.
+        most: the most requests per second, or `None`.
+        most_tokens: the most tokens per second, or `None`.
+        rate: requests per second now.
         ceiling: the rate at which the gateway last refused, or `None`.
-        closed_until: nothing is sent before, as `Retry-After` asked; a Unix time, as all times.
+        closed_until: until when nothing is sent because of `Retry-After`, in Unix time.
     """
 
     most: float | None = None
@@ -79,7 +79,7 @@ class Pace:
         self.rate = self.rate or _START
 
     def take(self, now: float, tokens: int) -> Ticket:
-        """Take a place in the line."""
+        """Take a place in the queue."""
         self._advance(now)
         ticket = Ticket(self.issued, self.issued_tokens, tokens, self.cuts)
         self.issued += 1
@@ -87,7 +87,7 @@ class Pace:
         return ticket
 
     def seconds(self, now: float, ticket: Ticket) -> float:
-        """Return for how long to sleep before the next look; 0 when it is the ticket's turn."""
+        """Return how long to sleep before looking again; 0 if it is the ticket's turn."""
         self._advance(now)
         wait = (ticket.number - self.begun) / self.rate
         if self.most_tokens:
@@ -100,34 +100,34 @@ class Pace:
         return min(wait, max(wait / 2, _SURE), _LONGEST_SLEEP)
 
     def answered(self, now: float, ticket: Ticket, tokens: int | None = None) -> None:
-        """Take note of an answer, and of the tokens that it really took."""
+        """Note an answer and the tokens that it really took."""
         self._advance(now)
         self.recent += 1
         if tokens is not None:
             self.issued_tokens += tokens - ticket.tokens
         if not ticket.waited or ticket.cuts != self.cuts:
             return
-        growth = _GROWTH  # by one answer, which is `1 / rate` of a second's
+        growth = _GROWTH  # of one answer, which is `1 / rate` of a second's growth
         if self.ceiling is not None and self.rate >= self.ceiling * _NEAR:
-            # the longer the gateway has refused nothing, the more likely its limit has risen
+            # the longer since the last refusal, the more likely the gateway's limit has risen
             growth = min(_GROWTH, _PROBE * (1 + (now - self.cut_at) / 60) ** 2)
         self.rate = min(self.rate + growth, self.most or self.rate + growth)
 
     def refused(self, now: float, ticket: Ticket, retry_after: float | None) -> Ticket:
-        """Take note of a 429, and return the ticket of the next attempt."""
+        """Note a 429, and return the ticket of the next attempt."""
         self._advance(now)
         wish = retry_after if retry_after and retry_after <= _MOST_PATIENCE else 0.0
         self.closed_until = max(self.closed_until, now + wish)
         if ticket.cuts == self.cuts:
             self.cuts, self.cut_at = self.cuts + 1, now
-            # a limit per minute is met by what a minute held, however fast its last second was
+            # a limit per minute depends on the whole minute, however fast its last second was
             minute = self.recent / _MEMORY
             self.ceiling = max(self.rate, minute)
             self.rate = max(_LEAST, self.rate / 2, min(self.rate * _CUT, minute))
         return self.take(now, ticket.tokens)
 
     def _advance(self, now: float) -> None:
-        """Let the clock run until now; it does not run ahead of the line."""
+        """Let the clock run until now, but not ahead of the queue."""
         self.recent *= math.exp(-max(0.0, now - self.seen) / _MEMORY)
         passed = max(0.0, now - max(self.seen, self.closed_until))
         self.begun = min(self.begun + passed * self.rate, self.issued)
@@ -139,13 +139,13 @@ class Pace:
 class SharedPace:
     """An observer that gives all processes of a store one pace, which adapts to the gateway.
 
-    `UsageLedger(limits=…)` holds limits that you know; this finds out what the gateway bears. Give
-    it to each client of the key: `observers=[pace]`, before a ledger with budgets.
+    `UsageLedger(limits=…)` enforces limits that you know; this finds the gateway's limit. Pass it
+    to each client of the key: `observers=[pace]`, before a ledger with budgets.
 
     Args:
         store: a `UsageStore`, or the path of one.
-        requests_per_minute: at most; by default it begins with 600 and finds out.
-        tokens_per_minute: at most, of prompts and answers; by default they have no limit.
+        requests_per_minute: the most requests; by default it starts with 600 and adapts.
+        tokens_per_minute: the most tokens of prompts and answers; by default without a limit.
 
     Raises:
         LunosConfigError: a limit isn't above 0, or the store can't be opened.
@@ -180,11 +180,11 @@ class SharedPace:
 
     @property
     def rate(self) -> float:
-        """Requests a minute now, of all processes together."""
+        """Requests per minute now, of all processes together."""
         return self.step(lambda pace: pace.rate * 60)
 
     def __call__(self, call: CallRecord) -> None:
-        """Ignore a call that took no ticket: there is nothing to learn."""
+        """Ignore a call without a ticket, from which there is nothing to learn."""
 
     def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
         """Wait for a call's turn: the clients' hook before they send."""
@@ -208,7 +208,7 @@ class SharedPace:
             yield wait
 
     def step(self, step: Callable[[Pace], T]) -> T:
-        """Do something with the pace, and share what it has become."""
+        """Apply a function to the pace, and share the changed pace."""
         try:
             return self.store.database.transact(self._shared(step), wait=_LOCKED)
         except LunosConfigError as error:
@@ -237,7 +237,7 @@ class _PacedCall:
         self._pace, self._ticket = pace, ticket
 
     def attempt_failed(self, error: LunosError, delay: float) -> float:
-        """Line up again, and slow everyone down where the gateway asks for it."""
+        """Queue again, and slow everyone down if the gateway asks for it."""
         now, ticket = self._pace.store.clock(), self._ticket
         is_asked = isinstance(error, LunosRateLimitError) or error.retry_after is not None
 

@@ -1,4 +1,4 @@
-"""What an answer costs where the gateway does not say: its tokens at the catalog's prices."""
+"""The cost of an answer if the gateway sends none: its tokens at the catalog's prices."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from lunos_core.accounting.usage import MOST_COST, Usage
 
 
 class Priced(Protocol):
-    """What pricing reads of a model: USD for one token, `None` where that is unknown."""
+    """The prices of a model: USD for one token, or `None` if unknown."""
 
     @property
     def input_price(self) -> Decimal | None:
-        """Of the prompt."""
+        """For the prompt."""
         ...
 
     @property
     def output_price(self) -> Decimal | None:
-        """Of the answer."""
+        """For the answer."""
         ...
 
     @property
     def cached_price(self) -> Decimal | None:
-        """Of the prompt, where it is read from a cache."""
+        """For parts of the prompt that are read from a cache."""
         ...
 
     @property
     def cache_write_price(self) -> Decimal | None:
-        """Of the prompt, where it is written to a cache."""
+        """For parts of the prompt that are written to a cache."""
         ...
 
     @property
     def reasoning_price(self) -> Decimal | None:
-        """Of the answer's reasoning."""
+        """For the answer's reasoning."""
         ...
 
 
 Prices = Callable[[str], Priced | None]
-"""Finds a model by its id without asking anyone: `Catalog.cached`."""
+"""Finds a model by its id without a request: `Catalog.cached`."""
 
-# our own, so that sums are exact whatever precision the user's code works with
+# our own context, so that sums are exact whatever precision the user has set
 EXACT = Context(prec=60)
 
 
 def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
-    """Return what the tokens cost at a model's prices, in USD; `None` where that is unknown.
+    """Return the cost of tokens at a model's prices in USD, or `None` if that is unknown.
 
-    Where the model has no prices of their own for them, cached tokens and cache writes are priced
-    as input, and reasoning as output. `usage.cost`, where the gateway sent it, is more exact; it
-    isn't read here.
+    If the model has no separate prices for them, cached tokens and cache writes cost as much as
+    input, and reasoning as much as output. `usage.cost`, if the gateway sent it, is more exact; it
+    isn't used here.
 
     Example:
         >>> from decimal import Decimal
@@ -85,25 +85,25 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
 
 
 def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices | None) -> None:
-    """Give an answer that names no cost a usage that does; the gateway's own word wins.
+    """Add the cost to an answer's usage, unless the gateway has sent it.
 
     Args:
-        answer: a result with `usage` and `model` that nobody has seen yet.
-        asked: the model that was asked.
-        fallback: whether the gateway may have asked another one.
-        prices: what the catalog knows.
+        answer: a new result with `usage` and `model`, which is changed.
+        asked: the requested model.
+        fallback: whether the gateway may have used another model.
+        prices: the catalog's prices.
     """
     usage: Usage | None = answer.usage
     if prices is None or usage is None or usage.cost is not None:
         return
     served = getattr(answer, "model", None)
-    # servers answer with names of their own ("gpt-4o-2024-08-06"), so the id that was asked for
-    # is the better key, unless another model may have answered
+    # servers answer with their own names ("gpt-4o-2024-08-06"), so the requested id is the better
+    # key, unless another model may have answered
     for name in (served, asked) if fallback else (asked, served):
         known = prices(name) if isinstance(name, str) else None
         price = None if known is None else price_of(usage, known)
         if price is not None:
             answer.usage = replace(usage, cost=float(price), cost_source="catalog")
-            if hasattr(answer, "cost"):  # images say it twice
+            if hasattr(answer, "cost"):  # images have it twice
                 answer.cost = answer.usage.cost
             return

@@ -1,4 +1,4 @@
-"""Questions to a usage store, answered in SQL."""
+"""Queries of a usage store, answered in SQL."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def moment(value: Any, name: str, now: float) -> float:
     """Return a point in time as Unix time.
 
     Args:
-        value: "7d" or "12h" before now, an ISO date or time (UTC where it names no zone), a
+        value: "7d" or "12h" before now, an ISO date or time (in UTC if it has no zone), a
             `datetime` or `date`, or a Unix time.
         name: the argument's name.
         now: the time now.
@@ -96,7 +96,7 @@ def moment(value: Any, name: str, now: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to add up, checked."""
+    """The checked arguments of a query."""
 
     by: tuple[str, ...]
     since: float
@@ -149,9 +149,10 @@ class Question:
 
         Args:
             connection: to the store.
-            other: a second one: a thread may then add up while this one sorts.
-            percentiles: whether to tell them.
-            most_sorted: above so many calls (a million) they come from histograms, within 2 %.
+            other: a second connection, in which a thread adds up while the first one sorts.
+            percentiles: whether to return percentiles.
+            most_sorted: with more calls (by default a million) they come from histograms, with an
+                error of at most 2 %.
         """
         most_sorted = MOST_SORTED if most_sorted is None else most_sorted
         if percentiles and other is not None and last_id_of(connection) <= most_sorted:
@@ -175,7 +176,7 @@ class Question:
         return sorted(rows.values(), key=self._order)
 
     def amounts(self, connection: sqlite3.Connection) -> dict[tuple[Any, ...], int]:
-        """Return what the calls of each group cost, in picodollars; for all whose cost is known."""
+        """Return the known costs of the calls of each group in picodollars."""
         source = self._source(connection, "rollups", COLUMNS)
         groups = self._select(connection, source, "SUM(cost_high), SUM(cost_low)")
         return {cells[2:]: cells[0] * SPLIT + cells[1] for cells in groups if cells[0] is not None}
@@ -188,7 +189,7 @@ class Question:
         first = columns.count(",") + 2
         group = f" GROUP BY {', '.join(str(first + i) for i in range(len(keys)))}" if keys else ""
         sql, values = source
-        # all words are our own; what users say is a parameter
+        # the SQL is our own; users' values are parameters
         sql = f"SELECT {', '.join([columns, *keys])} FROM ({sql}){group}"
         return connection.execute(sql, (*paths, *values))
 
@@ -208,11 +209,11 @@ class Question:
         }
 
     def _source(self, connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> Source:
-        """Return the rows to add up, in SQL: of a table of sums where it tells, else calls."""
+        """Return SQL for the rows to add up: from a table of sums if possible, else from calls."""
         spans = {"rollups": (DAY, HOUR), "times": (DAY,)}[table]
         spans = tuple(span for span in spans if span == HOUR or "hour" not in self.by)
         if not spans or "user" in self.only or not {*self.by} <= _STORED:
-            # where most rows are meant, to look each of them up by its time would take longer
+            # if most rows match, looking each of them up by its time would take longer
             time = "+at" if self._share(connection) > _MOST_LOOKED_UP else "at"
             return self._calls(columns, self.since, self.until, time=time)
         done = summed_up_to(connection)
@@ -280,10 +281,10 @@ class Question:
 def spent_of(
     connection: sqlite3.Connection, budget: Budget, now: float
 ) -> list[tuple[dict[str, Any], int]]:
-    """Return what is spent of a budget in its window: of each app, user or tag that has its own.
+    """Return the money spent from a budget in its window, for each app, user or tag with its own.
 
     Returns:
-        Names that `Budget.scope` understands, and picodollars; those without calls are left out.
+        Facts for `Budget.scope`, each with picodollars; those without calls are left out.
     """
     fixed = {"app": budget.app, "user": budget.user}
     only = {name: word for name, word in fixed.items() if word is not None and word != EACH}
@@ -311,7 +312,7 @@ def spent_of(
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a database, by how it begins."""
+    """Return whether a file begins as an SQLite database does."""
     try:
         with open(path, "rb") as file:
             return file.read(16) == b"SQLite format 3\0"

@@ -1,4 +1,4 @@
-"""A ledger's rows as table, frame, file and plot: the only module that needs optional libraries."""
+"""A ledger's rows as a table, frame, file or plot; only this module needs optional libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lunos_core.accounting.totals import COLUMNS, COUNTED, KEYS, History, Sum, a
 
 _MOST_LINES = 10
 _LONGEST_LABEL = 24
-_LABEL_HEIGHT = 0.085  # as a part of the panel's
+_LABEL_HEIGHT = 0.085  # as a fraction of the panel's
 _MORE_FONTS = (
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Noto Sans Hebrew"),
     *("Noto Sans Devanagari", "Noto Sans Thai", "WenQuanYi Zen Hei", "Arial Unicode MS"),
@@ -28,7 +28,7 @@ Rows = Sequence[Mapping[str, Any]]
 Histories = Mapping[str, Sequence[Sequence[float]]]
 
 JOINERS = "\u200c\u200d"
-"""They make one emoji of several: harmless, if not printable."""
+"""They join several emoji into one: not printable, but harmless."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 # fourteen columns at their full names are wider than most terminals
@@ -42,12 +42,12 @@ _HEADS = {
 
 
 def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)) -> str:
-    """Return the rows as text, and below them their sums where there are several rows.
+    """Return the rows as text, followed by their sums if there are several rows.
 
     Args:
-        rows: of a ledger, or a store's summary.
-        columns: the names to show.
-        keys: how many of the first columns name a row; the others are numbers.
+        rows: a ledger's rows, or a store's summary.
+        columns: the names of the columns to show.
+        keys: how many of the first columns identify a row; the others are numbers.
     """
     lines = [[_cell(name, row[name]) for name in columns] for row in rows]
     if len(rows) > 1 and keys:
@@ -62,7 +62,7 @@ def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)
 
 
 def totals(rows: Rows) -> dict[str, Any]:
-    """Return the sums of what can be added up."""
+    """Return the sums of all columns that can be added up."""
     sums: dict[str, Any] = {name: sum(row[name] for row in rows) for name in COUNTED}
     cost = Sum()
     for row in rows:
@@ -72,7 +72,7 @@ def totals(rows: Rows) -> dict[str, Any]:
 
 
 def to_frame(rows: Rows) -> Any:
-    """Return the rows as a `DataFrame`, of pandas where it is installed, else of polars."""
+    """Return the rows as a `DataFrame` of pandas if it is installed, else of polars."""
     with contextlib.suppress(ImportError):
         return importlib.import_module("pandas").DataFrame(list(rows), columns=list(COLUMNS))
     with contextlib.suppress(ImportError):
@@ -89,7 +89,7 @@ def write_csv(path: str | os.PathLike[str], rows: Rows) -> None:
 def csv_text(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
     """Return the rows as CSV with a header.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    A text that a spreadsheet would take for a formula gets a leading apostrophe.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out)
@@ -105,11 +105,11 @@ def write_json(path: str | os.PathLike[str], rows: Rows, history: Histories) -> 
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Return a text whose control characters are spelled out: a terminal would obey them.
+    r"""Return a text with escaped control characters, which a terminal would obey.
 
     Args:
-        text: what somebody else said.
-        keep: characters that stay: line breaks, say.
+        text: a text from someone else.
+        keep: characters that stay, such as line breaks.
 
     Example:
         >>> from lunos_core.accounting.report import visible
@@ -131,11 +131,11 @@ def _csv_cell(value: Any) -> Any:
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histories]:
-    """Rows and history of a written file; a CSV holds no history.
+    """Return the rows and history of a written file; a CSV file has no history.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: a ledger has not written it.
+        ValueError: it wasn't written by a ledger.
     """
     data = Path(path).read_bytes()
     try:
@@ -153,14 +153,14 @@ def read_file(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], Histo
 
 
 def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draw USD so far and tokens so far over one axis of dates, a step line for each app.
+    """Plot USD so far and tokens so far over one axis of dates, with a step line for each app.
 
-    The app's name stands at the line's end. With more than ten apps, those that cost most have a
-    line, and "other" is the rest.
+    The app's name is at the end of its line. With more than ten apps, only the most expensive have
+    a line, and "other" is the rest.
     """
     _needed("matplotlib", "plot()")
     history = _largest(history)
-    # Figure itself, not pyplot: no window, no global state, right in any thread
+    # Figure, not pyplot: no window, no global state, safe in any thread
     figure = importlib.import_module("matplotlib.figure").Figure(
         figsize=(8, 5), layout="constrained"
     )
@@ -171,14 +171,14 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
     for app_id, points in history.items():
         if not points:
             continue
-        # from nothing at its first call, and on at its last height to the end of the plot
+        # from zero at its first call, then at its last height to the end of the plot
         steps = [(points[0][0], 0.0, 0), *points, (end, *points[-1][1:])]
         moments = [datetime.fromtimestamp(point[0], UTC) for point in steps]
-        # matplotlib leaves out a label that begins with an underscore
+        # matplotlib omits labels that begin with an underscore
         label = _short(f" {app_id}" if app_id.startswith("_") else app_id)
         for panel, height in ((above, 1), (below, 2)):
             heights = [point[height] for point in steps]
-            # a dot at the end: an app whose calls came last would be a mere upright line
+            # a dot at the end: an app with only the last calls would be just a vertical line
             panel.step(
                 *(moments, heights),
                 where="post", label=label, marker="o", markersize=4, markevery=[-1],
@@ -200,7 +200,7 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
         panel.grid(alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     if not any(point[1] for points in history.values() for point in points):
-        # an axis from 0 to some hundredth says that there was something to see
+        # an axis from 0 to a few hundredths would suggest that there is something to see
         above.set_yticks([0])
         above.text(
             0.5, 0.5, "nothing was charged, as far as is known",
@@ -208,7 +208,7 @@ def plot(history: Histories, path: str | os.PathLike[str] | None = None) -> Any:
         )  # fmt: skip
     for text in figure.findobj(importlib.import_module("matplotlib.text").Text):
         text.set_family(_fonts())
-        text.set_parse_math(False)  # "$" in an app id is no formula
+        text.set_parse_math(False)  # "$" in an app id doesn't start a formula
     if path is not None:
         figure.savefig(path, dpi=120)
     return figure
@@ -237,7 +237,7 @@ def _fonts() -> list[str]:
 
 
 def _name_lines(panel: Any) -> None:
-    """Write each line's name at its end, the names apart from one another."""
+    """Write each line's name at its end, without overlaps."""
     lines = sorted(panel.lines, key=lambda line: float(line.get_ydata()[-1]))
     highest = panel.get_ylim()[1]
     places: list[float] = []
@@ -269,9 +269,9 @@ def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) ->
         table.add_column(head, justify="left" if i < keys else "right", no_wrap=True)
     text = importlib.import_module("rich.text").Text
     for line in lines:
-        table.add_row(*(text(cell) for cell in line))  # Text: an app id may hold "[b]"
+        table.add_row(*(text(cell) for cell in line))  # Text: an app id may contain "[b]"
     out = io.StringIO()
-    # as wide as it needs: a cell that is cut off is worse than a line that wraps
+    # as wide as needed: a truncated cell is worse than a line that wraps
     width = sum(max(len(line[i]) for line in [heads, *lines]) + 3 for i in range(len(heads)))
     console_module.Console(file=out, width=width, color_system=None).print(table)
     return "\n".join(line.strip() for line in out.getvalue().splitlines() if line.strip())
@@ -281,9 +281,9 @@ def aligned(lines: Sequence[Sequence[str]], keys: int, width: int = sys.maxsize)
     """Return lines of cells as text in columns.
 
     Args:
-        lines: the cells of the head, and of each row.
-        keys: how many of the first columns name a row; the others are numbers, to the right.
-        width: of the terminal. Where it is too narrow, columns behind the first are left out.
+        lines: the cells of the head and of each row.
+        keys: how many of the first columns identify a row; the others are right-aligned numbers.
+        width: the terminal's width. If it is too narrow, columns after the first are left out.
     """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     if sum(widths) + 2 * len(widths) - 2 > width and len(widths) > 2:
@@ -298,7 +298,7 @@ def aligned(lines: Sequence[Sequence[str]], keys: int, width: int = sys.maxsize)
 
 
 def app_table(rows: Rows, width: int = sys.maxsize) -> str:
-    """Return calls, tokens and cost of each app as text, and their sums: it fits 80 columns."""
+    """Return each app's calls, tokens and cost, and their sums, as text of 80 columns."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(visible(str(row["app_id"])), []).append(row)

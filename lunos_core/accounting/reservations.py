@@ -1,4 +1,4 @@
-"""What is held for a call before it is sent, and what budgets and limits say to it."""
+"""Reservations for calls before they are sent, and the verdicts of budgets and limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lunos_core.accounting.schema import REFUSED
 from lunos_core.accounting.store import UsageStore
 
 Key = tuple[Budget, Scope, float]
-"""A budget, the calls that count together, and the begin of the window."""
+"""A budget, the calls that count together, and the start of the window."""
 
 MOST_ROOM = 2**62
 POLL = 0.02
@@ -21,12 +21,12 @@ POLL = 0.02
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Reservation:
-    """Money and tokens that are held for one call; given back where the call leaves no record.
+    """Money and tokens reserved for one call; released if the call leaves no record.
 
     Attributes:
         certain: whether `cost` is more than a guess.
-        id: of its row in the store; that of the lump where it is drawn from one.
-        part: what it has of a lump, in picodollars.
+        id: the id of its row in the store, or of the lump that pays for it.
+        part: its part of a lump, in picodollars.
         keys: the windows of the budgets that cover it.
     """
 
@@ -41,7 +41,7 @@ class Reservation:
     keys: tuple[Key, ...] = ()
 
     def release(self) -> None:
-        """Give back what is held, unless the call was settled."""
+        """Release the reservation, unless the call was settled."""
         if self.id and not self.settled:
             self.settled = True
             self.store.end_reservation(self.id, self.part)
@@ -53,14 +53,14 @@ class Reservation:
 
 @dataclass(slots=True)
 class Verdict:
-    """What follows from the state of budgets and limits.
+    """The decision of budgets and limits about a call.
 
     Attributes:
         wait: seconds to wait before the next try.
-        exceeded: each budget that objects: spent, what may follow, the window's end, its key.
-        limit: the limit that is reached.
-        warn: budgets whose `on_warn` is to be called, with what is spent.
-        room: picodollars that are left after the call, by the strictest budget.
+        exceeded: each budget that refuses: spent, possible further cost, the window's end, its key.
+        limit: the limit that was reached.
+        warn: budgets whose `on_warn` must be called, each with the money spent.
+        room: the picodollars left after the call, by the strictest budget.
     """
 
     wait: float | None = None
@@ -71,18 +71,18 @@ class Verdict:
 
     @property
     def fits(self) -> bool:
-        """Whether the call may begin."""
+        """Whether the call may start."""
         return self.wait is None and not self.exceeded and self.limit is None
 
 
 def seconds_to_room(
     connection: Connection, now: float, limit: RateLimit, scope: Scope, tokens: int
 ) -> float | None:
-    """Return the seconds until a limit may have room for a call, or `None` where it has."""
+    """Return the seconds until a limit may have room for a call, or `None` if it has room."""
     calls, used, oldest = connection.execute(
         "SELECT COUNT(*), COALESCE(SUM(input_tokens + output_tokens), 0), MIN(at) FROM calls "
         f"WHERE at > ? AND at < ? AND status != '{REFUSED}'{scope.condition}",
-        # rows of the far future are from before the clock was set back: they would hold all calls
+        # rows of the far future are from before the clock was set back: they would block all calls
         (now - limit.seconds, now + limit.seconds, *scope.values),
     ).fetchone()
     more, held = connection.execute(
@@ -92,7 +92,7 @@ def seconds_to_room(
     ).fetchone()
     calls, used = calls + more, used + held
     is_full = limit.requests is not None and calls >= limit.requests
-    # a call that is larger than the whole limit goes alone
+    # a call that is larger than the whole limit is sent alone
     if limit.tokens is not None and calls and used + tokens > limit.tokens:
         is_full = True
     if not is_full:
@@ -102,7 +102,7 @@ def seconds_to_room(
 
 
 def refusal_text(budget: Budget, spent: Decimal, estimate: Decimal, end: float | None) -> str:
-    """Say why a budget refuses a call, and until when."""
+    """Return why a budget refuses a call, and until when."""
     until = "" if end is None else f", until {datetime.fromtimestamp(end, UTC):%Y-%m-%dT%H:%MZ}"
     if spent >= budget.limit:
         text = f"the budget of {budget} is spent ({spent:f} USD so far{until})"

@@ -1,4 +1,4 @@
-"""How calls become rows of a usage store."""
+"""The rows of a usage store for calls and reservations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError
 
 Settled = tuple[str, int | None]
-"""A reservation that has ended, or the part of a shared one that has: its id, and picodollars."""
+"""The id of an ended reservation, and the picodollars if only a part of a shared one ended."""
 
-# money is kept as whole picodollars, so that sums in SQL are exact
+# money is stored as whole picodollars, so that sums in SQL are exact
 PICO = Decimal(10**12)
-UNKNOWN_APP = "Unknown"  # the server's own word for calls without an app id
+UNKNOWN_APP = "Unknown"  # the server's own name for calls without an app id
 REFUSED = "refused"
 
 COLUMNS = (
@@ -34,9 +34,9 @@ INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len
 
 RESERVE = f"INSERT INTO reservations VALUES ({', '.join('?' * 10)})"
 SHOW = f"INSERT OR REPLACE INTO budgets VALUES ({', '.join('?' * 8)})"
-# what a reservation's estimate is worth
+# how certain a reservation's estimate is
 GUESS, CERTAIN, SHARED = 0, 1, 2
-# one that calls share ends when all of them have
+# a shared one ends when all its calls have ended
 SETTLED = f"DELETE FROM reservations WHERE expires <= ? OR (certain = {SHARED} AND cost <= 0)"
 
 
@@ -47,7 +47,7 @@ def last_id_of(connection: sqlite3.Connection) -> int:
 
 
 def row_of(call: CallRecord, now: float, tag_keys: Collection[str]) -> tuple[Any, ...]:
-    """Return a call as a row of `calls`. It holds no prompt, no answer and no error message."""
+    """Return a call as a row of `calls`, without prompt, answer and error message."""
     usage = call.usage or Usage()
     error = call.error
     audio = (usage.input_audio_tokens or 0) + (usage.output_audio_tokens or 0)
@@ -79,19 +79,19 @@ def row_of(call: CallRecord, now: float, tag_keys: Collection[str]) -> tuple[Any
 
 
 def is_refused(call: CallRecord) -> bool:
-    """Whether a budget or limit refused the call, so that nothing was sent."""
+    """Return whether a budget or limit refused the call, so that nothing was sent."""
     return isinstance(call.error, LunosBudgetError) and not call.attempts
 
 
 def user_of(tags: Mapping[str, str], user: str | None) -> str | None:
-    """Return who a call is for: as tagged, else as the request says."""
+    """Return the user of a call: from its tags, else from its request."""
     return tags.get("user", user)
 
 
 def tags_of(
     tags: Mapping[str, str], metadata: Mapping[str, Any], keys: Collection[str]
 ) -> dict[str, str]:
-    """Return the tags of a call, with those keys of its framework's metadata that are wanted."""
+    """Return the tags of a call, with the given keys of its framework's metadata."""
     if not tags and not keys:
         return {}
     chosen = {key: str(metadata[key]) for key in keys if metadata.get(key) is not None}
@@ -104,7 +104,7 @@ def dollars(picodollars: int) -> Decimal:
 
 
 def cost_of(usage: Usage | None) -> int | None:
-    """Return what a call cost in picodollars; `None` where that is unknown."""
+    """Return the cost of a call in picodollars, or `None` if it is unknown."""
     cost = None if usage is None else usage.cost
     return _float_cost(cost) if type(cost) is float else picodollars(amount_of(cost))
 
@@ -128,7 +128,7 @@ def _seconds(seconds: float | None) -> float | None:
 
 
 def _text(text: Any) -> Any:
-    # half of a surrogate pair, which some server sent, can't be written
+    # half of a surrogate pair, which a server may send, can't be written
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
 
 
@@ -139,7 +139,7 @@ def hold(connection: sqlite3.Connection, row: Sequence[Any]) -> None:
 
 
 def settle(connection: sqlite3.Connection, settled: Sequence[Settled], now: float) -> None:
-    """Delete reservations that have ended, and take ended parts off shared ones."""
+    """Delete ended reservations, and subtract ended parts from shared ones."""
     if not settled:
         return
     whole = [(name,) for name, amount in settled if amount is None]

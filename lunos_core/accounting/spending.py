@@ -1,4 +1,4 @@
-"""What was spent in the windows of budgets, as a store and this process know it."""
+"""The money spent in the windows of budgets, as far as a store and this process know."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lunos_core.accounting.store import UsageStore
 from lunos_core.errors import LunosConfigError
 
 Facts = dict[str, Any]
-"""What decides whether a budget covers a call: its app, user and tags."""
+"""The facts by which budgets cover a call: its app, user and tags."""
 Pending = list[tuple[Facts, int]]
-"""Calls that are not written yet: their facts, and picodollars."""
+"""Calls that haven't been written yet: their facts and picodollars."""
 
 
 def facts_of(store: UsageStore, call: CallRecord | CallStart) -> Facts:
-    """Return what decides which budgets cover a call."""
+    """Return the facts by which budgets cover a call."""
     return {
         "app": call.app_id or UNKNOWN_APP,
         "user": user_of(call.tags, call.user),
@@ -43,23 +43,23 @@ def covering(
 
 
 class Spending:
-    """Adds up the calls of windows, each row of the store once."""
+    """Adds up the calls of windows, reading each row of the store once."""
 
     def __init__(self, store: UsageStore) -> None:
         self._store = store
-        # of each window: up to which row it is added up, and the sum
+        # for each window: the last row that was added up, and the sum
         self._sums: dict[Key, tuple[int, int]] = {}
-        # of windows of which nothing more was spent: up to which row
+        # for windows from which no more was spent: the last row that was read
         self._seen: dict[tuple[Budget, float], int] = {}
-        # of the same: what this process has spent since, or not written then
+        # for each window: what this process has spent since then, or hadn't written
         self._since: dict[Key, int] = {}
         self._lock = threading.RLock()
 
     def add_up(self, budgets: Iterable[Budget]) -> None:
-        """Add up what old rows spent of budgets, so that no call has to wait for it."""
+        """Add up the costs of old rows, so that no call has to wait for it."""
         now = self._store.clock()
         with (
-            contextlib.suppress(LunosConfigError),  # the first call does it
+            contextlib.suppress(LunosConfigError),  # then the first call does it
             self._store.database.reading() as connection,
         ):
             last_id = last_id_of(connection)
@@ -72,15 +72,15 @@ class Spending:
                         self._sums[budget, scope, begin] = (last_id, amount)
 
     def go_on_from(self, before: Spending) -> None:
-        """Take over what another one has added up of the same store, in a forked child."""
+        """Copy the sums of the parent process, which has the same store, in a forked child."""
         self._sums, self._seen = before._sums.copy(), before._seen.copy()
 
     def known(self, key: Key) -> int:
-        """Return the picodollars of a window as far as this process knows, without the store."""
+        """Return the picodollars of a window that this process knows, without reading the store."""
         return self._sums.get(key, (0, 0))[1] + self._since.get(key, 0)
 
     def note(self, call: CallRecord, keys: Iterable[Key]) -> None:
-        """Take a call that is over, by the windows that cover it."""
+        """Add a finished call to the windows that cover it."""
         cost = cost_of(call.usage)
         if cost:
             with self._lock:
@@ -88,7 +88,7 @@ class Spending:
                     self._since[key] = self._since.get(key, 0) + cost
 
     def exact(self, key: Key, *, wait: float = 0.25) -> int:
-        """Return the picodollars of a window, with what this process hasn't written yet.
+        """Return the picodollars of a window, including unwritten calls of this process.
 
         Raises:
             LunosConfigError: the store can't be read.
@@ -106,9 +106,9 @@ class Spending:
         last_id = last_id_of(connection)
         seen, total = self._sums.get(key) or (self._seen.get((budget, begin), 0), 0)
         if seen < last_id:
-            # of a window that has just begun, the time tells the few rows
+            # a window that has just begun has few rows, which the index by time finds
             row = "id" if seen or not begin else "+id"
-            # in two parts, as in questions: the whole may be too large for SQLite's integers
+            # in two parts, as in questions: the sum may be too large for SQLite's integers
             high, low = connection.execute(
                 "SELECT COALESCE(SUM(cost / 1000000), 0), COALESCE(SUM(cost % 1000000), 0) "
                 f"FROM calls WHERE {row} > ? AND {row} <= ? AND at >= ?{scope.condition}",
@@ -116,7 +116,7 @@ class Spending:
             ).fetchone()
             total += high * 1_000_000 + low
             if key not in self._sums:
-                # windows that are over count no more
+                # windows that have ended don't count any more
                 over = [k for k in self._sums if k[0] is budget and k[2] != begin]
                 for old in over:
                     self._sums.pop(old, None)
@@ -127,7 +127,7 @@ class Spending:
         return total
 
     def pending(self) -> Pending:
-        """Return the calls of this process that are over, and not written yet."""
+        """Return the finished calls of this process that haven't been written yet."""
         calls = [
             (facts_of(self._store, call), cost_of(call.usage) or 0) for call in self._store.pending
         ]
@@ -135,12 +135,12 @@ class Spending:
 
     @staticmethod
     def unwritten(key: Key, pending: Pending) -> int:
-        """Return what those of them cost that a window counts."""
+        """Return the cost of the unwritten calls that a window covers."""
         budget, scope, _ = key
         return sum(cost for facts, cost in pending if budget.scope(facts) == scope)
 
     def forget_old_rows(self, limits: Iterable[RateLimit]) -> None:
-        """Drop the rows of a store in memory, once they are added up.
+        """Add up and delete the rows of a store in memory.
 
         Raises:
             LunosConfigError: the store can't be written.

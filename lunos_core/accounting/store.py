@@ -1,4 +1,4 @@
-"""A file of all calls: SQLite, written in batches by a thread of its own."""
+"""An SQLite file of all calls, written in batches by a separate thread."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _OTHERS = 5.0
 class UsageStore:
     """The calls of any number of processes, in one SQLite file. No prompt or answer is kept.
 
-    A `UsageLedger(store=…)` writes into it, or the environment variable `LUNOS_USAGE_DB` without
-    any code. Rows are written by a thread within half a second, or when there are 100. After
-    construction no trouble of the file (locked, full disk) fails or slows a call: rows wait in
-    memory, 100,000 at most.
+    A `UsageLedger(store=…)` writes into it, or, without any code, the environment variable
+    `LUNOS_USAGE_DB`. A thread writes the rows within half a second, or as soon as there are 100.
+    After construction no problem with the file (locked, full disk) fails or slows a call: up to
+    100,000 rows wait in memory.
 
     Args:
-        path: the file; it is made where there is none.
+        path: the file, which is created if it doesn't exist.
         tag_keys: keys of the frameworks' metadata to keep as tags.
-        clock: the time of rows, as Unix time; for tests.
+        clock: returns the Unix time of rows; for tests.
 
     Raises:
         LunosConfigError: the file can't be used.
@@ -87,7 +87,7 @@ class UsageStore:
 
     @property
     def has_pending(self) -> bool:
-        """Whether a call or the end of a reservation isn't written yet."""
+        """Whether a call or the end of a reservation hasn't been written yet."""
         return bool(self._pending or self._ended)
 
     def _forget(self) -> None:
@@ -95,7 +95,7 @@ class UsageStore:
         self._flushing = threading.RLock()
         self._pending: deque[tuple[CallRecord, float, Settled | None]] = deque()
         self._ended: deque[Settled] = deque()
-        # tell which reservations of theirs have ended by now
+        # they know which of their reservations have expired
         self._holders: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._recent: deque[CallRecord] = deque(maxlen=32)
         self._writer = Writer(self)
@@ -103,17 +103,17 @@ class UsageStore:
         self._lost = 0
 
     def reset_after_fork(self) -> None:
-        """Begin with nothing to write: what is pending is the parent's."""
+        """Start with nothing to write: pending calls belong to the parent."""
         self.database.reset_after_fork()
         self._forget()
 
     def add(self, call: CallRecord, *, reservation: Settled | None = None) -> None:
-        """Take a call that is over; it is written soon. Never raises.
+        """Add a finished call, which is written soon. Never raises.
 
         Args:
-            call: one that was added a moment ago isn't added again.
-            reservation: of a budget, which ends when the call is written: as soon as can be where
-                it isn't a part of a shared one.
+            call: the call; one that has just been added isn't added again.
+            reservation: its reservation, which ends when the call is written: at once, unless it is
+                part of a shared one.
         """
         is_full = len(self._pending) >= _MOST_PENDING
         if call.model is None or self.closed or is_full or self._is_known(call):
@@ -139,7 +139,7 @@ class UsageStore:
 
     @property
     def pending(self) -> list[CallRecord]:
-        """The calls that are not written yet."""
+        """The calls that haven't been written yet."""
         return [call for call, *_ in self._pending.copy()]
 
     def end_reservation(self, reservation: str, amount: int | None = None) -> None:
@@ -147,19 +147,19 @@ class UsageStore:
 
         Args:
             reservation: its id.
-            amount: the part that ends, in picodollars, of one that several calls share.
+            amount: the part that ends, in picodollars, if several calls share it.
         """
         self._ended.append((reservation, amount))
         self._wake_writer(hurry=True)
 
     def watch(self, holder: Any) -> None:
-        """Ask `holder.end_old(now)` before each writing, at least twice a second while it holds."""
+        """Call `holder.end_old(now)` at each write, at least twice a second while it `holds`."""
         self._holders[id(holder)] = holder
         self._wake_writer(hurry=False)
 
     @property
     def holds(self) -> bool:
-        """Whether anybody holds money for calls to come."""
+        """Whether money is reserved for future calls."""
         return any(holder.holds for holder in _alive(self._holders))
 
     def add_many(self, records: Iterable[CallRecord]) -> int:
@@ -180,10 +180,10 @@ class UsageStore:
         return len(rows)
 
     def flush(self, *, wait: float = 0.25) -> bool:
-        """Write what is pending, and return whether nothing is pending any more.
+        """Write pending calls, and return whether all have been written.
 
         Args:
-            wait: seconds to wait for a locked file; 0 for one try, which leaves all else to the
+            wait: seconds to wait for a locked file; 0 for one attempt, which leaves the rest to the
                 writer.
         """
         if not self._flushing.acquire(timeout=_TURNS if wait else 0):
@@ -215,7 +215,7 @@ class UsageStore:
         return True
 
     def flushing(self) -> Generator[float]:
-        """Write what is pending; yields seconds to wait while others write."""
+        """Write pending calls; yield seconds to wait while others write."""
         end = time.monotonic() + 0.25
         while self.has_pending and not self.flush(wait=0) and time.monotonic() < end:
             yield 0.001
@@ -233,7 +233,7 @@ class UsageStore:
         settle(connection, settled, self.clock())
 
     def close(self) -> None:
-        """Write what is pending and close the file; later calls are not recorded."""
+        """Write pending calls and close the file; later calls aren't recorded."""
         if self.closed:
             return
         self.flush()
@@ -242,10 +242,10 @@ class UsageStore:
         self.database.close()
 
     def prune(self, older_than: Moment = "90d") -> int:
-        """Delete the calls before a moment ("90d", a date, …), and return how many.
+        """Delete the calls before a point in time ("90d", a date, …), and return how many.
 
         Raises:
-            ValueError: `older_than` isn't a moment.
+            ValueError: `older_than` isn't a point in time.
             LunosConfigError: the file can't be written, or the store is closed.
         """
         from lunos_core.accounting.questions import moment
@@ -265,23 +265,22 @@ class UsageStore:
         model: str | None = None,
         user: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Add up the calls in groups. What this process has pending is written first.
+        """Add up the calls in groups, after writing this process's pending calls.
 
         Args:
             by: "app", "user", "model", "endpoint", "day", "hour" (both in UTC), "tag:NAME"; a
-                `str` may hold several, separated by commas.
+                `str` may contain several, separated by commas.
             since: "7d", "12h", an ISO date, a `datetime` or a Unix time.
-            until: the same; the calls before it.
+            until: the same; only calls before it.
             app: only this app id.
-            model: only this model, as it was asked for.
+            model: only this requested model.
             user: only this user.
 
         Returns:
-            For each group its names, `calls`, `errors`, `retries`, tokens, `cost` in USD (`None`
-            where nothing is known), `estimated_cost` (the part of it that is an estimate),
-            `p50_seconds`, `p95_seconds`, `p99_seconds` and `first_token_p50_seconds`. In the order
-            of time where that is asked for, else the most expensive first. Refused calls don't
-            count.
+            For each group its names, `calls`, `errors`, `retries`, tokens, `cost` in USD (`None` if
+            unknown), `estimated_cost` (the part of it that is an estimate), `p50_seconds`,
+            `p95_seconds`, `p99_seconds` and `first_token_p50_seconds`. Groups by time are in the
+            order of time, others begin with the most expensive. Refused calls don't count.
 
         Raises:
             ValueError: an argument isn't one of these.
@@ -297,11 +296,11 @@ class UsageStore:
             return question.ask(connection, other)
 
     def settle(self) -> None:
-        """Write what this process has pending and carry the sums on: before questions."""
+        """Write this process's pending calls and update the sums, before queries."""
         for store in _alive(_open):
             if store.path == self.path and not store.closed:
                 store.flush()
-        with contextlib.suppress(LunosConfigError):  # slower without
+        with contextlib.suppress(LunosConfigError):  # without it queries are only slower
             self._carry_on()
 
     def _carry_on(self) -> None:
@@ -311,11 +310,11 @@ class UsageStore:
             pass
 
     def write_html(self, path: str | os.PathLike[str], *, since: Moment = "30d") -> None:
-        """Write the dashboard of this moment as one HTML page that needs nothing else.
+        """Write the current dashboard as one self-contained HTML page.
 
         Args:
             path: the file to write.
-            since: the time to look back, as in `summary`.
+            since: how far to look back, as in `summary`.
 
         Raises:
             OSError: the page can't be written.
@@ -332,7 +331,7 @@ class UsageStore:
             _log.warning("calls can't be recorded for now, they wait in memory: %s", reason)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        """What is pending is written: at the interpreter's end it was, and modules are gone."""
+        """Write pending calls, except at the interpreter's end, when that has been done."""
         if hasattr(self, "database") and not is_finalizing():
             self.close()
 
@@ -353,10 +352,10 @@ def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageS
     return kind(path, tag_keys=tag_keys)
 
 
-# of this process: a question to one of them is answered with what all of its file have
+# this process's stores: a query of one first writes the pending calls of all with its file
 _open: weakref.WeakValueDictionary[int, UsageStore] = weakref.WeakValueDictionary()
 
 
 def _alive(items: weakref.WeakValueDictionary[int, T]) -> list[T]:
-    """Return the items, whatever other threads add meanwhile."""
+    """Return the items that still exist, safe while other threads add some."""
     return [item for ref in items.valuerefs() if (item := ref()) is not None]

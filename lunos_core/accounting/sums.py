@@ -1,7 +1,7 @@
-"""Sums of calls by hour and by day, beside the calls: a question about a million reads few rows.
+"""Sums of calls by hour and by day, so that a query about a million calls reads few rows.
 
-They lag behind: `rolled_up` names the last call that they hold, and questions read the later ones
-themselves. Whoever writes calls carries them on, be it another version of this package.
+They lag behind: `rolled_up` has the last call that they include, and queries read later calls
+themselves. Every process that writes calls updates them, even with another version of this package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from lunos_core.accounting.schema import REFUSED, last_id_of
 
 HOUR, DAY = 3600, 86_400
-# the sum of the whole could be too large for SQLite's integers
+# a sum of whole amounts could be too large for SQLite's integers
 SPLIT = 10**6
 _COUNTS = (
     *("calls", "errors", "retries", "input_tokens", "output_tokens", "cached_tokens"),
@@ -30,7 +30,7 @@ OF_A_CALL = (
     f"CASE WHEN cost_source = 'estimate' THEN cost % {SPLIT} END",
     *TIMES,
 )
-# calls at a time: the file is locked for some 20 ms, or a second; more at once is cheaper
+# calls at once: the file is locked for about 20 ms, or a second; larger chunks are cheaper
 CHUNK, LARGE_CHUNK = 2000, 100_000
 _WORTH = 1000
 PACKED = ", ".join(f"packed({name})" for name in TIMES)
@@ -66,13 +66,13 @@ def _add(connection: sqlite3.Connection, span: int, where: str, *values: float) 
 
 
 def summed_up_to(connection: sqlite3.Connection) -> int:
-    """Return the id of the last call that the sums hold."""
+    """Return the id of the last call that the sums include."""
     (done,) = connection.execute("SELECT id FROM rolled_up").fetchone()
     return int(done)
 
 
 def carry_on(connection: sqlite3.Connection, most: int = CHUNK) -> bool:
-    """Add the next calls to the sums where it is worth while, and say whether there are more."""
+    """Add the next calls to the sums if there are enough, and return whether there are more."""
     done, last = summed_up_to(connection), last_id_of(connection)
     if last - done < _WORTH:
         return False
@@ -84,13 +84,13 @@ def carry_on(connection: sqlite3.Connection, most: int = CHUNK) -> bool:
 
 
 def prune(connection: sqlite3.Connection, before: float) -> int:
-    """Delete the calls before a moment, and keep the sums right; return how many calls."""
+    """Delete the calls before a point in time, correct the sums, and return how many calls."""
     deleted = connection.execute("DELETE FROM calls WHERE at < ?", (before,)).rowcount
     connection.execute("DELETE FROM budgets WHERE seen < ?", (before,))
     done = summed_up_to(connection)
     connection.execute("DELETE FROM times WHERE begin <= ?", (before,))
     for span in (HOUR, DAY):
-        # the hour and the day of the moment are added up again
+        # the hour and the day of that time are added up again
         begin = math.floor(before / span) * span
         connection.execute("DELETE FROM rollups WHERE span = ? AND begin <= ?", (span, begin))
         _add(connection, span, "at >= ? AND at < ? AND id <= ?", begin, begin + span, done)
@@ -100,7 +100,7 @@ def prune(connection: sqlite3.Connection, before: float) -> int:
 def pieces(
     since: float, until: float, spans: tuple[int, ...]
 ) -> Iterator[tuple[int, float, float]]:
-    """Cut a stretch of time into whole days, hours at their edges, and what is left (span 0).
+    """Split a period into whole days, hours at their edges, and the rest (span 0).
 
     Example:
         >>> from lunos_core.accounting.sums import pieces

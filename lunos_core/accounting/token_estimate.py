@@ -1,4 +1,4 @@
-"""Estimate how many tokens a text or a message's content takes, without a tokenizer."""
+"""Estimate the tokens of a text or a message's content without a tokenizer."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 CHARACTERS_PER_TOKEN = 4
-"""Of scripts that are written with spaces between words."""
+"""In scripts with spaces between words."""
 
-# Scripts without spaces between words, and Hangul: about one token a character.
+# Scripts without spaces between words, and Hangul: about one token per character.
 _DENSE = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff"
     "\uf900-\ufaff\uff00-\uffef\U0001f000-\U0003ffff]"
 )
-# What vision models count for an image of usual size. Nothing in the wire says how large it is.
+# Vision models' count for an image of usual size. The wire doesn't have its size.
 _IMAGE = 1000
 _VIDEO = 10_000
 _AUDIO_BYTES_PER_TOKEN = 3000  # about 10 tokens for a second of 16-bit speech
 _DOCUMENT_BYTES_PER_TOKEN = 200  # a PDF page of 100 KB is about 500 words
 _MOST_MEDIA = 10_000
-"""The most that one file counts: media must not push the conversation out of a memory."""
+"""The most tokens of one file: media mustn't push the conversation out of a chat memory."""
 
 
 def estimate_tokens(content: Any) -> int:
     """Estimate the tokens of a text, or of the wire's content parts.
 
-    Text counts a token for every four characters, and one for each character of a script without
-    spaces. Media count by their kind, never by the length of their base64.
+    Text counts one token for every four characters, and one for each character of a script without
+    spaces. Media count by their kind, not by the length of their base64.
 
     Args:
         content: a `str`, a list of content parts, or `None`.
@@ -49,7 +49,7 @@ def estimate_tokens(content: Any) -> int:
 
 
 def cut_to_tokens(text: str, most: int) -> str:
-    """Return the longest beginning of a text that is estimated at no more than `most` tokens.
+    """Return the longest beginning of a text with an estimate of at most `most` tokens.
 
     Example:
         >>> from lunos_core.accounting.token_estimate import cut_to_tokens
@@ -68,9 +68,9 @@ def batches_by_tokens(
     """Split texts into batches of about `tokens` tokens each, in order.
 
     Args:
-        texts: the texts; one that has more tokens is a batch of its own.
-        tokens: of a batch, as estimated.
-        most_texts: of a batch; embedding services take 2,048.
+        texts: the texts; one with more tokens gets a separate batch.
+        tokens: the estimated tokens of a batch.
+        most_texts: the most texts in a batch; embedding services accept 2,048.
 
     Example:
         >>> from lunos_core.accounting.token_estimate import batches_by_tokens
@@ -111,7 +111,7 @@ def _part_tokens(part: Any) -> int:
 
 
 def _size_of(part: Mapping[str, Any]) -> int:
-    """The length of the longest text inside a part: its data, where it carries some."""
+    """Return the length of the longest text inside a part, which is its data."""
     longest = 0
     for value in part.values():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Sums of calls, as a ledger keeps them for each app id, model and endpoint."""
+"""A ledger's sums of calls for each app id, model and endpoint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class History:
     points: list[tuple[float, float, int]] = field(default_factory=list)
 
     def add(self, now: float, cost: float, tokens: int) -> None:
-        """One more call."""
+        """Add one call."""
         points = self.points
         if points:
             _, cost_before, tokens_before = points[-1]
@@ -45,7 +45,7 @@ class History:
             self._thin()
 
     def add_history(self, other: History) -> None:
-        """The calls of both, in the order of their times."""
+        """Add the calls of another history, in the order of their times."""
         steps = sorted([*self._steps(), *other._steps()])
         self.points = []
         for now, cost, tokens in steps:
@@ -61,12 +61,12 @@ class History:
         ]
 
     def _thin(self) -> None:
-        # sums so far: what is left out changes no later point
+        # points are running sums, so leaving some out changes no later one
         self.points = [*self.points[:-1:2], self.points[-1]]
 
 
 def amount_of(cost: object) -> Decimal | None:
-    """Return a cost as an exact amount; `None` for what no call can cost.
+    """Return a cost as an exact amount, or `None` if no call can cost that.
 
     Example:
         >>> from lunos_core.accounting.totals import amount_of
@@ -77,7 +77,7 @@ def amount_of(cost: object) -> Decimal | None:
         return _amount_of_float(cost)
     if isinstance(cost, bool) or not isinstance(cost, int | float | Decimal):
         return None
-    if isinstance(cost, Decimal) and not cost.is_finite():  # a comparison with it may raise
+    if isinstance(cost, Decimal) and not cost.is_finite():  # comparing it may raise
         return None
     if not 0 <= cost <= MOST_COST:
         return None
@@ -86,17 +86,17 @@ def amount_of(cost: object) -> Decimal | None:
 
 @functools.lru_cache(maxsize=128)  # a call's cost is read several times
 def _amount_of_float(cost: float) -> Decimal | None:
-    # the shortest text of a float is the number that was meant
+    # a float's shortest text is the intended number
     return Decimal(repr(cost)) if 0 <= cost <= MOST_COST else None
 
 
 def tokens_of(count: object) -> int:
-    """Return a count of tokens; 0 for what no call can use."""
+    """Return a count of tokens, or 0 if no call can have that many."""
     return count if type(count) is int and 0 <= count <= MOST_TOKENS else 0
 
 
 class Sum:
-    """An exact sum of amounts of money; `None` where none was added."""
+    """An exact sum of amounts of money, or `None` if none was added."""
 
     __slots__ = ("total",)
 
@@ -104,12 +104,12 @@ class Sum:
         self.total: Decimal | None = None
 
     def add(self, amount: Decimal | None) -> None:
-        """Add an amount, where it is known."""
+        """Add an amount, if it is known."""
         if amount is not None:
             self.total = amount if self.total is None else EXACT.add(self.total, amount)
 
     def value(self) -> float | None:
-        """Return USD as the nearest float."""
+        """Return the sum in USD as the nearest float."""
         return None if self.total is None else float(self.total)
 
 
@@ -152,13 +152,13 @@ class Row:
         self.history.add(time.time(), float(cost or 0), sent + got)
 
     def add_row(self, other: Row) -> None:
-        """Count the calls of another row, whose history is added by itself."""
+        """Add the calls of another row, whose history is added separately."""
         for name in (*COUNTED, "seconds", "streams", "waited"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.cost.add(other.cost.total)
 
     def to_dict(self) -> dict[str, Any]:
-        """The sums, as a ledger shows them."""
+        """Return the sums in the form that a ledger shows."""
         return {
             **{name: getattr(self, name) for name in COUNTED},
             "cost": self.cost.value(),

@@ -1,4 +1,4 @@
-"""Tokens and cost of a call, as the wire's `usage` object gives them."""
+"""Tokens and cost of a call, from the wire's `usage` object."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# beyond these a number of the server is a mistake: counted as unknown, so that no sum is ruined
+# a larger number from a server is a mistake, and counts as unknown so that it ruins no sum
 MOST_TOKENS = 10**12
 MOST_COST = 10**6
 
@@ -16,20 +16,20 @@ class Usage:
     """Tokens and cost of one call, or of several added up.
 
     Attributes:
-        input_tokens: tokens of the prompt (`prompt_tokens` on the wire). Those read from a cache
-            and written to one are part of it, whatever the provider's own habit.
-        output_tokens: tokens of the answer (`completion_tokens`). Reasoning is part of it, too.
-        total_tokens: the server's total, or the sum of the two where it sent none.
-        cached_tokens: input tokens read from a cache; `None` where the server said nothing.
+        input_tokens: tokens of the prompt (`prompt_tokens` on the wire), including those read from
+            a cache and written to one, however the provider counts them.
+        output_tokens: tokens of the answer (`completion_tokens`), including reasoning.
+        total_tokens: the server's total, or the sum of the two if it sent none.
+        cached_tokens: input tokens read from a cache, or `None` if the server sent no count.
         cache_write_tokens: input tokens written to a cache.
         input_audio_tokens: audio tokens of the prompt.
         reasoning_tokens: output tokens spent on reasoning.
         output_audio_tokens: audio tokens of the answer.
         image_tokens: output tokens spent on images.
-        cost: what the call cost, in USD; `None` where that is unknown, never 0 for it.
-        cost_source: "gateway" where the gateway said so, "catalog" where it is tokens times the
+        cost: the cost of the call in USD; an unknown cost is `None`, never 0.
+        cost_source: "gateway" if the gateway sent the cost, "catalog" if it is tokens times the
             catalog's prices; `None` without a cost, and for a sum of both.
-        raw: the wire's object, as it came.
+        raw: the wire's original object.
 
     Example:
         >>> from lunos_core.accounting.usage import parse_usage
@@ -80,12 +80,12 @@ def _plus(left: Any, right: Any) -> Any:
 
 
 def parse_usage(value: object) -> Usage | None:
-    """Read the wire's `usage`; `None` where there is none, or nothing in it that counts.
+    """Read the wire's `usage`, or return `None` if it is missing or has no counts.
 
     Source of the format: OpenAI's usage object with OpenRouter's additions (`cost`,
     `cache_write_tokens`). Fields of a wrong type, and numbers that no call can have, count as
-    missing. OpenAI counts cached tokens and reasoning as parts of prompt and answer, Anthropic
-    counts the cache beside the prompt, Google and xAI reasoning beside the answer: they are added.
+    missing. OpenAI includes cached tokens and reasoning in prompt and answer; Anthropic counts the
+    cache separately, Google and xAI the reasoning, so these are added.
 
     Example:
         >>> from lunos_core.accounting.usage import parse_usage
@@ -97,7 +97,7 @@ def parse_usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     raw, counted = value, value.get("tokens")
-    if isinstance(counted, dict):  # Cohere's, beside the part that it bills
+    if isinstance(counted, dict):  # Cohere's, beside the billed counts
         value = {**value, **counted}
     sent = _count(value, *_SENT)
     got = _count(value, *_GOT)
@@ -127,13 +127,13 @@ def parse_usage(value: object) -> Usage | None:
         cache_write_tokens=written,
         reasoning_tokens=reasoning,
         image_tokens=_count(outputs, "image_tokens"),
-        # of the details alone: beside the totals nothing says which side they are of
+        # only from the details: beside the totals they could be input or output
         input_audio_tokens=_count(of_input, "audio_tokens"),
         output_audio_tokens=_count(of_output, "audio_tokens"),
     )
 
 
-# the same facts in the words of OpenAI, Anthropic, Google, Bedrock, DeepSeek, Vercel, watsonx,
+# the same facts in the terms of OpenAI, Anthropic, Google, Bedrock, DeepSeek, Vercel, watsonx,
 # Ollama, TGI, llama.cpp, OpenRouter's records and DeepInfra
 _SENT = (
     *("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens"),
@@ -172,7 +172,7 @@ _CACHE_BESIDE = {
 
 
 def _is_cache_beside(value: Mapping[str, Any], is_more: bool) -> bool:
-    # proxies send Anthropic's names beside OpenAI's count, which has them in it unless it can't
+    # proxies send Anthropic's names beside OpenAI's count, which includes them if it can
     return not _CACHE_BESIDE.isdisjoint(value) and (is_more or "prompt_tokens" not in value)
 
 
@@ -184,7 +184,7 @@ def _is_reasoning_beside(
 
 
 def merge_usage(earlier: object, later: object) -> object:
-    """Merge the usage of a stream that sent it more than once: the later wins, field by field."""
+    """Merge two usages of a stream: the later one wins, field by field."""
     if not isinstance(later, dict):
         return earlier
     if not isinstance(earlier, dict):
@@ -217,11 +217,11 @@ def _number(value: object, most: float) -> float | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # refuses NaN, infinities, negatives and what no call can have in one comparison
+    # excludes NaN, infinities, negatives and impossible numbers in one comparison
     return value if 0 <= value <= most else None
 
 
 def usage_with_cost(value: Mapping[str, Any]) -> Usage | None:
-    """Read the usage of an answer that may have its `cost` beside `usage` rather than in it."""
+    """Read the usage of an answer, which may have its `cost` beside `usage`."""
     usage = value.get("usage")
     return parse_usage({"cost": value.get("cost"), **(usage if isinstance(usage, dict) else {})})

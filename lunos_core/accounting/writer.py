@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lunos_core.accounting.store import UsageStore
 
-# at kill -9 a row is lost only if it is younger than this, or among the last of a batch
+# kill -9 loses only rows that are younger than this, or among the last of a batch
 DELAY = 0.5
 
 
 class Writer:
-    """Writes what a store has pending; it keeps no store alive that nobody else knows.
+    """Writes a store's pending calls, without keeping the store alive.
 
     Args:
         store: its `flush` is called within half a second of `wake`.
@@ -32,7 +32,7 @@ class Writer:
         self.is_awake = False
 
     def wake(self, *, hurry: bool = False) -> None:
-        """Let it write soon, or at once. Never waits: a garbage collection may call it."""
+        """Make it write soon, or at once. Never waits: a garbage collection may call it."""
         if not self._is_started:
             self._start()
         self.is_awake = True
@@ -51,7 +51,7 @@ class Writer:
             except RuntimeError:  # the interpreter is ending
                 store.flush()
             atexit.register(self._flush)
-            # the children of multiprocessing end without atexit
+            # multiprocessing's children end without atexit
             util = sys.modules.get("multiprocessing.util")
             if util is not None:
                 util.Finalize(None, self._flush, exitpriority=10)
@@ -68,9 +68,9 @@ class Writer:
                 return
             self._wake.clear()
             self._hurry.clear()
-            self.is_awake = False  # last: who still read `True` is written now
+            self.is_awake = False  # last: calls that still saw `True` are written now
             if not store.flush() and not store.closed:
-                time.sleep(DELAY)  # locked or full: not at once again
+                time.sleep(DELAY)  # locked or full: don't retry at once
                 self.wake()
             del store
 

@@ -1,4 +1,4 @@
-"""What the dashboard shows of a usage store, as plain values for JSON."""
+"""The dashboard's facts about a usage store, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 8
 _MOST_ROWS = 50
-# of a page that is drawn again and again: above, a percentile is within 2 %
+# for a page that is refreshed often: with more calls, a percentile is within 2 %
 _MOST_SORTED = 50_000
 _MOST_BUDGETS = 30
 _MOST_RECENT = 25
-# of the last calls of an app, so many are looked through
+# how many rows are searched for the last calls of an app
 _LOOKED_AT = 100_000
 _HOURLY = 3 * DAY
 _MOST_POINTS = 3660
@@ -35,11 +35,11 @@ _COUNTS = ("calls", "errors", "retries", "input_tokens", "output_tokens")
 def dashboard_facts(
     store: UsageStore, *, since: Moment = "30d", app: str | None = None, model: str | None = None
 ) -> dict[str, Any]:
-    """Return all that the dashboard shows.
+    """Return all facts that the dashboard shows.
 
     Args:
         store: the store.
-        since: the time to look back; `None` for all of it.
+        since: how far to look back; `None` for all calls.
         app: only this app id.
         model: only this model.
 
@@ -125,7 +125,7 @@ def _spend(rows: Iterable[Mapping[str, Any]], times: range, unit: str) -> list[d
 def _by_time(
     rows: Iterable[Mapping[str, Any]], times: range, unit: str
 ) -> dict[str, list[float | None]]:
-    """Return counts and percentiles over time: 0 or `None` where there was no call."""
+    """Return counts and percentiles over time; 0 or `None` for times without a call."""
     index = _index(times, unit)
     names = ("p50_seconds", "p95_seconds", "first_token_p50_seconds")
     lines: dict[str, list[float | None]] = {name: [0] * len(times) for name in _COUNTS}
@@ -138,7 +138,7 @@ def _by_time(
 
 
 def budget_bars(connection: sqlite3.Connection, now: float) -> list[dict[str, Any]]:
-    """Return the budgets that ledgers had lately, with what is spent in their windows."""
+    """Return the budgets that ledgers had recently, with the money spent in their windows."""
     sql = "SELECT amount, per, app, user, tag, tag_value FROM budgets WHERE seen > ? ORDER BY name"
     bars = []
     for amount, per, app, user, tag, value in connection.execute(sql, (now - _BUDGETS_SEEN,)):

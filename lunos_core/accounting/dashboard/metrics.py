@@ -50,7 +50,7 @@ _METRICS: tuple[tuple[str, str, str, tuple[tuple[dict[str, str], Value], ...]], 
 def metrics_of(store: UsageStore) -> str:
     """Return counters of all calls in a store, by app, model and endpoint, and its budgets.
 
-    A counter begins again where `prune` deletes calls, as Prometheus expects of counters.
+    A counter restarts when `prune` deletes calls, which Prometheus allows.
 
     Raises:
         LunosConfigError: the store can't be read.
@@ -87,5 +87,5 @@ def _line(name: str, labels: Mapping[str, str], value: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    # control characters first: an app id can't end a line
+    # control characters first, so that an app id can't end a line
     return visible(text).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""The dashboard as one HTML page, with all that it needs inside."""
+"""The dashboard as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_page(store: UsageStore, path: str | os.PathLike[str], *, since: Moment) -> None:
-    """Write the page of a moment, which needs no server.
+    """Write the current page, which needs no server.
 
     Raises:
         OSError: it can't be written.
@@ -33,15 +33,15 @@ def write_page(store: UsageStore, path: str | os.PathLike[str], *, since: Moment
 def page_of(facts: dict[str, Any]) -> str:
     """Return the page that shows these facts.
 
-    It runs its own scripts alone: what an app id says is data, and a browser wouldn't run it.
+    Browsers run only its own scripts, never the text of an app id, which is data.
     """
-    text = json.dumps(facts).replace("<", "\\u003c")  # no end of the script inside
+    text = json.dumps(facts).replace("<", "\\u003c")  # nothing inside may end the script
     return _page().safe_substitute(facts=text)
 
 
 @functools.cache
 def _page() -> Template:
-    """Return the page without its facts; the policy names each script and style by its hash."""
+    """Return the page without facts; its policy names each script and style by its hash."""
     folder = files("lunos_core.accounting.dashboard")
     parts = {
         name: folder.joinpath(file).read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def _page() -> Template:
         "img-src data:; base-uri 'none'; form-action 'self'"
     )
     page = folder.joinpath("page.html").read_text(encoding="utf-8")
-    # by hand: the scripts hold dollar signs of their own
+    # not by Template: the scripts contain dollar signs
     for name, text in {**parts, "policy": policy}.items():
         page = page.replace(f"${{{name}}}", text.replace("$", "$$"))
     return Template(page)

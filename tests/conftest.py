@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from lunos_core import AsyncClient, AsyncStream, Client, Config
 from lunos_local import LocalGateway
@@ -27,6 +28,17 @@ KEY = "sk-test-4f9a1c"
 # what a test uses that talks over a loopback socket: names in its module, and fixtures
 SERVERS = {"LocalGateway", "RawServer", "AnsweringServer", "socket"}
 RUNNING = {"gateway", "singular_gateway", "real_gateway", "server", "load_server"}
+
+# how many inputs a property is tried with, where it names no number: fewer without the slow tests
+settings.register_profile("quick", max_examples=30, deadline=None)
+settings.register_profile("thorough", max_examples=150, deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many inputs a property is tried with, and let nothing walk what is collected."""
+    is_quick = "not slow" in config.getoption("markexpr", "")
+    settings.load_profile("quick" if is_quick else "thorough")
+    gc.disable()  # until the collection has ended: nearly all that it makes stays
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` and `-k` take tests away
@@ -56,6 +68,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

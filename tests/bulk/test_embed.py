@@ -150,7 +150,7 @@ def test_a_service_that_only_fails_stops_the_job_without_dead_letters(
 ) -> None:
     service.answer = lambda _: no(400, "unknown field: dimensions")
     source = corpus(tmp_path / "c.jsonl", [f"text {i}" for i in range(500)])
-    result = embed(source, tmp_path / "out", "--batch-tokens", 20)
+    result = embed(source, tmp_path / "out", "--batch-tokens", 20, "--rpm", 60_000)
     assert result.exit_code == 4
     assert "requests in a row failed" in result.output
     assert len(service.bodies) < 100

@@ -190,7 +190,9 @@ def test_rows_that_break_the_service_do_not_end_the_job(
     assert [row["id"] for row in rows_in(target)] == [0, 61]
 
 
-@pytest.mark.parametrize("status", [400, 403, 422])
+@pytest.mark.parametrize(
+    "status", [400, *(pytest.param(status, marks=pytest.mark.slow) for status in (403, 422))]
+)
 def test_a_job_that_no_row_can_do_ends_early_and_its_rows_are_not_dead(
     service: Service, tmp_path: Path, status: int
 ) -> None:

@@ -205,7 +205,7 @@ def mutated(data: st.DataObject, value: Any) -> Any:
     return value
 
 
-calm = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=150)
+calm = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def encoded(value: Any) -> bytes:

@@ -154,6 +154,7 @@ def test_with_a_key_it_uses_that_service(gateway: Any, run: Run) -> None:
     assert seen == set(table_of(done.stdout))
 
 
+@pytest.mark.slow
 def test_its_table_fits_80_columns_and_its_costs_are_not_zero() -> None:
     done = subprocess.run(
         [sys.executable, "examples/quickstart.py", "What is an app id?"],

@@ -6,6 +6,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from tests.documentation.markdown_blocks import ROOT, dropped_connections
 
 PAGE = (ROOT / "docs" / "supported-features.md").read_text("utf-8")
@@ -120,6 +122,7 @@ def _table() -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
 
+@pytest.mark.slow
 async def test_every_call_of_the_table_works_and_no_other_is_claimed(gateway: Any) -> None:
     said = {
         (row, column)

@@ -23,6 +23,7 @@ SHOWN = dict(
 OTHERS = {"chat_page.py", "bulk_embed.py", "bulk_daft.py", "quickstart.py", "catalog_shapes.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
 @pytest.mark.parametrize("path", SHOWN)
 def test_an_example_prints_what_its_page_shows(run_example: RunExample, path: str) -> None:
@@ -61,6 +62,7 @@ def pytest_in(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_sample_app_pass() -> None:
     done = pytest_in(ROOT / "examples" / "offline_app")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -291,6 +291,7 @@ def test_a_long_stream_keeps_nobody_waiting(wire: Wire) -> None:
     assert answers == [200] * 3
 
 
+@pytest.mark.slow
 async def test_500_clients_at_once_are_all_answered(gateway: LocalGateway) -> None:
     """Each with a connection of its own, half of them streams."""
 

@@ -125,6 +125,7 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_npm_clients_work(node_modules: Path, gateway: LocalGateway) -> None:
     """The vendor's own client, its helpers for models too, and OpenAI's."""
     gateway.clear()

@@ -70,6 +70,7 @@ def test_it_calls_a_tool_and_tells_the_result(real: Wire) -> None:
     assert json.loads("".join(pieces)) == {"city": "Paris"}
 
 
+@pytest.mark.slow
 @needs_llama
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_demanded_tool_is_called_with_arguments_that_fit_its_schema(

@@ -59,7 +59,7 @@ def _caught(ask: Callable[[Any], Any], model: Any) -> Any:
 
 
 @both_ways
-@pytest.mark.parametrize("name", ["ChatLunos", "Lunos"])
+@pytest.mark.parametrize("name", ["ChatLunos", pytest.param("Lunos", marks=pytest.mark.slow)])
 async def test_500_calls_at_once_succeed_without_waiting_for_a_connection(
     name: str, is_async: bool, load_server: LoadServer
 ) -> None:
@@ -172,7 +172,9 @@ VECTORS = [[float(number), 1.0] for number in range(10_000)]
 
 
 @both_ways
-@pytest.mark.parametrize("adapter", ["langchain", "llama_index"])
+@pytest.mark.parametrize(
+    "adapter", ["langchain", pytest.param("llama_index", marks=pytest.mark.slow)]
+)
 async def test_10000_embeddings_come_whole_and_in_order_while_a_tenth_of_the_requests_fails(
     adapter: str, is_async: bool, load_server: LoadServer
 ) -> None:

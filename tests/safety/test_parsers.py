@@ -26,7 +26,7 @@ from tests.core.test_layers import mutated
 from tests.core.wire_samples import FOLDER
 
 CASES = sorted((FOLDER.parent / "fuzz_cases").iterdir())
-CALM = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
+CALM = settings(suppress_health_check=[HealthCheck.too_slow])
 every_parser = pytest.mark.parametrize("name", PARSERS)
 
 

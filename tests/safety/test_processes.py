@@ -125,6 +125,7 @@ FORK = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_after_a_fork_the_child_has_connections_of_its_own_and_the_parent_keeps_its(
     server: AnsweringServer,
@@ -157,6 +158,7 @@ def _in_a_worker(name: str, pickled: bytes) -> tuple[int, Any, Any]:
     return os.getpid(), kind.ask(model), asyncio.run(call())
 
 
+@pytest.mark.slow
 def test_a_spawned_worker_gets_instances_that_work(server: AnsweringServer) -> None:
     models = {name: made(kind, server) for name, kind in KINDS.items()}
     for name, kind in KINDS.items():

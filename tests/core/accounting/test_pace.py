@@ -73,6 +73,7 @@ def test_answers_make_it_faster_again_up_to_the_limit() -> None:
     assert pace.rate > 9.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("told", [None, pytest.param(10_000.0, marks=pytest.mark.slow)])
 def test_many_workers_neither_overshoot_a_limit_nor_collapse(

@@ -342,7 +342,7 @@ odd = st.recursive(
 ALL = {**REFERENCE, **LATER}
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     shape=st.sampled_from(sorted(SHAPES)),
     changes=st.dictionaries(st.sampled_from(sorted(ALL)), odd, max_size=5),
@@ -372,7 +372,6 @@ def test_a_mutated_catalog_is_read_or_refused_with_a_typed_error(
             assert count is None or count > 0
 
 
-@settings(deadline=None, max_examples=100)
 @given(odd)
 def test_anything_in_place_of_a_catalog_is_read_or_refused_with_a_typed_error(value: Any) -> None:
     with contextlib.suppress(LunosError):

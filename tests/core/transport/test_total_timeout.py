@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 import time
@@ -113,10 +114,8 @@ def question(play: Callable[[socket.socket], None]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # aiohttp's, of bytes as such
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("client", ["sync", "httpx", "aiohttp"])
-async def test_total_timeout_bounds_every_part_of_a_call(client: str, streamed: bool) -> None:
-    async def call(play: Callable[[socket.socket], None]) -> None:
+async def test_total_timeout_bounds_every_part_of_a_call() -> None:
+    async def call(client: str, streamed: bool, play: Callable[[socket.socket], None]) -> None:
         transport = "aiohttp" if client == "aiohttp" else "httpx"
         with playing(play) as url:
             config = Config(api_key="k", base_url=url, transport=transport, total_timeout=0.8)
@@ -128,10 +127,11 @@ async def test_total_timeout_bounds_every_part_of_a_call(client: str, streamed: 
                 await asyncio.sleep(3)  # it closes when the server has taken or refused the rest
 
     # at once: each takes the whole of its time
-    outcomes = await asyncio.gather(*map(call, SERVERS), return_exceptions=True)
+    ways = list(itertools.product(["sync", "httpx", "aiohttp"], [False, True], SERVERS))
+    outcomes = await asyncio.gather(*itertools.starmap(call, ways), return_exceptions=True)
     failed = {
-        play.__name__: repr(outcome)
-        for play, outcome in zip(SERVERS, outcomes, strict=True)
+        (client, streamed, play.__name__): repr(outcome)
+        for (client, streamed, play), outcome in zip(ways, outcomes, strict=True)
         if outcome is not None
     }
     assert failed == {}

@@ -286,7 +286,9 @@ def test_a_cost_that_no_call_can_have_is_unknown_however_often_it_comes(cost: An
     assert ledger.cost is None
 
 
-@pytest.mark.parametrize("cost", ["1e308", "-1", "1" + "0" * 60, "true", '"0.1"', "null"])
+@pytest.mark.parametrize(
+    "cost", ["1e308", "-1", "1" + "0" * 60, "true", '"1e308"', '"NaN"', '""', "null"]
+)
 async def test_an_absurd_cost_of_the_server_is_unknown_and_the_answer_arrives(
     both: Both, cost: str
 ) -> None:
@@ -300,6 +302,13 @@ async def test_an_absurd_cost_of_the_server_is_unknown_and_the_answer_arrives(
             assert (await both(client.send(ASK))).text == "Hi"
     (row,) = ledger.rows()
     assert (row["calls"], row["cost"], row["output_tokens"]) == (120, None, 0)
+
+
+async def test_a_cost_that_comes_as_text_is_a_cost(both: Both) -> None:
+    body = b'{"choices": [{"message": {"content": "Hi"}}], "usage": {"cost": "0.1"}}'
+    with UsageLedger() as ledger:
+        await both(both.client(Wire(raw(body))).send(ASK))
+    assert float(ledger.cost or 0) == 0.1
 
 
 def test_what_is_asked_of_no_model_is_refused_by_no_budget() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import os
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -24,7 +24,7 @@ from lunos_core.accounting.observers import (
     end_everywhere,
     end_here,
 )
-from lunos_core.accounting.totals import KEYS, History, Row, Sum
+from lunos_core.accounting.totals import Totals
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError
 from lunos_core.forks import reset_after_fork
@@ -89,8 +89,7 @@ class UsageLedger:
                 f"on_unknown_cost must be one of {_ON_UNKNOWN_COST}, not {on_unknown_cost!r}"
             )
         self._on_unknown_cost = on_unknown_cost
-        self._rows: dict[tuple[str, str, str], Row] = {}
-        self._history: dict[str, History] = {}
+        self._totals = Totals()
         self.store: UsageStore | None = _opened(store)
         self._owns_store = self.store is not store
         self._lock = threading.RLock()
@@ -118,13 +117,14 @@ class UsageLedger:
         store: UsageStore | None = self.store
         if store is None:
             store = MemoryStore()
-            _add_spent(store, self._rows)
+            _add_spent(store, self._totals)
         return Admissions(store, budgets, self._limits, self._on_unknown_cost, before)
 
     def reset_after_fork(self) -> None:
         """Start with a new lock, which no thread of the parent holds, and nothing reserved."""
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
+        self._totals.reset_after_fork()
         self._admissions = self._new_admissions(vars(self).get("_admissions"))
 
     def __enter__(self) -> Self:
@@ -178,7 +178,7 @@ class UsageLedger:
         admissions = self._admissions
         if admissions is None or start.model is None:
             return self
-        reservation = yield from admissions.open(start)
+        reservation = admissions.draw(start) or (yield from admissions.open(start))
         return self if reservation is None else _OpenCall(self, admissions, reservation)
 
     def call_refused(self, call: CallRecord) -> None:
@@ -194,9 +194,7 @@ class UsageLedger:
         """Count one call, and end its reservation."""
         if call.model is None:
             return
-        key = (call.app_id or "Unknown", call.model, call.endpoint)  # the server's own name for it
-        with self._lock:
-            (self._rows.get(key) or self._row(key)).add(call)
+        self._totals.add(call)
         admissions = self._admissions
         store = self.store if admissions is None else admissions.store
         if store is not None:
@@ -206,19 +204,11 @@ class UsageLedger:
         if admissions is not None:
             admissions.after(call, reservation)
 
-    def _row(self, key: tuple[str, str, str]) -> Row:
-        history = self._history.setdefault(key[0], History())
-        return self._rows.setdefault(key, Row(history))
-
     @property
     def cost(self) -> float | None:
         """USD so far, or `None` if no call's cost is known."""
-        with self._lock:
-            return _sum_of(self._rows).value()
-
-    def before_call(self, *, app_id: str | None = None, model: str | None = None) -> None:
-        """Refuse a call if the budget is spent: the clients' hook before they send."""
-        self.check_budget(app_id=app_id, model=model)
+        spent = self._totals.spent()
+        return None if spent is None else float(spent)
 
     def check_budget(self, *, app_id: str | None = None, model: str | None = None) -> None:
         """Raise once the budget is spent.
@@ -250,24 +240,17 @@ class UsageLedger:
             >>> ledger.merge(pickle.loads(pickle.dumps(of_a_worker)))
         """
         # a copy first: two ledgers that merge each other must not wait for each other's lock
-        counted = other.__getstate__()
-        with self._lock:
-            for key, row in counted["_rows"].items():
-                self._row(key).add_row(row)
-            for app_id, history in counted["_history"].items():
-                self._history[app_id].add_history(history)
-            admissions = self._admissions
+        counted = copy.deepcopy(other._totals)
+        self._totals.merge(counted)
+        admissions = self._admissions
         if admissions is not None and admissions.store.in_memory:
-            _add_spent(admissions.store, counted["_rows"])
+            _add_spent(admissions.store, counted)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the current state without the lock; other threads may continue to count."""
-        with self._lock:
-            left = ("_lock", "_admissions")
-            state = {name: value for name, value in vars(self).items() if name not in left}
-            for name in ("_rows", "_history"):
-                state[name] = dict(state[name])  # a re-entrant record would change it
-            return copy.deepcopy(state)
+        left = ("_lock", "_admissions")
+        state = {name: value for name, value in vars(self).items() if name not in left}
+        return copy.deepcopy(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -280,16 +263,11 @@ class UsageLedger:
         `cost` is the sum of the known costs in USD, or `None` if none is known; `seconds` is the
         sum over the calls; `first_token_seconds` is the mean over the streams, or `None`.
         """
-        with self._lock:
-            return [
-                {**dict(zip(KEYS, key, strict=True)), **row.to_dict()}
-                for key, row in list(self._rows.items())
-            ]
+        return self._totals.rows()
 
     def history(self) -> dict[str, list[tuple[float, float, int]]]:
-        """Return (Unix time, USD, tokens) so far after each call, by app id; thinned if long."""
-        with self._lock:
-            return {app_id: list(item.points) for app_id, item in list(self._history.items())}
+        """By app id: (Unix time, USD so far, tokens so far) after each call; thinned when long."""
+        return self._totals.histories()
 
     def table(self) -> str:
         """Return the rows as text to print: by rich if it is installed, else in plain columns."""
@@ -383,15 +361,8 @@ def _opened(store: UsageStore | str | os.PathLike[str] | None) -> UsageStore | N
     return store
 
 
-def _sum_of(rows: Mapping[Any, Row]) -> Sum:
-    spent = Sum()
-    for row in list(rows.values()):
-        spent.add(row.cost.total)
-    return spent
-
-
-def _add_spent(store: UsageStore, rows: Mapping[Any, Row]) -> None:
-    spent = _sum_of(rows).total
+def _add_spent(store: UsageStore, totals: Totals) -> None:
+    spent = totals.spent()
     if spent:
         usage = Usage(cost=float(spent))
         store.add(CallRecord(None, "merged", "", 1, 0.0, None, usage, None))

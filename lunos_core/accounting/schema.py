@@ -34,8 +34,8 @@ INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len
 
 RESERVE = f"INSERT INTO reservations VALUES ({', '.join('?' * 10)})"
 SHOW = f"INSERT OR REPLACE INTO budgets VALUES ({', '.join('?' * 8)})"
-# how certain a reservation's estimate is
-GUESS, CERTAIN, SHARED = 0, 1, 2
+# how certain a reservation's estimate is; 1 is more than a guess
+GUESS, SHARED = 0, 2
 # a shared one ends when all its calls have ended
 SETTLED = f"DELETE FROM reservations WHERE expires <= ? OR (certain = {SHARED} AND cost <= 0)"
 

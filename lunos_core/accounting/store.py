@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
@@ -26,6 +26,7 @@ from lunos_core.logs import log as _log
 
 Moment = str | float | datetime | None
 T = TypeVar("T")
+_Pending = tuple[CallRecord, float, Settled | None]
 
 BATCH = 100
 _MOST_PENDING = 100_000
@@ -93,11 +94,11 @@ class UsageStore:
     def _forget(self) -> None:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._flushing = threading.RLock()
-        self._pending: deque[tuple[CallRecord, float, Settled | None]] = deque()
+        self._pending: deque[_Pending] = deque()
         self._ended: deque[Settled] = deque()
         # they know which of their reservations have expired
         self._holders: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-        self._recent: deque[CallRecord] = deque(maxlen=32)
+        self._written: deque[CallRecord] = deque(maxlen=32)
         self._writer = Writer(self)
         self._trouble: str | None = None
         self._lost = 0
@@ -116,23 +117,16 @@ class UsageStore:
                 part of a shared one.
         """
         is_full = len(self._pending) >= _MOST_PENDING
-        if call.model is None or self.closed or is_full or self._is_known(call):
+        if call.model is None or self.closed or is_full:
             self._lost += is_full
             if reservation is not None:
                 self.end_reservation(*reservation)
             return
-        self._recent.append(call)
         self._pending.append((call, self.clock(), reservation))
         is_whole = reservation is not None and reservation[1] is None
         hurry = is_whole or len(self._pending) >= BATCH
         if hurry or not self._writer.is_awake:
             self._wake_writer(hurry=hurry)
-
-    def _is_known(self, call: CallRecord) -> bool:
-        for item in self._recent.copy():  # noqa: SIM110 - a generator takes twice as long
-            if item is call:
-                return True
-        return False
 
     def _wake_writer(self, *, hurry: bool) -> None:
         self._writer.wake(hurry=hurry)
@@ -140,7 +134,15 @@ class UsageStore:
     @property
     def pending(self) -> list[CallRecord]:
         """The calls that haven't been written yet."""
-        return [call for call, *_ in self._pending.copy()]
+        return [call for call, _ in self._unwritten(self._pending.copy())]
+
+    def _unwritten(self, batch: Iterable[_Pending]) -> Iterator[tuple[CallRecord, float]]:
+        # several ledgers may share the store: each adds the same record
+        seen = {id(call) for call in self._written}
+        for call, now, _ in batch:
+            if id(call) not in seen:
+                seen.add(id(call))
+                yield call, now
 
     def end_reservation(self, reservation: str, amount: int | None = None) -> None:
         """End a reservation without a call. Never waits: a garbage collection may call it.
@@ -194,12 +196,11 @@ class UsageStore:
             while self._pending or self._ended:
                 batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
                 ended = [self._ended[i] for i in range(len(self._ended))]
-                rows = [row_of(call, now, self.tag_keys) for call, now, _ in batch]
+                rows = [row_of(call, now, self.tag_keys) for call, now in self._unwritten(batch)]
                 settled = [*ended, *(item for *_, item in batch if item is not None)]
                 work = functools.partial(self._write, rows, settled, bool(wait))
                 self.database.transact(work, wait=wait)
-                for _ in batch:
-                    self._pending.popleft()
+                self._written.extend(self._pending.popleft()[0] for _ in batch)
                 for _ in ended:
                     self._ended.popleft()
         except (LunosConfigError, IndexError) as error:
@@ -332,7 +333,8 @@ class UsageStore:
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         """Write pending calls, except at the interpreter's end, when that has been done."""
-        if hasattr(self, "database") and not is_finalizing():
+        # nobody reads one in memory that is dropped, as in a forked child
+        if hasattr(self, "database") and not self.in_memory and not is_finalizing():
             self.close()
 
     def __enter__(self) -> Self:

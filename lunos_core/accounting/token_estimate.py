@@ -41,7 +41,7 @@ def estimate_tokens(content: Any) -> int:
         1000
     """
     if isinstance(content, str):
-        dense = sum(1 for _ in _DENSE.finditer(content)) if not content.isascii() else 0
+        dense = 0 if content.isascii() else len(_DENSE.findall(content))
         return dense + -(-(len(content) - dense) // CHARACTERS_PER_TOKEN)
     if not isinstance(content, list | tuple):
         return 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
+import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -24,6 +28,7 @@ COUNTED = (
 )
 COLUMNS = (*KEYS, *COUNTED, "cost", "seconds", "first_token_seconds")
 _MOST_POINTS = 4000
+_AT_ONCE = 64
 _NOTHING = Usage()
 
 
@@ -130,8 +135,8 @@ class Row:
     streams: int = 0
     waited: float = 0.0
 
-    def add(self, call: CallRecord) -> None:
-        """Count one call."""
+    def add(self, call: CallRecord, now: float | None = None) -> None:
+        """Count one call, which ended at a Unix time."""
         usage = call.usage or _NOTHING
         cost = amount_of(usage.cost)
         self.calls += 1
@@ -149,7 +154,7 @@ class Row:
         if call.first_token_seconds is not None:
             self.streams += 1
             self.waited += call.first_token_seconds
-        self.history.add(time.time(), float(cost or 0), sent + got)
+        self.history.add(time.time() if now is None else now, float(cost or 0), sent + got)
 
     def add_row(self, other: Row) -> None:
         """Add the calls of another row, whose history is added separately."""
@@ -165,3 +170,80 @@ class Row:
             "seconds": self.seconds,
             "first_token_seconds": self.waited / self.streams if self.streams else None,
         }
+
+
+class Totals:
+    """The rows of a ledger and the histories of its app ids."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str, str], Row] = {}
+        self._histories: dict[str, History] = {}
+        self._waiting: deque[tuple[float, CallRecord]] = deque()
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Start with a new lock, which no thread of the parent holds."""
+        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        self._lock = threading.RLock()
+
+    def add(self, call: CallRecord) -> None:
+        """Add a call; it is counted when somebody asks, or together with others."""
+        self._waiting.append((time.time(), call))
+        # alone, each takes three times as long; an error keeps alive all that its frames hold
+        if call.error is not None or len(self._waiting) >= _AT_ONCE:
+            self._count()
+
+    def _count(self) -> None:
+        with self._lock, contextlib.suppress(IndexError):
+            while True:
+                now, call = self._waiting.popleft()
+                # "Unknown" is the server's own name for it
+                key = (call.app_id or "Unknown", call.model or "", call.endpoint)
+                (self._rows.get(key) or self._row(key)).add(call, now)
+
+    def _row(self, key: tuple[str, str, str]) -> Row:
+        history = self._histories.setdefault(key[0], History())
+        return self._rows.setdefault(key, Row(history))
+
+    def merge(self, other: Totals) -> None:
+        """Add the rows and histories of others, which no longer change."""
+        self._count()
+        with self._lock:
+            for key, row in other._rows.items():
+                self._row(key).add_row(row)
+            for app_id, history in other._histories.items():
+                self._histories[app_id].add_history(history)
+
+    def spent(self) -> Decimal | None:
+        """Return the exact sum of the known costs in USD, or `None` if none is known."""
+        self._count()
+        spent = Sum()
+        for row in list(self._rows.values()):
+            spent.add(row.cost.total)
+        return spent.total
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dict for each app id, model and endpoint, in the order of first calls."""
+        self._count()
+        with self._lock:
+            return [
+                {**dict(zip(KEYS, key, strict=True)), **row.to_dict()}
+                for key, row in list(self._rows.items())
+            ]
+
+    def histories(self) -> dict[str, list[tuple[float, float, int]]]:
+        """Return the points of each app id."""
+        self._count()
+        with self._lock:
+            return {app_id: list(item.points) for app_id, item in list(self._histories.items())}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the current state without the lock; other threads may continue to count."""
+        self._count()
+        with self._lock:  # dict: a re-entrant call would change it
+            parts = {"_rows": dict(self._rows), "_histories": dict(self._histories)}
+            return copy.deepcopy(parts)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _waiting=deque())
+        self.reset_after_fork()

@@ -57,7 +57,10 @@ def needs_of(content: Any, params: Mapping[str, Any]) -> Needs:
     for message in content if isinstance(content, list) else (content,):
         said = message.get("content") if isinstance(message, dict) else message
         lengths.append(estimate_tokens(said))
-        _note_modalities(said, inputs)
+        for part in said if isinstance(said, list) else ():
+            kind = part.get("type") if isinstance(part, dict) else None
+            if isinstance(kind, str) and kind in _MODALITIES:
+                inputs[_MODALITIES[kind]] = None
     # several prompts of a request are read separately, messages together
     are_prompts = isinstance(content, list) and bool(content) and isinstance(content[0], str)
     tokens = max(lengths) if are_prompts else sum(lengths)
@@ -65,16 +68,9 @@ def needs_of(content: Any, params: Mapping[str, Any]) -> Needs:
     return Needs(
         tuple(inputs),
         tuple(kind for kind in modalities if kind != "text") if modalities else (),
-        tuple(name for name in _FEATURES if params.get(name)),
+        tuple(filter(params.get, _FEATURES)),
         tokens,
     )
-
-
-def _note_modalities(said: Any, inputs: dict[str, None]) -> None:
-    for part in said if isinstance(said, list) else ():
-        kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(kind, str) and kind in _MODALITIES:
-            inputs[_MODALITIES[kind]] = None
 
 
 def refusal(

@@ -139,7 +139,8 @@ class Call(Generic[Q]):
             self._over = True
             raise self._errors.apply(error) from None
         self._started = time.monotonic()
-        self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
+        if self.deadline.limited:
+            self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lunos_core.accounting.budgets import EACH, Budget
 from lunos_core.accounting.questions import Question, moment, spent_of
 from lunos_core.accounting.report import visible
-from lunos_core.accounting.schema import dollars
+from lunos_core.accounting.schema import dollars, last_id_of
 from lunos_core.accounting.sums import DAY, HOUR
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _recent(connection: sqlite3.Connection, chosen: Mapping[str, Any]) -> list[d
         "first_token_seconds",
     )
     conditions = "".join(f" AND {name} = ?" for name in only)
-    (last,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM calls").fetchone()
+    last = last_id_of(connection)
     found = connection.execute(
         f"SELECT {', '.join(columns)} FROM calls WHERE id > ?{conditions} "
         f"ORDER BY id DESC LIMIT {_MOST_RECENT}",

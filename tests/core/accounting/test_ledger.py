@@ -152,7 +152,8 @@ def test_a_child_forked_while_threads_record_counts_on() -> None:
     ledger = UsageLedger(budget=10)
     record = CallRecord("a", "m", "/c", 1, 0.0, None, Usage(cost=1.0), None)
     with ThreadPoolExecutor(1) as pool:
-        recording = pool.submit(ledger, Slow(*record))
+        ledger(Slow(*record))
+        recording = pool.submit(ledger.rows)
         assert inside.wait(10)
 
         def check() -> None:

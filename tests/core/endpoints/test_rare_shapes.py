@@ -200,7 +200,7 @@ def test_a_ledger_closes_the_store_that_it_opened_and_no_other(tmp_path: Path) -
     own.close()
     with UsageStore(tmp_path / "shared.db") as store:
         shared = UsageLedger(store=store)
-        shared.before_call(app_id="a", model="m")
+        shared.check_budget(app_id="a", model="m")
         shared.close()
         assert store.summary() == []
 

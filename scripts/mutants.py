@@ -8,19 +8,35 @@ that the checkout stays as it is. What makes a mutant cost a second or two:
 - a mutant meets the tests that reach its line, the quickest first, until one fails
 - each runs in a fork of a process that has imported the frameworks already
 
-A mutant that nobody can notice is listed, with the reason, in `tests/equivalent_mutants.txt`.
+What counts:
+
+- A place in the code counts once. Cosmic Ray changes a `+` in eleven ways, most of which are a
+  TypeError: one of them is chosen.
+- Docstrings and other texts aren't changed. A changed annotation counts only where pydantic reads
+  it, at a field of an adapter's class. A decorator that is taken off, and `is` for `==`, don't
+  count either (`mutations.LEFT_OUT`).
+- A change with which the module can't be imported doesn't count: any test would fail.
+- A kill is a failing test that passes without the change: the tests that ran until then run again
+  in the same copy, in the same order, with the code as it is. Where the last of them fails there
+  too, the change meets the others without it.
+- A test that hangs is such a failure too. Its limit is four times what the tests took under
+  coverage, and 20 s; without the change they must pass within the same limit. These kills are
+  counted, and printed on their own.
+- A change that no test reaches survives, and so does one that only a test outside of this
+  package's folders (`reach.TESTS`), a slow one or one beyond `--seconds` would notice.
+- A survivor that nobody can notice is listed, with the reason, in `tests/equivalent_mutants.txt`
+  and doesn't count; one that matches the list and is killed does.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import collections
 import contextlib
-import functools
+import enum
 import gc
+import importlib
 import os
-import random
 import re
 import shutil
 import signal
@@ -28,28 +44,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator, operator_names
+from mutations import Change, chosen_changes
 from reach import ROOT, Reach, measure
 
 PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos")
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.txt"
 BAR = 0.9
-# a decorator that is taken off is mostly a syntax of the framework, and every test fails; whether
-# `is` or `==` stands before a constant is a question of style
-LEFT_OUT = (
-    "core/RemoveDecorator",
-    *(
-        f"core/ReplaceComparisonOperator_{pair}"
-        for pair in ("Is_Eq", "IsNot_NotEq", "Eq_Is", "NotEq_IsNot")
-    ),
-)
+STILLBORN = 99  # a child's exit code: the module can't be imported
 # what a forked child need not import again
 PRELOADED = (
     *("pytest", "pytest_asyncio", "hypothesis", "httpx", "pydantic", "starlette.applications"),
@@ -58,21 +65,23 @@ PRELOADED = (
 )
 
 
-class Mutant(NamedTuple):
-    """One change: which file, by which operator, at its how-manieth place."""
+class Work(NamedTuple):
+    """A change, the tests that it meets, and how many seconds they may take."""
 
-    path: str
-    operator: str
-    occurrence: int
-
-
-class Change(NamedTuple):
-    """What a mutant makes of its file, and the first line that differs."""
-
-    after: str
     number: int
-    old: str
-    new: str
+    change: Change
+    path: str
+    tests: list[str]
+    seconds: float
+
+
+class Verdict(enum.Enum):
+    """What became of a mutant."""
+
+    SURVIVED = 0
+    KILLED = 1
+    HUNG = 2
+    STILLBORN = 3
 
 
 def git(*arguments: str) -> list[str]:
@@ -88,118 +97,114 @@ def sources(asked: list[str], base: str) -> list[str]:
     return [path for path in inside if path.endswith(".py") and "/__init__" not in path]
 
 
-def mutants_of(path: str) -> Iterable[Mutant]:
-    """Every mutant of a file."""
-    tree = get_ast((ROOT / path).read_text("utf-8"))
-    nodes = list(ast_nodes(tree))
-    for name in sorted(operator_names()):
-        operator_class = get_operator(name)
-        if name in LEFT_OUT or operator_class.arguments():
-            continue
-        operator = operator_class()
-        count = sum(1 for node in nodes for _ in operator.mutation_positions(node))
-        for occurrence in range(count):
-            yield Mutant(path, name, occurrence)
-
-
-@functools.lru_cache(2)  # the code before is asked for each of its mutants
-def without_hints(source: str, *, fields_too: bool) -> str:
-    """The code without the annotations that nothing reads at run time.
-
-    pydantic reads those of its models' fields, which the adapters have and the core has not.
-    """
-    tree = ast.parse(source)
-    nodes = [*ast.walk(tree)]
-    fields = {item for node in nodes if isinstance(node, ast.ClassDef) for item in node.body}
-    for node in nodes:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.AnnAssign) and (fields_too or node not in fields):
-            node.annotation = ast.Constant(None)
-    return ast.dump(tree)
-
-
-def change_of(mutant: Mutant) -> Change | None:
-    """What the mutant changes; None where that is a hint alone, or no Python."""
-    before = (ROOT / mutant.path).read_text("utf-8")
-    try:
-        after = mutate_code(before, get_operator(mutant.operator)(), mutant.occurrence) or before
-    except AttributeError:  # Cosmic Ray stumbles over `except module.Name`
-        return None
-    try:
-        core = mutant.path.startswith("lunos_core/")
-        if without_hints(before, fields_too=core) == without_hints(after, fields_too=core):
-            return None
-    except SyntaxError:  # Cosmic Ray takes the bare `*` of a signature for an operator
-        return None
-    pairs = enumerate(zip(before.splitlines(), after.splitlines(), strict=False), 1)
-    number, (old, new) = next((item for item in pairs if item[1][0] != item[1][1]), (1, ("", "")))
-    if "*," in old and new.count("/,") > old.count("/,"):
-        return None  # a signature's bare `*` is no multiplication: the callers would be the same
-    return Change(after, number, old.strip(), new.strip())
-
-
 def equivalents() -> list[re.Pattern[str]]:
     """The listed mutants that nobody can notice: a line each, the reasons are comments."""
     lines = EQUIVALENT.read_text("utf-8").splitlines()
     return [re.compile(line) for line in lines if line and not line.startswith("#")]
 
 
-def child(tests: list[str], copy: Path) -> None:
-    """Run the tests on a copy of the checkout; the exit code is pytest's."""
+class Progress:
+    """A plugin of pytest's that writes down each test that begins."""
+
+    def __init__(self, begun: Path) -> None:
+        self.begun = begun
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Add the test's name to the file."""
+        with self.begun.open("a", encoding="utf-8") as file:
+            file.write(nodeid + "\n")
+
+
+def child(tests: list[str], copy: Path, module: str, begun: Path) -> None:
+    """Run the tests on a copy of the checkout; the exit code is pytest's, or `STILLBORN`."""
     os.setsid()
     sink = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(sink, stream)
     os.chdir(copy)
     sys.path.insert(0, str(copy))
+    sys.dont_write_bytecode = False
+    try:
+        importlib.import_module(module)
+    except BaseException:
+        os._exit(STILLBORN)
     import pytest
 
-    sys.dont_write_bytecode = False
     options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:xdist")
     options += ("--assert=plain", "-W", "ignore::pytest.PytestWarning")
-    os._exit(int(pytest.main([*options, *tests])))
+    os._exit(int(pytest.main([*options, *tests], plugins=[Progress(begun)])))
 
 
-def outcomes(
-    work: Iterator[tuple[int, Change, str, list[str], float]], copies: list[Path]
-) -> Iterator[tuple[int, bool]]:
-    """Run each piece of work in a fork; yield its number and whether the tests passed."""
-    running: dict[int, tuple[int, Path, Path, float]] = {}
-    free = [*copies]
-    clock = 1_000_000_000  # a time of its own for each mutant's file, or Python takes the old code
-    left = True
-    while left or running:
-        while left and free:
-            item = next(work, None)
-            if item is None:
-                left = False
-                break
-            number, change, path, tests, seconds = item
-            copy = free.pop()
-            target = copy / path
-            clock += 10
-            target.write_text(change.after, "utf-8")
-            os.utime(target, (clock, clock))
-            if not (process := os.fork()):
-                child(tests, copy)
-            running[process] = number, copy, target, time.monotonic() + seconds
-        for process, (number, copy, target, until) in [*running.items()]:
+def run(work: Work, tests: list[str], copy: Path) -> tuple[int | None, list[str]]:
+    """Run the tests in a fork: its exit code, None where it hung, and the tests that began."""
+    begun = copy.with_suffix(".begun")
+    begun.write_text("", "utf-8")
+    if not (process := os.fork()):
+        child(tests, copy, work.path.removesuffix(".py").replace("/", "."), begun)
+    until = time.monotonic() + work.seconds
+    done, status = 0, 0
+    try:
+        while not done and time.monotonic() < until:
+            time.sleep(0.02)
             done, status = os.waitpid(process, os.WNOHANG)
-            late = not done and time.monotonic() > until
-            if done or late:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process, signal.SIGKILL)
-                if late:
-                    os.waitpid(process, 0)
-                del running[process]
-                shutil.copy2(ROOT / target.relative_to(copy), target)
-                free.append(copy)
-                # a mutant that hangs is noticed too
-                yield number, bool(done) and os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.02)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)  # what the tests started, too
+    if not done:
+        os.waitpid(process, 0)
+    code = os.waitstatus_to_exitcode(status) if done else None
+    return code, begun.read_text("utf-8").splitlines()
+
+
+def judge(work: Work, copy: Path) -> Verdict:
+    """Meet the tests with the change, and those that ran until one failed without it."""
+    target = copy / work.path
+    tests = work.tests
+    # a time of its own for each mutant's file, or Python takes the old code
+    clock = 1_000_000_000 + 10 * work.number
+    while tests:
+        target.write_text(work.change.after, "utf-8")
+        os.utime(target, (clock, clock))
+        code, begun = run(work, tests, copy)
+        shutil.copy2(ROOT / work.path, target)
+        if code == 0:
+            break
+        if code == STILLBORN:
+            return Verdict.STILLBORN
+        control, passed = run(work, begun or ["--collect-only", *tests], copy)
+        if control == 0:
+            return Verdict.KILLED if code is not None else Verdict.HUNG
+        failed = passed[-1] if passed else "collecting"
+        print(f"fails without a mutant: {failed}", flush=True)
+        tests = [test for test in tests if passed and test != failed]
+    return Verdict.SURVIVED
+
+
+def outcomes(work: Iterator[Work], copies: list[Path]) -> Iterator[tuple[int, Verdict]]:
+    """Judge each piece of work in a process of its own; yield its number and the verdict."""
+    running: dict[int, tuple[int, Path]] = {}
+    free = [*copies]
+    for item in work:
+        copy = free.pop()
+        if not (process := os.fork()):
+            try:
+                os._exit(judge(item, copy).value)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(len(Verdict))  # no verdict's value
+        running[process] = item.number, copy
+        while not free:
+            yield ended(running, free)
+    while running:
+        yield ended(running, free)
+
+
+def ended(running: dict[int, tuple[int, Path]], free: list[Path]) -> tuple[int, Verdict]:
+    """Wait for the next process that ends; its copy is free then."""
+    process, status = os.wait()
+    number, copy = running.pop(process)
+    free.append(copy)
+    return number, Verdict(os.waitstatus_to_exitcode(status))
 
 
 def copies_of_checkout(folder: str, count: int) -> list[Path]:
@@ -212,18 +217,6 @@ def copies_of_checkout(folder: str, count: int) -> list[Path]:
             if (ROOT / name).is_file():
                 shutil.copy2(ROOT / name, target)
     return copies
-
-
-def chosen_changes(paths: list[str], most: int, seed: int) -> list[tuple[Mutant, Change]]:
-    """At most so many mutants of each file, by chance, and what they change."""
-    chosen = []
-    for path in paths:
-        every = list(mutants_of(path))
-        random.Random(f"{seed} {path}").shuffle(every)
-        changes = ((mutant, change_of(mutant)) for mutant in every)
-        real = ((mutant, change) for mutant, change in changes if change)
-        chosen += [pair for pair, _ in zip(real, range(most), strict=False)]
-    return chosen
 
 
 def protect_null_device() -> None:
@@ -250,6 +243,7 @@ def main() -> int:
     parser.add_argument("--base", default="HEAD~1", help="changed since this commit")
     parser.add_argument("--seed", type=int, default=15)
     parser.add_argument("--most", type=int, default=30, help="how many mutants of a file at most")
+    parser.add_argument("--together", action="store_true", help="... and of all files at most")
     parser.add_argument("--seconds", type=float, default=20, help="of tests for each mutant")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
@@ -262,7 +256,7 @@ def main() -> int:
             if any(path.startswith(package) for path in paths)
         ]
     )
-    chosen = chosen_changes(paths, given.most, given.seed)
+    chosen = chosen_changes(paths, given.most, given.seed, together=given.together)
     listed = equivalents()
     print(f"{len(chosen)} mutants in {len(paths)} files", flush=True)
     plugins = [point for point in entry_points(group="pytest11") if "lunos" not in point.value]
@@ -272,39 +266,46 @@ def main() -> int:
     gc.freeze()  # a collection in a child looks at its own objects alone
 
     rates: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
-    equivalent = 0
+    counts = collections.Counter[str]()
 
-    def note(number: int, survived: bool) -> None:
-        nonlocal equivalent
+    def note(number: int, verdict: Verdict) -> None:
         mutant, change = chosen[number]
         line = f"{mutant.path}: {change.old} -> {change.new}"
+        survived = verdict is Verdict.SURVIVED
         if survived and any(pattern.fullmatch(line) for pattern in listed):
-            equivalent += 1
+            counts["EQUIVALENT"] += 1
             return
-        rates[mutant.path][0] += not survived
-        rates[mutant.path][1] += 1
-        if survived:
-            print(
-                f"SURVIVED {mutant.path}:{change.number}: {change.old} -> {change.new}", flush=True
-            )
+        counts[verdict.name] += 1
+        if verdict is not Verdict.STILLBORN:
+            rates[mutant.path][0] += not survived
+            rates[mutant.path][1] += 1
+        if verdict in {Verdict.SURVIVED, Verdict.HUNG}:
+            where = f"{mutant.path}:{change.number}"
+            print(f"{verdict.name} {where}: {change.old} -> {change.new}", flush=True)
 
-    def work() -> Iterator[tuple[int, Change, str, list[str], float]]:
+    def work() -> Iterator[Work]:
         for number, (mutant, change) in enumerate(chosen):
             tests, seconds = reach.tests_of(mutant.path, change.number, given.seconds)
             if tests:
-                yield number, change, mutant.path, tests, 4 * seconds + 20
+                yield Work(number, change, mutant.path, tests, 4 * seconds + 20)
             else:
-                note(number, survived=True)
+                note(number, Verdict.SURVIVED)
 
     with tempfile.TemporaryDirectory() as folder:
-        for number, survived in outcomes(work(), copies_of_checkout(folder, given.workers)):
-            note(number, survived)
+        for number, verdict in outcomes(work(), copies_of_checkout(folder, given.workers)):
+            note(number, verdict)
 
     for path, (killed, tried) in sorted(rates.items()):
         print(f"{killed:4} of {tried:4} killed  {path}")
     killed, tried = (sum(column) for column in zip(*rates.values(), strict=True))
-    print(f"{killed:4} of {tried:4} killed: {killed / tried:.1%}, the bar is {BAR:.0%};", end=" ")
-    print(f"{equivalent} more are equivalent")
+    spread = 1.96 * (killed * (tried - killed) / tried**3) ** 0.5
+    print(
+        f"{killed:4} of {tried:4} killed: {killed / tried:.1%} ± {spread:.1%}, the bar is {BAR:.0%}"
+    )
+    print(
+        f"{counts['HUNG']} of these by hanging; not counted: {counts['EQUIVALENT']} equivalent "
+        f"ones and {counts['STILLBORN']} with which the module can't be imported"
+    )
     return 0 if killed >= BAR * tried else 1
 
 

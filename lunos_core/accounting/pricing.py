@@ -83,17 +83,17 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     return total if total <= MOST_COST else None
 
 
-def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices | None) -> None:
+def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices) -> None:
     """Add the cost to an answer's usage, unless the gateway has sent it.
 
     Args:
-        answer: a new result with `usage` and `model`, which is changed.
+        answer: a new result with a usage and `model`, which is changed.
         asked: the requested model.
         fallback: whether the gateway may have used another model.
         prices: the catalog's prices.
     """
-    usage: Usage | None = answer.usage
-    if prices is None or usage is None or usage.cost is not None:
+    usage: Usage = answer.usage
+    if usage.cost is not None:
         return
     served = getattr(answer, "model", None)
     # servers answer with their own names ("gpt-4o-2024-08-06"), so the requested id is the better

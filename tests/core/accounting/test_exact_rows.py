@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import math
 import sqlite3
 import struct
+import sys
+import threading
 import time
+import types
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -269,6 +274,56 @@ def test_the_writer_waits_only_where_it_could_not_write(
     mine._run()
     assert slept == [writer.DELAY] * naps
     assert writer.DELAY == 0.5
+
+
+@pytest.mark.parametrize("is_child", [True, False])
+def test_what_is_pending_when_a_process_ends_is_written(
+    monkeypatch: pytest.MonkeyPatch, is_child: bool
+) -> None:
+    class Store:
+        closed = holds = False
+        flushed = 0
+
+        def flush(self) -> bool:
+            self.flushed += 1
+            return True
+
+    at_the_end: list[Any] = []
+    finalizers = types.SimpleNamespace(Finalize=lambda _, work, **_options: at_the_end.append(work))
+    monkeypatch.setitem(sys.modules, "multiprocessing.util", finalizers if is_child else None)
+    monkeypatch.setattr(atexit, "register", at_the_end.append)
+    monkeypatch.setattr(threading, "Thread", lambda **_options: types.SimpleNamespace(start=int))
+    store: Any = Store()
+    Writer(store).wake()
+    assert len(at_the_end) == 1 + is_child
+    for i, flush in enumerate(at_the_end, 1):
+        flush()
+        assert store.flushed == i
+    store.closed = True
+    at_the_end[0]()
+    assert store.flushed == len(at_the_end)
+    del store
+    gc.collect()
+    at_the_end[0]()  # of a store that nobody knows any more
+
+
+def test_for_a_store_that_is_closed_or_gone_no_thread_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading, "Thread", None)
+    Store = type("Store", (), {"closed": True})
+    closed = Store()
+    Writer(closed).wake()
+    Store.closed = False
+    Writer(Store()).wake()
+
+
+def test_a_call_that_is_not_written_yet_counts_with_its_cost_if_it_has_one(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, dear = CALL._replace(usage=Usage(cost=0.0)), CALL._replace(usage=Usage(cost=0.5))
+    monkeypatch.setattr(UsageStore, "pending", [CALL, free, dear, CALL._replace(usage=Usage())])
+    assert [cost for _, cost in Spending(store).pending()] == [picodollars(Decimal("0.5"))]
 
 
 def test_a_window_that_is_over_is_forgotten_and_others_are_not(store: UsageStore) -> None:

@@ -166,6 +166,13 @@ def test_each_line_has_its_name_at_its_end_and_no_name_lies_on_another(costs: li
     assert {text.get_text(): text.get_color() for text in above.texts} == colors
 
 
+def test_a_name_is_as_high_as_the_end_of_its_line() -> None:
+    pytest.importorskip("matplotlib")
+    above, _ = plot({name: [(BEGIN, cost, 5)] for name, cost in [("a", 0.5), ("b", 1.0)]}).axes
+    highest = above.get_ylim()[1]
+    assert [text.xyann[1] * highest for text in above.texts] == pytest.approx([0.5, 1.0])
+
+
 def test_eleven_apps_are_the_nine_dearest_and_the_rest() -> None:
     pytest.importorskip("matplotlib")
     history = {f"a{i:02}": [(BEGIN + i, 0.1 * i, i)] for i in range(1, 12)}

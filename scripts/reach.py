@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,10 @@ class Reach:
         for line in function_lines(path, number):
             several = reaching.intersection(lines.get(line, ()))
             first_of_all.update(heapq.nsmallest(3, several, self.seconds.__getitem__))
+        # and those of the files that say a word of the line
+        for word in re.findall(r'"([\w-]{4,})"', source_of(path).splitlines()[number - 1]):
+            several = {test for test in reaching if word in source_of(test.partition("::")[0])}
+            first_of_all.update(heapq.nsmallest(30, several, self.seconds.__getitem__))
         # then the package's own tests; of those a case of each, then the next case: the cases of
         # one test mostly see the same
         own = TESTS[path.partition("/")[0]]
@@ -117,11 +122,17 @@ class Reach:
         return chosen, total
 
 
+@functools.cache
+def source_of(path: str) -> str:
+    """The text of a file."""
+    return (ROOT / path).read_text("utf-8")
+
+
 def assigned_name(path: str, number: int) -> str:
     """The name of the field or constant that a line outside of functions sets; "" if none."""
     if function_lines(path, number):
         return ""
-    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+    for node in ast.walk(ast.parse(source_of(path))):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         spans = isinstance(node, ast.stmt) and node.lineno <= number <= (node.end_lineno or 0)
         if spans and isinstance(targets[0], ast.Name):
@@ -131,7 +142,7 @@ def assigned_name(path: str, number: int) -> str:
 
 def lines_naming(path: str, name: str) -> list[int]:
     """The lines of a file's functions that use a name."""
-    tree = ast.parse((ROOT / path).read_text("utf-8") if name else "")
+    tree = ast.parse(source_of(path) if name else "")
     uses = [
         node
         for node in ast.walk(tree)
@@ -151,7 +162,7 @@ def tests_naming(name: str, tests: frozenset[str]) -> frozenset[str]:
         return frozenset()
     named: dict[str, set[str]] = {}
     for file in {test.partition("::")[0] for test in tests}:
-        source = (ROOT / file).read_text("utf-8")
+        source = source_of(file)
         lines = source.splitlines()
         named[file] = {
             node.name
@@ -168,7 +179,7 @@ def tests_naming(name: str, tests: frozenset[str]) -> frozenset[str]:
 
 def function_lines(path: str, number: int) -> range:
     """The lines of the innermost function around a line; none outside of functions."""
-    tree = ast.parse((ROOT / path).read_text("utf-8"))
+    tree = ast.parse(source_of(path))
     spans = [
         range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
         for node in ast.walk(tree)
@@ -179,7 +190,7 @@ def function_lines(path: str, number: int) -> range:
 
 def around(path: str, number: int) -> list[tuple[int, int]]:
     """The spans of lines to look at for a line: its statement; outside functions, ever more."""
-    source = (ROOT / path).read_text("utf-8")
+    source = source_of(path)
     tree, spans, inside_function = ast.parse(source), [], False
     for node in ast.walk(tree):
         if not isinstance(node, ast.stmt | ast.ExceptHandler):

@@ -11,8 +11,13 @@ import httpx
 import pytest
 
 from lunos_core import Config
-from lunos_core.adapters import ClientPair, find_image, to_tool_choice
+from lunos_core.adapters import ClientPair, check_names, find_image, to_tool_choice
 from lunos_core.errors import ErrorMap
+
+
+class Model:
+    """A class of a framework."""
+
 
 TOOLS = [
     {"type": "function", "function": {"name": "add", "parameters": {}}},
@@ -91,3 +96,9 @@ def test_an_image_that_a_model_names_is_on_the_web_or_in_the_tools_folder(tmp_pa
     for name in ("../a.png", str(tmp_path / "a.png"), "none.png", "data:text/plain,a"):
         assert find_image(name, folder) is None
     assert find_image("b.png", None) is None
+
+
+def test_an_argument_that_a_class_does_not_have_is_refused_with_the_one_that_was_meant() -> None:
+    check_names(Model, {"model": "m"}, ["model", "timeout"])
+    with pytest.raises(TypeError, match=r"^Model.* 'timeuot'.*timeout.*extra_body"):
+        check_names(Model, {"model": "m", "timeuot": 1}, ["model", "timeout"])

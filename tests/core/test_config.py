@@ -194,6 +194,24 @@ def test_a_config_can_be_changed_only_into_another_one_that_is_checked_too() -> 
         config.app_id = "c"  # type: ignore[misc]
 
 
+def test_what_a_config_says_by_itself() -> None:
+    own = {item.name: getattr(Config(), item.name) for item in dataclasses.fields(Config)}
+    assert own == {
+        "app_id": None,
+        "timeout": 60.0,
+        "max_retries": 2,
+        "total_timeout": None,
+        "stream_idle_timeout": None,
+        "retry_on_timeout": False,
+        "max_response_bytes": 256 * 1024 * 1024,
+        "transport": "httpx",
+        "tracing": None,
+        "api_key": None,
+        "base_url": "https://api.lunos.tech/v1",
+        "default_headers": {},
+    }
+
+
 async def test_a_key_may_come_from_a_function_asked_once_a_call(both: Both) -> None:
     keys = iter(["first", "second"])
     wire = Wire(reply({"choices": [{"message": {"content": "Hello"}}]}))

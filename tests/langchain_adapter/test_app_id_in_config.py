@@ -52,6 +52,18 @@ async def test_one_order_call_bound_config_block_constructor_environment(
     assert _ids(wire) == ["call", "bound", "config", "block", "constructor", "environment"]
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_call_in_a_function_has_the_app_id_of_the_config_around_it(way: str) -> None:
+    wire = both_kinds()
+    model = chat(wire, app_id="made")
+
+    async def work(text: str) -> None:
+        await ask(model, way, text)
+
+    await RunnableLambda(work).ainvoke("Hello", {"configurable": {"app_id": "config"}})
+    assert _ids(wire) == ["config"]
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_a_chains_config_reaches_every_model_and_retriever_in_it(is_async: bool) -> None:
     chats, vectors = both_kinds(), Wire(reply({"data": [{"index": 0, "embedding": [1.0]}]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
@@ -298,6 +299,19 @@ class Told(TypedDict):
     below: list[Told]
 
 
+@dataclass
+class Tree:
+    """A tree.
+
+    Args:
+        label: what it says.
+        below: its branches.
+    """
+
+    label: str
+    below: list[Tree]
+
+
 def climb(leaf: Leaf) -> str:
     return leaf.label
 
@@ -313,9 +327,23 @@ def test_a_schema_without_words_has_none_of_pydantics(schema: Any, said: str) ->
     assert "$defs" in function["parameters"]
 
 
+def test_a_dataclass_that_holds_itself_keeps_the_words_of_its_docstring() -> None:
+    fields = to_function(Tree)["parameters"]["properties"]
+    told = {name: field["description"] for name, field in fields.items()}
+    assert told == {"label": "what it says.", "below": "its branches."}
+
+
 @pytest.mark.parametrize("odd", [list[int], dict[str, int], int, str, BaseModel])
 def test_a_type_that_describes_no_object_is_refused(odd: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
+        to_function(odd)
+
+
+@pytest.mark.parametrize(
+    ("odd", "name"), [(int, "int"), (list[int], r"list\[int\]"), (int | str, r"int \| str")]
+)
+def test_a_type_that_describes_no_object_is_named(odd: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} doesn't describe an object: give a Pydantic"):
         to_function(odd)
 
 

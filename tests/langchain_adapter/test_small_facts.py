@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import ValidationError
 
+from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
 from langchain_lunos._structured_output import _refusal_of
-from tests.langchain_adapter.wire import Wire, chat, sent_messages, streamed
+from langchain_lunos.images import to_block
+from lunos_core import GeneratedImage
+from tests.langchain_adapter.wire import (
+    KEY,
+    Wire,
+    answer,
+    chat,
+    chunks,
+    embeddings,
+    llm,
+    reply,
+    sent_messages,
+    stream,
+    streamed,
+)
 
 
 def url(name: str) -> dict[str, Any]:
@@ -72,3 +89,83 @@ def test_spoken_audio_goes_back_by_its_id_alone_and_is_no_part_of_the_text() -> 
     sent = sent_messages(wire)[1]
     assert sent["audio"] == {"id": "audio_1"}
     assert "AA==" not in str(sent)
+
+
+@pytest.mark.parametrize(
+    ("model", "keeps"),
+    [
+        ("claude-4", True),
+        ("mine", True),
+        ("anthropic/opus", True),
+        ("bedrock/claude-4", True),
+        ("openai/gpt-5", False),
+    ],
+)
+def test_signed_thoughts_go_back_to_anthropics_models_alone(model: str, keeps: bool) -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s1"}
+    wire = Wire(reply(answer()))
+    said = AIMessage([thought, {"type": "text", "text": "Hi"}])
+    chat(wire, model=model).invoke(["Hello", said, "And?"])
+    details = sent_messages(wire)[1].get("reasoning_details") or [{}]
+    assert details[0].get("signature") == ("s1" if keeps else None)
+
+
+def test_only_a_result_answers_a_call() -> None:
+    calls = [{"name": "add", "args": {}, "id": "c1"}]
+    block = {"type": "text", "text": "Well?", "tool_use_id": "c1"}
+    wire = Wire(reply(answer()))
+    chat(wire).invoke(["Hello", AIMessage("", tool_calls=calls), HumanMessage([block])])
+    assert [message["role"] for message in sent_messages(wire)] == [
+        *("user", "assistant", "tool", "user")
+    ]
+
+
+@pytest.mark.parametrize("extra", [None, {"seed2": 7}])
+def test_what_identifies_a_model_holds_the_extra_body_where_there_is_one(extra: Any) -> None:
+    facts = chat(reply({}), extra_body=extra)._identifying_params
+    assert facts.get("extra_body", "none") == (extra or "none")
+
+
+@pytest.mark.parametrize("kind", [ChatLunos, LunosLLM, LunosEmbeddings])
+def test_a_mistake_in_a_setting_shows_no_setting(kind: Any) -> None:
+    with pytest.raises(ValidationError, match="max_retries") as caught:
+        kind(model="m", api_key=KEY, max_retries=["sk-hush"])
+    assert "hush" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_piece_that_shows_nothing_ends_no_stream(way: str) -> None:
+    silent = {"choices": []}
+    events = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("a", "b")]
+    wire = Wire(stream([events[0], silent, events[1], "[DONE]"]))
+    assert "".join([piece.text for piece in await chunks(chat(wire), way)]) == "ab"
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_text_model_streams_no_empty_piece(way: str) -> None:
+    texts = ["a", "", "b"]
+    events = [{"choices": [{"index": 0, "text": text}]} for text in texts]
+    wire = Wire(stream([*events, {"choices": []}, "[DONE]"]))
+    pieces = await chunks(llm(wire), way)
+    assert [piece for piece in pieces if piece] == ["a", "b"]
+    assert len(pieces) <= 3  # the last one has the facts
+
+
+def test_a_vector_of_one_number_may_be_asked_for() -> None:
+    assert embeddings(reply({}), dimensions=1).dimensions == 1
+    with pytest.raises(ValidationError, match="dimensions"):
+        embeddings(reply({}), dimensions=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [(b"RIFF    WEBP", "image/webp"), (b"unknown", "image/png")]
+)
+def test_an_images_block_has_its_own_type_or_png(data: bytes, kind: str) -> None:
+    sent = base64.b64encode(data).decode()
+    block = to_block(GeneratedImage(b64_json=sent))
+    assert block == {"type": "image", "base64": sent, "mime_type": kind}
+
+
+def test_a_text_models_limiter_is_in_no_dump() -> None:
+    assert "rate_limiter" not in llm(reply({})).model_dump()

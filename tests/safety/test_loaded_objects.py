@@ -18,6 +18,8 @@ SECRET = "sk-of-this-process"
 FOREIGN = "https://collector.example/v1"
 OURS = ["https://api.lunos.tech/v1", "http://127.0.0.1:8000/v1", "http://localhost:1/v1", None]
 
+LOADERS = ["langchain_core.load.load", "langgraph.checkpoint.serde.jsonplus"]
+
 langchain_classes = pytest.mark.parametrize("kind", [ChatLunos, LunosLLM])
 llama_index_classes = pytest.mark.parametrize("kind", [Lunos, LunosEmbedding, LunosAudioReader])
 
@@ -58,6 +60,19 @@ def test_langchains_load_sends_the_environments_key_to_no_foreign_address(
 def test_a_subclass_that_is_allowed_by_name_is_no_way_around(kind: Any) -> None:
     with pytest.raises(LunosConfigError, match="collector"):
         loaded(kind, FOREIGN, allowed_objects=[kind])
+
+
+@langchain_classes
+@pytest.mark.parametrize("module", LOADERS)
+def test_a_subclass_with_a_constructor_of_its_own_is_no_way_around(kind: Any, module: str) -> None:
+    class Own(kind):  # type: ignore[misc]  # a class by its value
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+
+    loader: dict[str, Any] = {"__name__": module}
+    exec("def make(kind, **settings): return kind(**settings)", loader)
+    with pytest.raises(LunosConfigError, match="collector"):
+        loader["make"](Own, model="m", base_url=FOREIGN)
 
 
 @langchain_classes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lunos_core import Lunos
-from lunos_core.catalog.disk import cache_file, cache_folder
+from lunos_core.catalog.disk import cache_file, cache_folder, read_cache
 from tests.core.wire_samples import Wire
 
 from .test_catalog import LIST, MODELS, catalog_of, ids
@@ -35,6 +35,15 @@ async def test_another_process_finds_the_public_list_on_disk(both: Both, tmp_pat
     assert again.cached("gpt-4o").input_price == Decimal("0.0000025")
     assert ids(await both(again.list())) == [item["id"] for item in MODELS]
     assert len(wire.requests) == 1
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    url = "https://lunos.test"
+    kept = {"version": 1, "url": url, "fetched": 7, "models": [{"id": "m"}]}
+    file = cache_file(tmp_path, url)
+    for version, expected in [(1, (7.0, [{"id": "m"}])), (0, None), (2, None)]:
+        file.write_text(json.dumps({**kept, "version": version}))
+        assert read_cache(file, url) == expected
 
 
 async def test_the_file_holds_no_key_and_nothing_that_needed_one(

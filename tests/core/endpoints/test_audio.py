@@ -253,6 +253,8 @@ async def test_an_error_that_came_with_status_200_is_raised(both: Both) -> None:
         {"segments": 7, "words": "x", "duration": [], "language": 7, "usage": 7},
         {"segments": [7, {}, {"text": 7}], "words": [None, {"word": 7}], "duration": "long"},
         {"duration": True, "segments": None, "words": None, "model": {}},
+        {"duration": "inf", "segments": [], "words": {}},
+        {"duration": -0.5, "segments": [], "words": {}},
     ],
 )
 def test_fields_of_another_type_are_left_out(change: dict[str, Any]) -> None:

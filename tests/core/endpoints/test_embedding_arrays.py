@@ -48,6 +48,7 @@ BAD: list[Any] = [
     [GOOD, GOOD, []],
     [GOOD, GOOD, ""],
     [GOOD, GOOD, "no base64"],
+    [GOOD, GOOD, "!" + packed(0.0, 1.0)],
     [GOOD, GOOD, "AAA="],
     [GOOD, GOOD, [1.0]],
     [GOOD, [1.0, 2.0, 3.0], GOOD],

@@ -25,6 +25,7 @@ from lunos_core import (
     LunosStreamInterruptedError,
     speech_request,
 )
+from lunos_core.endpoints.speech import Speech
 from tests.core.raw_server import CLOSE, RawServer
 from tests.core.wire_samples import Answer, Wire, raw, reply
 
@@ -246,3 +247,10 @@ async def test_the_local_gateway_speaks(
     assert lengths[1] > lengths[2] > 0.2
     stream = lunos.audio.speech.stream(**asked, speed=2)
     assert len(b"".join(await pieces(both, stream))) == len(speech.content)
+
+
+def test_a_sound_is_saved_under_a_name_of_its_contents_in_any_folder(tmp_path: Path) -> None:
+    speech = Speech(b"sound", "audio/mpeg", "m")
+    saved = [speech.save_in(tmp_path / "a" / "b") for _ in range(2)]
+    assert saved == [tmp_path / "a" / "b" / "dd29442deca69f52.mp3"] * 2
+    assert saved[0].read_bytes() == b"sound"

@@ -64,7 +64,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_a_video_is_begun_and_looked_at_until_it_is_there(
-    both: Both, waited: list[float]
+    both: Both, waited: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun = reply({**PENDING, "cost": 0.5})
     wrapped = reply({"success": True, "data": {**DONE, "status": "COMPLETED"}})
@@ -82,6 +82,7 @@ async def test_a_video_is_begun_and_looked_at_until_it_is_there(
             )
         )
     assert (job.status, job.url, job.model) == ("completed", "https://x.test/1.mp4", "m")
+    assert not capsys.readouterr().err  # no bar that nobody asked for
     assert seen == ["pending", "processing", "completed"]
     assert waited == [5.0, 5.0]
     sent = [(request.method, request.url.raw_path.decode()) for request in wire.requests]

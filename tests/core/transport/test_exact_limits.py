@@ -6,8 +6,9 @@ import gzip
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from lunos_core import (
     Config,
     LunosConfigError,
     LunosConnectionError,
+    LunosError,
     LunosResponseError,
     LunosServerError,
     LunosTimeoutError,
@@ -25,7 +27,7 @@ from lunos_core import (
     chat_stream_request,
 )
 from lunos_core.errors import ErrorResponse
-from lunos_core.transport import metrics
+from lunos_core.transport import call, metrics
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.httpx_errors import translate_error, unusable
@@ -41,7 +43,10 @@ from lunos_core.transport.stream_call import (
     refuses_stream_options,
     without_stream_options,
 )
-from tests.core.wire_samples import HELLO
+from tests.core.wire_samples import HELLO, Wire
+
+if TYPE_CHECKING:
+    from tests.conftest import Both
 
 
 def test_the_time_of_a_call_ends_at_its_limit_and_not_after() -> None:
@@ -452,6 +457,9 @@ def test_a_body_is_read_as_it_is_where_nothing_packs_it() -> None:
         200, headers={"content-encoding": "gzip"}, content=gzip.compress(b"abc")
     )
     assert b"".join(pieces(packed)) == b"abc"
+    read_by_a_hook = httpx.Response(200, content=iter([b"a", b"bc"]))
+    read_by_a_hook.read()
+    assert b"".join(pieces(read_by_a_hook)) == b"abc"
     assert headers_of(httpx.Response(200, headers={"A-B": "c"})) == {"a-b": "c"}
 
 
@@ -464,3 +472,21 @@ def test_an_answer_is_streamed_unless_it_failed_or_says_that_it_is_whole() -> No
     assert {key for key, streamed in told.items() if streamed} == {
         *((200, "text/event-stream"), (200, None), (299, "text/event-stream"), (299, None))
     }
+
+
+async def test_a_fallback_model_is_not_asked_when_the_time_of_the_call_is_over(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+
+    def answer() -> httpx.Response:
+        nonlocal now
+        now += 5.0
+        return httpx.Response(500, json={"error": {"message": "no"}})
+
+    monkeypatch.setattr(call, "Deadline", partial(Deadline, clock=lambda: now))
+    wire = Wire(answer, answer)
+    client = both.client(wire, total_timeout=5.0, max_retries=0)
+    with pytest.raises(LunosError):
+        await both(client.send(chat_request(HELLO, model="m", fallback_model="other")))
+    assert len(wire.requests) == 1

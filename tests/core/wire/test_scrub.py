@@ -24,6 +24,7 @@ from lunos_core.wire.scrub import STARS, scrub, scrub_error, scrub_value
 KEYS = st.text(
     string.ascii_letters + string.digits + "-_.+/=~:'\"\\{}%$&;", min_size=12, max_size=60
 ).map(lambda text: f"sk-9Z{text}")
+KEY = "sk-9Z1234567890abcdef"
 HARD = settings(max_examples=20, deadline=None)
 
 
@@ -214,3 +215,13 @@ def test_an_error_is_cleaned_with_its_notes_and_causes() -> None:
     texts = [str(error), repr(vars(error)), repr(error.__notes__), repr(error.__cause__)]
     assert not any(key in text for text in texts)
     assert error.args == (f"no: {STARS}",)
+
+
+@pytest.mark.parametrize("zeros", range(7))
+def test_a_code_point_in_braces_may_begin_with_zeros(zeros: int) -> None:
+    escaped = "".join(f"\\u{{{'0' * zeros}{ord(character):x}}}" for character in KEY)
+    assert scrub(f"a {escaped} b", KEY) == f"a {STARS} b"
+
+
+def test_a_key_in_base64_alone_leaves_no_character() -> None:
+    assert scrub(base64.b64encode(KEY.encode()).decode(), KEY) == STARS

@@ -1,7 +1,7 @@
-"""The small HTTP core of `lunos-integrations`: Lunos' wire, without any framework.
+"""The small HTTP core of `lunos-integrations`: the Lunos API, without a framework.
 
 Start with `Lunos` or `AsyncLunos`; the adapters build requests and send them with `Client` and
-`AsyncClient`. Names are imported when they are first used.
+`AsyncClient`. Names are imported on first use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lunos_core._version import __version__ as __version__
 
-# not lazily: the name of a module that is imported later would replace that of its function
+# not lazy: importing a submodule later would replace the function of the same name
 from lunos_core.app_id import app as app
 from lunos_core.app_id import current_app_id as current_app_id
 from lunos_core.app_id import current_tags as current_tags

@@ -1,4 +1,4 @@
-"""A warning where the key would be sent unencrypted."""
+"""A warning when the key would be sent unencrypted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 
 class LunosPlainHTTPWarning(UserWarning):
-    """The key and all messages are sent unencrypted: `http://` to another machine.
+    """The key and all messages are sent unencrypted, over `http://` to another machine.
 
-    Issued once for each origin and process, when a client is configured. This machine (`localhost`,
-    127.0.0.0/8, `::1`) gets no warning; for a Unix socket, whose host is only a name, use
+    Issued once per origin and process, when a client is configured. This machine (`localhost`,
+    127.0.0.0/8, `::1`) causes no warning; for a Unix socket, where the host is only a name, use
     `localhost`. If you trust the network, filter the warning:
 
     Example:
@@ -27,7 +27,7 @@ class LunosPlainHTTPWarning(UserWarning):
 
 _warned: set[str] = set()
 
-# The warning names the user's line: none of ours, and none of the frameworks' that call us.
+# The warning points at the user's line, not at ours or the frameworks'.
 _NOT_THE_USERS = frozenset(
     {"lunos_core", "lunos_cli", "langchain_lunos", "llama_index_lunos", "pydantic"}
     | {"langchain", "langchain_core", "llama_index"}
@@ -35,22 +35,22 @@ _NOT_THE_USERS = frozenset(
 
 
 def warn_of_plain_http(base_url: str) -> None:
-    """Warn if `base_url` is `http://` to another machine; once for each origin."""
+    """Warn if `base_url` is `http://` to another machine; once per origin."""
     parts = urlsplit(base_url)
     if parts.scheme != "http" or parts.netloc in _warned or is_loopback(parts.hostname or ""):
         return
     warnings.warn(
         f"base_url is http://{parts.netloc}: the API key and all messages travel unencrypted; "
-        "use https://, or filter LunosPlainHTTPWarning where the network can be trusted",
+        "use https://, or filter LunosPlainHTTPWarning if you trust the network",
         LunosPlainHTTPWarning,
         stacklevel=_users_level(),
     )
-    _warned.add(parts.netloc)  # last: where warnings are errors, each attempt raises
+    _warned.add(parts.netloc)  # last: if warnings are errors, each attempt raises
 
 
-@functools.lru_cache(64)  # called for every object that is made
+@functools.lru_cache(64)  # called for every new object
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is this machine's own loopback."""
+    """Return whether a host name or address is this machine's loopback."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
         return True
@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _users_level() -> int:
-    """The `stacklevel` of the first frame that isn't ours, seen from the function that warns."""
+    """Return the `stacklevel`, for the caller, of the first frame outside these packages."""
     level = 1
     frame = sys._getframe(1)
     while frame.f_back is not None and _package(frame.f_globals) in _NOT_THE_USERS:

@@ -1,4 +1,4 @@
-"""What both framework adapters are built from: their clients, and the checks of their arguments."""
+"""What both framework adapters share: their clients, and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 class ClientPair:
-    """The sync and the async client of an adapter's object, each made when it is first used.
+    """The sync and the async client of an adapter's object, each made on first use.
 
-    Copies of an object share their pair. A pickle takes the settings along and leaves the
-    connections behind.
+    Copies of an object share their pair. A pickle contains the settings but not the
+    connections.
 
     Args:
         config: the settings of both clients.
-        errors: how errors leave the adapter.
-        catalog: prices answers that name no cost.
+        errors: the adapter's error classes.
+        catalog: gives the prices for answers without a cost.
         http_client: the user's own `httpx.Client`.
         async_http_client: the user's own `httpx.AsyncClient`.
 
     Attributes:
         sync: the sync client.
-        asynchronous: the async client; it serves any event loop.
+        asynchronous: the async client, for any event loop.
 
     Raises:
         TypeError: `catalog` isn't a catalog, or an HTTP client has another type.
@@ -58,7 +58,7 @@ class ClientPair:
         self._errors = errors
         self._catalog = check_catalog(catalog)
         self._http_clients = (http_client, async_http_client)
-        # the user's own are checked now, while the caller can see where they come from
+        # check the user's clients now, while the traceback shows where they come from
         if http_client is not None:
             _ = self.sync
         if async_http_client is not None:
@@ -69,9 +69,12 @@ class ClientPair:
         if name not in ("sync", "asynchronous"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         with first_use:
-            from lunos_core.transport.client import AsyncClient, Client  # httpx, for those who call
+            from lunos_core.transport.client import (
+                AsyncClient,
+                Client,
+            )  # imports httpx: only for calls
 
-            if name not in vars(self):  # another thread may have made it meanwhile
+            if name not in vars(self):  # else another thread has made it
                 client: Client | AsyncClient
                 if name == "sync":
                     client = Client(http_client=self._http_clients[0], **self._shared)
@@ -87,7 +90,7 @@ class ClientPair:
         prices = None if self._catalog is None else self._catalog.cached
         config = self.config
         if config.tracing is None:
-            # the frameworks' tracers record each call: a second span would count it twice
+            # the frameworks' tracers record each call already: a span would count it twice
             config = replace(config, tracing=False)
         return {"config": config, "errors": self._errors, "prices": prices}
 
@@ -110,7 +113,7 @@ class ClientPair:
 
 def _load_prices(client: Client, catalog: Any) -> Prices:
     with first_use:
-        from lunos_core.catalog.catalog import load_prices  # for those with a budget
+        from lunos_core.catalog.catalog import load_prices  # only with a budget
 
     return load_prices(client, catalog)
 
@@ -130,27 +133,27 @@ def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -
     """Refuse arguments that `owner` doesn't have, which pydantic would silently ignore.
 
     Raises:
-        TypeError: the message names the argument and, where it is close, the one that was meant.
+        TypeError: with the name of the argument and, if one is close, the name that was meant.
     """
     for name in given:
         if name not in known:
-            remedy = "Parameters that this class doesn't know go into extra_body."
+            remedy = "Pass parameters that this class doesn't know in extra_body."
             raise unknown_argument(owner.__name__, name, known, remedy)
 
 
 def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
-    """Refuse to send the environment's key to an address that only loaded data names.
+    """Refuse to send the environment's key to an address that comes from loaded data.
 
     A constructor call is code: its author chose the address. A saved object may come from anyone,
-    so the key of this process goes only to the address of this process (`LUNOS_BASE_URL`, else the
+    so the environment's key is sent only to the environment's address (`LUNOS_BASE_URL`, or the
     public service) and to this machine.
 
     Args:
-        base_url: the address that the data names, or `None`.
-        api_key: the key that came with it; `None` leaves it to the environment.
+        base_url: the address in the data, or `None`.
+        api_key: the key given with it; `None` for that of the environment.
 
     Raises:
-        LunosConfigError: the key of the environment would go to another address.
+        LunosConfigError: the environment's key would be sent to another address.
     """
     secret = os.environ.get("LUNOS_API_KEY")
     reveal = getattr(api_key, "get_secret_value", None) or getattr(api_key, "reveal", None)
@@ -162,16 +165,16 @@ def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
     if address != own and not is_loopback(urlsplit(address).hostname or ""):
         raise LunosConfigError(
             f"the loaded data names the address {address}, and the key of the environment isn't "
-            "sent there: pass api_key=... where you load it, or set LUNOS_BASE_URL to that address"
+            "sent there: pass api_key=... when you load it, or set LUNOS_BASE_URL to that address"
         )
 
 
 def find_image(name: str, folder: Path | None) -> str | Path | None:
-    """Return the image that a model names, or `None`. No file outside the folder is read.
+    """Return the image that a model names, or `None`. Files outside the folder are never read.
 
     Args:
         name: a web address, a `data:` URL, or the name of a file in `folder`.
-        folder: where a tool saved its images.
+        folder: the folder in which a tool saved its images.
     """
     if name.lower().startswith(("https://", "http://", "data:image/")):
         return name
@@ -196,19 +199,19 @@ def check_catalog(catalog: Any) -> Any:
 def refuse_impossible(
     catalog: Any, content: Any, params: Mapping[str, Any], *, model: str, errors: ErrorMap
 ) -> None:
-    """Raise the error that the server would answer with, if the catalog already knows.
+    """Raise the server's error for an impossible request now, if the catalog shows it.
 
     Args:
         catalog: the catalog, or `None` for no check.
-        content: the wire's messages, or a prompt.
-        params: the wire's parameters.
-        model: the model that is asked.
-        errors: how errors leave the adapter.
+        content: the request's messages, or a prompt.
+        params: the request's parameters.
+        model: the model's id.
+        errors: the adapter's error classes.
 
     Raises:
-        LunosError: the model cannot do what is asked.
+        LunosError: the model cannot do what the request needs.
     """
-    check = getattr(catalog, "check", None)  # anything with `cached` may stand in for a catalog
+    check = getattr(catalog, "check", None)  # any object with `cached` can stand in for a catalog
     if check is None:
         return
     try:
@@ -218,17 +221,16 @@ def refuse_impossible(
 
 
 def to_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
-    """The wire's `tool_choice`, from the spellings of both frameworks and of other providers.
+    """Return the wire's `tool_choice` for any spelling of the frameworks and of other providers.
 
     Args:
-        choice: "auto", "none", "required", "any" or True (the same as "required"), the name of a
-            tool, or the dict of OpenAI or Anthropic. `None` and False leave the choice to the
-            server.
-        tools: the request's tools, as the wire has them.
+        choice: "auto", "none", "required", "any" or True (both mean "required"), the name of a
+            tool, or OpenAI's or Anthropic's dict. `None` and False leave the choice to the server.
+        tools: the request's tools, in the wire's form.
 
     Raises:
-        ValueError: none of the tools has that name.
-        TypeError: it is none of these.
+        ValueError: no tool has that name.
+        TypeError: the choice has another type.
     """
     if choice is None or choice is False:
         return None
@@ -254,7 +256,7 @@ def to_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
 def _named_tool(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = [str((tool.get("function") or {}).get("name") or tool.get("type")) for tool in tools]
     for tool, known in zip(tools, names, strict=True):
-        if tool.get("type") == name:  # the server's own tools have no other name
+        if tool.get("type") == name:  # the server's tools have no other name
             return {"type": name}
         if known == name:
             return {"type": "function", "function": {"name": name}}

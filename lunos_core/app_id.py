@@ -1,4 +1,4 @@
-"""App id and tags of the surrounding code: `with lunos_core.app("billing"): …`."""
+"""App id and tags for a block of code: `with lunos_core.app("billing"): …`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def current_app_id() -> str | None:
 
 @contextmanager
 def app(app_id: str) -> Iterator[str]:
-    """Make all calls inside the block for one application (`X-App-ID`).
+    """Set the application (`X-App-ID`) for all calls inside the block.
 
-    The order of precedence: the `app_id` of the call or of `bind`, then the framework's config (or
-    `instrument_tags`), then the innermost block, then the constructor, then `LUNOS_APP_ID`. A
-    stream belongs to the block in which it was opened.
+    Order of precedence: the `app_id` of the call or of `bind`, the framework's config (or
+    `instrument_tags`), the innermost block, the constructor, `LUNOS_APP_ID`. A stream belongs to
+    the block in which it was opened.
 
     The block covers tasks that start inside it, and threads that run in a copy of its context, as
-    `asyncio.to_thread` and both frameworks' executors do. It doesn't cover a bare
+    with `asyncio.to_thread` and both frameworks' executors. It doesn't cover a bare
     `threading.Thread` or `ThreadPoolExecutor.submit`: start those with
-    `contextvars.copy_context().run`. `app` also decorates plain functions; in an `async def`, write
+    `contextvars.copy_context().run`. `app` also decorates plain functions; in an `async def`, use
     the `with` block.
 
     Args:
@@ -76,11 +76,11 @@ def current_tags() -> Mapping[str, str]:
 def tags(**names: str) -> Iterator[Mapping[str, str]]:
     """Tag every call inside the block, for ledgers, stores and budgets; tags are never sent.
 
-    Inner blocks add to outer ones. `user` is who a call is for: it comes before the `user` of the
-    request. A block applies to tasks and threads in the same way as one of `app()`.
+    Inner blocks add to outer ones. The tag `user` overrides the `user` of the request. A block
+    covers the same tasks and threads as one of `app()`.
 
     Args:
-        names: the tags, by keyword.
+        names: the tags, as keywords.
 
     Raises:
         TypeError: a tag isn't a `str`.

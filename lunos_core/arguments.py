@@ -1,4 +1,4 @@
-"""Checks of arguments: what a header can carry, numbers, and names that were probably meant."""
+"""Checks of arguments: header text, numbers, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_app_id(app_id: str | None) -> str | None:
         return None
     if not isinstance(app_id, str):
         raise TypeError(f"app_id must be a str, not {type(app_id).__name__}")
-    # not strip(): it would silently remove a line break at the end
+    # not strip(): it would silently remove a trailing line break
     text = app_id.strip(" ")
     if not text:
         raise ValueError("app_id is empty: leave it out to send no X-App-ID header")
@@ -40,11 +40,11 @@ def check_app_id(app_id: str | None) -> str | None:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers that can be sent as they are.
+    """Return the headers, checked and ready to send.
 
     Raises:
         ValueError: a name or value has line breaks or other characters that headers cannot carry.
-            The message shows the name only: values may be secrets.
+            The message shows only the name: values may be secrets.
         TypeError: it isn't a mapping, or a name or value isn't a `str`.
     """
     if not isinstance(headers, Mapping):
@@ -59,12 +59,12 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
                 f"the value of header {name!r} contains line breaks, control characters or "
                 "characters outside ASCII"
             )
-    # white space around a value isn't part of it (RFC 9110, 5.5), and a lone tab cannot be sent
+    # white space around a value isn't part of it (RFC 9110, 5.5)
     return {name: value.strip(" \t") for name, value in headers.items()}
 
 
 def is_seconds(value: Any) -> bool:
-    """Return whether a value can be a timeout."""
+    """Return whether a value is a valid timeout."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and 0 < value <= threading.TIMEOUT_MAX  # sockets overflow beyond it
 
@@ -101,9 +101,9 @@ def check_flag_or_none(name: str, flag: Any) -> None:
         check_flag(name, flag)
 
 
-@lru_cache(64)  # called for every object that is made
+@lru_cache(64)  # called for every new object
 def usable_url_parts(url: str) -> SplitResult | None:
-    """Return the parts of an http(s) URL; `None` if it isn't one that can be asked."""
+    """Return the parts of an http(s) URL; `None` if no request can be sent to it."""
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -116,10 +116,10 @@ def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = 
     """Return the error for an argument that `owner` doesn't have.
 
     Args:
-        owner: the class that was given the argument.
+        owner: the class.
         name: the argument.
-        known: the names that exist.
-        remedy: what else the caller can do, as a sentence.
+        known: the class's arguments.
+        remedy: a sentence about what else the caller can do.
     """
     close = closest_name(name, known)
     hint = f": did you mean {close!r}?" if close else ""
@@ -133,8 +133,8 @@ def unknown_argument(owner: str, name: str, known: Iterable[str], remedy: str = 
 def meant_name(name: str, known: tuple[str, ...]) -> str | None:
     """Return the known name that a call's `name` must be a misspelling of, or `None`.
 
-    Servers have parameters that aren't listed here, some close to those that are ("min_tokens"),
-    so this is stricter than `closest_name`.
+    Servers have parameters that aren't listed here, some with similar names ("min_tokens"), so
+    this is stricter than `closest_name`.
 
     Example:
         >>> from lunos_core.arguments import meant_name
@@ -154,7 +154,7 @@ _OTHER_NAMES = {"headers": "extra_headers", "model_name": "model"}
 def closest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that `name` is probably a misspelling of, or `None`.
 
-    A wrong hint is worse than none, so the whole name must be close, and its short words the same:
+    A wrong hint is worse than none, so the whole name must be close and its short words equal:
     "top_k" isn't a misspelling of "top_p".
 
     Example:
@@ -171,7 +171,7 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
 
 def _closeness(given: list[str], known: list[str]) -> float:
     if sorted("".join(given)) == sorted("".join(known)):
-        return 1.0  # letters swapped, or an underscore in another place
+        return 1.0  # letters swapped, or an underscore moved
     enough = 0.75
     if len(given) != len(known):
         if set(given) < set(known) and 2 * len(given) >= len(known):
@@ -182,7 +182,7 @@ def _closeness(given: list[str], known: list[str]) -> float:
     if given[0][:1] != known[0][:1]:  # "streaming" isn't a misspelling of "tracing"
         return 0.0
 
-    from difflib import SequenceMatcher  # 3 ms, needed only after a mistake
+    from difflib import SequenceMatcher  # 3 ms: only after a mistake
 
     ratio = SequenceMatcher(None, "".join(given), "".join(known)).ratio()
     return ratio if ratio >= enough else 0.0

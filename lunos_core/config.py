@@ -1,4 +1,4 @@
-"""Where to send requests, under which key, and how long to wait: the settings of a client."""
+"""The settings of a client: the server, the key, timeouts and limits."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # with the key: a pickled client must work where it is unpickled
+        # includes the key: an unpickled client must work
         return Secret, (self._text,)
 
 
 @runtime_checkable
 class TimeoutParts(Protocol):
-    """What `httpx.Timeout` has; named here so that no signature needs httpx."""
+    """The attributes of `httpx.Timeout`, so that signatures don't need httpx."""
 
     @property
     def connect(self) -> float | None: ...  # noqa: D102
@@ -73,7 +73,7 @@ class TimeoutParts(Protocol):
 
 
 class Timeouts(NamedTuple):
-    """The four timeouts of a request, in seconds, in httpx's order; `None` waits for ever."""
+    """The four timeouts of a request, in seconds, in httpx's order; `None` means no limit."""
 
     connect: float | None
     read: float | None
@@ -89,7 +89,7 @@ ApiKey = Secret | str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 MISSING_KEY = (
     "no Lunos API key: pass api_key=... or set the environment variable LUNOS_API_KEY "
-    "(to try without one, start the local gateway: python -m lunos_local)"
+    "(to try it without a key, start the local gateway: python -m lunos_local)"
 )
 
 _ENVIRONMENT = {"api_key": "LUNOS_API_KEY", "base_url": "LUNOS_BASE_URL", "app_id": "LUNOS_APP_ID"}
@@ -101,11 +101,11 @@ _FLAGS |= {"0": False, "false": False, "off": False, "no": False}
 def check_api_key(key: ApiKey | None) -> ApiKey | None:
     """Return the key without surrounding white space (a pasted newline); `None` if it is empty.
 
-    A function is returned as it is; its result is checked when it is called.
+    A function is returned unchanged; its result is checked at each call.
 
     Raises:
-        LunosConfigError: the key has characters that no HTTP header can carry. The message does
-            not show the key.
+        LunosConfigError: the key has characters that no HTTP header can carry. The message doesn't
+            show the key.
     """
     if key is None or callable(key):
         return key
@@ -122,11 +122,11 @@ def check_api_key(key: ApiKey | None) -> ApiKey | None:
 
 
 def check_timeout(timeout: TimeoutSetting) -> Timeout:
-    """Return a timeout as seconds, or with the four attributes of an `httpx.Timeout`.
+    """Return the timeout in seconds, or as an object with the attributes of `httpx.Timeout`.
 
     Args:
-        timeout: seconds; `(connect, read)` or `(connect, read, write, pool)`, where `None` waits
-            for ever; or an `httpx.Timeout`. With two numbers, writing may take as long as reading.
+        timeout: seconds; `(connect, read)` or `(connect, read, write, pool)`, with `None` for no
+            limit; or an `httpx.Timeout`. With two numbers, the second also limits writing.
 
     Raises:
         LunosConfigError: it is none of these, or a number isn't positive.
@@ -163,14 +163,14 @@ def _check(check: Callable[[str, Any], None]) -> dict[str, Any]:
 
 @dataclass(kw_only=True, init=False, repr=False, eq=False)
 class ClientSettings:
-    """The settings that a client and the classes of both adapters have in common.
+    """The settings that clients and the classes of both adapters share.
 
-    `Config` and the adapters' pydantic models inherit them: a new setting is declared here, with
-    its default and its check, and in `Settings` for type checkers.
+    `Config` and the adapters' pydantic models inherit them: declare a new setting here, with its
+    default and its check, and in `Settings` for type checkers.
     """
 
     app_id: str | None = None
-    """The application that calls are made for (`X-App-ID`); `LUNOS_APP_ID` when not given."""
+    """The application that makes the calls (`X-App-ID`). Default: `LUNOS_APP_ID`."""
     timeout: TimeoutSetting = 60.0
     """Seconds for connecting and for each read (60), `(connect, read)`, `(connect, read, write,
     pool)`, or an `httpx.Timeout`."""
@@ -178,29 +178,29 @@ class ClientSettings:
     """How often a failed request is retried (2); 0 sends exactly one request."""
     total_timeout: float | None = field(default=None, metadata=_check(arguments.check_seconds))
     """Seconds for the whole call with all its retries and waits, and for a stream until its end;
-    no limit when not given. Not bounded: the name lookup of a sync call, and what a sync HTTP
-    client of your own does before the head of the answer on a connection that others opened."""
+    by default without limit. Not bounded: the name lookup of a sync call and, with your own sync
+    HTTP client, the time before the response headers on a connection that others opened."""
     stream_idle_timeout: float | None = field(
         default=None, metadata=_check(arguments.check_seconds)
     )
-    """Seconds that an open stream may go without an event (comments that keep the connection alive
-    don't count); the read timeout when not given."""
+    """Seconds that an open stream may go without an event (keep-alive comments don't count).
+    Default: the read timeout."""
     retry_on_timeout: bool = field(default=False, metadata=_check(arguments.check_flag))
-    """Whether a request that was sent and not answered in time is retried. The model may still be
-    working on the first one: both may be paid for."""
-    # far above any real answer, far below what a hostile server could make a machine hold
+    """Whether to retry a request that was sent and not answered in time. The model may still be
+    working on the first one, so you may pay for both."""
+    # far above any real answer, far below what would exhaust a machine's memory
     max_response_bytes: int = field(
         default=256 * 1024 * 1024, metadata=_check(arguments.check_size)
     )
-    """The most bytes that one answer may have, decompressed (256 MiB)."""
+    """The maximum size of one answer in bytes, decompressed (256 MiB)."""
     transport: str = field(default=TRANSPORTS[0], metadata=_check(_check_transport))
-    """What carries the async calls: "httpx", or "aiohttp" (the extra of that name), which takes
-    less CPU where a hundred calls or more are running at once. Sync calls use httpx. An HTTP client
-    of your own brings its own transport."""
+    """The HTTP library for async calls: "httpx", or "aiohttp" (needs the extra of that name), which
+    takes less CPU with a hundred or more concurrent calls. Sync calls use httpx. An HTTP client of
+    your own uses its own transport."""
     tracing: bool | None = field(default=None, metadata=_check(arguments.check_flag_or_none))
-    """Whether each call makes an OpenTelemetry span of its own; `LUNOS_TRACING` when not given.
-    By default the plain clients do, where a tracer provider is set, and the adapters don't: their
-    frameworks' tracers record each call already."""
+    """Whether each call makes its own OpenTelemetry span. Default: `LUNOS_TRACING`; if it is unset,
+    the plain clients make spans once a tracer provider is set, and the adapters don't, because
+    their frameworks' tracers record each call already."""
 
 
 class Settings(TypedDict, total=False):
@@ -224,23 +224,22 @@ class Settings(TypedDict, total=False):
 
 @dataclass
 class Config(ClientSettings):
-    """The settings of a client. Wrong ones raise here, before any request.
+    """The settings of a client. Invalid ones raise here, before any request.
 
-    The settings of `ClientSettings` (`app_id`, `timeout`, …) are arguments too, as keywords only.
+    The settings of `ClientSettings` (`app_id`, `timeout`, …) are keyword-only arguments.
 
     Args:
-        api_key: the key, or a function that returns it, called for each call (keys that change);
-            an async function serves the async calls. It is never shown in a `repr`. `None` is
-            enough for the public catalog alone.
+        api_key: the key, or a function that returns the current one at each call; async calls
+            also take an async function. A `repr` never shows it. The public catalog needs none.
         base_url: with or without `/v1` and a trailing slash.
         default_headers: sent with every request.
 
     Raises:
-        LunosConfigError: a base URL, key or number that cannot work.
-        ValueError: an app id or header that cannot be sent in an HTTP header.
+        LunosConfigError: the base URL, the key or a number is invalid.
+        ValueError: an app id or header contains characters that HTTP headers can't carry.
 
     Warns:
-        LunosPlainHTTPWarning: `http://` to another machine, once for each origin and process.
+        LunosPlainHTTPWarning: `http://` to another machine, once per origin and process.
 
     Example:
         >>> from lunos_core import Config
@@ -262,26 +261,26 @@ class Config(ClientSettings):
             check = setting.metadata.get("check")
             if check is not None:
                 check(setting.name, getattr(self, setting.name))
-        if self.api_key is not None:  # requests to the public catalog carry none
+        if self.api_key is not None:  # the public catalog needs none
             warn_of_plain_http(self.base_url)
         self._checked = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # not `frozen=True`: the adapters' models inherit the same settings, and theirs may change
+        # not `frozen=True`: the adapters' models inherit these settings, and theirs may change
         if "_checked" in self.__dict__:
             raise FrozenInstanceError(f"cannot assign to field {name!r}: clients share a Config")
         super().__setattr__(name, value)
 
     @classmethod
     def from_env(cls, **settings: Any) -> Config:
-        """Make a config of what is given here and, where that is `None`, of the environment.
+        """Make a config from the given settings and, for those that are `None`, the environment.
 
         `LUNOS_API_KEY`, `LUNOS_BASE_URL`, `LUNOS_APP_ID` and `LUNOS_TRACING` are read; empty ones
-        count as unset. Settings that are `None` keep their defaults.
+        count as unset. Other settings that are `None` keep their defaults.
 
         Raises:
             TypeError: there is no setting of that name.
-            LunosConfigError: a setting or a variable has a value that can't work.
+            LunosConfigError: a setting or a variable has an invalid value.
         """
         for name in settings:
             if name not in SETTING_NAMES:
@@ -295,12 +294,12 @@ class Config(ClientSettings):
 
     @classmethod
     def from_fields(cls, owner: ClientSettings, **own: Any) -> Config:
-        """Make a config of an adapter's object, which has the shared settings as fields.
+        """Make a config from an adapter's object, which has the shared settings as fields.
 
         Args:
             owner: the adapter's object.
-            **own: the settings that the adapter keeps in another form: `api_key`, `base_url`,
-                `default_headers`.
+            **own: the settings that the adapter keeps in another form (`api_key`, `base_url`,
+                `default_headers`).
         """
         shared = {name: getattr(owner, name) for name in SHARED_NAMES}
         return cls.from_env(**shared, **own)
@@ -310,7 +309,7 @@ class Config(ClientSettings):
         """The key as text.
 
         Raises:
-            LunosConfigError: there is none, or it comes from an async function.
+            LunosConfigError: there is no key, or it comes from an async function.
         """
         key = self.api_key
         if isinstance(key, Secret):
@@ -329,13 +328,13 @@ class Config(ClientSettings):
 
     @property
     def known_key(self) -> str | None:
-        """The key as text where it is known without asking a function, else `None`."""
+        """The key as text, or `None` if only a function can give it."""
         return self.api_key.reveal() if isinstance(self.api_key, Secret) else None
 
     async def aget_key(self) -> Secret:
         """Return the key for async calls: an async function is awaited.
 
-        As a `Secret`, since local variables are shown by debuggers and error trackers.
+        As a `Secret`, because debuggers and error trackers show local variables.
 
         Raises:
             LunosConfigError: there is no key.
@@ -348,13 +347,13 @@ class Config(ClientSettings):
 
     @property
     def checked_timeout(self) -> Timeout:
-        """`timeout`, as the transport needs it."""
+        """`timeout`, in the transport's form."""
         checked: Any = self.timeout
         return checked  # type: ignore[no-any-return]  # when the config was made
 
     @property
     def root_url(self) -> str:
-        """The base URL without `/v1`, where the public catalog is."""
+        """The base URL without `/v1`, for the public catalog."""
         return self.base_url.removesuffix("/v1")
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree, and how errors leave the clients.
+"""The tree of errors, and its mapping to the adapters' classes.
 
 ```
 LunosError
@@ -6,10 +6,10 @@ LunosError
 ├── LunosBudgetError                    a ledger's budget is spent: raised before any request
 ├── LunosConnectionError                refused, dropped, DNS, TLS
 │   └── LunosTimeoutError               connect, read, write or pool timeout
-├── LunosResponseError                  a successful status with an answer that makes no sense
-│   └── LunosStreamInterruptedError     a stream that stopped or was cut before its end (also a
+├── LunosResponseError                  a successful status with an invalid answer
+│   └── LunosStreamInterruptedError     a stream stopped or was cut before its end (also a
 │                                       LunosConnectionError); `partial` has what had arrived
-└── LunosAPIError                       the server said no
+└── LunosAPIError                       the server answered with an error
     ├── LunosBadRequestError            400, 422 and other 4xx
     │   └── LunosContextOverflowError   the prompt is longer than the model's window
     ├── LunosAuthenticationError        401: key missing or wrong
@@ -17,11 +17,11 @@ LunosError
     ├── LunosPermissionError            403
     ├── LunosNotFoundError              404: no such route or model
     ├── LunosConflictError              409
-    ├── LunosRateLimitError             429; `retry_after` in seconds where the server said it
+    ├── LunosRateLimitError             429; `retry_after` in seconds, if the server sent it
     └── LunosServerError                408, 425 and ≥ 500
 ```
 
-Every class, and those of the adapters, has the attributes of `ErrorFacts`: `status_code` (or
+Every class, also of the adapters, has the attributes of `ErrorFacts`: `status_code` (or
 `status`), `body`, `headers`, `request`, `response`, `request_id`, `code`, `param`, `type`, `model`,
 `app_id`, `attempts`, `retry_after` and `partial`. None of them contains the key.
 """
@@ -40,8 +40,8 @@ class ErrorRequest:
 
     Attributes:
         method: the HTTP method.
-        url: without its query, which may hold secrets.
-        headers: names in lower case; the values of headers that may be secrets are stars.
+        url: without its query, which may contain secrets.
+        headers: names in lower case; stars replace values that may be secrets.
     """
 
     method: str
@@ -51,7 +51,7 @@ class ErrorRequest:
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """The answer behind an error, in the form that tracers read (`status_code`, `text`, `json`)."""
+    """The response behind an error, as tracers read it (`status_code`, `text`, `json`)."""
 
     status_code: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -70,22 +70,22 @@ class ErrorResponse:
 
 
 class ErrorFacts:
-    """What is known of a failed call.
+    """The known facts about a failed call.
 
     Attributes:
-        status: the HTTP status, or `None` where no answer came.
+        status: the HTTP status, or `None` without a response.
         code: the server's error code.
-        param: the request field that the server complained about.
+        param: the request field that the server rejected.
         type: the server's error type.
         request_id: the server's id of the request (`x-request-id`).
-        app_id: the app id that the call carried.
-        model: the model that was asked.
-        retry_after: seconds that the server asked to wait, or `None`.
+        app_id: the app id of the call.
+        model: the requested model.
+        retry_after: the seconds to wait that the server sent, or `None`.
         attempts: requests sent, retries included.
         partial: what had arrived before the failure, or `None`: a `Completion` here, the
-            framework's own message in the adapters.
-        request: the request's method, URL and headers, or `None` where none was made.
-        response: the answer's status, headers and text, or `None` where no answer came.
+            framework's message in the adapters.
+        request: the request's method, URL and headers, or `None` if none was made.
+        response: the response's status, headers and text, or `None` without one.
     """
 
     status: int | None = None
@@ -103,17 +103,17 @@ class ErrorFacts:
 
     @property
     def status_code(self) -> int | None:
-        """`status`, under the name that it has in OpenAI's errors."""
+        """`status`, under OpenAI's name."""
         return self.status
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The answer's headers, names in lower case; empty where no answer came."""
+        """The response's headers, names in lower case; empty without a response."""
         return {} if self.response is None else self.response.headers
 
     @property
     def body(self) -> Any:
-        """The answer's body: parsed where it is JSON, else its text; `None` without an answer."""
+        """The response's body: parsed if it is JSON, else its text; `None` without a response."""
         if self.response is None:
             return None
         try:
@@ -123,7 +123,7 @@ class ErrorFacts:
 
 
 class LunosError(ErrorFacts, Exception):
-    """Everything that this project raises about a call.
+    """The base class of all errors about a call.
 
     Attributes:
         message: what went wrong, without the other facts.
@@ -134,15 +134,15 @@ class LunosError(ErrorFacts, Exception):
         self.message = message
         for name, value in facts.items():
             if name not in _FACTS:
-                raise TypeError(f"an error carries no fact named {name!r}")
+                raise TypeError(f"an error has no fact named {name!r}")
             setattr(self, name, value)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts that are known, by name."""
+        """Return the known facts, by name."""
         return {name: self.__dict__[name] for name in _FACTS if name in self.__dict__}
 
     def __str__(self) -> str:
-        """The message, followed by what helps to find the call again."""
+        """The message, followed by the facts that identify the call."""
         facts = [
             f"{label} {value}"
             for label, value in (
@@ -159,7 +159,7 @@ class LunosError(ErrorFacts, Exception):
         return f"{self.message} ({', '.join(facts)})" if facts else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # by message and facts: worker processes send errors home
+        # by message and facts: worker processes send errors to their parent
         return _rebuild, (type(self), self.message, self.facts())
 
 
@@ -171,7 +171,7 @@ def _rebuild(kind: type[LunosError], message: str, facts: dict[str, Any]) -> Lun
 
 
 class LunosConfigError(LunosError, ValueError):
-    """No key, or settings that cannot work."""
+    """No key, or invalid settings."""
 
 
 class LunosBudgetError(LunosError):
@@ -179,15 +179,15 @@ class LunosBudgetError(LunosError):
 
 
 class LunosConnectionError(LunosError):
-    """No answer came: refused, dropped, DNS, TLS."""
+    """No response: refused, dropped, DNS, TLS."""
 
 
 class LunosTimeoutError(LunosConnectionError):
-    """No answer came in time."""
+    """No response in time."""
 
 
 class LunosResponseError(LunosError):
-    """A successful status, but an answer that makes no sense."""
+    """A successful status with an invalid answer."""
 
 
 class LunosStreamInterruptedError(LunosResponseError, LunosConnectionError):
@@ -215,7 +215,7 @@ class LunosPaymentError(LunosAPIError):
 
 
 class LunosPermissionError(LunosAPIError):
-    """403: this key may not do that."""
+    """403: the key lacks the permission."""
 
 
 class LunosNotFoundError(LunosAPIError):
@@ -223,7 +223,7 @@ class LunosNotFoundError(LunosAPIError):
 
 
 class LunosConflictError(LunosAPIError):
-    """409: the request is in conflict with another one."""
+    """409: the request conflicts with another one."""
 
 
 class LunosRateLimitError(LunosAPIError):
@@ -235,16 +235,16 @@ class LunosServerError(LunosAPIError):
 
 
 def unchanged(partial: Any) -> Any:
-    """The partial answer, for callers without a framework; a function that can be pickled."""
+    """Return the partial answer unchanged: for clients without a framework, and picklable."""
     return partial
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorMap:
-    """How errors leave the clients: an adapter's own classes, and its own type for `partial`.
+    """How a client raises errors: as an adapter's classes, with its type for `partial`.
 
     Attributes:
-        types: the core's class to the adapter's class that is derived from it.
+        types: maps the core's classes to the adapter's subclasses.
         partial: turns a partial `Completion` into the framework's message.
         framework: the adapter's framework, for the records of calls.
     """
@@ -254,7 +254,7 @@ class ErrorMap:
     framework: str | None = None
 
     def apply(self, error: LunosError) -> LunosError:
-        """Return the error as the caller sees it."""
+        """Return the error in the caller's class."""
         if error.partial is not None:
             error.partial = self.partial(error.partial)
         kind = self.types.get(type(error))

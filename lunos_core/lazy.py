@@ -1,7 +1,7 @@
-"""Public names that are imported when they are first used (PEP 562).
+"""Public names that are imported on first use (PEP 562).
 
-An application pays for what it uses: `from langchain_lunos import LunosEmbeddings` imports no chat
-model, and `import lunos_core` doesn't import httpx.
+An application pays only for what it uses: `from langchain_lunos import LunosEmbeddings` imports no
+chat model, and `import lunos_core` doesn't import httpx.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ def is_installed(module: str) -> bool:
     """Return whether a module can be imported, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
-    except ImportError:  # its parent is missing, or an import hook refuses it
+    except ImportError:  # no parent package, or an import hook refuses it
         return False
 
 
 def lazy_names(
     package: str, homes: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return what a package's `__init__` needs: `__getattr__`, `__dir__` and `__all__`.
+    """Return `__getattr__`, `__dir__` and `__all__` for a package's `__init__`.
 
     Args:
         package: the package's `__name__`.
@@ -37,7 +37,7 @@ def lazy_names(
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"{package}.{home}"), name)
-        setattr(sys.modules[package], name, value)  # looked up once
+        setattr(sys.modules[package], name, value)  # next time without this function
         return value
 
     def list_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""The log of this project: quiet by default; bodies only where `LUNOS_LOG=debug` asks for them."""
+"""The log of this project: quiet by default, with bodies only if `LUNOS_LOG=debug` is set."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lunos_core.wire.text import decode
 
 
 def quiet_logger(package: str) -> logging.Logger:
-    """Return the logger of a package; nothing is printed until the application wants it."""
+    """Return the logger of a package, silent until the application configures logging."""
     logger = logging.getLogger(package)
     if not logger.handlers:
-        # without a handler, Python itself prints warnings to stderr
+        # without a handler, Python prints warnings to stderr
         logger.addHandler(logging.NullHandler())
     return logger
 
@@ -23,7 +23,7 @@ log = quiet_logger("lunos_core")
 
 
 def reason_of(error: LunosError) -> str:
-    """Why a call failed, for a log line; without the server's own words, which may quote a body."""
+    """Return why a call failed, for a log line, without the server's text: it may quote a body."""
     kind = type(error).__name__
     ours = error.response is None and not isinstance(error, LunosAPIError)
     if ours or isinstance(error, LunosConnectionError):
@@ -34,7 +34,7 @@ def reason_of(error: LunosError) -> str:
 
 
 def log_body(what: str, body: bytes, secret: str | None) -> None:
-    """Log a body at DEBUG, without the key; only where `LUNOS_LOG=debug` is set."""
-    # the level first: loggers remember their answer, the environment is decoded anew each time
+    """Log a body at DEBUG, without the key, if `LUNOS_LOG=debug` is set."""
+    # the level first: loggers cache it, while the environment is decoded each time
     if log.isEnabledFor(logging.DEBUG) and os.environ.get("LUNOS_LOG", "").lower() == "debug":
         log.debug("%s: %s", what, scrub(decode(body), secret))

@@ -1,7 +1,7 @@
-"""Requests as values: what to send, and how to read the answer.
+"""Requests as values: the bytes to send, and the parser of the answer.
 
-A request carries its own parser: the clients need two verbs, `send` and `stream`, for all
-endpoints, and a new endpoint is one new file of pure functions.
+So the clients need two verbs, `send` and `stream`, for all endpoints, and a new endpoint is one new
+file of pure functions.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer with a successful status, and what parsers need to know of the call.
+    """One answer with a successful status, and the facts about the call that parsers need.
 
     Attributes:
         status: the HTTP status.
         headers: names in lower case.
         body: the bytes, decompressed.
-        attempts: requests sent until this answer came.
-        fallback: whether the fallback model was asked for it.
-        secret: the key, to be kept out of every text.
+        attempts: requests sent for this answer, retries included.
+        fallback: whether the fallback model answered.
+        secret: the key, to be removed from every text.
     """
 
     status: int
@@ -49,7 +49,7 @@ class Reply:
         return None if request_id is None else scrub(request_id, self.secret)
 
     def json(self) -> dict[str, Any]:
-        """Return the body as a JSON object, taken out of its envelope.
+        """Return the body as a JSON object, without its envelope.
 
         Raises:
             LunosResponseError: it isn't a JSON object.
@@ -79,7 +79,7 @@ class Reply:
         return value
 
     def malformed(self, why: str) -> LunosResponseError:
-        """Return the error for an answer that makes no sense."""
+        """Return the error for an invalid answer."""
         kind = self.headers.get("content-type", "no content type").split(";")[0]
         response = self.as_error_response()
         start = " ".join(response.text.split())[:200]
@@ -90,14 +90,14 @@ class Reply:
         )
 
     def as_error_response(self) -> ErrorResponse:
-        """Return the answer in the form that errors carry, without the key."""
+        """Return the answer as the `response` of an error, without the key."""
         return error_response(self.status, self.headers, self.body, secret=self.secret)
 
 
 def _has_results(value: Any) -> bool:
-    """Return whether an answer holds results and names no error, as most do.
+    """Return whether an answer contains results and no `error`, as most do.
 
-    They win over anything else that it says: see `error_in_answer`.
+    Its other fields then don't count as an error: see `error_in_answer`.
     """
     if not isinstance(value, dict) or value.get("error"):
         return False
@@ -114,20 +114,20 @@ def unwrap(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class StreamReader(Protocol[T_co]):
-    """Reads the events of one stream; every stream gets a new reader."""
+    """Reads the events of one stream; each stream gets a new reader."""
 
     @property
     def done(self) -> bool:
-        """Whether the server has said that nothing more follows."""
+        """Whether the server has announced the end."""
         ...
 
     @property
     def whole(self) -> bool:
-        """Whether the answer is complete: what follows may be lost without harm."""
+        """Whether the answer is complete, so that losing the rest does no harm."""
         ...
 
     def read(self, event: bytes) -> T_co | None:
-        """Read one event's data; `None` where there is nothing to show."""
+        """Read one event's data; `None` if it contains nothing to show."""
 
     def end(self) -> T_co | None:
         """Read the end of the bytes: the last chunk, if `[DONE]` hasn't given it yet.
@@ -137,29 +137,29 @@ class StreamReader(Protocol[T_co]):
         """
 
     def partial(self) -> Any:
-        """What has come so far, as the endpoint's answer; `None` for nothing."""
+        """What has arrived so far, as the endpoint's answer, or `None`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """What all requests have in common.
+    """The common part of all requests.
 
     Attributes:
         path: below the base URL, with a leading slash.
         body: the bytes to send; a retry sends them again.
         method: the HTTP method.
         content_type: of the body.
-        model: the model asked for, for errors and the ledger.
-        app_id: the application that this call is made for; the client's when `None`.
-        headers: more headers for this call.
-        timeout: for this call; the client's when `None`.
+        model: the requested model, for errors and ledgers.
+        app_id: the application that makes this call; the client's if `None`.
+        headers: extra headers for this call.
+        timeout: for this call; the client's if `None`.
         public: outside `/v1`, and without the key.
-        query: what follows the path's `?`, encoded.
-        absent: what the error says if the deployment lacks this route
-            (501, or a 404 that does not speak of the model).
-        user: who it is for, as the body says: for ledgers and budgets.
-        max_tokens: of the answer, as the body says: the same.
-        metadata: of the framework's run; a usage store keeps what its `tag_keys` name.
+        query: the encoded query, without the `?`.
+        absent: the error's message if the deployment lacks this route
+            (501, or a 404 that doesn't mention the model).
+        user: the body's `user`, for ledgers and budgets.
+        max_tokens: the body's limit of output tokens, for ledgers and budgets.
+        metadata: of the framework's run; a usage store keeps the keys in its `tag_keys`.
     """
 
     path: str
@@ -185,7 +185,7 @@ class Outgoing:
         return f"{url}?{self.query}" if self.query else url
 
     def all_headers(self, config: Config, *, key: str | None, app_id: str | None) -> dict[str, str]:
-        """Return the headers to send; the user's win over ours, in any letter case."""
+        """Return the headers to send; the user's override ours, in any letter case."""
         ours = {"accept": self._accept, "user-agent": _USER_AGENT}
         if self.content_type is not None and self.body:
             ours["content-type"] = self.content_type
@@ -193,7 +193,7 @@ class Outgoing:
             ours["authorization"] = f"Bearer {key}"
         given = {**config.default_headers, **self.headers}
         if app_id is not None:
-            # the argument decides: a header of the same name does not hide it
+            # the argument overrides a header of the same name
             given = {name: value for name, value in given.items() if name.lower() != "x-app-id"}
             ours["x-app-id"] = app_id
         return {**ours, **{name.lower(): value for name, value in given.items()}}
@@ -204,13 +204,13 @@ _USER_AGENT = f"lunos-integrations/{__version__}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request(Outgoing, Generic[T]):
-    """A question with one answer.
+    """A request with one answer.
 
     Attributes:
         parse: reads the answer.
-        fallback: makes the request for the fallback model, if the user named one.
-        elsewhere: the endpoint's other path, asked where this one is missing and `absent` says
-            that it may be. A client keeps in mind which of the two answered.
+        fallback: makes the request for the fallback model, if there is one.
+        elsewhere: the endpoint's other path, used if this one is missing and `absent` is set.
+            A client remembers which of the two answered.
     """
 
     parse: Callable[[Reply], T]
@@ -220,12 +220,12 @@ class Request(Outgoing, Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest(Outgoing, Generic[T]):
-    """A question whose answer comes in pieces.
+    """A request whose answer is streamed.
 
     Attributes:
         reader: makes the reader of one stream, from the reply (without its body).
-        fallback: makes the request for the fallback model, if the user named one.
-        decoder: makes what cuts the bytes into the events that the reader reads.
+        fallback: makes the request for the fallback model, if there is one.
+        decoder: makes the object that splits the bytes into events.
     """
 
     reader: Callable[[Reply], StreamReader[T]]

@@ -1,1 +1,1 @@
-"""Which routes a deployment of Lunos has, and how they answer: `lunos check --deep`."""
+"""The report on a deployment's routes and their answers: `lunos check --deep`."""

@@ -1,4 +1,4 @@
-"""What an error says about a deployment, for people."""
+"""Explanations of errors, for the settings of a deployment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lunos_core.errors import (
 
 
 def one_line(error: BaseException) -> str:
-    """Return what is wrong, in one line that a terminal can show, and what to look at.
+    """Return the problem and the setting to check, in one line that is safe for a terminal.
 
     Args:
-        error: of a call with the settings of the environment, or any other.
+        error: of a call with the environment's settings, or any other.
 
     Example:
         >>> from lunos_core import LunosAuthenticationError

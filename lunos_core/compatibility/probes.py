@@ -1,4 +1,4 @@
-"""What a deployment is asked: the cheapest request of each route, and what its answer tells."""
+"""The cheapest request for each route of a deployment, and the facts in its answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOOL = {"type": "function", "function": {"name": "weather", "parameters": _CITY
 _FORMAT = {"type": "json_schema", "json_schema": {"name": "city", "strict": True, "schema": _CITY}}
 _CAT = "A cat, as plain as can be."
 
-# a well-known, cheap model of each kind, and what another one must be
+# a well-known, cheap model of each kind, and the filter for another one
 _MODELS: dict[Kind, tuple[str, ModelFilter]] = {
     "chat": ("openai/gpt-4o-mini", ModelFilter(capability=("chat",))),
     "embedding": ("openai/text-embedding-3-small", ModelFilter(capability=("embeddings",))),
@@ -44,11 +44,11 @@ class Probe(NamedTuple):
     """One route, or one feature of it.
 
     Attributes:
-        route: the request's method, its path below the base URL, and the feature that is tried:
+        route: the request's method, its path below the base URL, and the tested feature:
             "POST /chat/completions (tools)".
-        kind: of the model that is asked; `None` for a request that costs nothing.
-        make: makes the request for a `model`, where the kind is one.
-        tell: what the answer and its JSON (`None` for a stream) show, in a few words each.
+        kind: of the model; `None` for a request that costs nothing.
+        make: makes the request, for a `model` if there is a kind.
+        tell: returns short facts about the answer and its JSON (`None` for a stream).
     """
 
     route: str
@@ -58,12 +58,12 @@ class Probe(NamedTuple):
 
     @property
     def path(self) -> str:
-        """As the reference has it, below the base URL."""
+        """The path below the base URL, as in the reference."""
         return self.route.split()[1]
 
 
 def choose_models(listed: Sequence[ModelInfo], model: str | None) -> dict[Kind, str]:
-    """Return the model to ask for each kind: the well-known one where the catalog has it."""
+    """Return the model for each kind: the well-known one, if the catalog has it."""
     usable = matching({info.id: info for info in listed}.values(), ModelFilter())  # cheapest first
     index = ModelIndex(usable)
     chosen: dict[Kind, str] = {}
@@ -177,4 +177,4 @@ PROBES = [
     ),
 ]
 NEEDED = ("/public/models", "/models"), ("/chat/completions",), ("/embeddings",)
-"""Of each of these groups one route must work for a deployment to be of use."""
+"""A deployment is useful if one route of each group works."""

@@ -1,4 +1,4 @@
-"""Try each route of a deployment, and report what came: without the key, without an answer."""
+"""A report on each route of a deployment, without the key and without the text of answers."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from lunos_core.wire.scrub import scrub_value
 _ABSENT = "no such route"
 _MOST_NAMES = 30
 _WIDTH = 80
-_Tried = tuple[Any, dict[str, Any]]  # the answer, `None` where none came; and its row
+_Tried = tuple[Any, dict[str, Any]]  # the answer or `None`, and its row
 
 
 def check_deployment(
     config: Config, agrees: Callable[[Sequence[str]], bool], *, model: str | None = None
 ) -> dict[str, Any]:
-    """Try each route, and return a report that JSON carries.
+    """Try each route, and return a report of JSON values.
 
     Args:
-        config: the service and its key. Without one, only what costs nothing is tried.
-        agrees: called once with the model of each request that costs money; whether to send them.
-        model: the model to chat with, instead of a well-known one.
+        config: the service and its key. Without a key, only requests that cost nothing are sent.
+        agrees: called once with the models of all requests that cost money; returns whether to
+            send them.
+        model: the chat model, instead of a well-known one.
 
     Returns:
-        `is_useful` (chat, embeddings and the catalog work), `cost` in USD as far as it was told,
-        and `routes`: of each the `result` ("works", "missing", "fails" or "skipped"), the model,
+        `is_useful` (chat, embeddings and the catalog work), the known `cost` in USD, and `routes`:
+        of each the `result` ("works", "missing", "fails" or "skipped"), the model,
         facts, the `shape` (names and types) of its answer, seconds, cost and error.
     """
     records: list[CallRecord] = []
@@ -92,7 +93,7 @@ def _try(client: Client, probe: Probe, model: str | None, records: list[CallReco
         if records[-1].endpoint != probe.path:
             more["facts"].append(f"at {records[-1].endpoint}")
     except LunosError as failure:
-        # a request that names no model can miss the route alone
+        # without a model in the request, only the route can be missing
         is_absent = model is None or _ABSENT in failure.message
         is_missing = is_absent and isinstance(failure, LunosNotFoundError)
         result = "missing" if is_missing else "fails"
@@ -114,11 +115,11 @@ def _body(reply: Reply) -> Any:
     try:
         return json.loads(reply.body)
     except ValueError:
-        return None  # a recording, or nonsense
+        return None  # a recording, or invalid
 
 
 def _shape(value: Any, depth: int) -> Any:
-    """Return the names and types in an answer, without a value of it."""
+    """Return the names and types in an answer, without its values."""
     if isinstance(value, dict) and depth:
         return {name: _shape(item, depth - 1) for name, item in [*value.items()][:_MOST_NAMES]}
     if isinstance(value, list) and depth:
@@ -149,5 +150,5 @@ def report_text(report: dict[str, Any]) -> str:
     verdict = "work" if report["is_useful"] else "don't all work"
     if any(row["result"] == "skipped" for row in report["routes"]):
         verdict = "were not all tried"
-    end = f"Chat, embeddings and catalog {verdict}. Cost, as far as told: {report['cost']:.6f} USD"
+    end = f"Chat, embeddings and catalog {verdict}. Known cost: {report['cost']:.6f} USD"
     return "\n".join([*lines, "", textwrap.fill(end, _WIDTH)])

@@ -1,1 +1,1 @@
-"""What to ask each endpoint, and how to read its answer: pure functions."""
+"""The requests of each endpoint and the parsers of its answers: pure functions."""

@@ -1,7 +1,7 @@
 """`POST /audio/transcriptions`: speech to text.
 
-Source of the format: the Lunos API reference names the endpoint; OpenAI's multipart form and
-answers for the rest. Not every deployment has the route: where it is missing, the error says so.
+Source of the format: the Lunos API reference names the endpoint; the rest is
+OpenAI's multipart form and answers. If a deployment lacks the route, the error says so.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TRANSCRIPTION: dict[str, Check] = {
     "prompt": _TEXT,
     "temperature": SAMPLING["temperature"],
     "response_format": _TEXT,
-    "timestamp_granularities": CHAT["modalities"],  # a list of str that is not empty
+    "timestamp_granularities": CHAT["modalities"],  # a list of str that isn't empty
     "fallback_model": _TEXT,
 }
-_ABSENT = f"this deployment transcribes no audio (it has no route {PATH})"
+_ABSENT = f"this deployment can't transcribe audio: it has no route {PATH}"
 _SIGNATURES = (
     (b"RIFF", "wav"),
     (b"ID3", "mp3"),
@@ -50,13 +50,13 @@ _SIGNATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of the recording.
+    """One segment of the recording.
 
     Attributes:
-        text: what was said.
-        start: seconds from the beginning; `None` where the server did not say.
+        text: the spoken text.
+        start: seconds from the beginning; `None` if the server sent no times.
         end: seconds from the beginning.
-        raw: the entry as it came.
+        raw: the original entry.
     """
 
     text: str
@@ -76,21 +76,20 @@ class Word:
 
 @dataclass(slots=True)
 class Transcription:
-    """What was said.
+    """The text of a recording.
 
     Attributes:
-        text: the text; of a "srt" or "vtt" answer the subtitles as they came.
+        text: the text; for "srt" and "vtt", the original subtitles.
         language: as the server names it.
-        duration: seconds of sound.
-        segments: stretches with times; of a "verbose_json" answer, or the subtitles of a "srt" or
-            "vtt" one.
-        words: words with times, where they were asked for.
-        format: what came, whatever was asked for: one of `FORMATS`.
-        usage: tokens and cost, or `None` where the server said nothing.
+        duration: of the recording, in seconds.
+        segments: with times; from a "verbose_json" answer, or from subtitles ("srt", "vtt").
+        words: with times, if they were requested.
+        format: of the answer, whichever was requested: one of `FORMATS`.
+        usage: tokens and cost, or `None` if the server sent neither.
         model: the model that answered, as the server names it.
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
-        raw: the answer as it came; empty where it was plain text.
+        attempts: requests sent for this answer, retries included.
+        raw: the original answer; empty if it was plain text.
     """
 
     text: str
@@ -106,14 +105,14 @@ class Transcription:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def documents(self, *, by_segment: bool = False) -> list[tuple[str, dict[str, Any]]]:
-        """Return texts with metadata, which both frameworks' documents are made of.
+        """Return texts with metadata, for both frameworks' documents.
 
-        The metadata holds what the server said: `language`, `duration` (seconds), `format`,
+        The metadata contains what the server sent: `language`, `duration` (seconds), `format`,
         `model`, `cost` (USD), and the times of the segments in seconds.
 
         Args:
             by_segment: one text for each segment, with `segment` (its number), `start` and `end`,
-                where there are segments; else one text, with all `segments`.
+                if there are segments; else one text, with all `segments`.
         """
         facts = {
             "language": self.language,
@@ -128,7 +127,7 @@ class Transcription:
                 {"text": item.text, "start": item.start, "end": item.end} for item in self.segments
             ]
             return [(self.text, {**known, "segments": items} if items else known)]
-        # the cost is the call's: on the first alone, so that it can be added up
+        # the cost of the call, only in the first text, so that sums are right
         shared = {name: value for name, value in known.items() if name != "cost"}
         return [
             (
@@ -144,20 +143,20 @@ def transcription_request(
 ) -> Request[Transcription]:
     """Return the request for the text of a recording.
 
-    The file is read once, here, into the request's body: a retry sends the same bytes again.
+    The file is read once, here: a retry sends the same bytes again.
 
     Args:
-        file: a path, the bytes, or an open binary file (read from where it stands).
+        file: a path, the bytes, or an open binary file (read from its position).
         model: the model's id.
-        filename: what to call it: servers tell the format by its ending. By default the file's
-            own name, or one that fits how the bytes begin.
+        filename: servers recognise the format by its extension. Default: the file's name, or
+            one that fits the first bytes.
         **params: `language` ("en"), `prompt`, `temperature`, `response_format` (one of `FORMATS`),
             `timestamp_granularities` (["segment", "word"], with "verbose_json"), `fallback_model`,
-            and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
+            and `app_id`, `extra_headers`, `extra_body`, `timeout` for this call.
 
     Raises:
         OSError: the file cannot be read.
-        TypeError: a file that is text, a parameter of the wrong type.
+        TypeError: a file in text mode, a parameter of the wrong type.
         ValueError: an empty file, a parameter out of range.
 
     Example:
@@ -181,15 +180,15 @@ def transcription_request(
 
 
 def parse_transcription(reply: Reply, wanted: str = "json") -> Transcription:
-    """Read the text, as JSON or plain, whichever came.
+    """Read the text, whether the server sent JSON or plain text.
 
     Args:
         reply: the answer.
-        wanted: the format that was asked for; it decides where the answer's own type does not.
+        wanted: the requested format, used if the answer's media type doesn't show the format.
 
     Raises:
-        LunosResponseError: a page of HTML, no text, or not UTF-8.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: an HTML page, an answer without text, or not UTF-8.
+        LunosAPIError: an error sent with a successful status.
     """
     kind = reply.headers.get("content-type", "").split(";")[0].strip().lower()
     if "html" in kind:
@@ -203,7 +202,7 @@ def parse_transcription(reply: Reply, wanted: str = "json") -> Transcription:
         except UnicodeDecodeError:
             raise reply.malformed("isn't text in UTF-8") from None
     value = reply.value()
-    if isinstance(value, str):  # some servers write the plain formats as a JSON text
+    if isinstance(value, str):  # some servers send the plain formats as a JSON string
         return _plain(reply, value, wanted)
     if not isinstance(value, dict):
         raise reply.malformed("isn't a JSON object")
@@ -232,7 +231,7 @@ def _parse_json(reply: Reply, value: dict[str, Any]) -> Transcription:
     return Transcription(
         text=text,
         language=language if isinstance(language, str) else None,
-        # newer models say how long it was only in what they bill
+        # newer models give the duration only in the usage
         duration=_seconds(billed.get("seconds")) if duration is None else duration,
         segments=segments,
         words=words,
@@ -253,7 +252,7 @@ def _plain(reply: Reply, text: str, wanted: str) -> Transcription:
     elif is_srt(start):
         kind, cues = "srt", read_srt(start)
     else:
-        # an empty subtitle file is one all the same: nothing was said
+        # an empty subtitle file is valid: nobody spoke
         kind = wanted if not start and wanted in ("srt", "vtt") else "text"
         text = text.strip()
     return Transcription(
@@ -266,7 +265,7 @@ def _plain(reply: Reply, text: str, wanted: str) -> Transcription:
 
 
 def _read(file: Any, filename: str | None) -> FormFile:
-    if isinstance(file, FormFile):  # the same request once more, for the fallback model
+    if isinstance(file, FormFile):  # the same request again, for the fallback model
         return file
     own: Any = None
     if isinstance(file, str | os.PathLike):
@@ -290,7 +289,7 @@ def _read(file: Any, filename: str | None) -> FormFile:
 
 
 def ending_of(data: bytes) -> str | None:
-    """Return what a file of this sound ends with, by how it begins; `None` for an unknown one."""
+    """Return the extension for audio data, by its first bytes; `None` if they are unknown."""
     if data[4:8] == b"ftyp":
         return "m4a"
     return next((end for start, end in _SIGNATURES if data.startswith(start)), None)

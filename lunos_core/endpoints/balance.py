@@ -1,7 +1,7 @@
 """The account's balance: `GET /balance`.
 
-Source of the format: the vendor's later public pages. The API reference doesn't have it, and it was
-never seen live.
+Source of the format: the vendor's later public pages. The API reference doesn't have it, and it
+was never seen live.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from lunos_core.wire.scalars import decimal_of, flag_of
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What is left on the account.
+    """The balance of the account.
 
     Attributes:
         amount: in USD, or the account's credits.
-        email: the account's, where the server says it.
-        is_low: whether the server, or its alert threshold, calls the amount low.
-        updated_at: when it was counted, where the server says it.
-        raw: everything that the server said, by the wire's names.
+        email: of the account, if the server sent it.
+        is_low: whether the amount is low, by the server's flag or its alert threshold.
+        updated_at: the time of the balance, if the server sent it.
+        raw: the original answer.
     """
 
     amount: Decimal
@@ -45,7 +45,7 @@ def balance_request(*, app_id: str | None = None) -> Request[Balance]:
     """Return the request for the balance.
 
     Args:
-        app_id: the application that asks; the client's when `None`.
+        app_id: the application that makes the call; the client's if `None`.
 
     Example:
         >>> from lunos_core import balance_request
@@ -66,8 +66,8 @@ def parse_balance(reply: Reply) -> Balance:
     """Read the answer: `{"success": true, "data": {"balance": 12.5, …}}`, or the data alone.
 
     Raises:
-        LunosResponseError: there is no amount in it.
-        LunosAPIError: it is an error, sent with a successful status.
+        LunosResponseError: it contains no amount.
+        LunosAPIError: it is an error sent with a successful status.
     """
     value = reply.json()
     data = value.get("data")
@@ -93,7 +93,7 @@ def parse_balance(reply: Reply) -> Balance:
 def tell_low_balance(balance: Balance, on_low_balance: OnLowBalance | None) -> None:
     """Call the user's function if the balance is low.
 
-    What it raises is logged: the balance was asked for, and is returned all the same.
+    What it raises is logged: the caller gets the balance in any case.
     """
     if on_low_balance is not None and balance.is_low:
         try:

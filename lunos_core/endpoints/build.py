@@ -1,4 +1,4 @@
-"""The part of a request that all endpoints share: parameters checked, and a body as bytes."""
+"""The common part of all requests: checked parameters, and the body as bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lunos_core.wire import json
 from lunos_core.wire.multipart import FormFile, encode_form
 
 RUN_METADATA = "run_metadata"
-"""The option by which an adapter hands over the metadata of the framework's run; it isn't sent."""
+"""The option for the metadata of the framework's run, set by the adapters and never sent."""
 
 _CALL_OPTIONS = (
     *("app_id", "extra_headers", "extra_body", "extra_query", "timeout"),
@@ -24,11 +24,11 @@ _ADDED_UP = ("extra_body", "extra_headers", "extra_query")
 
 
 def merge_options(params: dict[str, Any], *layers: Mapping[str, Any]) -> None:
-    """Put together what several layers add to a request: body, headers and query, name by name.
+    """Merge the extra body, headers and query of several layers, name by name.
 
     Args:
-        params: a call's parameters; they are changed.
-        layers: where `extra_body` and its like may be set; a later one wins.
+        params: a call's parameters, changed in place.
+        layers: those with `extra_body` and the like; later ones override earlier ones.
     """
     given: dict[str, list[Any]] = {}
     for layer in layers:
@@ -40,14 +40,14 @@ def merge_options(params: dict[str, Any], *layers: Mapping[str, Any]) -> None:
             params[name] = items[0]
         elif all(isinstance(item, Mapping) for item in items):
             params[name] = {key: value for item in items for key, value in item.items()}
-        # else the check of the call's parameters says what is wrong with it
+        # else the check of the call's parameters reports it
 
 
 def check_params(params: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
     """Return the parameters that are set, checked. `None` means "not set" and is not sent.
 
     Raises:
-        TypeError: a value of the wrong type; the text names the parameter.
+        TypeError: a value of the wrong type; the message names the parameter.
         ValueError: a value out of range.
     """
     given = {name: value for name, value in params.items() if value is not None}
@@ -64,20 +64,19 @@ def json_call(
     params: Mapping[str, Any],
     checks: Mapping[str, Check],
 ) -> dict[str, Any]:
-    """Return the common part of a JSON request: checked, and as bytes.
+    """Return the common part of a JSON request, checked and encoded.
 
     Args:
         path: the endpoint's path.
-        fields: what the endpoint cannot do without; `model` among them.
-        params: the wire's parameters, and the options of this one call under the names that they
-            have in OpenAI's client: `app_id`, `extra_headers`, `extra_body` (fields that this
-            package does not know, put into the body as they are), `extra_query` (put into the URL)
-            and `timeout`.
-        checks: what each parameter may be.
+        fields: the endpoint's required fields, such as `model`.
+        params: the wire's parameters, and the options of the call: `app_id`, `timeout` and, as in
+            OpenAI's client, `extra_headers`, `extra_body` (fields that this package doesn't know,
+            put into the body unchecked) and `extra_query` (put into the URL).
+        checks: the check of each parameter.
 
     Raises:
-        TypeError: a parameter of the wrong type; the text names it.
-        ValueError: a parameter out of range, an app id or header that cannot travel.
+        TypeError: a parameter of the wrong type; the message names it.
+        ValueError: a parameter out of range, an app id or header that cannot be sent.
     """
     body, facts = _checked(fields, params, checks)
     return {**facts, "path": path, "body": json.dumps(body)}
@@ -90,25 +89,25 @@ def form_call(
     checks: Mapping[str, Check],
     file: FormFile,
 ) -> dict[str, Any]:
-    """Return the common part of a request that carries a file: `json_call`, as a multipart form.
+    """Return the common part of a request with a file: like `json_call`, as a multipart form.
 
     Args:
         path: the endpoint's path.
-        fields: what the endpoint cannot do without; `model` among them.
-        params: as `json_call` has them.
-        checks: what each parameter may be.
+        fields: the endpoint's required fields, such as `model`.
+        params: those of `json_call`.
+        checks: the check of each parameter.
         file: sent as the form's `file`, after the other fields.
 
     Raises:
-        TypeError: a parameter of the wrong type, or one that no form can carry.
-        ValueError: a parameter out of range, an app id or header that cannot travel.
+        TypeError: a parameter of the wrong type, or one that a form cannot contain.
+        ValueError: a parameter out of range, an app id or header that cannot be sent.
     """
     form, facts = _checked(fields, params, checks)
     body, content_type = encode_form(form, file)
     return {**facts, "path": path, "body": body, "content_type": content_type}
 
 
-# they would go into the body, the key among them
+# they would go into the body, even the key
 _OF_THE_CLIENT = (SETTING_NAMES - set(_CALL_OPTIONS)) | {
     "api_base",
     "http_client",
@@ -136,8 +135,8 @@ def _checked(
             meant = meant_name(name, (*checks, *_CALL_OPTIONS))
             if meant is not None:
                 raise TypeError(
-                    f"{name!r} isn't a parameter: did you mean {meant!r}? What the server knows "
-                    "under this very name goes into extra_body"
+                    f"{name!r} isn't a parameter: did you mean {meant!r}? If the server has "
+                    "a parameter of exactly this name, pass it in extra_body"
                 )
     body = {**fields, **check_params(params, checks)}
     app_id, headers, extra, query, timeout, metadata = [
@@ -148,7 +147,7 @@ def _checked(
             raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")
         body.update(extra)
     if bool(body.get("stream")) != bool(fields.get("stream")):
-        raise TypeError("stream isn't a parameter: call the method that streams, or the other one")
+        raise TypeError("stream isn't a parameter: call the streaming or the other method")
     return body, {
         "model": body["model"],
         "app_id": app_id if app_id is None else check_app_id(app_id),
@@ -173,7 +172,7 @@ R_co = TypeVar("R_co", bound=Outgoing, covariant=True)
 
 
 class MakesRequest(Protocol[R_co]):
-    """A `*_request` function of an endpoint."""
+    """An endpoint's `*_request` function."""
 
     def __call__(self, content: Any, /, *, model: str, **params: Any) -> R_co:
         """Build the request."""
@@ -183,7 +182,7 @@ class MakesRequest(Protocol[R_co]):
 def fallback_of(
     make: MakesRequest[R_co], content: Any, params: Mapping[str, Any]
 ) -> Callable[[], R_co] | None:
-    """What makes the same request for `fallback_model`; `None` where the user named none."""
+    """Return a function that makes the same request for `fallback_model`, or `None` without one."""
     model = params.get("fallback_model")
     if model is None:
         return None

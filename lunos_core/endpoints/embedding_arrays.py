@@ -1,7 +1,6 @@
-"""Vectors as one numpy array: for indexes that want one, without a Python float for each number.
+"""Vectors as one numpy array, without a Python float for each number.
 
-2,048 vectors of 1,536 numbers are 12 MB so, and 100 MB as lists. numpy is needed where it is asked
-for, and nowhere else.
+2,048 vectors of 1,536 numbers take 12 MB as an array and 100 MB as lists. Nothing else needs numpy.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
-else:  # type hints can be read without numpy
+else:  # type hints work without numpy
     Array = Any
 
 
@@ -38,10 +37,10 @@ class EmbeddingArray:
 
     Attributes:
         array: float32, one row for each text.
-        usage: tokens and cost, or `None` where the server said nothing.
+        usage: tokens and cost, or `None` if the server sent neither.
         model: the model that answered, as the server names it.
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
+        attempts: requests sent for this answer, retries included.
     """
 
     array: Array = field(repr=False)
@@ -54,17 +53,17 @@ class EmbeddingArray:
 def embedding_array_request(
     texts: str | Sequence[str], /, *, model: str, **params: Any
 ) -> Request[EmbeddingArray]:
-    """`embedding_request`, for one array.
+    """Return an `embedding_request` with an array as its answer.
 
     Args:
-        texts: what to embed, sent as it is.
+        texts: the texts, sent unchanged.
         model: the model's id.
-        **params: as `embedding_request` has them.
+        **params: those of `embedding_request`.
 
     Raises:
         ImportError: numpy is not installed.
         TypeError: a text isn't a `str`, or a parameter has the wrong type.
-        ValueError: no text at all, a parameter out of range.
+        ValueError: no text, a parameter out of range.
 
     Example:
         >>> from lunos_core import embedding_array_request
@@ -89,11 +88,11 @@ def embedding_array_request(
 
 
 def join_arrays(answers: Sequence[EmbeddingArray], dimensions: int | None = None) -> Array:
-    """Return the rows of several answers as one array; of none, an empty one.
+    """Return the rows of several answers as one array.
 
     Args:
-        answers: in order.
-        dimensions: how long a row would be, for no answer at all.
+        answers: in order; none gives an empty array.
+        dimensions: the row length of an empty array.
     """
     import numpy as np
 
@@ -106,17 +105,17 @@ def join_arrays(answers: Sequence[EmbeddingArray], dimensions: int | None = None
 def parse_embedding_array(
     reply: Reply, expected: int, dimensions: int | None = None
 ) -> EmbeddingArray:
-    """Read the vectors into one array, sorted by `index`; checked as `parse_embeddings` does.
+    """Read the vectors into one array, sorted by `index`, with the checks of `parse_embeddings`.
 
     Args:
         reply: the answer.
-        expected: how many texts were sent.
-        dimensions: how long each vector was asked to be, or `None`.
+        expected: the number of texts sent.
+        dimensions: the requested length of each vector, or `None`.
 
     Raises:
-        LunosResponseError: another number of vectors than texts, vectors of different or wrong
-            length, or with something in them that isn't a finite number.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: the number of vectors differs from that of the texts, their lengths
+            differ or are wrong, or a value isn't a finite number.
+        LunosAPIError: an error sent with a successful status.
     """
     import numpy as np
 
@@ -129,7 +128,7 @@ def parse_embedding_array(
             if isinstance(sent, str):
                 row: Any = np.frombuffer(base64.b64decode(sent, validate=True), dtype="<f4")
             else:
-                with np.errstate(over="ignore"):  # beyond float32 is infinity, refused below
+                with np.errstate(over="ignore"):  # too large for float32: infinity, refused below
                     row = np.asarray(sent, dtype=np.float32)
             if row.ndim != 1:
                 raise ValueError

@@ -1,8 +1,8 @@
 """`POST /embeddings`: texts to vectors.
 
-Source of the format: the Lunos API reference names the endpoint; OpenAI's shape for the rest.
-Vectors are asked for as base64 (little-endian float32), which is a quarter of the bytes and of the
-parsing; a server that sends floats all the same is read as well.
+Source of the format: the Lunos API reference names the endpoint; the rest is OpenAI's format.
+Vectors are requested as base64 (little-endian float32), which takes a quarter of the bytes and of
+the parsing; floats are accepted too.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Embeddings:
 
     Attributes:
         vectors: one list of floats for each text, all of the same length.
-        usage: tokens and cost, or `None` where the server said nothing.
+        usage: tokens and cost, or `None` if the server sent neither.
         model: the model that answered, as the server names it.
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
+        attempts: requests sent for this answer, retries included.
     """
 
     vectors: list[list[float]] = field(repr=False)
@@ -54,7 +54,7 @@ class Embeddings:
 
     @property
     def data(self) -> list[Embedding]:
-        """The vectors in OpenAI's shape: `response.data[0].embedding`."""
+        """The vectors in OpenAI's form: `response.data[0].embedding`."""
         return [Embedding(vector, i) for i, vector in enumerate(self.vectors)]
 
 
@@ -64,14 +64,14 @@ def embedding_request(
     """Return the request for the vectors of one text or several.
 
     Args:
-        texts: what to embed, sent as it is: no tokenizer, newlines kept.
+        texts: the texts, sent unchanged: without a tokenizer, and with their newlines.
         model: the model's id.
-        **params: `dimensions`, `encoding_format` ("base64" unless given, or "float"), `user`, and
-            `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
+        **params: `dimensions`, `encoding_format` ("base64", the default, or "float"), `user`, and
+            `app_id`, `extra_headers`, `extra_body`, `timeout` for this call.
 
     Raises:
         TypeError: a text that isn't a `str`, a parameter of the wrong type.
-        ValueError: no text at all, a parameter out of range.
+        ValueError: no text, a parameter out of range.
 
     Example:
         >>> from lunos_core import embedding_request
@@ -90,13 +90,13 @@ def embedding_request(
     dimensions = params.get("dimensions")
     return Request(
         **json_call(PATH, fields, others, EMBEDDING),
-        # no fallback in the client: vectors of two models do not belong into one index
+        # no fallback in the client: one index must not mix the vectors of two models
         parse=lambda reply: parse_embeddings(reply, len(several), dimensions),
     )
 
 
 def check_encoding(encoding: str | None) -> str:
-    """How vectors shall travel; base64 unless given.
+    """Return the encoding of the vectors, by default base64.
 
     Raises:
         ValueError: neither "base64" nor "float".
@@ -107,17 +107,17 @@ def check_encoding(encoding: str | None) -> str:
 
 
 def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None) -> Embeddings:
-    """Read the vectors, sorted by `index`, as base64 or floats, whichever came.
+    """Read the vectors, sorted by `index`, whether the server sent base64 or floats.
 
     Args:
         reply: the answer.
-        expected: how many texts were sent.
-        dimensions: how long each vector was asked to be, or `None`.
+        expected: the number of texts sent.
+        dimensions: the requested length of each vector, or `None`.
 
     Raises:
-        LunosResponseError: another number of vectors than texts, vectors of different or wrong
-            length, or with something in them that isn't a finite number.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: the number of vectors differs from that of the texts, their lengths
+            differ or are wrong, or a value isn't a finite number.
+        LunosAPIError: an error sent with a successful status.
     """
     value = reply.json()
     entries = entries_of(reply, value, expected)
@@ -132,7 +132,7 @@ def entries_of(reply: Reply, value: Mapping[str, Any], expected: int) -> list[An
     """Return the answer's entries, one for each text, in the order of the texts.
 
     Raises:
-        LunosResponseError: there is another number of them, or they are numbered wrongly.
+        LunosResponseError: their number or their numbering is wrong.
     """
     data = value.get("data")
     if not isinstance(data, list):
@@ -143,7 +143,7 @@ def entries_of(reply: Reply, value: Mapping[str, Any], expected: int) -> list[An
 
 
 def facts_of(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer says besides its vectors."""
+    """Return the facts of an answer besides its vectors."""
     model = value.get("model")
     return {
         "usage": parse_usage(value.get("usage")),
@@ -154,10 +154,10 @@ def facts_of(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
-    """Refuse a vector of another length.
+    """Check the length of a vector.
 
     Raises:
-        LunosResponseError: it is.
+        LunosResponseError: it is another one.
     """
     if found != asked:
         raise reply.malformed(f"has vector {position} of length {found}, not {asked}")
@@ -166,7 +166,7 @@ def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
 def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
     indexes = [_index_of(entry) for entry in data]
     if len(data) > 1 and indexes.count(0) == len(data):
-        return data  # some servers number every vector 0
+        return data  # some servers send 0 as every index
     ordered: list[Any] = [None] * len(data)
     unnumbered = []
     for index, entry in zip(indexes, data, strict=True):
@@ -176,7 +176,7 @@ def _ordered(reply: Reply, data: list[Any]) -> list[Any]:
         if not isinstance(index, int) or not 0 <= index < len(data) or ordered[index] is not None:
             raise reply.malformed(f"numbers its vectors wrongly (index {index!r})")
         ordered[index] = entry
-    # a server that leaves out numbers (or a zero alone) means the order in which it answers
+    # without all indexes (some servers leave out only 0), the order is that of the answer
     rest = iter(unnumbered)
     return [next(rest) if entry is None else entry for entry in ordered]
 
@@ -187,9 +187,9 @@ def _index_of(entry: Any) -> Any:
 
 
 def take_vector(entry: Any) -> Any:
-    """Return an entry's vector as it was sent: base64 text or a list of floats.
+    """Remove an entry's vector and return it: base64 text or a list of floats.
 
-    Taken out, so that its text is free when it is read: the texts of 2,048 vectors are 17 MB.
+    Removed, so that its text is freed after reading: the texts of 2,048 vectors take 17 MB.
     """
     return entry.pop("embedding", None) if isinstance(entry, dict) else None
 
@@ -198,7 +198,7 @@ def _parse_vector(reply: Reply, entry: Any, position: int) -> list[float]:
     sent = take_vector(entry)
     try:
         vector = _decode(sent) if isinstance(sent, str) else [float(item) for item in sent]
-        # one sum finds a NaN or an infinity among them; real vectors are far from overflowing it
+        # one sum finds any NaN or infinity; real vectors are far from overflowing it
         finite = math.isfinite(sum(vector))
     except (TypeError, ValueError, OverflowError, binascii.Error):
         raise reply.malformed(f"has no valid vector at position {position}") from None

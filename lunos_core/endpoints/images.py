@@ -1,8 +1,8 @@
 """Images from a prompt: `POST /images/generations`, or a chat model that draws.
 
-Source of the format: the Lunos API reference, which has the plural path; the vendor's own clients
-call `/image/generations`, which is asked where the plural one is missing. Through chat, as the
-vendor's later pages use image models, it is `endpoints.chat.images`.
+Source of the format: the Lunos API reference, with the plural path; the vendor's clients call
+`/image/generations`, which is the second choice here. For image models through chat, as on the
+vendor's later pages, see `endpoints.chat.images`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IMAGE: dict[str, Check] = {
     "width": integer(256, 1792),
     "height": integer(256, 1792),
 }
-_ABSENT = f"this deployment generates no images (it has neither {PATHS[0]} nor {PATHS[1]})"
+_ABSENT = f"this deployment can't generate images: it has neither {PATHS[0]} nor {PATHS[1]}"
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -50,12 +50,12 @@ _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "ima
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """One image, as a URL or as base64, whichever came.
+    """One image, as a URL or as base64: whichever the server sent.
 
     Attributes:
-        url: where it is; for a limited time, mostly.
-        b64_json: the image itself, as base64.
-        revised_prompt: what the model made of the prompt, where it says.
+        url: its address, usually valid for a limited time.
+        b64_json: the image as base64.
+        revised_prompt: the model's version of the prompt, if the server sent it.
     """
 
     url: str | None = field(default=None, repr=False)
@@ -64,14 +64,14 @@ class GeneratedImage:
 
     @property
     def data(self) -> bytes | None:
-        """The image's bytes; `None` where only a web address came."""
+        """The image's bytes; `None` if the server sent only a web address."""
         if self.b64_json is not None:
             return base64.b64decode(self.b64_json, validate=True)
         return None if self.url is None else data_of(self.url)
 
     @property
     def mime_type(self) -> str | None:
-        """What the bytes are, by how they begin; `None` where there are none, or unknown ones."""
+        """The media type of the bytes; `None` if there are none, or if it is unknown."""
         return mime_type_of(self.data or b"")
 
 
@@ -81,13 +81,13 @@ class Images:
 
     Attributes:
         images: at least one; `data` is the same list under OpenAI's name.
-        text: what a chat model wrote beside them.
+        text: the text that a chat model added.
         model: the model that answered, as the server names it.
-        cost: what they cost by the gateway's word, in USD; `None` where it said nothing.
+        cost: in USD, or `None` if the server sent none.
         usage: tokens and the same cost, or `None`.
         created: Unix time in seconds.
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
+        attempts: requests sent for this answer, retries included.
     """
 
     images: list[GeneratedImage]
@@ -105,15 +105,16 @@ class Images:
         return self.images
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path | None]:
-        """Write each image whose bytes came to a file, and return the paths.
+        """Write each image that has bytes to a file, and return the paths.
 
-        A file is named for its contents: no other file is overwritten, and equal images share one.
+        The file names are hashes of the contents: no other file is overwritten, and equal images
+        share one.
 
         Args:
-            folder: created where it doesn't exist.
+            folder: created if it doesn't exist.
 
         Returns:
-            A path for each image, or `None` for one that came as a web address alone.
+            A path for each image, or `None` for one that is only a web address.
 
         Raises:
             OSError: a file cannot be written.
@@ -122,7 +123,7 @@ class Images:
 
 
 def mime_type_of(data: bytes) -> str | None:
-    """Return what an image's bytes are, by how they begin; `None` for unknown ones."""
+    """Return the media type of an image, by its first bytes; `None` if they are unknown."""
     return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
 
 
@@ -141,11 +142,11 @@ def image_request(prompt: str, /, *, model: str, **params: Any) -> Request[Image
     """Return the request for one image or several.
 
     Args:
-        prompt: what the image shows.
+        prompt: a description of the image.
         model: the model's id.
         **params: `n`, `size` ("1024x1024"), `quality` ("standard", "hd"), `style` ("vivid",
             "natural"), `response_format` ("url" or "b64_json"), `seed`, `user`, `fallback_model`,
-            and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call. `width` and
+            and `app_id`, `extra_headers`, `extra_body`, `timeout` for this call. `width` and
             `height` (256 to 1792) were seen in the vendor's client, not in the reference.
 
     Raises:
@@ -168,7 +169,7 @@ def image_request(prompt: str, /, *, model: str, **params: Any) -> Request[Image
 
 
 def check_prompt(prompt: Any, response_format: Any) -> None:
-    """Check what both ways to an image have in common.
+    """Check the arguments that both ways to an image share.
 
     Raises:
         TypeError: the prompt isn't a `str`.
@@ -177,17 +178,17 @@ def check_prompt(prompt: Any, response_format: Any) -> None:
     if not isinstance(prompt, str):
         raise TypeError(f"prompt must be a str, not {type(prompt).__name__}")
     if not prompt.strip():
-        raise ValueError("prompt is empty: say what the image shows")
+        raise ValueError("prompt is empty: describe the image")
     if response_format is not None and response_format not in FORMATS:
         raise ValueError(f"response_format must be one of {FORMATS}, not {response_format!r}")
 
 
 def parse_images(reply: Reply) -> Images:
-    """Read the images, as URLs or base64, whichever came.
+    """Read the images, whether the server sent URLs or base64.
 
     Raises:
-        LunosResponseError: no image, or one that is neither.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: there is no image, or one that is neither.
+        LunosAPIError: an error sent with a successful status.
     """
     value = reply.json()
     data = value.get("data") or value.get("images")
@@ -208,10 +209,10 @@ def parse_images(reply: Reply) -> Images:
 
 
 def read_images(reply: Reply, entries: Sequence[Any]) -> list[GeneratedImage]:
-    """Read each image: an object, one in a wrapper, or an address alone.
+    """Read each image: an object, one in a wrapper, or only an address.
 
     Raises:
-        LunosResponseError: one of them is none of these.
+        LunosResponseError: an image is none of these.
     """
     return [_parse_image(reply, entry, i) for i, entry in enumerate(entries)]
 
@@ -225,11 +226,11 @@ def _parse_image(reply: Reply, entry: Any, position: int) -> GeneratedImage:
         for name in ("url", "b64_json", "revised_prompt")
     )
     if url is not None and not url.lower().startswith(("http:", "https:", "data:")):
-        url, encoded = None, encoded or url  # base64, whatever it is called
+        url, encoded = None, encoded or url  # base64 under the wrong name
     if url is None and encoded is None:
         raise reply.malformed(f"has an image {position} without url and b64_json")
     if encoded is not None and encoded.startswith("data:"):
-        url, encoded = encoded, None  # what it is, whatever it is called
+        url, encoded = encoded, None  # a URL under the wrong name
     image = GeneratedImage(url, encoded, revised)
     try:
         _ = image.data

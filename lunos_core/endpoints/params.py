@@ -1,9 +1,7 @@
-"""The parameters and messages of the wire, and what each may be.
+"""The parameters and messages of the wire, and their checks, made before any request.
 
-Wrong values raise before the network.
-
-Names and ranges are those of the API reference and of OpenAI's dialect. Parameters that are not
-listed pass unchecked: the wire is newer than this file.
+Names and ranges are those of the API reference and of OpenAI's dialect. Parameters that aren't
+listed are sent unchecked: the server may be newer than this file.
 """
 
 from __future__ import annotations
@@ -95,7 +93,7 @@ def _one_of(literal: Any) -> Check:
 
     def check(name: str, value: Any) -> None:
         if value not in (None, *words):
-            hint = "another one that the server knows goes into extra_body"
+            hint = "pass another one that the server knows in extra_body"
             raise ValueError(f"{name} must be one of {', '.join(words)}, not {value!r}: {hint}")
 
     return check
@@ -125,7 +123,7 @@ WEB_SEARCH: dict[str, Check] = {
     "allowed_domains": _DOMAINS,
     "excluded_domains": _DOMAINS,
 }
-"""The parameters of the server's search tool."""
+"""The checks of the parameters of the server's search tool."""
 
 _FLAG = _of_type(bool, "True or False")
 _MAPPING = _of_type(Mapping, "a mapping")
@@ -193,11 +191,11 @@ PARTS = ("text", "image_url", "file", "input_audio", "video_url")
 
 
 def check_messages(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Check messages that were written by hand, before anything is sent.
+    """Check messages that were written by hand, before they are sent.
 
     Raises:
-        TypeError: something has the wrong type; the message says where.
-        ValueError: an unknown role or kind of part, or no message at all.
+        TypeError: a value has the wrong type; the message says where.
+        ValueError: an unknown role or type of part, or no message.
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
         raise TypeError(

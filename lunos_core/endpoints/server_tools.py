@@ -1,4 +1,4 @@
-"""What the server does beside the model: it searches the web, and reads PDFs.
+"""The server's own tools: web search, and the reading of PDFs.
 
 Source of the format: the vendor's later pages; web search is a beta there, and neither was seen
 live.
@@ -16,12 +16,12 @@ class WebSearch(TypedDict, total=False):
     """The parameters of the server's search tool: `web_search={"max_results": 3}`.
 
     Attributes:
-        engine: who searches; "native" is the provider's own search.
+        engine: the search engine; "native" is the provider's own search.
         max_results: of one search; the server's default is 5.
-        max_total_results: of all searches of one answer.
+        max_total_results: of all searches for one answer.
         search_context_size: how much of the pages the model reads, such as "low" or "high".
-        allowed_domains: look at these alone.
-        excluded_domains: leave these out.
+        allowed_domains: search only these.
+        excluded_domains: don't search these.
 
     Example:
         >>> from lunos_core import WebSearch
@@ -56,6 +56,6 @@ class FileParser(TypedDict):
 if TYPE_CHECKING:
     WebSearchSetting = bool | WebSearch | dict[str, Any] | None
     Plugins = list[FileParser | dict[str, Any]] | list[FileParser] | list[dict[str, Any]]
-else:  # pydantic would take unknown names out of a TypedDict in silence
+else:  # pydantic would silently remove unknown names from a TypedDict
     WebSearchSetting = bool | dict[str, Any] | None
     Plugins = list[dict[str, Any]]

@@ -1,7 +1,7 @@
 """`POST /audio/generations`: text to speech.
 
 Source of the format: the vendor's later pages and its clients; the reference has no speech, and the
-route was never seen live. Where a deployment lacks it, the error says so.
+route was never seen live. If a deployment lacks it, the error says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATH = "/audio/generations"
 FORMATS = ("mp3", "opus", "aac", "flac", "wav")
 LONGEST_INPUT = 4096
 
-_ABSENT = f"this deployment speaks no text (it has no route {PATH})"
+_ABSENT = f"this deployment can't generate speech: it has no route {PATH}"
 _MEDIA_TYPES = {"mp3": "audio/mpeg", "opus": "audio/ogg", "m4a": "audio/mp4"}
 
 
@@ -43,7 +43,7 @@ def _google_voice(name: str, value: Any) -> None:
 
 
 SPEECH: dict[str, Check] = {
-    "voice": EMBEDDING["user"],  # a text that isn't empty
+    "voice": EMBEDDING["user"],  # a str that isn't empty
     "response_format": _format,
     "speed": number(0.25, 4),
     "google_voice_config": _google_voice,
@@ -56,12 +56,12 @@ class Speech:
     """Spoken text.
 
     Attributes:
-        content: the sound, as a file of its format.
+        content: the audio, as a file of its format.
         media_type: of the content, such as "audio/mpeg".
-        model: the model that was asked.
-        usage: always `None` so far: the answer is sound alone.
+        model: the requested model.
+        usage: always `None` so far: the answer is only audio.
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
+        attempts: requests sent for this answer, retries included.
     """
 
     content: bytes = field(repr=False)
@@ -72,18 +72,18 @@ class Speech:
     attempts: int = 1
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the sound to a file in one step: nobody sees a part of it.
+        """Write the audio to a file atomically.
 
         Raises:
-            OSError: the file cannot be written; an older one is as it was.
+            OSError: the file cannot be written; an existing one is unchanged.
         """
         write_whole(path, self.content)
 
     def save_in(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the sound to a file that is named for its contents, and return its path.
+        """Write the audio to a file named by a hash of its contents, and return the path.
 
         Args:
-            folder: created where it doesn't exist.
+            folder: created if it doesn't exist.
 
         Raises:
             OSError: the file cannot be written.
@@ -95,21 +95,21 @@ class Speech:
 
     @property
     def ending(self) -> str:
-        """What a file of this media type ends with, such as ".mp3"."""
+        """The file extension of the media type, such as ".mp3"."""
         known = {kind: name for name, kind in _MEDIA_TYPES.items()}
         kind = self.media_type
         return f".{known.get(kind) or kind.rpartition('/')[2].removeprefix('x-')}"
 
 
 def speech_request(text: str, /, *, model: str, **params: Any) -> Request[Speech]:
-    """Return the request for a text as sound.
+    """Return the request for a text as speech.
 
     Args:
         text: at most 4,096 characters.
         model: the model's id, such as "openai/tts-1".
         **params: `voice` ("alloy"), `response_format` (one of `FORMATS`), `speed` (0.25 to 4),
             `google_voice_config` ({"voiceName": "Kore"}, for Google's models), `fallback_model`,
-            and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one call.
+            and `app_id`, `extra_headers`, `extra_body`, `timeout` for this call.
 
     Raises:
         TypeError: a parameter of the wrong type.
@@ -129,12 +129,12 @@ def speech_request(text: str, /, *, model: str, **params: Any) -> Request[Speech
 
 
 def speech_stream_request(text: str, /, *, model: str, **params: Any) -> StreamRequest[bytes]:
-    """Return the request for a text as sound, piece by piece: as `speech_request`.
+    """Return the request for a text as streamed speech.
 
     Args:
         text: at most 4,096 characters.
         model: the model's id.
-        **params: as those of `speech_request`.
+        **params: those of `speech_request`.
 
     Raises:
         TypeError: a parameter of the wrong type.
@@ -155,11 +155,11 @@ def speech_stream_request(text: str, /, *, model: str, **params: Any) -> StreamR
 
 
 def check_text(text: Any) -> None:
-    """Check a text that is to be spoken.
+    """Check a text before it is sent to be spoken.
 
     Raises:
         TypeError: it isn't a `str`.
-        ValueError: it is empty, or longer than the wire allows.
+        ValueError: it is empty or too long.
     """
     if not isinstance(text, str):
         raise TypeError(f"input must be a str, not {type(text).__name__}")
@@ -167,13 +167,13 @@ def check_text(text: Any) -> None:
         raise ValueError("input is empty: give the text to speak")
     if len(text) > LONGEST_INPUT:
         raise ValueError(
-            f"input has {len(text):,} characters, and one call speaks at most "
+            f"input has {len(text):,} characters, and one call takes at most "
             f"{LONGEST_INPUT:,}: send it in pieces"
         )
 
 
 def spoken_mistake(text: str) -> str:
-    """Return what to tell a model that wants a text spoken which can't be; "" for one that can."""
+    """Return the message to a model whose text can't be spoken; "" for a valid text."""
     try:
         check_text(text)
     except ValueError as error:
@@ -182,23 +182,23 @@ def spoken_mistake(text: str) -> str:
 
 
 def parse_speech(reply: Reply, model: str | None = None, wanted: str | None = None) -> Speech:
-    """Read the sound.
+    """Read the audio.
 
     Args:
         reply: the answer.
-        model: the model that was asked.
-        wanted: the format that was asked for; it decides where nothing else says what came.
+        model: the requested model.
+        wanted: the requested format, used if the answer doesn't show its format.
 
     Raises:
-        LunosResponseError: something else came, such as a page of HTML, or nothing.
-        LunosAPIError: an error, as JSON, that came with a successful status.
+        LunosResponseError: the answer is empty or something else, such as an HTML page.
+        LunosAPIError: an error as JSON, sent with a successful status.
     """
     if _is_text(reply):
-        reply.value()  # raises the error that it mostly is
-        raise reply.malformed("isn't sound")
+        reply.value()  # raises, as it is mostly an error
+        raise reply.malformed("isn't audio")
     kind = reply.headers.get("content-type", "").split(";")[0].strip().lower()
     if not reply.body or kind.startswith("text/"):
-        raise reply.malformed("isn't sound")
+        raise reply.malformed("isn't audio")
     if not kind.startswith("audio/"):
         name = ending_of(reply.body) or wanted
         kind = _MEDIA_TYPES.get(name, f"audio/{name}") if name else "application/octet-stream"
@@ -212,7 +212,7 @@ def _call(text: Any, model: str, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_text(reply: Reply) -> bool:
-    """Whether JSON came, under its own type or another one; no format of sound begins like it."""
+    """Whether the answer is JSON, under any media type; no audio format begins like it."""
     if "json" in reply.headers.get("content-type", ""):
         return True
     if reply.body.lstrip()[:1] not in (b"{", b"["):
@@ -225,13 +225,13 @@ def _is_text(reply: Reply) -> bool:
 
 
 class _SpeechReader:
-    """Passes the pieces on, and reads an error that came in their place."""
+    """Passes the audio on, and reads an error sent in its place."""
 
     done = whole = False
 
     def __init__(self, reply: Reply, model: str) -> None:
         self._reply, self._model = reply, model
-        self._held: list[bytes] = []  # what may be an error: it is read as a whole
+        self._held: list[bytes] = []  # possibly an error, which is read as a whole
         self._began = False
 
     def read(self, event: bytes) -> bytes | None:
@@ -252,4 +252,4 @@ class _SpeechReader:
         return parse_speech(reply, self._model).content
 
     def partial(self) -> None:
-        """Keep nothing: the reader has the pieces."""
+        """Return `None`: the caller has the pieces."""

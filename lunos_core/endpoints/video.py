@@ -1,4 +1,4 @@
-"""`POST /video/generations` and `GET /video/generations/{id}`: videos, made while the caller waits.
+"""`POST /video/generations` and `GET /video/generations/{id}`: videos.
 
 Seen in the vendor's client and on an older page, not in the reference, and never live.
 """
@@ -24,7 +24,7 @@ from lunos_core.wire.scrub import scrub
 PATH = "/video/generations"
 STATUSES = ("pending", "processing", "completed", "failed")
 
-_ABSENT = f"this deployment makes no videos (it has no route {PATH})"
+_ABSENT = f"this deployment can't generate videos: it has no route {PATH}"
 VIDEO: dict[str, Check] = {
     "seed": SAMPLING["seed"],
     "user": SAMPLING["user"],
@@ -34,18 +34,18 @@ VIDEO: dict[str, Check] = {
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
-    """A video that is being made, or is made.
+    """The job that makes a video.
 
     Attributes:
-        id: of the job: `lunos.video.retrieve(id)` asks for it.
-        status: one of `STATUSES`, or a newer word of the server's.
-        url: where the video is, once `status` is "completed".
-        error: why it failed, in the server's words.
-        model: the model that was asked.
-        usage: of the request that began it, where the server said something.
+        id: of the job, for `lunos.video.retrieve(id)`.
+        status: one of `STATUSES`, or a newer one of the server's.
+        url: of the video, once `status` is "completed".
+        error: the server's reason for a failure.
+        model: the requested model.
+        usage: of the request that started the job, if the server sent it.
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
-        raw: the answer as it came.
+        attempts: requests sent for this answer, retries included.
+        raw: the original answer.
     """
 
     id: str
@@ -60,13 +60,13 @@ class VideoJob:
 
 
 def video_request(prompt: str, /, *, model: str, **params: Any) -> Request[VideoJob]:
-    """Return the request that begins a video.
+    """Return the request that starts a video job.
 
     Args:
-        prompt: what the video shows.
+        prompt: a description of the video.
         model: the model's id.
-        **params: what the provider takes, sent as it is; `fallback_model`, and `app_id`,
-            `extra_headers`, `extra_body`, `timeout` of this one call.
+        **params: the provider's parameters, sent unchecked; `fallback_model`, and `app_id`,
+            `extra_headers`, `extra_body`, `timeout` for this call.
 
     Raises:
         TypeError: a parameter of the wrong type.
@@ -80,7 +80,7 @@ def video_request(prompt: str, /, *, model: str, **params: Any) -> Request[Video
     if not isinstance(prompt, str):
         raise TypeError(f"prompt must be a str, not {type(prompt).__name__}")
     if not prompt.strip():
-        raise ValueError("prompt is empty: say what the video shows")
+        raise ValueError("prompt is empty: describe the video")
     return Request(
         **json_call(PATH, {"model": model, "prompt": prompt}, params, VIDEO),
         parse=functools.partial(parse_video, model=model),
@@ -90,11 +90,11 @@ def video_request(prompt: str, /, *, model: str, **params: Any) -> Request[Video
 
 
 def video_status_request(id: str, *, app_id: str | None = None) -> Request[VideoJob]:
-    """Return the request for the state of a video.
+    """Return the request for the status of a video job.
 
     Args:
         id: of the job.
-        app_id: the application that asks; the client's when `None`.
+        app_id: the application that makes the call; the client's if `None`.
 
     Example:
         >>> from lunos_core import video_status_request
@@ -113,11 +113,11 @@ def video_status_request(id: str, *, app_id: str | None = None) -> Request[Video
 
 
 def parse_video(reply: Reply, *, model: str | None = None) -> VideoJob:
-    """Read the state of a video, also that of one that failed.
+    """Read the status of a video job, also of a failed one.
 
     Raises:
-        LunosResponseError: there is no id or no status in it.
-        LunosAPIError: it is an error, sent with a successful status.
+        LunosResponseError: it has no id or no status.
+        LunosAPIError: it is an error sent with a successful status.
     """
     try:
         value = json.loads(reply.body)
@@ -127,7 +127,7 @@ def parse_video(reply: Reply, *, model: str | None = None) -> VideoJob:
     name, status = job.get("id"), job.get("status")
     name = str(name) if type(name) is int else name
     if not isinstance(name, str) or not isinstance(status, str) or not name:
-        reply.value()  # an error is mostly that
+        reply.value()  # raises, as it is mostly an error
         raise reply.malformed("has no id and status of a video")
     url, error = job.get("video_url") or job.get("url"), job.get("error")
     if isinstance(error, dict):
@@ -138,7 +138,7 @@ def parse_video(reply: Reply, *, model: str | None = None) -> VideoJob:
         url=url if isinstance(url, str) else None,
         error=scrub(error, reply.secret) if isinstance(error, str) else None,
         model=model or (job["model"] if isinstance(job.get("model"), str) else None),
-        usage=usage_with_cost(job) if model else None,  # once, however often it is looked at
+        usage=usage_with_cost(job) if model else None,  # counted once, however often it is queried
         request_id=reply.request_id,
         attempts=reply.attempts,
         raw=job,
@@ -148,17 +148,17 @@ def parse_video(reply: Reply, *, model: str | None = None) -> VideoJob:
 def waits(
     job: VideoJob, *, every: float, at_most: float, on_progress: Callable[[VideoJob], Any] | None
 ) -> Generator[float, VideoJob, VideoJob]:
-    """Yield the seconds to wait before each look at a job, take what came of it, return it done.
+    """Yield the seconds until each query, receive the job's new state, return the completed job.
 
     Args:
-        job: as it was begun.
-        every: seconds between two looks.
-        at_most: seconds in all.
+        job: the new job.
+        every: seconds between two queries.
+        at_most: seconds in total.
         on_progress: called with each state of the job; what it raises is logged.
 
     Raises:
-        LunosServerError: it failed; `partial` has it.
-        LunosTimeoutError: it takes longer; `partial` has it, to be looked at later.
+        LunosServerError: the job failed; `partial` has its last state.
+        LunosTimeoutError: the job takes longer; `partial` has its last state.
     """
     waited = 0.0
     while True:
@@ -166,16 +166,16 @@ def waits(
             if on_progress is not None:
                 on_progress(job)
         except Exception:
-            log.exception("on_progress failed; the video is made all the same")
+            log.exception("on_progress failed; waiting for the video continues")
         if job.status == "completed":
             return job
         error: LunosError | None = None
         if job.status in ("failed", "cancelled", "canceled"):
-            error = LunosServerError(f"the video failed: {job.error or 'nothing says why'}")
+            error = LunosServerError(f"the video failed: {job.error or 'without a reason'}")
         elif waited + every > at_most:
             error = LunosTimeoutError(
-                f"the video is {job.status} after {waited:g} s: look later, "
-                f"video.retrieve({job.id!r})"
+                f"the video is {job.status} after {waited:g} s: "
+                f"query it later with video.retrieve({job.id!r})"
             )
         if error is not None:
             error.partial, error.model = job, job.model

@@ -123,5 +123,5 @@ def test_each_endpoint_knows_its_own_names() -> None:
     ],
 )
 def test_whether_to_stream_is_no_parameter(make: Any, asked: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match="call the method that streams, or the other one"):
+    with pytest.raises(TypeError, match="call the streaming or the other method"):
         make(HELLO if make is not completion_request else "a", model="m", **asked)

@@ -188,7 +188,7 @@ def test_subtitles_are_segments_with_their_times_like_json_s(kind: str) -> None:
 
 def test_a_deployment_without_the_route_says_so() -> None:
     missing = reply({"error": {"message": "Cannot POST /v1/audio/transcriptions"}}, 404)
-    with pytest.raises(LunosNotFoundError, match="transcribes no audio"):
+    with pytest.raises(LunosNotFoundError, match="can't transcribe audio"):
         parser(Wire(missing)).parse(Blob.from_data(speech()))
 
 

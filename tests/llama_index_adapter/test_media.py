@@ -173,5 +173,5 @@ async def test_a_deployment_without_the_route_says_so(way: Way, tmp_path: Path) 
     path.write_bytes(speech())
     missing = reply({"error": {"message": "Cannot POST /v1/audio/transcriptions"}}, 404)
     reader = LunosAudioReader("m", **way._connection(Wire(missing)))
-    with pytest.raises(LunosNotFoundError, match="transcribes no audio"):
+    with pytest.raises(LunosNotFoundError, match="can't transcribe audio"):
         await read(way, reader, path)

@@ -267,12 +267,12 @@ def test_a_report_is_text_of_80_columns() -> None:
         *[" " * len(head) + "word " * 10 + "word"] * 3,
         "POST /images  works",
         "",
-        "Chat, embeddings and catalog work. Cost, as far as told: 0.012346 USD",
+        "Chat, embeddings and catalog work. Known cost: 0.012346 USD",
     ]
-    assert "catalog don't all work. Cost" in report_text(report | {"is_useful": False, "cost": 0})
+    assert "catalog don't all work" in report_text(report | {"is_useful": False, "cost": 0})
     rows.append(row("POST /video", "skipped"))
     text = report_text(report | {"is_useful": False, "cost": 0})
     assert "\nPOST /video   skipped  it costs money\n" in text
     assert text.endswith(
-        "\nChat, embeddings and catalog were not all tried. Cost, as far as told: 0.000000\nUSD"
+        "\nChat, embeddings and catalog were not all tried. Known cost: 0.000000 USD"
     )

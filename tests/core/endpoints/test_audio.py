@@ -279,7 +279,9 @@ async def test_a_deployment_without_the_route_is_told_of_clearly_and_once(
 ) -> None:
     wire = Wire(raw(b"Cannot POST /v1/audio/transcriptions", status, content_type="text/plain"))
     request = transcription_request(WAV, model="m", fallback_model="would not help")
-    with pytest.raises(LunosNotFoundError, match="this deployment transcribes no audio") as caught:
+    with pytest.raises(
+        LunosNotFoundError, match="this deployment can't transcribe audio"
+    ) as caught:
         await both(both.client(wire).send(request))
     assert wire.sent.url.path == "/v1/audio/transcriptions"
     assert (caught.value.status, caught.value.model) == (status, "m")

@@ -196,7 +196,7 @@ async def test_a_404_that_speaks_of_the_model_asks_no_other_path(both: Both, err
 @pytest.mark.parametrize("status", [404, 501])
 async def test_a_deployment_with_neither_path_is_told_of_clearly(both: Both, status: int) -> None:
     wire = Wire(reply({"error": "Not Found"}, status))
-    with pytest.raises(LunosNotFoundError, match="generates no images") as caught:
+    with pytest.raises(LunosNotFoundError, match="can't generate images") as caught:
         await both(both.client(wire).send(REQUEST))
     assert [request.url.path for request in wire.requests] == [PLURAL, SINGULAR]
     assert (caught.value.status, caught.value.attempts) == (status, 2)

@@ -134,9 +134,9 @@ async def test_what_is_no_sound_is_a_typed_error(
 
 async def test_a_deployment_without_the_route_says_so(both: Both) -> None:
     speech = lunos_of(both, Wire(reply({"error": "Not Found"}, 404))).audio.speech
-    with pytest.raises(LunosNotFoundError, match="speaks no text"):
+    with pytest.raises(LunosNotFoundError, match="can't generate speech"):
         await both(speech.create(model="m", input="Hi"))
-    with pytest.raises(LunosNotFoundError, match="speaks no text"):
+    with pytest.raises(LunosNotFoundError, match="can't generate speech"):
         await pieces(both, speech.stream(model="m", input="Hi"))
 
 

@@ -14,7 +14,7 @@ from langchain_lunos._config import config_app_id, config_metadata
 from langchain_lunos._settings import LunosConnection, check_call
 from lunos_core.endpoints.build import RUN_METADATA, merge_options
 from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays
-from lunos_core.endpoints.embeddings import embedding_request
+from lunos_core.endpoints.embeddings import embedding_request, text_list
 from lunos_core.request import Request
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ class LunosEmbeddings(LunosConnection, Embeddings):
         self, texts: Iterable[str], kwargs: dict[str, Any], make: Callable[..., Request[T]]
     ) -> list[Request[T]]:
         """Return all requests before any is sent, so that bad input costs nothing."""
-        if isinstance(texts, str):
-            raise TypeError("texts must be a list of str: for one text there is embed_query")
+        several = text_list(texts)
         check_call(kwargs)
         more = kwargs.get("model_kwargs") or {}
         params: dict[str, Any] = {
@@ -168,7 +167,6 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             raise TypeError(f"chunk_size must be an int, not {type(size).__name__}")
         if size < 1:  # with a negative size range() would be empty
             raise ValueError(f"chunk_size must be 1 or more, not {size}")
-        several = list(texts)
         return [
             make(several[start : start + size], **params) for start in range(0, len(several), size)
         ]

@@ -148,7 +148,14 @@ class LunosServerError(core.LunosServerError, LunosAPIError, ModelAPIError):
     is_retryable = True
 
 
-class LunosRefusalError(ErrorFacts, OutputParserException, ModelRefusalError):
+class _AnswerError(ErrorFacts, OutputParserException):
+    @property
+    def message(self) -> str:
+        """What went wrong, as in the other errors."""
+        return str(self)
+
+
+class LunosRefusalError(_AnswerError, ModelRefusalError):
     """The model refused a structured answer.
 
     Attributes:
@@ -163,7 +170,7 @@ class LunosRefusalError(ErrorFacts, OutputParserException, ModelRefusalError):
         self.raw_message = raw_message
 
 
-class LunosTruncatedError(ErrorFacts, OutputParserException):
+class LunosTruncatedError(_AnswerError):
     """The structured answer was cut off before its end."""
 
 

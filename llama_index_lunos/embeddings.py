@@ -19,7 +19,12 @@ from lunos_core.endpoints.embedding_arrays import (
     embedding_array_request,
     join_arrays,
 )
-from lunos_core.endpoints.embeddings import Embeddings, check_encoding, embedding_request
+from lunos_core.endpoints.embeddings import (
+    Embeddings,
+    check_encoding,
+    embedding_request,
+    text_list,
+)
 from lunos_core.endpoints.params import EMBEDDING
 from lunos_core.request import Request
 from lunos_core.transport.loop_cleanup import running_loop
@@ -125,6 +130,16 @@ class LunosEmbedding(Connection, BaseEmbedding):
             await self.rate_limiter.async_acquire()
         return await self._aembed(texts)
 
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """As LlamaIndex's, which embeds a `str` letter by letter, and a generator not at all.
+
+        Raises:
+            TypeError: `texts` isn't a list or another iterable.
+        """
+        return super().get_text_embedding_batch(text_list(texts), show_progress, **kwargs)
+
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
@@ -134,7 +149,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
             LunosConfigError: the event loop isn't asyncio's.
         """
         running_loop()
-        return await super().aget_text_embedding_batch(texts, show_progress, **kwargs)
+        return await super().aget_text_embedding_batch(text_list(texts), show_progress, **kwargs)
 
     async def _aget_text_embeddings_rate_limited(self, texts: list[str]) -> list[Embedding]:
         return await self._aget_text_embeddings(texts)
@@ -177,8 +192,7 @@ class LunosEmbedding(Connection, BaseEmbedding):
         return join_arrays([task.result() for task in tasks], self.dimensions)
 
     def _array_requests(self, texts: Sequence[str]) -> list[Request[EmbeddingArray]]:
-        if isinstance(texts, str):
-            raise TypeError("texts must be a list of str")
+        texts = text_list(texts)
         size = self.embed_batch_size
         several = [texts[start : start + size] for start in range(0, len(texts), size)]
         return [embedding_array_request(batch, **self._settings()) for batch in several]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
 from lunos_core._plain_http import is_loopback
@@ -130,15 +130,20 @@ def _pair(config: Config, errors: ErrorMap, catalog: Any) -> ClientPair:
 
 
 def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Refuse arguments that `owner` doesn't have, which pydantic would silently ignore.
+    """Refuse what pydantic would take in silence: unknown arguments, and True as the number 1.
 
     Raises:
         TypeError: with the name of the argument and, if one is close, the name that was meant.
     """
-    for name in given:
+    for name, value in given.items():
         if name not in known:
             remedy = "Pass parameters that this class doesn't know in extra_body."
             raise unknown_argument(owner.__name__, name, known, remedy)
+        if isinstance(value, bool) and name != "logprobs":  # one candidate, in completions
+            field = getattr(owner, "model_fields", {}).get(name)
+            kinds = {*get_args(field.annotation), field.annotation} if field else set()
+            if kinds & {int, float} and bool not in kinds:
+                raise TypeError(f"{name} must be a number, not {value}")
 
 
 def check_loaded_address(base_url: Any, api_key: Any = None) -> None:

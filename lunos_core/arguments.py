@@ -148,7 +148,7 @@ def meant_name(name: str, known: tuple[str, ...]) -> str | None:
     return close if close and _closeness([plain], [close]) > 0.9 else None
 
 
-_OTHER_NAMES = {"headers": "extra_headers", "model_name": "model"}
+_OTHER_NAMES = {"headers": "extra_headers", "model_name": "model", "batch_size": "chunk_size"}
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:

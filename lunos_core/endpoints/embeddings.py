@@ -12,7 +12,7 @@ import binascii
 import math
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,7 @@ def embedding_request(
         >>> embedding_request(["a"], model="m", dimensions=8).body
         b'{"model":"m","input":["a"],"encoding_format":"base64","dimensions":8}'
     """
-    several = [texts] if isinstance(texts, str) else list(texts)
+    several = [texts] if isinstance(texts, str) else text_list(texts)
     if not several:
         raise ValueError("no text to embed: give at least one")
     for position, text in enumerate(several):
@@ -93,6 +93,18 @@ def embedding_request(
         # no fallback in the client: one index must not mix the vectors of two models
         parse=lambda reply: parse_embeddings(reply, len(several), dimensions),
     )
+
+
+def text_list(texts: Iterable[str]) -> list[str]:
+    """Return several texts as a list.
+
+    Raises:
+        TypeError: it is one text, which would be embedded letter by letter, or no texts at all.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise TypeError(f"texts must be a list of str, not {kind}: for one text, [text]")
+    return list(texts)
 
 
 def check_encoding(encoding: str | None) -> str:

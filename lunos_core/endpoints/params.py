@@ -125,6 +125,15 @@ WEB_SEARCH: dict[str, Check] = {
 }
 """The checks of the parameters of the server's search tool."""
 
+
+def _cache_control(name: str, value: Any) -> None:
+    _of_type((bool, Mapping), "True or a mapping")(name, value)
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("type"), str):
+            raise ValueError(f"{name} needs a type: {{'type': 'ephemeral'}}")
+        _of_type((str, type(None)), "a str, such as '1h'")(f"{name}.ttl", value.get("ttl"))
+
+
 _FLAG = _of_type(bool, "True or False")
 _MAPPING = _of_type(Mapping, "a mapping")
 
@@ -171,7 +180,7 @@ CHAT: dict[str, Check] = {
     "provider": _MAPPING,
     "models": _list_of(str, "str", empty=False),
     "service_tier": _text,
-    "cache_control": _of_type((bool, Mapping), "True or a mapping"),
+    "cache_control": _cache_control,
     "prompt_cache_key": _text,
     "verbosity": _text,
     "prediction": _MAPPING,

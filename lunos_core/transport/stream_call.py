@@ -35,6 +35,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
     _decoder: SSEDecoder | PlainPieces
     _events: Iterator[bytes] = iter(())  # that have arrived and haven't been read
     _refusing: set[str | None]
+    _asked_without = False
 
     def know_refusals(self, models: set[str | None]) -> None:
         """Share the client's set of models whose servers refuse `stream_options`."""
@@ -50,6 +51,8 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
             LunosResponseError: the answer is an HTML page.
         """
         reply = self.accept(status, headers, body or b"")
+        if self._asked_without:  # not before: an error may only have quoted the request
+            self._refusing.add(self.request.model)
         self._reader = self.request.reader(reply)
         self._decoder = self.request.decoder()
         if body is None:
@@ -72,7 +75,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
             return False
         _log.info("no stream_options for %s: %s", request.model, reason_of(error))
         self.request = request
-        self._refusing.add(request.model)
+        self._asked_without = True
         return True
 
     def listen(self) -> Deadline:
@@ -166,8 +169,9 @@ def refuses_stream_options(error: LunosError) -> bool:
     if error.status not in (400, 422):
         return False
     text = error.response.text if error.response is not None else ""
-    said = f"{error.param} {error.code} {error.message} {text}"
-    return _OPTIONS in said or "include_usage" in said
+    said = f"{error.param} {error.code} {error.message} {text}".lower()
+    words = said.replace("_", "").replace(" ", "")  # "Stream options", "streamOptions"
+    return "streamoptions" in words or "includeusage" in words
 
 
 def without_stream_options(request: StreamRequest[Any]) -> StreamRequest[Any] | None:

@@ -249,3 +249,10 @@ async def test_an_array_that_cannot_be_made_raises_our_error_alone(way: Way) -> 
     embedding = way.embedding(Vectors(drop=1), embed_batch_size=1)
     with pytest.raises(LunosResponseError, match="0 vectors for 1 texts"):
         await array_of(way, embedding, ["a", "b", "c"])
+
+
+async def test_texts_of_a_generator_are_embedded(way: Way) -> None:
+    """LlamaIndex asks for the length, and would return nothing."""
+    wire = Vectors()
+    texts = (text for text in ("a", "b"))
+    assert len(await way(way.embedding(wire), "get_text_embedding_batch", texts)) == 2

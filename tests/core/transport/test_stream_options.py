@@ -21,6 +21,9 @@ REFUSALS = [
     reply({"error": {"message": "Unknown field: stream_options"}}, 400),
     reply({"error": {"message": "Bad request", "param": "stream_options.include_usage"}}, 400),
     reply({"detail": [{"loc": ["body", "stream_options"], "msg": "extra inputs"}]}, 422),
+    reply({"message": "Stream options can't be used with this model"}, 400),
+    reply({"error": 'invalid field "streamOptions"'}, 422),
+    reply({"error": {"message": "Provider error", "metadata": {"raw": "Include_Usage?"}}}, 400),
 ]
 
 
@@ -72,6 +75,22 @@ def test_a_refusal_is_known_by_its_words_wherever_they_stand(
         error = LunosBadRequestError("No", status=status, **facts)
         assert refuses_stream_options(error) is refuses
     assert refuses_stream_options(LunosBadRequestError(said, status=status)) is refuses
+
+
+async def test_an_error_that_only_quotes_the_request_teaches_nothing(both: Both) -> None:
+    quoted = reply({"error": {"message": "too long", "request": {"stream_options": {}}}}, 400)
+    answers = [quoted, quoted, stream([delta("Hi", "stop"), "[DONE]"])]
+    bodies: list[bytes] = []
+
+    def play(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return answers.pop(0)()
+
+    client = both.client(play)
+    with pytest.raises(LunosBadRequestError, match="too long"):
+        await both.chunks(client, REQUEST)
+    await both.chunks(client, REQUEST)
+    assert [b"stream_options" in body for body in bodies] == [True, False, True]
 
 
 async def test_another_refusal_is_not_asked_again(both: Both) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -210,9 +211,11 @@ def _scope_of(*pairs: tuple[str, str | None, str | None]) -> Scope | None:
             continue
         if actual is None or wanted not in (EACH, actual):
             return None
-        is_tag = column.startswith("tag:")
-        conditions.append(" AND json_extract(tags, ?) = ?" if is_tag else f" AND {column} = ?")
-        values += [json_path(column[4:]), actual] if is_tag else [actual]
+        if column.startswith("tag:"):
+            column, key = tag_in_sql(column[4:])
+            values.append(key)
+        conditions.append(f" AND {column} = ?")
+        values.append(actual)
     return Scope("".join(conditions), tuple(values))
 
 
@@ -226,6 +229,11 @@ def _scope(
     return _scope_of(*pairs, (f"tag:{name}", wanted, call["tags"].get(name)))
 
 
-def json_path(name: str) -> str:
-    """Return SQLite's path to a key of a JSON object."""
-    return '$."{}"'.format(name.replace('"', ""))
+def tag_in_sql(name: str) -> tuple[str, str]:
+    """Return an expression for a call's tag, and the value of its parameter.
+
+    A path finds no key that JSON escapes: those of other scripts, or with quotes.
+    """
+    if json.dumps(name) == f'"{name}"':
+        return "json_extract(tags, ?)", f'$."{name}"'
+    return "(SELECT value FROM json_each(tags) WHERE key = ?)", name

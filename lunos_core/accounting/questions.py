@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Self
 
-from lunos_core.accounting.budgets import EACH, Budget, json_path
+from lunos_core.accounting.budgets import EACH, Budget, tag_in_sql
 from lunos_core.accounting.histograms import counts_of, percentile, sorted_times
 from lunos_core.accounting.schema import REFUSED, dollars, last_id_of
 from lunos_core.accounting.sums import (
@@ -122,8 +122,7 @@ class Question:
         """
         if not isinstance(by, Iterable):
             raise ValueError(f"by must be a str or several, not {type(by).__name__}")
-        names = by.split(",") if isinstance(by, str) else list(by)
-        names = [name.strip() if isinstance(name, str) else name for name in names]
+        names = [name.strip() for name in by.split(",")] if isinstance(by, str) else [*by]
         for name in names:
             is_tag = isinstance(name, str) and name.startswith("tag:") and name != "tag:"
             if name not in _GROUPS and not is_tag:
@@ -184,14 +183,20 @@ class Question:
     def _select(
         self, connection: sqlite3.Connection, source: Source, columns: str
     ) -> Iterator[tuple[Any, ...]]:
-        keys = [_GROUPS.get(name, "json_extract(tags, ?)") for name in self.by]
-        paths = [json_path(name[len("tag:") :]) for name in self.by if name not in _GROUPS]
+        keys, tags = [], list[str]()
+        for name in self.by:
+            if name in _GROUPS:
+                keys.append(_GROUPS[name])
+                continue
+            expression, tag = tag_in_sql(name.removeprefix("tag:"))
+            keys.append(expression)
+            tags.append(tag)
         first = columns.count(",") + 2
         group = f" GROUP BY {', '.join(str(first + i) for i in range(len(keys)))}" if keys else ""
         sql, values = source
         # the SQL is our own; users' values are parameters
         sql = f"SELECT {', '.join([columns, *keys])} FROM ({sql}){group}"
-        return connection.execute(sql, (*paths, *values))
+        return connection.execute(sql, (*tags, *values))
 
     def _rows(self, connection: sqlite3.Connection) -> dict[tuple[Any, ...], dict[str, Any]]:
         rows, width = {}, _SUMS.count(",") + 1

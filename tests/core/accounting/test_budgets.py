@@ -682,3 +682,24 @@ async def test_tags_are_right_across_tasks_and_threads() -> None:
     assert dict(lunos_core.current_tags()) == {}
     with pytest.raises(TypeError, match="feature"), lunos_core.tags(feature=7):  # type: ignore[arg-type]  # what a caller may do
         pass
+
+
+@pytest.mark.parametrize("name", ["größe", "a.b[0]", 'say "x"', "a\\b", "new\nline", "日本", " x "])
+async def test_a_tag_of_any_name_narrows_a_budget_and_groups_a_summary(
+    both: Both, tmp_path: Path, name: str
+) -> None:
+    client = both.client(Wire(*[answer(0.1)] * 3))
+    with UsageStore(tmp_path / "u.db") as store:
+        with (
+            UsageLedger(store=store, budgets=[Budget("0.1", tag=(name, "x"))]),
+            lunos_core.tags(**{name: "x"}),
+        ):
+            await both(client.send(ask()))
+            with pytest.raises(LunosBudgetError):
+                await both(client.send(ask()))
+        (row,) = store.summary([f"tag:{name}"])
+        assert row[f"tag:{name}"] == "x"
+        with UsageLedger(store=store, budgets=[Budget("0.1", tag=(name, "*"))]):  # old rows count
+            with lunos_core.tags(**{name: "x"}), pytest.raises(LunosBudgetError):
+                await both(client.send(ask()))
+            await both(client.send(ask()))

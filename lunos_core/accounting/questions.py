@@ -51,6 +51,7 @@ _OF_A_CALL = {
 _HISTOGRAMS = "histogram(seconds), histogram(first_token_seconds)"
 MOST_SORTED = 1_000_000
 _MOST_LOOKED_UP = 0.1
+_FAR = 1e15
 
 Source = tuple[str, list[Any]]
 """Rows in SQL, and the values of its parameters."""
@@ -87,7 +88,7 @@ def moment(value: Any, name: str, now: float) -> float:
             value = None
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR:
         return float(value)
     raise ValueError(
         f'{name} must be such as "7d" or "12h", an ISO date, a datetime or a Unix time'
@@ -125,7 +126,7 @@ class Question:
         names = [name.strip() for name in by.split(",")] if isinstance(by, str) else [*by]
         for name in names:
             is_tag = isinstance(name, str) and name.startswith("tag:") and name != "tag:"
-            if name not in _GROUPS and not is_tag:
+            if not is_tag and name not in (*_GROUPS,):  # of any type, hashable or not
                 raise ValueError(f"by takes {', '.join(_GROUPS)} and tag:NAME, not {name!r}")
         begin = -math.inf if since is None else moment(since, "since", now)
         end = math.inf if until is None else moment(until, "until", now)

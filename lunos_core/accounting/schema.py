@@ -14,7 +14,7 @@ from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.totals import amount_of, tokens_of
 from lunos_core.accounting.usage import Usage
-from lunos_core.errors import LunosBudgetError
+from lunos_core.errors import LunosBudgetError, LunosError
 
 Settled = tuple[str, int | None]
 """The id of an ended reservation, and the picodollars if only a part of a shared one ended."""
@@ -39,6 +39,17 @@ GUESS, SHARED = 0, 2
 # a shared one ends when all its calls have ended
 SETTLED = f"DELETE FROM reservations WHERE expires <= ? OR (certain = {SHARED} AND cost <= 0)"
 
+_KINDS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (str, ("app_id", "model", "endpoint", "user", "served", "request_id", "framework")),
+    ((int, float), ("seconds", "first_token_seconds", "time")),
+    (int, ("attempts",)),
+    (Usage, ("usage",)),
+    (LunosError, ("error",)),
+    (Mapping, ("tags", "metadata")),
+)
+_NEEDED = {"model", "endpoint", "attempts", "seconds", "tags", "metadata"}
+_YEAR_9999 = 253_000_000_000
+
 
 def last_id_of(connection: sqlite3.Connection) -> int:
     """Return the id of the last call of a store; 0 for none."""
@@ -47,7 +58,19 @@ def last_id_of(connection: sqlite3.Connection) -> int:
 
 
 def row_of(call: CallRecord, now: float, tag_keys: Collection[str]) -> tuple[Any, ...]:
-    """Return a call as a row of `calls`, without prompt, answer and error message."""
+    """Return a call as a row of `calls`, without prompt, answer and error message.
+
+    Raises:
+        TypeError: a field of the record has the wrong type.
+        ValueError: its time can't be a Unix time.
+    """
+    for kind, names in _KINDS:
+        for name in names:
+            value = getattr(call, name)
+            if not isinstance(value, kind) and (value is not None or name in _NEEDED):
+                raise TypeError(f"{name} of a CallRecord can't be {value!r:.100}")
+    if call.time is not None and not 0 <= call.time < _YEAR_9999:
+        raise ValueError(f"time of a CallRecord must be a Unix time, not {call.time}")
     usage = call.usage or Usage()
     error = call.error
     audio = (usage.input_audio_tokens or 0) + (usage.output_audio_tokens or 0)
@@ -129,7 +152,7 @@ def _seconds(seconds: float | None) -> float | None:
 
 def _text(text: Any) -> Any:
     # half of a surrogate pair, which a server may send, can't be written
-    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
+    return None if text is None else str(text).encode("utf-8", "replace").decode()
 
 
 def hold(connection: sqlite3.Connection, row: Sequence[Any]) -> None:

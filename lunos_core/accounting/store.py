@@ -168,7 +168,8 @@ class UsageStore:
         """Write many calls at once, and return how many; for imports.
 
         Raises:
-            TypeError: one of them isn't a `CallRecord`.
+            TypeError: one of them isn't a `CallRecord`, or has a field of the wrong type.
+            ValueError: the time of one can't be a Unix time.
             LunosConfigError: the file can't be written, or the store is closed.
         """
         calls = list(records)
@@ -196,7 +197,7 @@ class UsageStore:
             while self._pending or self._ended:
                 batch = [self._pending[i] for i in range(min(len(self._pending), 1000))]
                 ended = [self._ended[i] for i in range(len(self._ended))]
-                rows = [row_of(call, now, self.tag_keys) for call, now in self._unwritten(batch)]
+                rows = self._rows(batch)
                 settled = [*ended, *(item for *_, item in batch if item is not None)]
                 work = functools.partial(self._write, rows, settled, bool(wait))
                 self.database.transact(work, wait=wait)
@@ -214,6 +215,15 @@ class UsageStore:
             _log.warning("%d calls weren't recorded: too many waited", self._lost)
             self._lost = 0
         return True
+
+    def _rows(self, batch: Iterable[_Pending]) -> list[tuple[Any, ...]]:
+        rows = []
+        for call, now in self._unwritten(batch):
+            try:
+                rows.append(row_of(call, now, self.tag_keys))
+            except (TypeError, ValueError) as error:  # a record that somebody made by hand
+                _log.warning("a call wasn't recorded: %s", error)
+        return rows
 
     def flushing(self) -> Generator[float]:
         """Write pending calls; yield seconds to wait while others write."""

@@ -490,3 +490,36 @@ def test_prune_deletes_old_calls_and_says_how_many(
 def test_no_tags_is_a_mapping_that_nobody_can_fill() -> None:
     with pytest.raises(TypeError):
         NO_TAGS["a"] = "b"  # type: ignore[index]  # what it forbids
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("app_id", 5),
+        ("model", ["m"]),
+        ("endpoint", None),
+        ("attempts", "x"),
+        ("seconds", None),
+        ("first_token_seconds", "x"),
+        ("usage", "x"),
+        ("error", ValueError("x")),
+        ("user", 5),
+        ("tags", None),
+        ("time", "yesterday"),
+        ("time", float("nan")),
+        ("time", 1e300),
+        ("time", -5.0),
+    ],
+)
+def test_a_wrong_record_is_refused_by_name_and_keeps_no_other_from_being_written(
+    path: Path, field: str, value: Any
+) -> None:
+    wrong = call()._replace(**{field: value})
+    with UsageStore(path) as store:
+        with pytest.raises((TypeError, ValueError), match=f"{field} of a CallRecord"):
+            store.add_many([call("a"), wrong])
+        assert store.summary() == []
+        store.add(wrong)
+        store.add(call("b"))
+        assert store.flush()
+        assert [row["app"] for row in store.summary("app,day")] == ["b"]

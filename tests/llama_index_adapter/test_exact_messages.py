@@ -232,6 +232,23 @@ def test_images_of_several_results_follow_the_last_of_them() -> None:
     assert to_wire(results)[-1] == images
 
 
+@pytest.mark.parametrize(
+    ("block", "kind"),
+    [
+        (AudioBlock(audio=WAV, format="wav"), "input_audio"),
+        (DocumentBlock(data=b"%PDF-1", title="a.pdf"), "file"),
+        (ImageBlock(url="https://h/a.png"), "image_url"),
+        (VideoBlock(url="https://h/a.mp4"), "video_url"),
+    ],
+)
+def test_what_a_tool_returns_beside_text_follows_as_a_question(block: Any, kind: str) -> None:
+    blocks = [TextBlock(text="Here."), block]
+    result = ChatMessage(role="tool", blocks=blocks, additional_kwargs={"tool_call_id": "c"})
+    answer, question = to_wire([result])
+    assert answer["content"] == "Here."
+    assert [part["type"] for part in question["content"]] == ["text", kind]
+
+
 @pytest.mark.parametrize("wrong", ["Hello", ChatMessage("Hello"), 5, {"a": 1}])
 def test_messages_are_a_list(wrong: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(wrong).__name__}"):

@@ -119,6 +119,15 @@ def test_why_there_is_no_object_is_said(response: ChatResponse, why: str) -> Non
     assert caught.value.partial is response.message
 
 
+def test_three_of_many_mistakes_are_told() -> None:
+    kind = create_model("Many", **dict.fromkeys("abcd", (int, ...)))
+    with pytest.raises(
+        LunosStructuredOutputError, match=r"a: Field.*; b: Field.*; c: Field"
+    ) as caught:
+        read_object(kind, said("{}"))
+    assert "d: " not in str(caught.value)
+
+
 def test_arguments_of_a_call_go_before_the_text() -> None:
     for arguments in ('{"x": 1}', {"x": 1}):
         call = ToolCallBlock(tool_call_id="c", tool_name="Point", tool_kwargs=arguments)
@@ -140,6 +149,9 @@ def test_a_growing_object_is_shown_when_it_has_changed() -> None:
     assert whole.add(said("Thinking.")) is None
     whole.add(said('{"x": 1}'))
     assert whole.end() is None
+    second = PartialObjects(Point)
+    value = second.add(said('{"y": 5} and then {"x": 3}'))
+    assert value == Point(x=3)
     late = PartialObjects(Point)
     late.add(said("no"))
     with pytest.raises(LunosStructuredOutputError, match="no JSON for a Point"):

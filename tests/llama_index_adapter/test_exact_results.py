@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from llama_index.core.base.llms.types import (
 )
 
 from llama_index_lunos import Lunos
+from llama_index_lunos._metadata import facts_of
+from lunos_core import ModelInfo
 from tests.llama_index_adapter.wire import (
     Way,
     Wire,
@@ -307,6 +310,23 @@ def test_what_is_known_of_a_model_is_in_its_metadata() -> None:
     seen = {name: told[name] for name in ("model", "temperature", "max_tokens", "app_id")}
     assert seen == {"model": "m", "temperature": 0.5, "max_tokens": 5, "app_id": "shop"}
     assert "sk-x" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("abilities", "chats"),
+    [
+        ((), None),
+        (("chat",), None),
+        (("chat", "text-completion"), None),
+        (("text-completion",), False),
+        (("Completion", "completions"), False),
+    ],
+)
+def test_a_model_whose_abilities_are_completions_alone_does_not_chat(
+    abilities: tuple[str, ...], chats: bool | None
+) -> None:
+    catalog: Any = SimpleNamespace(cached=lambda *_, **__: ModelInfo("m", capabilities=abilities))
+    assert facts_of("m", catalog).is_chat_model is chats
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from llama_index_lunos import (
     LunosImageToolSpec,
     LunosSpeechToolSpec,
 )
+from llama_index_lunos.embeddings import _register as register_embedding
 from lunos_core import Catalog, Client, Config, LunosError
 from tests.llama_index_adapter.wire import KEY, Way, Wire, answer, delta, error, reply, stream
 
@@ -42,7 +44,8 @@ def test_the_defaults_are_those_of_the_pages() -> None:
     assert "embeddings_cache" not in made.to_dict()
     llm = Lunos("m", api_key=KEY)
     assert (llm.metadata.num_output, llm.preflight, llm.temperature) == (-1, True, None)
-    assert LunosAudioReader("a", api_key=KEY).by_segment is False
+    reader = LunosAudioReader("a", api_key=KEY)
+    assert (reader.by_segment, reader.is_remote) == (False, True)
     assert LunosImageToolSpec("i", api_key=KEY).spec_functions == [
         ("generate_image", "agenerate_image")
     ]
@@ -161,6 +164,13 @@ def test_what_is_secret_or_holds_connections_is_in_no_text(kind: Any) -> None:
     assert "default_headers" not in made.to_dict()
     payload = kind("m", api_key=KEY, app_id="shop").to_payload()
     assert (payload["app_id"], payload["model"]) == ("shop", "m")
+
+
+def test_a_loader_of_llama_index_that_cannot_be_imported_is_no_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "llama_index.core.embeddings.loading", None)
+    register_embedding()
 
 
 @BOTH

@@ -57,6 +57,14 @@ async def test_one_call_is_made_unless_several_are_allowed(way: Way) -> None:
     assert (result.response, len(result.sources)) == ("3\n\n4", 2)
 
 
+def test_a_chat_with_tools_forbids_several_calls_by_itself() -> None:
+    llm = Lunos("m", api_key="k")
+    prepared = llm._prepare_chat_with_tools([ADD], "?")
+    assert prepared["parallel_tool_calls"] is False
+    prepared = llm._prepare_chat_with_tools([ADD], "?", allow_parallel_tool_calls=True)
+    assert "parallel_tool_calls" not in prepared
+
+
 @pytest.mark.parametrize("user_msg", ["And?", ChatMessage("And?")])
 async def test_the_question_comes_behind_the_history(way: Way, user_msg: Any) -> None:
     wire = Wire(called(FIRST))

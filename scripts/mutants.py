@@ -51,9 +51,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutations import Change, chosen_changes
-from reach import ROOT, Reach, measure
+from reach import ROOT, TESTS, Reach, measure
 
-PACKAGES = ("lunos_core", "langchain_lunos", "llama_index_lunos")
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.txt"
 BAR = 0.9
 STILLBORN = 99  # a child's exit code: the module can't be imported
@@ -92,7 +91,7 @@ def git(*arguments: str) -> list[str]:
 
 def sources(asked: list[str], base: str) -> list[str]:
     """The files to mutate: those asked for, else those that have changed since `base`."""
-    changed = git("diff", "--name-only", "--diff-filter=d", base, "--", *PACKAGES)
+    changed = git("diff", "--name-only", "--diff-filter=d", base, "--", *TESTS)
     inside = git("ls-files", *asked) if asked else changed
     return [path for path in inside if path.endswith(".py") and "/__init__" not in path]
 
@@ -250,11 +249,7 @@ def main() -> int:
     protect_null_device()
     paths = sources(given.paths, given.base)
     reach = Reach.merged(
-        [
-            measure(package)
-            for package in PACKAGES
-            if any(path.startswith(package) for path in paths)
-        ]
+        [measure(package) for package in TESTS if any(path.startswith(package) for path in paths)]
     )
     chosen = chosen_changes(paths, given.most, given.seed, together=given.together)
     listed = equivalents()

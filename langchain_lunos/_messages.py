@@ -18,8 +18,10 @@ from langchain_core.messages import (
 from langchain_lunos._content import kind_of, to_part, to_parts, to_result_parts
 from langchain_lunos._results import CALL_EXTRAS, log
 from lunos_core.endpoints.chat.content_parts import text_part
+from lunos_core.endpoints.chat.history import pair_calls
+from lunos_core.endpoints.chat.message import tool_call_fragments
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import NOT_RUN, UNNAMED
+from lunos_core.endpoints.chat.tool_calls import UNNAMED
 from lunos_core.endpoints.params import ROLES
 from lunos_core.wire.text import join_surrogates
 
@@ -29,8 +31,7 @@ Wire = dict[str, Any]
 def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[Wire]:
     """Return the messages in the wire's form. The given ones aren't changed.
 
-    Other providers' answers are data, not mistakes: parts that cannot be sent are left out. Each
-    call before the last message gets a result, since providers refuse a history that lacks one.
+    Other providers' answers are data, not mistakes: parts that cannot be sent are left out.
 
     Args:
         messages: the conversation.
@@ -48,13 +49,7 @@ def to_wire(messages: Sequence[BaseMessage], model: str | None = None) -> list[W
     sent: list[Wire] = []
     for i, message in enumerate(messages):
         sent += _convert(message, f"messages[{i}]", answered, is_claude)
-        if isinstance(message, AIMessage) and message is not messages[-1]:
-            sent += [
-                {"role": "tool", "tool_call_id": call["id"], "content": NOT_RUN}
-                for call in sent[-1].get("tool_calls", ())
-                if call["id"] not in answered
-            ]
-    return sent
+    return pair_calls(sent)
 
 
 def _answered_calls(messages: Sequence[BaseMessage]) -> frozenset[str]:
@@ -114,7 +109,10 @@ def _human(message: HumanMessage, where: str) -> Iterator[Wire]:
 
 
 def _tool(message: ToolMessage, where: str) -> Iterator[Wire]:
-    content = to_result_parts(message.content, f"{where}.content")
+    content: Any = message.content
+    if isinstance(content, list) and [*map(_type_of, content)] == ["tool_result"]:
+        content = content[0].get("content") or ""  # Anthropic's, in a message of LangChain's
+    content = to_result_parts(content, f"{where}.content")
     wire = {"role": "tool", "tool_call_id": message.tool_call_id, "content": content}
     yield _named(message, wire)
 
@@ -149,7 +147,8 @@ def _chat(message: ChatMessage, where: str) -> Iterator[Wire]:
 
 def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: bool) -> Wire:
     extra = message.additional_kwargs
-    blocks = [message.content] if isinstance(message.content, str) else message.content
+    said_in = [message.content] if isinstance(message.content, str) else message.content
+    blocks = [_unwrapped(block) for block in said_in]
     audio = extra.get("audio")
     spoken = audio.get("id") if isinstance(audio, Mapping) else None
     elsewhere = _SAID_ELSEWHERE | {"audio"} if spoken else _SAID_ELSEWHERE
@@ -174,7 +173,9 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
         ]
     if calls:
         wire["tool_calls"] = calls
-    wire |= _reasoning(extra, blocks, is_claude)
+    # Gemini's signatures look like Claude's
+    is_google = message.response_metadata.get("model_provider") in _GOOGLES
+    wire |= _reasoning(extra, blocks, is_claude and not is_google)
     refusal = _text(extra.get("refusal")) or _joined(blocks, "refusal", "refusal")
     if refusal:
         wire["refusal"] = refusal
@@ -227,14 +228,20 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
     older = message.additional_kwargs.get("function_call")
     if isinstance(older, Mapping) and older.get("name") in answered:
         return [_call(older.get("name"), older.get("name"), older.get("arguments"))]
-    return [  # LangChain's, Anthropic's and OpenAI's blocks, in a message built by hand
-        _call(
-            block.get("call_id") or block.get("id"),
-            block.get("name"),
-            block.get("args") or block.get("input") or block.get("arguments"),
-        )
+    # every provider's blocks, in a message built by hand
+    parts: Any = tool_call_fragments({"content": list(blocks)})
+    parts += [
+        block
         for block in blocks
-        if _type_of(block) in ("tool_call", "tool_use", "function_call")
+        if _type_of(block) == "invalid_tool_call" and block.get("id") in answered
+    ]
+    return [
+        _call(
+            call.get("id"),
+            call.get("name"),
+            call.get("args") or call.get("input") or call.get("arguments"),
+        )
+        for call in parts
     ]
 
 
@@ -249,12 +256,10 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool)
     if details:
         return {"reasoning_details": details}
     signed = is_claude and [
-        {"type": "reasoning.text", "text": block.get("thinking"), "signature": block["signature"]}
-        if block.get("signature")
-        else {"type": "reasoning.encrypted", "data": block["data"]}
+        detail
         for block in blocks
-        if _type_of(block) in ("thinking", "redacted_thinking")
-        and (block.get("signature") or block.get("data"))
+        if _type_of(block) in ("thinking", "redacted_thinking", "reasoning")
+        for detail in _signed(block)
     ]
     if signed:  # Anthropic wants it back before a tool's results
         return {
@@ -271,6 +276,16 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool)
     return {"reasoning": join_surrogates(text)} if text else {}
 
 
+def _signed(block: Mapping[str, Any]) -> Iterator[Wire]:
+    extras = block.get("extras")  # where LangChain's own blocks have it
+    signature = block.get("signature") or (extras or {}).get("signature")
+    if signature:
+        text = block.get("thinking") or block.get("reasoning")
+        yield {"type": "reasoning.text", "text": text, "signature": signature}
+    elif block.get("data"):
+        yield {"type": "reasoning.encrypted", "data": block["data"]}
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
@@ -279,6 +294,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+_GOOGLES = ("google_genai", "google_vertexai")
 _REASONING = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking"})
 
 # blocks of an answer that the wire has in other fields of the message than `content`
@@ -295,21 +311,22 @@ _SAID_ELSEWHERE = _REASONING | frozenset(
 )
 
 
+def _unwrapped(block: Any) -> Any:
+    if isinstance(block, Mapping) and block.get("type") == "non_standard":
+        return block["value"] if isinstance(block.get("value"), Mapping) else block
+    return block
+
+
 def _type_of(block: Any) -> Any:
+    block = _unwrapped(block)
     if not isinstance(block, Mapping):
         return None
-    kind = block.get("type")
-    if kind == "non_standard" and isinstance(block.get("value"), Mapping):
-        return block["value"].get("type")
-    return kind_of(block)
+    # Google's thoughts are texts that are marked
+    return "reasoning" if block.get("thought") is True else kind_of(block)
 
 
 def _joined(blocks: Sequence[Any], kind: str, field: str) -> str:
-    values = [
-        block.get("value", block).get(field) if kind == "refusal" else block.get(field)
-        for block in blocks
-        if _type_of(block) == kind
-    ]
+    values = [block.get(field) for block in blocks if _type_of(block) == kind]
     return "\n".join(text for text in values if isinstance(text, str) and text)
 
 

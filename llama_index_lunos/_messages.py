@@ -18,8 +18,9 @@ from llama_index.core.base.llms.types import (
 from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
 from llama_index_lunos._results import DETAILS, SPELLING, log
 from lunos_core.endpoints.chat.content_parts import text_part
+from lunos_core.endpoints.chat.history import pair_calls
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import EXTRAS, NOT_RUN, UNNAMED
+from lunos_core.endpoints.chat.tool_calls import EXTRAS, UNNAMED
 
 _ROLES = {
     MessageRole.SYSTEM: "system",
@@ -37,8 +38,7 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Return the messages of a request.
 
     Images, audio and files in tool results go into a user message right after the results: most
-    providers accept only text in a tool message. Every tool call gets a result, since providers
-    refuse a history that lacks one.
+    providers accept only text in a tool message.
 
     Raises:
         TypeError: an item isn't a `ChatMessage`, or the wire doesn't know a kind of block.
@@ -54,7 +54,7 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
             raise TypeError(f"messages[{i}] must be a ChatMessage, not {type(message).__name__}")
         history.add(message, f"messages[{i}]")
     history.flush()
-    return history.wire
+    return pair_calls(history.wire)
 
 
 class SentCall(NamedTuple):
@@ -109,15 +109,13 @@ class _History:
     def __init__(self) -> None:
         self.wire: list[dict[str, Any]] = []
         self._from_tools: list[Part] = []
-        # calls that have no result yet: the stored id, and the one on the wire
-        self._open: list[tuple[str, str]] = []
+        self._open: list[str] = []  # the calls of the last answer that have no result yet
 
     def add(self, message: ChatMessage, where: str) -> None:
         role = _ROLES[message.role]
         if role == "tool":
             self.wire.append(self._tool_result(message, where))
             return
-        self._answer_open_calls()
         self.flush()
         if role == "assistant":
             self.wire.append(self._assistant(message, where))
@@ -148,29 +146,18 @@ class _History:
         if calls:
             wire["content"] = wire["content"] or None
             extras = _extras_by_id(message)
-            wire["tool_calls"] = [{**extras.get(call.id, {}), **self._call(call)} for call in calls]
+            wire["tool_calls"] = [{**extras.get(call.id, {}), **_call(call)} for call in calls]
+            self._open = [call.id for call in calls]
         return wire
-
-    def _call(self, call: SentCall) -> dict[str, Any]:
-        taken = {wire_id for _, wire_id in self._open}
-        wire_id, n = call.id, 1
-        while wire_id in taken:  # two calls of one tool, without ids from the provider
-            n += 1
-            wire_id = f"{call.id}_{n}"
-        self._open.append((call.id, wire_id))
-        function = {"name": call.name or UNNAMED, "arguments": arguments_text(call.arguments)}
-        return {"id": wire_id, "type": "function", "function": function}
 
     def _tool_result(self, message: ChatMessage, where: str) -> dict[str, Any]:
         known = message.additional_kwargs
-        stored = known.get("tool_call_id") or known.get("name")
-        call = next((call for call in self._open if stored in (None, call[0])), None)
-        if call is not None:
-            self._open.remove(call)
-            identifier = call[1]
-        elif isinstance(stored, str):
-            identifier = stored
-        else:
+        identifier = known.get("tool_call_id") or known.get("name")
+        if identifier is None and self._open:
+            identifier = self._open[0]
+        if identifier in self._open:
+            self._open.remove(identifier)
+        if not isinstance(identifier, str):
             raise ValueError(
                 f"{where}: a tool result needs the id of its call: "
                 "ChatMessage(role='tool', …, additional_kwargs={'tool_call_id': call.tool_id})"
@@ -185,12 +172,10 @@ class _History:
             texts = texts or [text_part("The result follows in the next user message.")]
         return {"role": "tool", "tool_call_id": identifier, "content": joined(texts)}
 
-    def _answer_open_calls(self) -> None:
-        """Answer calls that never ran: an agent was stopped, or another tool ended its turn."""
-        for _, wire_id in self._open:
-            said = {"role": "tool", "tool_call_id": wire_id, "content": NOT_RUN}
-            self.wire.append(said)
-        self._open = []
+
+def _call(call: SentCall) -> dict[str, Any]:
+    function = {"name": call.name or UNNAMED, "arguments": arguments_text(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
 
 
 def _parts(message: ChatMessage, where: str) -> list[Part]:

@@ -328,3 +328,79 @@ async def test_whatever_a_tool_returned_the_conversation_goes_on(
     assert (first["text"], second["type"]) == ("sunny", "text")
     assert seen in second["text"]
     assert len(second["text"]) < 200
+
+
+async def sent_history(*messages: Any, way: str = "ainvoke") -> list[dict[str, Any]]:
+    wire = both_kinds()
+    await ask(chat(wire), way, [HumanMessage("a"), *messages, HumanMessage("go on")])
+    return sent_messages(wire)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
+        {"type": "function_call", "id": "fc", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
+        {"toolUse": {"toolUseId": "c1", "name": "f", "input": {"a": 1}}},
+        {"functionCall": {"id": "c1", "name": "f", "args": {"a": 1}}},
+        {"type": "tool-call", "toolCallId": "c1", "toolName": "f", "input": {"a": 1}},
+        {
+            "type": "non_standard",
+            "value": {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
+        },
+        {"type": "invalid_tool_call", "id": "c1", "name": "f", "args": '{"a":1}'},
+    ],
+)
+async def test_a_call_that_is_only_a_block_of_an_answer_keeps_its_result(block: Any) -> None:
+    message = AIMessage("")
+    message.content = [{"type": "text", "text": "Let me see."}, block]
+    _, asked, result, _ = await sent_history(message, ToolMessage("r", tool_call_id="c1"))
+    assert asked["content"] == [{"type": "text", "text": "Let me see."}]
+    arguments = {"name": "f", "arguments": '{"a":1}'}
+    assert asked["tool_calls"] == [{"id": "c1", "type": "function", "function": arguments}]
+    assert result == {"role": "tool", "tool_call_id": "c1", "content": "r"}
+
+
+async def test_a_thought_of_googles_is_not_sent_as_the_answer() -> None:
+    message = AIMessage([{"thought": True, "text": "hm"}, {"text": "hello"}])
+    assert (await sent_history(message))[1]["content"] == [{"type": "text", "text": "hello"}]
+
+
+@pytest.mark.parametrize("provider", ["google_genai", "google_vertexai", "anthropic", None])
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "reasoning", "reasoning": "hm", "extras": {"signature": "s"}},
+    ],
+)
+async def test_only_claudes_signatures_are_sent_as_claudes(block: Any, provider: Any) -> None:
+    metadata = {"model_provider": provider} if provider else {}
+    sent = (await sent_history(AIMessage([block, "hi"], response_metadata=metadata)))[1]
+    if provider in ("google_genai", "google_vertexai"):
+        assert (sent["reasoning"], "reasoning_details" in sent) == ("hm", False)
+    else:
+        (detail,) = sent["reasoning_details"]
+        assert (detail["text"], detail["signature"]) == ("hm", "s")
+
+
+async def test_anthropics_result_in_a_tool_message_is_unwrapped() -> None:
+    block = {"type": "tool_result", "tool_use_id": "c1", "content": "42", "is_error": True}
+    sent = await sent_history(
+        AIMessage("", tool_calls=CALLS), ToolMessage([block], tool_call_id="c1")
+    )
+    assert sent[2] == {"role": "tool", "tool_call_id": "c1", "content": "42"}
+
+
+async def test_a_trimmed_or_reordered_history_is_one_that_strict_servers_take() -> None:
+    """As `trim_messages` and an interrupted graph leave it."""
+    call = AIMessage("", tool_calls=CALLS)
+    result = ToolMessage("42", tool_call_id="c1")
+    roles = [item["role"] for item in await sent_history(result, AIMessage("It's 42."))]
+    assert roles == ["user", "user", "assistant", "user"]
+    late = await sent_history(call, HumanMessage("Well?"), result)
+    assert [item["role"] for item in late] == ["user", "assistant", "tool", "user", "user"]
+    twice = AIMessage("", tool_calls=[*CALLS, *CALLS])
+    sent = await sent_history(twice, result, result)
+    assert [call["id"] for call in sent[1]["tool_calls"]] == ["c1", "c1_2"]
+    assert [item["tool_call_id"] for item in sent[2:4]] == ["c1", "c1_2"]

@@ -259,3 +259,21 @@ def test_what_an_answer_of_another_provider_holds_is_left_out_where_it_cannot_tr
     blocks = [ImageBlock(), *ChatMessage("So.").blocks]
     (sent,) = to_wire([ChatMessage(role="assistant", blocks=blocks)])
     assert sent == {"role": "assistant", "content": "So."}
+
+
+def test_a_trimmed_or_reordered_memory_is_one_that_strict_servers_take() -> None:
+    def result(id: str) -> ChatMessage:
+        return ChatMessage("42", role="tool", additional_kwargs={"tool_call_id": id})
+
+    question, answered = ChatMessage("?"), ChatMessage("It's 42.", role="assistant")
+    calls = [ToolCallBlock(tool_call_id="c1", tool_name="f", tool_kwargs={}) for _ in range(2)]
+    asked = ChatMessage(role="assistant", blocks=list(calls[:1]))
+    trimmed = to_wire([result("c0"), answered, question])
+    assert [item["role"] for item in trimmed] == ["user", "assistant", "user"]
+    late = to_wire([question, asked, question, result("c1")])
+    assert [item["role"] for item in late] == ["user", "assistant", "tool", "user"]
+    twice = ChatMessage(role="assistant", blocks=list(calls))
+    sent = to_wire([question, twice, result("c1"), result("c1"), asked, result("c1")])
+    ids = [item["tool_call_id"] for item in sent if item["role"] == "tool"]
+    assert ids == ["c1", "c1_2", "c1_3"]
+    assert [call["id"] for item in sent for call in item.get("tool_calls", ())] == ids

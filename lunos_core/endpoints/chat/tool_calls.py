@@ -24,9 +24,6 @@ _EMPTY_BEFORE = re.compile(r"\A\s*\{\}\s*(?=\{)")  # the real object
 UNNAMED = "unnamed_tool"
 """The name under which a call without a name goes back to the model in a history."""
 
-NOT_RUN = "The tool wasn't run."
-"""The result of a call that has none in a history: an agent was stopped."""
-
 EXTRAS = ("extra_content", "provider_specific_fields")
 """The fields of a call that go back with it: see `ToolCall.extras`."""
 _EXTRAS = frozenset(EXTRAS)

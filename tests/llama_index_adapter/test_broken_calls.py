@@ -262,8 +262,8 @@ def test_what_an_answer_of_another_provider_holds_is_left_out_where_it_cannot_tr
 
 
 def test_a_trimmed_or_reordered_memory_is_one_that_strict_servers_take() -> None:
-    def result(id: str) -> ChatMessage:
-        return ChatMessage("42", role="tool", additional_kwargs={"tool_call_id": id})
+    def result(call: str) -> ChatMessage:
+        return ChatMessage("42", role="tool", additional_kwargs={"tool_call_id": call})
 
     question, answered = ChatMessage("?"), ChatMessage("It's 42.", role="assistant")
     calls = [ToolCallBlock(tool_call_id="c1", tool_name="f", tool_kwargs={}) for _ in range(2)]

@@ -14,14 +14,14 @@ USER: Wire = {"role": "user", "content": "?"}
 ANSWER: Wire = {"role": "assistant", "content": "a"}
 
 
-def asked(*ids: str) -> Wire:
+def asked(*names: str) -> Wire:
     function = {"name": "f", "arguments": "{}"}
-    calls = [{"id": id, "type": "function", "function": function} for id in ids]
+    calls = [{"id": name, "type": "function", "function": function} for name in names]
     return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
-def result(id: str, content: Any = "r", **more: Any) -> Wire:
-    return {"role": "tool", "tool_call_id": id, "content": content, **more}
+def result(call: str, content: Any = "r", **more: Any) -> Wire:
+    return {"role": "tool", "tool_call_id": call, "content": content, **more}
 
 
 def test_a_history_in_order_is_sent_as_it_is() -> None:

@@ -12,7 +12,7 @@ NOT_RUN = "The tool wasn't run."
 
 
 def pair_calls(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a history in which each call has an id of its own and its result right behind it.
+    r"""Return a history in which each call has an id of its own and its result right behind it.
 
     Providers refuse any other. But an agent may have been stopped, a memory trimmed, a question put
     before a late result, and some models give all their calls the same id or none. A call without
@@ -26,7 +26,7 @@ def pair_calls(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         >>> from lunos_core.endpoints.chat.history import pair_calls
         >>> result = {"role": "tool", "tool_call_id": "c", "content": "42"}
         >>> pair_calls([result, {"role": "assistant", "content": "It's 42."}])[0]
-        {'role': 'user', 'content': 'What the tool call c returned:\\n42'}
+        {'role': 'user', 'content': 'What the tool call c returned:\n42'}
     """
     if all(message["role"] != "assistant" for message in messages):
         return list(messages)

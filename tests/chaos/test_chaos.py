@@ -22,6 +22,12 @@ FOUND = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long the waits are is tested in core/transport/test_retries.py."""
+    monkeypatch.setattr("lunos_core.transport.call.random.random", lambda: 0.0)
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with running_server() as port:

@@ -179,8 +179,10 @@ def test_a_text_in_another_encoding_is_named(service: LocalGateway, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "command",
-    ["lunos models >&-", "lunos ask hi <&-", "lunos chat <&-", "lunos embed - <&-",
-     "lunos check --deep <&-", "lunos models >/dev/full", "lunos ask hi >/dev/full </dev/null"],
+    ["lunos models >&-", "lunos ask hi <&-", "lunos ask hi >/dev/full </dev/null"]
+    + [pytest.param(command, marks=pytest.mark.slow)
+       for command in ("lunos chat <&-", "lunos embed - <&-", "lunos check --deep <&-",
+                       "lunos models >/dev/full")],
 )  # fmt: skip
 def test_a_stream_that_is_closed_or_full_sees_no_traceback(
     service: LocalGateway, command: str

@@ -280,12 +280,10 @@ async def test_a_progress_bar_only_when_asked(
         await embed(model, ["a", "b"], is_async)
 
 
-@pytest.mark.parametrize(
-    "name", ["LunosEmbeddings", "LunosImageGeneration", "LunosAudioTranscriber"]
-)
-def test_embeddings_images_and_audio_import_no_chat_model(name: str) -> None:
+def test_embeddings_images_and_audio_import_no_chat_model() -> None:
+    names = "LunosEmbeddings, LunosImageGeneration, LunosAudioTranscriber"
     code = (
-        f"import sys; from langchain_lunos import {name}; "
+        f"import sys; from langchain_lunos import {names}; "
         "assert 'langchain_core.language_models.chat_models' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -16,6 +16,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long the waits are is tested in core/transport/test_retries.py."""
+    monkeypatch.setattr("lunos_core.transport.call.random.random", lambda: 0.0)
+
+
 @dataclass(frozen=True)
 class LoadServer:
     """The server of `benchmarks/load_server.py`, under a name whose counts begin at zero."""

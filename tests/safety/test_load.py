@@ -22,12 +22,6 @@ from tests.safety.models import KINDS, Kind, close, every_kind
 both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
-@pytest.fixture(autouse=True)
-def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long the waits are is tested elsewhere."""
-    monkeypatch.setattr("lunos_core.transport.call.random.random", lambda: 0.0)
-
-
 def made(kind: Kind, url: str, **settings: Any) -> Any:
     return kind.make(api_key="k", base_url=url, **settings)
 

@@ -28,6 +28,7 @@ FAILING = http(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_package_has_one_logger_that_writes_nothing_by_itself() -> None:
     program = f"""
 import logging, pkgutil, importlib

@@ -105,6 +105,7 @@ def test_a_base_url_set_later_is_warned_of() -> None:
         _ = llm.client
 
 
+@pytest.mark.slow
 def test_a_users_program_reads_its_own_line_in_the_warning() -> None:
     program = """
         from langchain_lunos import ChatLunos

@@ -155,7 +155,7 @@ def test_an_input_that_cannot_be_used_is_one_line_and_nothing_is_paid(
 
 
 @pytest.mark.parametrize("pattern", ["*.parquet", "nothing/*.jsonl", "a.jsonl"])
-def test_a_pattern_that_matches_nothing_is_said(
+def test_a_pattern_that_matches_nothing_is_reported(
     service: Service, tmp_path: Path, pattern: str
 ) -> None:
     result = run("embed", tmp_path / pattern, tmp_path / "out", "-m", "m")

@@ -45,7 +45,7 @@ def test_requests_are_filled_by_tokens(service: Service, tmp_path: Path) -> None
     assert sorted(len(body["input"]) for body in service.bodies) == [1, *[10] * 5]
 
 
-def test_what_is_finished_is_not_asked_again_and_a_new_text_alone_is(
+def test_finished_texts_are_not_sent_again_and_new_ones_are(
     service: Service, tmp_path: Path
 ) -> None:
     texts = [f"text {i}" for i in range(40)]

@@ -124,7 +124,7 @@ def test_a_refusal_is_a_dead_letter(service: Service, tmp_path: Path) -> None:
         (("--rpm", "0"), "above 0"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_paid(
+def test_impossible_options_are_refused_before_anything_is_paid(
     service: Service, tmp_path: Path, more: tuple[str, ...], said: str
 ) -> None:
     source = corpus(tmp_path / "c.jsonl", ["a"])
@@ -135,7 +135,7 @@ def test_what_cannot_be_is_said_before_anything_is_paid(
     assert service.bodies == []
 
 
-def test_a_missing_key_is_said_first(
+def test_a_missing_key_is_reported_first(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LUNOS_API_KEY")

@@ -45,7 +45,7 @@ def test_a_cassette_holds_no_key(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", OURS, ids=name_of)
-def test_a_cassette_says_by_its_host_against_what_it_was_recorded(path: Path) -> None:
+def test_a_cassettes_host_shows_what_it_was_recorded_against(path: Path) -> None:
     host = LIVE_HOST if "live" in path.relative_to(ROOT).parts else STAND_IN_HOST
     for interaction in interactions_of(path):
         assert interaction["request"]["uri"].startswith(host)

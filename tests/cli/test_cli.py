@@ -33,7 +33,7 @@ def test_models_are_found_by_options_and_given_as_json(service: LocalGateway) ->
     assert all(float(model["input_price"]) * 1e6 <= 1 for model in models)
 
 
-def test_check_says_one_line_each(service: LocalGateway) -> None:
+def test_check_prints_one_line_for_each_fact(service: LocalGateway) -> None:
     done = run("check", "--model", "lunos/scripted")
     assert done.exit_code == 0, done.output
     assert [line.split()[0] for line in done.output.splitlines()] == ["ok"] * 4

@@ -116,7 +116,7 @@ def test_a_wrong_option_of_the_gateway_is_one_line() -> None:
 @pytest.mark.parametrize(
     "arguments", [("ask", "x"), ("chat",), ("compare", "x", "-m", "m"), ("embed", __file__)]
 )
-def test_a_missing_key_is_said_before_anything_is_sent(
+def test_a_missing_key_is_reported_before_anything_is_sent(
     service: LocalGateway, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.delenv("LUNOS_API_KEY")

@@ -82,7 +82,7 @@ def test_the_page_its_facts_and_metrics_are_served_to_this_machine_alone(tmp_pat
         assert http.post("/").status_code == 405
 
 
-def test_a_store_that_is_lost_on_the_way_is_a_503_that_says_so(tmp_path: Path) -> None:
+def test_a_store_that_disappears_is_a_503_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "u.db"
     fill(path, ["a"])
     with dashboard(path) as url, httpx.Client(base_url=url) as http:
@@ -94,7 +94,7 @@ def test_a_store_that_is_lost_on_the_way_is_a_503_that_says_so(tmp_path: Path) -
             assert "u.db" in answer.text
 
 
-def test_a_file_that_is_no_store_and_a_port_in_use_end_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_store_and_a_port_in_use_end_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     fill(tmp_path / "u.db", ["a"])
 

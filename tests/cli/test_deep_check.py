@@ -40,7 +40,7 @@ def test_each_route_of_the_local_gateway_works(service: LocalGateway) -> None:
     assert all((entry["body"].get("max_tokens") or 0) <= 64 for entry in asked)
 
 
-def test_a_deployment_with_half_of_the_routes_is_told_apart(
+def test_each_route_of_a_partial_deployment_has_its_own_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LUNOS_API_KEY", KEY)

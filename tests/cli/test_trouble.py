@@ -107,7 +107,7 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(service: LocalGateway) -> N
     assert "together 0.000000 USD" in terminal.said
 
 
-def test_ctrl_c_at_the_prompt_ends_the_chat_and_tells_its_cost(service: LocalGateway) -> None:
+def test_ctrl_c_at_the_prompt_ends_the_chat_and_prints_its_cost(service: LocalGateway) -> None:
     terminal = Terminal("chat")
     terminal.wait_for("> ")
     terminal.type("hi\n")
@@ -141,7 +141,7 @@ def test_no_bar_is_drawn_into_a_pipe(service: LocalGateway, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("target", ["no/folder/out", "."])
-def test_what_cannot_be_written_is_said_before_a_request_is_paid(
+def test_an_unwritable_file_is_reported_before_a_request_is_paid(
     service: LocalGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -201,7 +201,7 @@ def test_a_temperature_of_zero_is_sent(service: LocalGateway) -> None:
     ("model", "told"),
     [("lunos/refusal", "refused: I cannot"), ("lunos/content-filter", "by a filter of content")],
 )
-def test_why_an_answer_is_missing_or_short_is_told(
+def test_the_reason_for_a_missing_or_short_answer_is_shown(
     service: LocalGateway, model: str, told: str
 ) -> None:
     assert told in run("ask", "hi", "-m", model).stderr
@@ -261,7 +261,7 @@ def test_the_report_of_a_deployment_fits_80_columns_when_nothing_is_paid() -> No
     assert max(map(len, report.splitlines())) <= 80
 
 
-def test_what_a_plot_lacks_is_said_before_the_table(
+def test_a_missing_requirement_of_a_plot_is_reported_before_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = UsageLedger()

@@ -122,6 +122,6 @@ def test_each_endpoint_knows_its_own_names() -> None:
         (chat_stream_request, {"extra_body": {"stream": False}}),
     ],
 )
-def test_whether_to_stream_is_no_parameter(make: Any, asked: dict[str, Any]) -> None:
+def test_stream_is_not_a_parameter(make: Any, asked: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="call the streaming or the other method"):
         make(HELLO if make is not completion_request else "a", model="m", **asked)

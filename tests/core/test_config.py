@@ -194,7 +194,7 @@ def test_a_config_can_be_changed_only_into_another_one_that_is_checked_too() -> 
         config.app_id = "c"  # type: ignore[misc]
 
 
-def test_what_a_config_says_by_itself() -> None:
+def test_the_defaults_of_a_config() -> None:
     own = {item.name: getattr(Config(), item.name) for item in dataclasses.fields(Config)}
     assert own == {
         "app_id": None,
@@ -233,7 +233,7 @@ async def test_a_function_that_gives_no_key_fails_before_anything_is_sent(
     assert not wire.requests
 
 
-async def test_a_minute_is_waited_for_each_step_unless_told_otherwise(both: Both) -> None:
+async def test_each_step_has_a_timeout_of_a_minute_by_default(both: Both) -> None:
     wire = Wire(reply(stored("chat")))
     await both(both.client(wire).send(chat_request(HELLO, model="m")))
     assert wire.sent.extensions["timeout"] == {

@@ -92,7 +92,7 @@ def test_any_error_body_is_a_typed_error_with_a_message(status: int, body: bytes
         "Please reduce the length of the messages",
     ],
 )
-def test_a_prompt_that_is_too_long_is_told_from_other_bad_requests(words: str) -> None:
+def test_a_prompt_that_is_too_long_is_distinguished_from_other_bad_requests(words: str) -> None:
     body = b'{"error": {"message": "%s"}}' % words.encode()
     assert type(error_from_response(400, {}, body)) is LunosContextOverflowError
     assert type(error_from_response(404, {}, body)) is not LunosContextOverflowError
@@ -152,12 +152,12 @@ def test_the_tree_is_what_callers_catch() -> None:
     assert set(ALL) == {getattr(lunos_core, kind.__name__) for kind in ALL}
 
 
-def test_a_rate_limit_counted_in_tokens_is_no_overflow() -> None:
+def test_a_rate_limit_counted_in_tokens_is_not_an_overflow() -> None:
     body = b'{"error": {"message": "maximum number of tokens per minute reached"}}'
     assert type(error_from_response(429, {}, body)) is LunosRateLimitError
 
 
-def test_an_error_without_facts_says_its_message_alone() -> None:
+def test_an_error_without_facts_shows_only_its_message() -> None:
     assert str(LunosError("It failed", attempts=1)) == "It failed"
     with pytest.raises(TypeError, match="statuss"):
         LunosError("It failed", statuss=1)
@@ -245,7 +245,7 @@ def test_neighbours_of_that_shape_are_errors_too(body: Any, facts: dict[str, Any
 @pytest.mark.parametrize(
     "body", [{"success": True}, {"success": False, "choices": [1]}, {"success": False, "data": [1]}]
 )
-def test_an_answer_that_brings_something_is_no_error(body: Any) -> None:
+def test_an_answer_with_results_is_not_an_error(body: Any) -> None:
     assert error_in_answer(body) is None
 
 

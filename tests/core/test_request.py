@@ -85,7 +85,7 @@ def test_an_answer_is_an_object_perhaps_in_an_envelope(body: bytes, value: Any) 
         (b"x" * 300, {}, f"(no content type, 300 bytes) isn't valid JSON: '{'x' * 200}'"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_told_with_its_kind_length_and_start(
+def test_an_invalid_answer_is_reported_with_its_type_length_and_start(
     body: bytes, headers: dict[str, str], said: str
 ) -> None:
     with pytest.raises(LunosResponseError) as caught:

@@ -110,7 +110,7 @@ async def test_a_key_that_a_stream_echoes_is_taken_out_of_the_error(
     assert KEY not in texts_of(caught.value)
 
 
-async def test_the_log_of_a_retry_tells_what_happened_without_the_key(
+async def test_the_log_of_a_retry_describes_the_failure_without_the_key(
     both: Both, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = reply({"error": f"bad key {KEY}"}, 500, retry_after="0")
@@ -164,7 +164,7 @@ async def test_an_answer_of_the_public_catalog_may_repeat_the_key_and_nobody_see
     assert SLASHED[3:] not in shown
 
 
-async def test_an_error_tells_of_its_request_and_its_answer_without_secrets(both: Both) -> None:
+async def test_an_error_contains_its_request_and_response_without_secrets(both: Both) -> None:
     wire = Wire(reply({"error": {"message": "no", "code": "c"}}, 400, x_request_id="r-1"))
     client = both.client(wire, default_headers={"proxy-authorization": "hush"}, app_id="billing")
     with pytest.raises(LunosError) as caught:

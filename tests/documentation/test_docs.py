@@ -116,12 +116,12 @@ def test_the_core_example_needs_no_framework(gateway: Any) -> None:
 @pytest.mark.parametrize(
     "picture", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.stem
 )
-def test_a_picture_asks_no_other_host(picture: Path) -> None:
+def test_an_image_loads_nothing_from_other_hosts(picture: Path) -> None:
     text = picture.read_text("utf-8")
     assert not re.search(r"(?:href|src)=|@import|url\((?!#)|<script", text)
 
 
-def test_the_picture_of_the_demo_shows_todays_questions() -> None:
+def test_the_image_of_the_demo_shows_todays_questions() -> None:
     """If not, draw it again: .venv/bin/python docs/tools/demo_picture.py."""
     picture = ElementTree.parse(ROOT / "docs" / "demo.svg")
     shown = "".join(picture.getroot().itertext()).replace("\xa0", " ")

@@ -81,7 +81,7 @@ def test_ctrl_c_is_one_word_and_no_traceback(
     assert (venv / ".demo").exists() == (".demo" in stamps)  # half an installation isn't one
 
 
-def test_an_interrupted_process_group_says_the_same(environment: Callable[..., Path]) -> None:
+def test_an_interrupted_process_group_prints_the_same(environment: Callable[..., Path]) -> None:
     with subprocess.Popen(
         ["make", "demo", f"VENV={environment('.made', '.demo')}"],
         cwd=ROOT,

@@ -76,7 +76,9 @@ def first_run() -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_a_key_it_says_who_answers(first_run: subprocess.CompletedProcess[str]) -> None:
+def test_without_a_key_it_names_the_local_gateway(
+    first_run: subprocess.CompletedProcess[str],
+) -> None:
     assert first_run.returncode == 0, first_run.stderr
     assert first_run.stderr == ""
     first, *lines = first_run.stdout.splitlines()
@@ -129,7 +131,7 @@ def test_it_answers_my_own_question_only(run: Run) -> None:
     assert {app for app, _ in table_of(done.stdout)} == {"quickstart-embed", "quickstart-rag"}
 
 
-def test_a_model_with_a_price_has_its_cost_in_the_table_and_the_picture(
+def test_a_model_with_a_price_has_its_cost_in_the_table_and_the_plot(
     tmp_path: Path, run: Run
 ) -> None:
     pytest.importorskip("matplotlib")

@@ -88,7 +88,7 @@ def test_the_links_lead_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_the_badges_say_what_the_repository_says() -> None:
+def test_the_badges_agree_with_the_repository() -> None:
     """If not, draw them again: .venv/bin/python docs/tools/badges.py."""
     path = ROOT / "docs" / "tools" / "badges.py"
     spec = importlib.util.spec_from_file_location("badges", path)
@@ -104,7 +104,7 @@ def test_the_badges_say_what_the_repository_says() -> None:
         assert halves[1].replace("&lt;", "<") in shown[1].replace("MIT license", "license MIT")
 
 
-def test_it_needs_no_other_package_than_it_says() -> None:
+def test_it_needs_only_the_packages_that_it_names() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert re.findall(r"^[\w-]+", "\n".join(project["dependencies"]), re.MULTILINE) == ["httpx"]
     assert "one dependency, `httpx`" in " ".join(README.split())

@@ -104,13 +104,13 @@ def test_pieces_are_there_before_the_answer_is_whole(page: Callable[[str], str])
 
 
 @pytest.mark.slow
-def test_a_failure_is_told_without_its_details(page: Callable[[str], str]) -> None:
+def test_a_failure_is_shown_without_its_details(page: Callable[[str], str]) -> None:
     answer = httpx.post(f"{page('lunos/error-402')}chat", json={"text": "Hello"})
     assert list(events_of(iter(answer.text.split("\n")))) == [("failed", "LunosPaymentError")]
 
 
 @pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 4001}])
-def test_what_is_no_question_is_refused(page: Callable[[str], str], body: dict[str, str]) -> None:
+def test_an_invalid_question_is_refused(page: Callable[[str], str], body: dict[str, str]) -> None:
     assert httpx.post(f"{page('lunos/scripted')}chat", json=body).status_code == 422
 
 
@@ -133,6 +133,8 @@ def test_the_browser_shows_the_answer_and_takes_it_for_no_markup(
 
 @pytest.mark.slow
 @in_a_browser
-def test_the_browser_says_that_an_answer_failed(page: Callable[[str], str], tmp_path: Path) -> None:
+def test_the_browser_shows_that_an_answer_failed(
+    page: Callable[[str], str], tmp_path: Path
+) -> None:
     shown = dom_of(f"{page('lunos/error-402')}?question=Hello", tmp_path)
     assert shown == {"answer": "", "state": "failed: LunosPaymentError, 0 pieces"}

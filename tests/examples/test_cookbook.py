@@ -136,7 +136,7 @@ def test_each_tenant_pays_for_its_own_calls(
     assert used == {"tenant-acme": 1, "tenant-globex": 1}
 
 
-def test_a_stream_that_breaks_says_so_to_the_customer(
+def test_the_customer_sees_that_a_stream_broke(
     run_program: RunExample, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     testclient = pytest.importorskip("starlette.testclient")

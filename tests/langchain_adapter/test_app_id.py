@@ -190,7 +190,7 @@ def test_batches_carry_it_in_every_thread() -> None:
     assert _ids(wire) == ["call"] * 3
 
 
-def test_the_field_says_what_the_environment_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_field_has_the_environments_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNOS_APP_ID", "env")
     monkeypatch.setenv("LUNOS_API_KEY", "k")
     monkeypatch.setenv("LUNOS_BASE_URL", "https://env.test/v1/")

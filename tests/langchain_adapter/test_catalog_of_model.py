@@ -136,7 +136,7 @@ def test_the_newer_facts_of_a_profile_are_filled_where_they_are_known() -> None:
     assert "tool_choice" not in to_profile(silent)
 
 
-def test_the_profile_says_what_the_catalog_says_and_nothing_else() -> None:
+def test_the_profile_has_the_catalogs_facts_and_no_others() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # LangChain warns of keys that it does not know
         model = chat(both_kinds(), catalog=catalog())

@@ -47,7 +47,7 @@ def test_the_table_has_every_class_of_the_core() -> None:
         ("LunosNotFoundError", False),
     ],
 )
-def test_a_class_says_whether_another_try_may_help(name: str, retried: bool) -> None:
+def test_each_class_states_whether_a_retry_may_help(name: str, retried: bool) -> None:
     assert bool(getattr(getattr(errors, name), "is_retryable", False)) is retried
 
 

@@ -91,7 +91,7 @@ def test_a_function_without_parameters_may_be_strict(strict: bool | None) -> Non
         assert function["parameters"]["additionalProperties"] is False
 
 
-def test_a_schema_that_is_no_object_keeps_what_it_says() -> None:
+def test_a_schema_other_than_an_object_keeps_its_facts() -> None:
     names = {"title": "Names", "description": "Some names.", "type": "array", "items": {}}
     assert to_function(names)["parameters"] == {"type": "array", "items": {}}
     assert to_function(names)["description"] == "Some names."
@@ -261,7 +261,7 @@ def test_blocks_that_travel_in_fields_of_their_own_are_not_said_to_be_left_out(
     assert [item["id"] for item in sent["tool_calls"]] == ["c1"]
 
 
-def test_thoughts_that_are_no_text_are_left_out() -> None:
+def test_reasoning_that_is_not_text_is_left_out() -> None:
     wire = both_kinds()
     odd: list[Any] = [{"type": "thinking", "thinking": 5}, {"type": "refusal", "refusal": {}}]
     chat(wire).invoke([HumanMessage("q"), AIMessage([*odd, {"type": "text", "text": "So"}])])

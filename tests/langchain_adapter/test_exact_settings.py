@@ -201,7 +201,7 @@ def test_register_adds_both_classes_to_langchains_tables() -> None:
         assert table["lunos"][2:] == table["openai"][2:]
 
 
-def test_register_without_a_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_register_without_a_table_gives_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain.embeddings import base as embedding_models
 
     monkeypatch.setattr(embedding_models, "_BUILTIN_PROVIDERS", None)

@@ -123,7 +123,9 @@ async def test_calls_in_blocks_alone_are_sent_as_calls() -> None:
         ("google/gemini-2.5-pro", "reasoning"),
     ],
 )
-async def test_signed_thoughts_go_to_the_models_that_signed_them(model: str, field: str) -> None:
+async def test_signed_reasoning_is_sent_to_the_models_that_signed_it(
+    model: str, field: str
+) -> None:
     wire = both_kinds()
     thought: Any = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
     history = [HumanMessage("a"), AIMessage([thought, {"type": "text", "text": "b"}])]

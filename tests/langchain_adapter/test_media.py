@@ -40,7 +40,7 @@ def speech() -> bytes:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_a_picture_is_a_standard_block_beside_a_text_for_the_model(is_async: bool) -> None:
+async def test_an_image_is_a_standard_block_beside_a_text_for_the_model(is_async: bool) -> None:
     wire = Wire(reply({"data": [{"b64_json": ENCODED, "revised_prompt": "A cat."}], "cost": 0.04}))
     draw = tool(wire, n=1, size="256x256", quality="hd", style="vivid", seed=3, user="u")
     with UsageLedger() as ledger:
@@ -186,7 +186,7 @@ def test_subtitles_are_segments_with_their_times_like_json_s(kind: str) -> None:
     ] == [("Hello", 0.0, 1.0, kind), ("there.", 1.0, 2.5, kind)]
 
 
-def test_a_deployment_without_the_route_says_so() -> None:
+def test_a_deployment_without_the_route_gives_a_clear_error() -> None:
     missing = reply({"error": {"message": "Cannot POST /v1/audio/transcriptions"}}, 404)
     with pytest.raises(LunosNotFoundError, match="can't transcribe audio"):
         parser(Wire(missing)).parse(Blob.from_data(speech()))

@@ -265,7 +265,7 @@ class Falls(Wire):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("status", [404, 429, 503])
-async def test_the_fallback_model_answers_and_says_so(way: str, status: int) -> None:
+async def test_the_fallback_model_answers_and_is_named(way: str, status: int) -> None:
     wire = Falls(status)
     message = await ask(chat(wire, fallback_model="other"), way)
     assert [body["model"] for body in wire.bodies] == ["m", "other"]

@@ -97,7 +97,7 @@ def test_a_function_call_is_not_sent_beside_tool_calls_or_without_a_result() -> 
         {"type": "reasoning_content", "reasoning_content": {"text": "Hm."}},  # Bedrock's
     ],
 )
-def test_a_thought_of_another_model_in_a_question_is_left_out(thought: dict[str, Any]) -> None:
+def test_reasoning_of_another_model_in_a_question_is_left_out(thought: dict[str, Any]) -> None:
     """An agent's answer becomes the next one's question; it raised."""
     wire = both_kinds()
     chat(wire).invoke([HumanMessage([thought, {"type": "text", "text": "So: 42"}])])

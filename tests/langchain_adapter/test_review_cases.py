@@ -50,7 +50,7 @@ def test_model_kwargs_carry_no_setting_of_the_client(name: str) -> None:
     [{"model": "other"}, {"temperature": 0.5}, {"top_k": 3}, {"extra_body": {"a": 1}}],
     ids=str,
 )
-async def test_an_llms_cache_tells_calls_apart_by_their_parameters(given: dict[str, Any]) -> None:
+async def test_an_llms_cache_distinguishes_calls_by_their_parameters(given: dict[str, Any]) -> None:
     texts = iter(["first", "second"])
 
     def completion(request: httpx.Request) -> httpx.Response:
@@ -71,7 +71,7 @@ class Person(BaseModel):
 
 
 @pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
-async def test_a_stream_that_does_not_fit_the_schema_says_so_as_a_whole_answer_does(
+async def test_a_stream_that_does_not_fit_the_schema_raises_like_a_whole_answer(
     method: str,
 ) -> None:
     text = '{"name": "Ada"}'

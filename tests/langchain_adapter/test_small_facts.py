@@ -79,7 +79,7 @@ def test_an_image_without_anything_is_refused_by_what_it_lacks() -> None:
         chat(Wire(streamed())).invoke([HumanMessage([{"type": "image"}])])
 
 
-def test_spoken_audio_goes_back_by_its_id_alone_and_is_no_part_of_the_text() -> None:
+def test_spoken_audio_is_sent_back_by_its_id_and_is_not_part_of_the_text() -> None:
     spoken = AIMessage(
         [{"type": "text", "text": "Hi"}, {"type": "audio", "base64": "AA==", "mime_type": "x"}],
         additional_kwargs={"audio": {"id": "audio_1", "data": "AA=="}},
@@ -101,7 +101,7 @@ def test_spoken_audio_goes_back_by_its_id_alone_and_is_no_part_of_the_text() -> 
         ("openai/gpt-5", False),
     ],
 )
-def test_signed_thoughts_go_back_to_anthropics_models_alone(model: str, keeps: bool) -> None:
+def test_signed_reasoning_is_sent_back_only_to_anthropics_models(model: str, keeps: bool) -> None:
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s1"}
     wire = Wire(reply(answer()))
     said = AIMessage([thought, {"type": "text", "text": "Hi"}])

@@ -53,7 +53,7 @@ async def test_sound_is_a_standard_block_beside_a_text_for_the_model(
 
 
 @pytest.mark.parametrize("text", ["", " ", "a" * 4097])
-async def test_a_text_that_cannot_be_spoken_is_told_to_the_model(is_async: bool, text: str) -> None:
+async def test_the_model_learns_that_a_text_cannot_be_spoken(is_async: bool, text: str) -> None:
     wire = Wire(raw(MP3))
     message = await call(LunosSpeech(**SETTINGS, **clients(wire)), is_async, text=text)
     assert message.content.startswith("Nothing was spoken: input")

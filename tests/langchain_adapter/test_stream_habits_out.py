@@ -111,7 +111,7 @@ async def test_facts_and_usage_are_right(habit: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
 @pytest.mark.parametrize("habit", HABITS)
-async def test_exactly_one_chunk_says_each_fact(habit: str, way: str) -> None:
+async def test_exactly_one_chunk_contains_each_fact(habit: str, way: str) -> None:
     events, _ = _expected(habit)
     pieces = await chunks(chat(Wire(stream(events))), way)
     for name in ONCE:

@@ -111,7 +111,7 @@ async def test_every_spelling_of_tool_choice_is_the_wires(choice: Any, sent: Any
 
 
 @pytest.mark.parametrize(("choice", "error"), [("wether", ValueError), (7, TypeError)])
-def test_a_tool_choice_that_is_no_tool_raises_at_once(choice: Any, error: type[Exception]) -> None:
+def test_an_invalid_tool_choice_raises_at_once(choice: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="tool_choice"):
         chat(None).bind_tools([weather], tool_choice=choice)
 

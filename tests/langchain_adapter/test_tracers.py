@@ -83,7 +83,7 @@ def wire_for(way: str) -> Wire:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_message_says_how_it_was_served_once(way: str) -> None:
+async def test_the_message_has_the_facts_of_its_call_once(way: str) -> None:
     message = await ask(chat(wire_for(way)), way)
     metadata = message.response_metadata
     assert metadata["service_tier"] == "flex"

@@ -77,7 +77,7 @@ async def test_a_function_agent_calls_its_tool_and_answers(llm: Lunos, streaming
     await llm.aclose()
 
 
-async def test_a_function_agents_thoughts_reach_its_stream(llm: Lunos) -> None:
+async def test_a_function_agents_reasoning_reaches_its_stream(llm: Lunos) -> None:
     llm.reasoning_effort = "low"
     handler = FunctionAgent(tools=[ADD], llm=llm).run("Please add a=3 and b=4")
     thoughts = [getattr(event, "thinking_delta", None) async for event in handler.stream_events()]

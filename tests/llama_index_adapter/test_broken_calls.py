@@ -185,7 +185,7 @@ async def test_what_a_provider_wants_back_with_a_call_goes_back_with_it(
 
 
 @pytest.mark.parametrize("stored", [[None], ["x"], [{}], "x", 3])
-def test_what_is_no_call_in_a_memory_is_none(stored: Any) -> None:
+def test_an_invalid_call_in_a_memory_is_ignored(stored: Any) -> None:
     said = ChatMessage(role="assistant", content="b", additional_kwargs={"tool_calls": stored})
     sent = to_wire([ChatMessage("a"), said, ChatMessage("c")])
     assert [message["content"] for message in sent] == ["a", "b", "c"]
@@ -238,7 +238,7 @@ def test_every_call_of_a_history_has_a_result() -> None:
     ]
 
 
-def test_two_calls_of_one_tool_without_ids_are_told_apart() -> None:
+def test_two_calls_of_one_tool_without_ids_stay_distinct() -> None:
     by_name = ChatMessage("2", role="tool", additional_kwargs={"name": "f"})
     blocks = [ToolCallBlock(tool_name="f", tool_kwargs={"a": i}) for i in range(2)]
     messages = [ChatMessage(role="assistant", blocks=blocks), by_name, by_name]

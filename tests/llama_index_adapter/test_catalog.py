@@ -64,7 +64,7 @@ def either(method: str, cost: float | None = None) -> Wire:
     return Wire(parts if "stream" in method else answer("Hi", usage=usage))
 
 
-def test_metadata_says_what_the_catalog_says_and_settings_win() -> None:
+def test_metadata_comes_from_the_catalog_and_settings_override_it() -> None:
     known = catalog()
     metadata = Lunos("m", api_key=KEY, catalog=known).metadata
     assert (metadata.context_window, metadata.is_function_calling_model) == (100, False)
@@ -105,9 +105,7 @@ def test_a_catalog_is_shared_by_copies_and_not_serialized() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_the_cost_is_in_raw_and_beside_it_and_says_where_it_is_from(
-    way: Way, method: str
-) -> None:
+async def test_the_cost_and_its_source_are_in_raw_and_beside_it(way: Way, method: str) -> None:
     reckoned = 11 * 2e-6 + 7 * 10e-6
     for sent, known, cost, source in (
         (0.25, catalog(), 0.25, "gateway"),

@@ -169,7 +169,7 @@ async def test_a_model_that_does_not_chat_is_asked_at_completions(way: Way) -> N
 
 
 @pytest.mark.parametrize("method", ["chat", "complete"])
-async def test_a_model_that_does_not_chat_tells_of_what_was_called(
+async def test_a_model_that_does_not_chat_reports_the_method_that_was_called(
     way: Way, events: Any, method: str
 ) -> None:
     llm = way.llm(Wire(text_answer()), is_chat_model=False)
@@ -271,7 +271,7 @@ async def test_tracers_see_model_and_temperature_and_never_the_key(way: Way, eve
     assert "hush-hush" not in said
 
 
-async def test_a_stream_tells_start_progress_end_and_nothing_twice(way: Way, events: Any) -> None:
+async def test_a_stream_reports_start_progress_and_end_once_each(way: Way, events: Any) -> None:
     wire = Wire(stream(delta("a"), delta("b"), delta(finish="stop"), usage_event()))
     await way(way.llm(wire), "stream_complete", "Hello")
     told = [name for name in events.names() if name.startswith("LLM")]

@@ -155,7 +155,7 @@ def test_a_spoken_answer_goes_back_by_its_id_alone() -> None:
     assert by_value[0]["type"] == "input_audio"
 
 
-def test_thoughts_of_one_answer_are_joined_in_their_order() -> None:
+def test_the_reasoning_of_one_answer_is_joined_in_order() -> None:
     a, b = (ThinkingBlock(content=word) for word in ("One.", "Two."))
     assert assistant(a, b, TextBlock(text="So"))["reasoning"] == "One.\nTwo."
     spelled = ThinkingBlock(content="x", additional_information={"field": "reasoning_content"})
@@ -172,7 +172,7 @@ def test_thoughts_of_one_answer_are_joined_in_their_order() -> None:
     ]
 
 
-def test_calls_that_share_an_id_are_told_apart_with_their_results() -> None:
+def test_calls_that_share_an_id_keep_their_own_results() -> None:
     calls = [ToolCallBlock(tool_name="f", tool_kwargs={"n": i}) for i in range(3)]
     results = [
         ChatMessage(str(i), role="tool", additional_kwargs={"tool_call_id": "f"}) for i in range(2)

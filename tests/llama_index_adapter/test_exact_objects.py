@@ -112,7 +112,7 @@ def test_the_first_value_that_fits_is_the_object(text: str, x: int) -> None:
         (said("<think>{"), "the answer has no JSON for a Point"),
     ],
 )
-def test_why_there_is_no_object_is_said(response: ChatResponse, why: str) -> None:
+def test_the_error_explains_why_there_is_no_object(response: ChatResponse, why: str) -> None:
     with pytest.raises(LunosStructuredOutputError) as caught:
         read_object(Point, response)
     assert why in str(caught.value)

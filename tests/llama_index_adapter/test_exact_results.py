@@ -284,7 +284,7 @@ async def test_the_logprobs_of_a_text_completion_are_read(way: Way) -> None:
         assert (await way(llm, "complete", "?")).logprobs is None
 
 
-async def test_signed_thoughts_keep_their_details(way: Way) -> None:
+async def test_signed_reasoning_keeps_its_details(way: Way) -> None:
     details = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln"}]
     message = (await ask(way, answer({"content": "So", "reasoning_details": details}))).message
     thinking = message.blocks[0]
@@ -371,7 +371,7 @@ async def test_of_several_choices_the_first_is_read(way: Way) -> None:
     assert (thinking.content, thinking.additional_information) == ("Hm.", {"field": "reasoning"})
 
 
-async def test_the_message_so_far_has_thoughts_before_text_before_images(way: Way) -> None:
+async def test_the_message_so_far_has_reasoning_before_text_before_images(way: Way) -> None:
     image = {"type": "image_url", "image_url": {"url": PNG}}
     pieces = [delta("So"), delta(images=[image]), delta(reasoning="Hm."), delta(finish="stop")]
     responses = await way(way.llm(Wire(stream(*pieces))), "stream_chat", ASKED)

@@ -125,7 +125,7 @@ def test_a_setting_under_two_names_must_be_the_same(kind: Any, names: tuple[str,
 
 @BOTH
 @pytest.mark.parametrize("name", ["http_client", "async_http_client"])
-def test_a_client_does_not_travel_in_a_pickle_and_that_is_said(
+def test_a_pickle_leaves_out_the_http_client_with_a_warning(
     kind: Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = httpx.Client() if name == "http_client" else httpx.AsyncClient()
@@ -234,7 +234,7 @@ async def test_parameters_of_both_kinds_are_sent(way: Way) -> None:
             kind("m", api_key=KEY, sizes="x")
 
 
-async def test_an_image_that_is_not_there_is_told_to_the_model(way: Way, tmp_path: Path) -> None:
+async def test_the_model_learns_that_an_image_is_missing(way: Way, tmp_path: Path) -> None:
     wire = Wire(answer("no"))
     spec = LunosImageToolSpec("m", folder=tmp_path, edits=True, **way._connection(wire))
     assert await way(spec, "edit_image", "redder", "cat.png") == (

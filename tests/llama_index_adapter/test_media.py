@@ -41,7 +41,7 @@ async def draw(way: Way, spec: LunosImageToolSpec) -> Any:
     return await tool.acall("a red cat") if way.is_async else tool.call("a red cat")
 
 
-async def test_a_picture_is_an_image_block(way: Way) -> None:
+async def test_an_image_is_an_image_block(way: Way) -> None:
     wire = Wire(reply({"data": [{"b64_json": ENCODED}], "cost": 0.04}))
     params = {"size": "256x256", "response_format": "b64_json"}
     spec = LunosImageToolSpec("m", params=params, app_id="app", **way._connection(wire))
@@ -55,7 +55,7 @@ async def test_a_picture_is_an_image_block(way: Way) -> None:
     assert ledger.rows()[0]["app_id"] == "app"
 
 
-async def test_a_folder_keeps_the_pictures_and_the_block_names_the_file(
+async def test_a_folder_keeps_the_images_and_the_block_names_the_file(
     way: Way, tmp_path: Path
 ) -> None:
     wire = Wire(reply({"data": [{"b64_json": ENCODED}, {"url": "https://x.test/1.png"}]}))
@@ -168,7 +168,7 @@ def test_it_reads_a_folder_for_simple_directory_reader(
     reader.close()
 
 
-async def test_a_deployment_without_the_route_says_so(way: Way, tmp_path: Path) -> None:
+async def test_a_deployment_without_the_route_gives_a_clear_error(way: Way, tmp_path: Path) -> None:
     path = tmp_path / "memo.wav"
     path.write_bytes(speech())
     missing = reply({"error": {"message": "Cannot POST /v1/audio/transcriptions"}}, 404)

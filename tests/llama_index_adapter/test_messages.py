@@ -161,7 +161,7 @@ def test_citable_and_cited_content_travels_with_its_source() -> None:
         (ChatMessage("x", role="tool"), "tool_call_id"),
     ],
 )
-async def test_what_the_wire_cannot_carry_raises_and_says_what_it_was(
+async def test_content_that_the_wire_cannot_carry_raises_with_its_type(
     way: Way, message: ChatMessage, said: str
 ) -> None:
     wire = Wire(answer())

@@ -146,7 +146,7 @@ async def test_a_stream_gives_each_piece_and_the_text_so_far(way: Way) -> None:
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-async def test_thoughts_are_one_block_whole_and_streamed(way: Way, field: str) -> None:
+async def test_reasoning_is_one_block_whole_and_streamed(way: Way, field: str) -> None:
     told = {"content": "42.", field: "Six by seven."}
     message = (await way(way.llm(Wire(answer(told))), "chat", ASKED)).message
     streamed = stream(
@@ -165,7 +165,7 @@ async def test_thoughts_are_one_block_whole_and_streamed(way: Way, field: str) -
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_without_thoughts_there_is_no_block_for_them(way: Way, streamed: bool) -> None:
+async def test_without_reasoning_there_is_no_block_for_it(way: Way, streamed: bool) -> None:
     played = stream(delta("Far"), delta(finish="stop")) if streamed else answer("Far")
     result = await way(way.llm(Wire(played)), "stream_chat" if streamed else "chat", ASKED)
     last = result[-1] if streamed else result

@@ -125,7 +125,7 @@ async def test_arguments_go_back_as_text_beside_what_was_said(
     assert message["tool_calls"] == [tool_call("c1", "weather", written)]
 
 
-async def test_thoughts_are_not_said_aloud(way: Way) -> None:
+async def test_reasoning_is_not_part_of_the_text(way: Way) -> None:
     blocks = [ThinkingBlock(content="Six by seven."), TextBlock(text="42.")]
     message = (await sent(way, *ASKED, ChatMessage(role="assistant", blocks=blocks)))[1]
     assert message["content"] == "42."
@@ -294,7 +294,7 @@ async def test_no_client_needs_to_be_given(way: Way, gateway: LocalGateway) -> N
 
 
 @pytest.mark.parametrize("method", ["chat", "stream_chat"])
-async def test_a_refusal_for_haste_is_retried_when_the_server_says(way: Way, method: str) -> None:
+async def test_a_rate_limit_is_retried_after_the_servers_delay(way: Way, method: str) -> None:
     no = reply({"error": {"message": "slow down"}}, 429, Retry_After="0")
     good = stream(delta("Hi"), delta(finish="stop")) if "stream" in method else answer("Hi")
     wire = Wire(no, no, good)

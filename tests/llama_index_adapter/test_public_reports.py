@@ -135,7 +135,7 @@ async def test_text_before_a_call_is_kept_with_it(way: Way) -> None:
     assert (sent["content"], len(sent["tool_calls"])) == ("Let me see.", 1)
 
 
-async def test_a_finish_reason_stop_beside_calls_is_no_reason_to_lose_them(way: Way) -> None:
+async def test_a_finish_reason_stop_with_calls_keeps_the_calls(way: Way) -> None:
     """18313: servers that say "stop" where they mean "tool_calls"."""
     played = answer({"content": "", "tool_calls": [tool_call("c", "f", "{}")]}, "stop")
     llm = way.llm(Wire(played))
@@ -144,7 +144,7 @@ async def test_a_finish_reason_stop_beside_calls_is_no_reason_to_lose_them(way: 
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_thoughts_in_parts_are_a_block_and_go_back(way: Way, streamed: bool) -> None:
+async def test_reasoning_in_parts_is_a_block_and_is_sent_back(way: Way, streamed: bool) -> None:
     """20063, 20349, 21220: reasoning in any spelling, Mistral's and the Responses API's too."""
     for part in (
         {"type": "reasoning", "text": "why"},
@@ -171,13 +171,13 @@ async def test_thoughts_in_parts_are_a_block_and_go_back(way: Way, streamed: boo
         assert "why" in str(sent)
 
 
-def test_several_thoughts_of_one_answer_are_lines_of_their_own() -> None:
+def test_several_reasoning_texts_of_one_answer_are_separate_lines() -> None:
     blocks = [ThinkingBlock(content="one"), ThinkingBlock(), ThinkingBlock(content="two")]
     (sent,) = to_wire([ChatMessage(role="assistant", blocks=[*blocks, TextBlock(text="So.")])])
     assert sent == {"role": "assistant", "content": "So.", "reasoning": "one\ntwo"}
 
 
-def test_signed_thoughts_keep_their_order() -> None:
+def test_signed_reasoning_keeps_its_order() -> None:
     blocks = [
         ThinkingBlock(content=text, additional_information={"signature": f"s-{text}"})
         for text in ("one", "two")
@@ -251,7 +251,7 @@ async def test_llama_index_own_program_fills_it_too(way: Way) -> None:
     assert value == Keywords(names=["a"])
 
 
-async def test_an_object_that_does_not_fit_raises_and_is_no_text(way: Way) -> None:
+async def test_an_invalid_object_raises_and_is_not_returned_as_text(way: Way) -> None:
     """17649: core's program returns the error's text in the place of the object."""
 
     class Pair(BaseModel):

@@ -70,7 +70,7 @@ def test_a_model_is_needed() -> None:
 
 
 @BOTH
-def test_a_missing_key_raises_at_once_and_says_what_to_do(kind: Any) -> None:
+def test_a_missing_key_raises_at_once_with_a_remedy(kind: Any) -> None:
     with pytest.raises(LunosConfigError, match=r"api_key=.*LUNOS_API_KEY"):
         kind("m")
     with pytest.raises(LunosConfigError, match="LUNOS_API_KEY"):
@@ -257,7 +257,7 @@ def test_the_names_of_llama_index_own_packages_work_as_well() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_llama_index_the_import_says_what_to_install() -> None:
+def test_without_llama_index_the_import_names_the_package_to_install() -> None:
     code = (
         "import sys, importlib.util\n"
         "real = importlib.util.find_spec\n"
@@ -361,7 +361,7 @@ def test_a_call_carries_no_setting_of_the_client(gateway: LocalGateway) -> None:
     llm.close()
 
 
-def test_a_key_function_that_cannot_travel_is_said_when_pickling() -> None:
+def test_a_key_function_that_cannot_be_pickled_is_named_by_the_error() -> None:
     llm = Lunos("m", api_key=lambda: "key")
     with pytest.raises(TypeError, match="top of a module"):
         pickle.dumps(llm)

@@ -80,7 +80,7 @@ async def test_a_folder_keeps_the_sound(way: Way, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a" * 4097])
-async def test_a_text_that_cannot_be_spoken_is_told_to_the_model(way: Way, text: str) -> None:
+async def test_the_model_learns_that_a_text_cannot_be_spoken(way: Way, text: str) -> None:
     wire = Wire(raw(MP3))
     spec = LunosSpeechToolSpec("m", **way._connection(wire))
     assert "Nothing was spoken: input" in await call(way, spec, "speak", text=text)

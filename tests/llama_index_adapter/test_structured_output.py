@@ -180,7 +180,7 @@ async def test_tools_that_no_provider_has_are_replaced_by_the_prompt(way: Way) -
     assert await way(way.llm(wire), "structured_predict", Album, PROMPT, topic="x") == ALBUM
 
 
-async def test_a_refused_schema_of_one_class_says_nothing_of_the_next(way: Way) -> None:
+async def test_a_refused_schema_of_one_class_does_not_affect_the_next(way: Way) -> None:
     wire = Wire(error(400, "Invalid schema for response_format 'Album'"), called(), answer(JSON))
     llm = way.llm(wire)
     for _ in range(2):
@@ -215,7 +215,7 @@ async def test_a_class_that_is_none_raises_before_the_network(
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_thought_in_the_arguments_is_no_object(way: Way, method: str) -> None:
+async def test_reasoning_in_the_arguments_is_not_an_object(way: Way, method: str) -> None:
     thought = f'<think>{{"name": "No", "songs": []}}</think>{JSON}'
     call = {"tool_calls": [tool_call("c", "Album", thought)]}
     played = (
@@ -305,7 +305,7 @@ async def test_a_stream_grows_and_ends_whole(way: Way) -> None:
         ({"content": None}, "content_filter", "content filter"),
     ],
 )
-async def test_no_object_is_an_error_that_says_why(
+async def test_a_missing_object_is_an_error_with_its_reason(
     way: Way, method: str, message: dict[str, Any], finish: str, said: str
 ) -> None:
     said_once = {name: value for name, value in message.items() if value is not None}
@@ -328,7 +328,7 @@ async def test_a_stream_that_breaks_is_not_an_object(way: Way) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_the_events_of_structured_prediction_are_told_once(
+async def test_the_events_of_structured_prediction_are_sent_once(
     way: Way, events: Any, method: str
 ) -> None:
     wire = Wire(in_pieces(30) if "stream" in method else answer(JSON))

@@ -85,7 +85,7 @@ async def test_a_choice_is_sent_as_the_wire_has_it(
     assert ("tool_choice" in wire.body) == (sent is not None)
 
 
-async def test_a_choice_that_is_no_tool_raises_before_anything_is_sent(way: Way) -> None:
+async def test_a_choice_of_an_unknown_tool_raises_before_anything_is_sent(way: Way) -> None:
     wire = Wire(called(CALL))
     with pytest.raises(ValueError, match="'subtract' isn't one of the tools: add"):
         await way(way.llm(wire), "chat_with_tools", [ADD], "1 - 2?", tool_choice="subtract")
@@ -225,7 +225,7 @@ async def test_predict_and_call_calls_several_where_that_is_allowed(way: Way) ->
     assert response.response == "3\n\n7"
 
 
-async def test_predict_and_call_tells_of_tools_that_fail(way: Way) -> None:
+async def test_predict_and_call_reports_tools_that_fail(way: Way) -> None:
     llm = way.llm(Wire(called(tool_call("c", "fail", '{"a": 1}'))))
     response = await way(llm, "predict_and_call", [FAIL], "?")
     assert response.sources[0].is_error

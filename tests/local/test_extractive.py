@@ -80,7 +80,7 @@ def test_every_word_of_an_answer_is_in_the_prompt(wire: Wire) -> None:
     assert all(part in flat for part in said.split(" [...] "))
 
 
-def test_it_says_when_the_text_has_no_answer_or_there_is_no_text(wire: Wire) -> None:
+def test_it_states_that_the_text_has_no_answer_or_is_missing(wire: Wire) -> None:
     asked = "Who won the chess tournament?"
     assert "does not answer" in ask(wire, FORMS["system"](asked))
     assert "only quote" in ask(wire, [{"role": "user", "content": asked}])
@@ -119,7 +119,7 @@ def test_it_leaves_a_tool_alone_that_nobody_asked_for(wire: Wire) -> None:
     assert "Ada Penrose" in ask(wire, FORMS["system"]("Who built the harbour?"), tools=[ADD])
 
 
-def test_what_a_prompt_says_about_its_passages_is_not_quoted(wire: Wire) -> None:
+def test_a_prompts_instructions_about_its_passages_are_not_quoted(wire: Wire) -> None:
     line = "-" * 21
     prompt = (
         f"Context information is below.\n{line}\nThe lighthouse is 22 metres high.\n{line}\n"

@@ -170,7 +170,7 @@ def test_without_starlette_the_error_names_the_extra() -> None:
     assert 'pip install "lunos-integrations[local]"' in done.stdout
 
 
-def test_the_command_says_where_it_is_and_stops_when_it_is_told() -> None:
+def test_the_command_prints_its_address_and_stops_on_a_signal() -> None:
     command = [sys.executable, "-u", "-m", "lunos_local", "--port", "0", "--no-real-models"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -195,7 +195,7 @@ def test_the_command_ends_in_one_line_when_its_port_is_taken() -> None:
     assert port in done.stderr
 
 
-def test_the_command_without_its_extra_says_which_one_it_needs() -> None:
+def test_the_command_without_its_extra_names_the_extra() -> None:
     code = (
         "import sys, runpy; sys.modules.update(starlette=None, uvicorn=None); "
         "runpy.run_module('lunos_local', run_name='__main__')"

@@ -101,7 +101,7 @@ def test_an_end_that_is_asked_for_is_quick_though_the_model_is_loaded(
     assert time.monotonic() - begun < 60
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(start: Start, port: int) -> None:
+def test_a_port_in_use_is_reported_in_one_line(start: Start, port: int) -> None:
     start()
     second = start()
     assert second.wait(30) == 1

@@ -321,7 +321,7 @@ def test_recording_anew_replaces_the_cassette(runs: dict[str, Run]) -> None:
     assert "Second" not in text
 
 
-def test_what_is_no_cassette_says_so(runs: dict[str, Run]) -> None:
+def test_an_invalid_cassette_gives_a_clear_error(runs: dict[str, Run]) -> None:
     assert "isn't a cassette that can be read" in runs["torn"].output
     assert runs["both"].status == 4
     assert "exclude each other" in runs["both"].output

@@ -50,7 +50,7 @@ def test_a_stream_joins_to_the_whole_answer(real: Wire) -> None:
 
 @pytest.mark.slow
 @needs_llama
-def test_it_calls_a_tool_and_tells_the_result(real: Wire) -> None:
+def test_it_calls_a_tool_and_states_the_result(real: Wire) -> None:
     question = {"role": "user", "content": "What is the weather in Paris?"}
     asked = {"model": SMOLLM2, "temperature": 0, "max_tokens": 80, "tools": [WEATHER]}
     called = real.message(messages=[question], **asked)

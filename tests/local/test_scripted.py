@@ -49,7 +49,7 @@ def test_an_answer_has_the_whole_shape(wire: Wire) -> None:
     assert set(usage) >= {"prompt_tokens_details", "completion_tokens_details"}
 
 
-def test_a_stream_says_role_words_finish_usage_and_done_in_this_order(wire: Wire) -> None:
+def test_a_stream_sends_role_words_finish_usage_and_done_in_order(wire: Wire) -> None:
     response = wire.chat(stream=True, stream_options={"include_usage": True})
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.text.startswith(": LUNOS PROCESSING\n\n")
@@ -207,7 +207,7 @@ def test_n_choices_have_their_index_whole_and_streamed(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"reasoning": {"effort": "low"}}, {"reasoning_effort": "high"}])
-def test_reasoning_is_said_in_both_spellings_and_counted(wire: Wire, asked: Any) -> None:
+def test_reasoning_is_sent_in_both_spellings_and_counted(wire: Wire, asked: Any) -> None:
     body = wire.chat(**asked).json()
     message = body["choices"][0]["message"]
     assert message["reasoning"] == message["reasoning_details"][0]["text"]

@@ -228,7 +228,7 @@ def test_a_bad_embedding_request_is_refused(wire: Wire, fields: dict[str, Any], 
         ({"messages": [{"role": "user", "content": [PNG]}]}, "messages[0].content[0].type"),
     ],
 )
-def test_what_the_catalog_says_a_model_lacks_is_an_unsupported_parameter(
+def test_a_feature_that_a_model_lacks_is_an_unsupported_parameter(
     wire: Wire, fields: dict[str, Any], param: str
 ) -> None:
     response = wire.chat(model="local/extractive", **fields)

@@ -180,7 +180,7 @@ def test_the_core_works_without_both() -> None:
         ("lunos_local", "LocalGateway", ("starlette", "uvicorn"), "local"),
     ],
 )
-def test_a_missing_part_says_which_extra_to_install(
+def test_a_missing_part_names_the_extra_to_install(
     package: str, name: str, blocked: tuple[str, ...], extra: str
 ) -> None:
     done = run_without(blocked, f"from {package} import {name}")

@@ -57,14 +57,16 @@ def test_langchains_load_sends_the_environments_key_to_no_foreign_address(
 
 
 @langchain_classes
-def test_a_subclass_that_is_allowed_by_name_is_no_way_around(kind: Any) -> None:
+def test_a_subclass_that_is_allowed_by_name_cannot_bypass_the_check(kind: Any) -> None:
     with pytest.raises(LunosConfigError, match="collector"):
         loaded(kind, FOREIGN, allowed_objects=[kind])
 
 
 @langchain_classes
 @pytest.mark.parametrize("module", LOADERS)
-def test_a_subclass_with_a_constructor_of_its_own_is_no_way_around(kind: Any, module: str) -> None:
+def test_a_subclass_with_its_own_constructor_cannot_bypass_the_check(
+    kind: Any, module: str
+) -> None:
     class Own(kind):  # type: ignore[misc]  # a class by its value
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
@@ -85,7 +87,7 @@ def test_langchains_load_uses_it_for_addresses_of_ours(
 
 
 @langchain_classes
-def test_what_the_code_says_is_done(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_in_code_is_trusted(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {"LUNOS_API_KEY": SECRET}
     assert loaded(kind, FOREIGN, secrets_map=secrets).client.config.key == SECRET
     assert kind(model="m", base_url=FOREIGN).client.config.key == SECRET  # a constructor is code

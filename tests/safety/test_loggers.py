@@ -66,7 +66,7 @@ async def _ask(adapter: str, url: str, *, is_async: bool) -> str:
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("adapter", ["langchain", "llama_index"])
-async def test_a_retry_is_told_at_info_with_attempt_wait_and_reason_and_no_words(
+async def test_a_retry_is_logged_at_info_with_attempt_wait_and_reason_only(
     adapter: str, is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG), RawServer(FAILING, http(body=CHAT)) as server:
@@ -81,7 +81,7 @@ async def test_a_retry_is_told_at_info_with_attempt_wait_and_reason_and_no_words
 
 
 @pytest.mark.parametrize("adapter", ["langchain", "llama_index"])
-async def test_arguments_that_are_no_json_are_told_of_and_not_shown(
+async def test_arguments_that_are_not_json_are_reported_but_not_shown(
     adapter: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     function = {"name": "weather", "arguments": '{"city": "what the model sa'}

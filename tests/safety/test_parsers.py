@@ -106,7 +106,7 @@ def test_any_bytes_are_read_or_refused(name: str, body: bytes) -> None:
     parser(body)
 
 
-def test_a_picture_without_an_address_does_not_lose_the_others(
+def test_an_image_without_an_address_does_not_lose_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     result = to_images(["no address", "https://h/a.png", "data:image/png;base64,\ud800"])

@@ -123,7 +123,7 @@ def test_a_budget_that_makes_no_sense_is_refused_by_name(
         (RateLimit(tokens=1, app="a", per="day"), "tokens=1, app='a' per day"),
     ],
 )
-def test_a_budget_says_in_a_message_what_it_is(budget: Any, said: str) -> None:
+def test_a_budget_describes_itself_in_messages(budget: Any, said: str) -> None:
     assert str(budget) == said
 
 
@@ -228,7 +228,7 @@ async def test_a_budget_is_used_up_to_its_last_call_and_then_refuses(
         assert statuses == ["ok"] * 10 + ["refused"] * 2
 
 
-async def test_each_budget_covers_what_it_says(both: Both) -> None:
+async def test_each_budget_covers_its_scope(both: Both) -> None:
     budgets = [
         Budget("0.2", app="shop"),
         Budget("0.1", app="*"),

@@ -96,7 +96,7 @@ async def test_embeddings_are_priced_by_their_input(both: Both) -> None:
     assert (result.usage.cost, result.usage.cost_source) == (0.002, "catalog")
 
 
-async def test_the_friendly_face_prices_once_its_catalog_is_known(both: Both) -> None:
+async def test_the_plain_client_prices_once_its_catalog_is_known(both: Both) -> None:
     wire = Wire(answer(TOKENS), reply(MODELS), answer(TOKENS))
     face = AsyncLunos if both.is_async else Lunos
     lunos = face("k", base_url="https://lunos.test", http_client=both.http_client(wire))
@@ -127,7 +127,7 @@ async def test_a_local_model_with_a_price_is_priced_by_the_catalog_whole_and_str
     assert ledger.cost == pytest.approx(2 * cost)
 
 
-def test_a_sum_says_where_it_is_from_only_if_all_is_from_there() -> None:
+def test_a_sum_has_a_source_only_if_all_parts_share_it() -> None:
     said, reckoned = parse_usage({"cost": 1}), Usage(cost=2.0, cost_source="catalog")
     assert said is not None
     assert (said + said).cost_source == "gateway"

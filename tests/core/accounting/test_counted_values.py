@@ -159,7 +159,7 @@ def test_a_new_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666
 
 
-def test_pictures_are_the_same_whatever_their_size() -> None:
+def test_the_estimate_for_an_image_does_not_depend_on_its_size() -> None:
     small, large = (base64.b64encode(b"x" * n).decode() for n in (10, 1_000_000))
     parts = [
         [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}]
@@ -168,7 +168,7 @@ def test_pictures_are_the_same_whatever_their_size() -> None:
     assert estimate_tokens(parts[0]) == estimate_tokens(parts[1]) > 0
 
 
-def test_an_error_of_the_api_says_its_status_to_a_log_and_not_its_words() -> None:
+def test_an_api_error_is_logged_with_its_status_but_not_its_text() -> None:
     from lunos_core.logs import reason_of
 
     error = LunosAPIError("secret words", status=418, code="teapot")

@@ -142,7 +142,7 @@ def test_a_model_of_unknown_cost_is_held_for_nothing_once_that_is_certain() -> N
         ("refuse", record(None), False),
     ],
 )
-def test_an_unknown_cost_is_told_once_for_each_model(
+def test_an_unknown_cost_is_warned_of_once_per_model(
     choice: str, call: CallRecord, warns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimates, "warned_models", set())
@@ -195,7 +195,7 @@ def rate_limit_store(path: Path, *, ages: list[float], held: int = 0) -> UsageSt
         ({"tokens": 30}, [], 0, 99, None),  # alone
     ],
 )
-def test_a_limit_says_how_long_to_wait_until_there_may_be_room(
+def test_a_limit_gives_the_wait_until_there_may_be_room(
     tmp_path: Path,
     limit: dict[str, int],
     ages: list[float],
@@ -223,7 +223,7 @@ def test_a_limit_says_how_long_to_wait_until_there_may_be_room(
         ),
     ],
 )
-def test_a_refusal_says_what_is_spent_what_may_follow_and_until_when(
+def test_a_refusal_states_the_spending_the_reservations_and_the_end_of_the_window(
     spent: str, end: float | None, text: str
 ) -> None:
     said = refusal_text(Budget(1), Decimal(spent), Decimal("0.2"), end)

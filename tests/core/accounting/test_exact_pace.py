@@ -235,7 +235,7 @@ def test_an_attempt_that_failed_lines_up_again(
         (LunosRateLimitError("slow down", retry_after=7.0), None, 20, 1),
     ],
 )
-def test_the_end_of_a_call_tells_the_pace(
+def test_the_end_of_a_call_informs_the_pace(
     shared: SharedPace, clock: list[float], error: Any, usage: Any, tokens: int, cuts: int
 ) -> None:
     call = opened(shared, clock, input_bytes=40)

@@ -405,7 +405,7 @@ def test_the_rows_of_a_store_in_memory_are_forgotten_now_and_then(
     assert left == [5, 6, 4, 5, 6, 7, 8]  # three are older than this moment
 
 
-def test_a_nearly_spent_budget_is_told_once_even_where_the_store_is_locked(
+def test_a_nearly_spent_budget_is_warned_of_once_even_if_the_store_is_locked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[float] = []

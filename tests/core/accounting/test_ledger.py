@@ -95,7 +95,7 @@ async def test_a_ledger_attached_twice_counts_once(both: Both) -> None:
     assert [row["calls"] for row in ledger.rows()] == [2]
 
 
-async def test_a_ledger_can_hang_on_one_client_of_the_friendly_face(both: Both) -> None:
+async def test_a_ledger_can_belong_to_one_plain_client(both: Both) -> None:
     ledger = UsageLedger(budget=0.25)
     kind = AsyncLunos if both.is_async else Lunos
     answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"cost": 0.25}}
@@ -206,7 +206,7 @@ async def test_a_stream_closed_early_is_a_call_with_the_usage_that_had_come(both
     assert said["errors"] == silent["errors"] == 0
 
 
-async def test_the_catalog_is_no_call_of_a_model(both: Both) -> None:
+async def test_fetching_the_catalog_is_not_a_model_call(both: Both) -> None:
     client = both.client(Wire(reply([{"id": "m"}])))
     with UsageLedger(budget=0) as ledger:
         await both(client.send(models_request()))
@@ -467,9 +467,7 @@ def test_a_frame_is_of_polars_where_pandas_is_missing(
     assert tuple(UsageLedger().to_frame().columns) == COLUMNS
 
 
-def test_a_picture_has_a_line_for_each_app_in_two_panels(
-    ledger: UsageLedger, tmp_path: Path
-) -> None:
+def test_a_plot_has_a_line_for_each_app_in_two_panels(ledger: UsageLedger, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = ledger.plot(tmp_path / "usage.png")
     above, below = figure.axes
@@ -480,7 +478,7 @@ def test_a_picture_has_a_line_for_each_app_in_two_panels(
     UsageLedger().plot()  # nothing yet is a picture, too
 
 
-def test_a_picture_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_plot_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     ledger = UsageLedger()
     for i in range(50):

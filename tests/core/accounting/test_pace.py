@@ -216,7 +216,7 @@ def test_the_catalog_takes_no_place_in_the_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [{"requests_per_minute": 0}, {"tokens_per_minute": -1}])
-def test_a_limit_that_cannot_be_is_said(tmp_path: Path, limit: dict[str, float]) -> None:
+def test_an_impossible_limit_is_refused(tmp_path: Path, limit: dict[str, float]) -> None:
     (name,) = limit
     with pytest.raises(LunosConfigError, match=f"{name} must be above 0"):
         SharedPace(tmp_path / "usage.db", **limit)

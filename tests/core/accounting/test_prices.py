@@ -89,7 +89,7 @@ def test_prices_of_their_own_are_read_in_every_spelling(entry: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("odd", [None, -1, "-1", "free", {}, [], float("nan"), 1e300, True, 0, "0"])
-def test_a_price_that_says_nothing_is_none_of_its_own(odd: Any) -> None:
+def test_a_zero_or_invalid_part_price_is_unknown(odd: Any) -> None:
     # 0 for a part of what costs something: OpenRouter's list has it where there is no such price
     names = ("input_cache_read", "input_cache_write", "internal_reasoning")
     model = of({"pricing": {"input": 1, "output": 2, **dict.fromkeys(names, odd)}})

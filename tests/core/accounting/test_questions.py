@@ -34,7 +34,7 @@ def test_a_point_in_time_is_read_in_utc(said: Any, time: float) -> None:
     "said",
     ["soon", "7y", "d7", "1234567890d", "7d ago", "", True, math.inf, math.nan, None, [1], 10**400],
 )
-def test_what_is_no_point_in_time_is_refused_by_its_name(said: Any) -> None:
+def test_an_invalid_point_in_time_is_refused_by_its_name(said: Any) -> None:
     with pytest.raises(ValueError, match=r'until must be such as "7d"'):
         moment(said, "until", NOW)
 

@@ -112,7 +112,7 @@ BEGIN = 1_764_072_000.0
         (90 * 86_400.0, ["Dec", "Jan", "Feb"], "2026-Feb"),
     ],
 )
-def test_a_picture_has_an_axis_of_dates(seconds: float, dates: list[str], year: str) -> None:
+def test_a_plot_has_an_axis_of_dates(seconds: float, dates: list[str], year: str) -> None:
     pytest.importorskip("matplotlib")
     history = {"a": [(BEGIN, 0.1, 5), (BEGIN + seconds, 0.3, 9)], "silent": []}
     figure = plot(history)
@@ -130,7 +130,7 @@ def test_a_picture_has_an_axis_of_dates(seconds: float, dates: list[str], year: 
 
 
 @pytest.mark.parametrize(("cost", "is_said"), [(0.0, True), (0.1, False)])
-def test_a_picture_says_where_nothing_was_charged(cost: float, is_said: bool) -> None:
+def test_a_plot_states_that_nothing_was_charged(cost: float, is_said: bool) -> None:
     pytest.importorskip("matplotlib")
     above, below = plot({"a": [(BEGIN, cost, 5)]}).axes
     assert [text.get_text() for text in above.texts] == (
@@ -218,7 +218,7 @@ def test_a_block_that_raises_leaves_what_was_there_and_nothing_else(
     assert [item.read_bytes() for item in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
-def test_what_is_no_regular_file_is_written_as_it_is(tmp_path: Path) -> None:
+def test_a_special_file_is_written_in_place(tmp_path: Path) -> None:
     import os
     import threading
 

@@ -275,7 +275,7 @@ def test_a_full_disk_delays_rows_and_fails_nothing(path: Path) -> None:
     assert len(rows_in(path)) == 2000
 
 
-def test_what_waits_is_bounded_and_what_is_lost_is_told(
+def test_the_queue_is_bounded_and_lost_rows_are_reported(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("lunos_core.accounting.store._MOST_PENDING", 10)
@@ -477,7 +477,7 @@ def test_only_calls_can_be_added_and_a_group_is_a_text(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("older_than", "left"), [("90d", 6), ("12h", 4), ("2026-11-25", 4)])
-def test_prune_deletes_old_calls_and_says_how_many(
+def test_prune_deletes_old_calls_and_returns_their_number(
     filled: UsageStore, older_than: str, left: int
 ) -> None:
     assert filled.prune(older_than=older_than) == 6 - left

@@ -73,7 +73,7 @@ async def test_the_file_holds_no_key_and_nothing_that_needed_one(
         b'{"version": 0, "url": "https://lunos.test", "fetched": 9e99, "models": [{"id": "x"}]}',
     ],
 )
-async def test_a_corrupt_old_or_foreign_file_is_no_file_and_is_written_anew(
+async def test_a_corrupt_old_or_foreign_file_is_ignored_and_replaced(
     both: Both, tmp_path: Path, content: bytes
 ) -> None:
     file = cache_file(tmp_path, "https://lunos.test")
@@ -88,7 +88,7 @@ async def test_a_corrupt_old_or_foreign_file_is_no_file_and_is_written_anew(
 @pytest.mark.parametrize(
     "models", ['[{"name": "no id"}]', "[1, null]", '[{"id": ""}]', '{"id": "x"}', "[[[]]]"]
 )
-async def test_a_file_of_broken_entries_is_asked_again_and_not_an_empty_catalog(
+async def test_a_file_of_broken_entries_is_fetched_again_and_not_an_empty_catalog(
     both: Both, tmp_path: Path, models: str
 ) -> None:
     head = f'{{"version": 1, "url": "https://lunos.test", "fetched": {time.time()}, "models": '
@@ -101,7 +101,7 @@ async def test_a_file_of_broken_entries_is_asked_again_and_not_an_empty_catalog(
 
 
 @pytest.mark.parametrize("future", ["stamp", "mtime"])
-async def test_a_file_from_the_future_is_asked_again(
+async def test_a_file_from_the_future_is_fetched_again(
     both: Both, tmp_path: Path, future: str
 ) -> None:
     await both(catalog_of(both, Wire(LIST), cache_dir=tmp_path).list())
@@ -142,7 +142,7 @@ async def test_something_other_than_a_file_in_its_place_blocks_nobody(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
-async def test_a_folder_that_cannot_be_read_is_no_cache(both: Both, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_read_is_not_used(both: Both, tmp_path: Path) -> None:
     await both(catalog_of(both, Wire(LIST), cache_dir=tmp_path).list())
     os.chmod(tmp_path, 0)
     try:
@@ -162,7 +162,7 @@ async def test_each_base_url_has_its_own_file(both: Both, tmp_path: Path) -> Non
     assert len(files_in(tmp_path)) == 3
 
 
-async def test_a_folder_that_cannot_be_written_is_no_cache_and_no_error(
+async def test_a_folder_that_cannot_be_written_is_ignored_without_an_error(
     both: Both, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "file"

@@ -190,7 +190,7 @@ def test_an_entry_that_cannot_be_read_does_not_hide_the_others() -> None:
         *(("million", "0.0000005"), ("1M tokens", "0.0000005")),
     ],
 )
-def test_a_price_is_of_so_many_tokens_as_its_unit_says(unit: str, price: str) -> None:
+def test_a_price_is_converted_from_its_unit(unit: str, price: str) -> None:
     assert one(pricing={"input": 0.5, "unit": unit}).input_price == Decimal(price)
 
 
@@ -302,7 +302,7 @@ def test_a_parameter_is_taken_under_any_of_its_names(listed: str) -> None:
     assert not ModelInfo("m", capabilities=("vision",)).takes("vision")
 
 
-def test_a_model_says_what_it_reads_and_writes_or_what_its_abilities_imply() -> None:
+def test_a_models_modalities_are_listed_or_implied_by_its_abilities() -> None:
     stated = ModelInfo("m", input_modalities=("Text",), output_modalities=())
     assert (stated.reads, stated.writes) == ({"text"}, set())
     implied = ModelInfo("m", capabilities=("vision", "chat-completion", "text-embedding"))

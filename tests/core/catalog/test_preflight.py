@@ -50,7 +50,7 @@ def test_a_modality_that_the_model_does_not_read_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("kind", PARTS)
-def test_a_modality_that_the_model_reads_is_sent_and_so_is_one_of_which_nothing_is_said(
+def test_a_modality_that_the_model_reads_or_may_read_is_sent(
     kind: str,
 ) -> None:
     able = ModelInfo("able", input_modalities=("text", kind.upper()))

@@ -41,7 +41,7 @@ def test_an_answer_that_broke_off_isnt_called_a_missing_gateway(
 
 
 @pytest.mark.parametrize("error", [LunosConfigError("bad"), ValueError("bad")])
-def test_an_error_of_no_call_is_told_without_a_look_at_the_environment(
+def test_an_error_without_a_call_is_explained_without_the_environment(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setenv("LUNOS_BASE_URL", "no URL")

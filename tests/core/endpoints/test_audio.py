@@ -274,7 +274,7 @@ def test_the_length_is_taken_from_the_bill_where_it_is_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 501])
-async def test_a_deployment_without_the_route_is_told_of_clearly_and_once(
+async def test_a_deployment_without_the_route_gives_one_clear_error(
     both: Both, status: int
 ) -> None:
     wire = Wire(raw(b"Cannot POST /v1/audio/transcriptions", status, content_type="text/plain"))

@@ -107,14 +107,14 @@ async def test_an_expired_key_is_the_error_of_its_code(both: Both, status: int) 
         await both(both.client(Wire(reply(body, status))).send(balance_request()))
 
 
-async def test_a_deployment_without_the_route_says_so(both: Both) -> None:
+async def test_a_deployment_without_the_route_gives_a_clear_error(both: Both) -> None:
     with pytest.raises(LunosNotFoundError, match="no route for the balance"):
         await both(both.client(Wire(reply({"error": "Not found"}, 404))).send(balance_request()))
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("low", [False, True])
-async def test_a_low_balance_is_told_when_it_is_asked_for(is_async: bool, low: bool) -> None:
+async def test_a_low_balance_is_reported_when_it_is_queried(is_async: bool, low: bool) -> None:
     wire = Wire(reply({**ANSWER, "data": {**DATA, "isBalanceLow": low}}))
     told: list[Balance] = []
 

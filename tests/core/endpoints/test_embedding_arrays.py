@@ -75,14 +75,16 @@ async def test_vectors_of_another_length_than_asked_are_refused(both: Both) -> N
         await embed(both, {"data": data}, embedding_array_request, dimensions=3)
 
 
-def test_without_numpy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numpy_the_error_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     monkeypatch.setattr("lunos_core.endpoints.embedding_arrays.is_installed", lambda name: False)
     with pytest.raises(ImportError, match="pip install numpy"):
         embedding_array_request("a", model="m")
 
 
-async def test_the_friendly_face_gives_arrays_too(both: Both, gateway: LocalGateway) -> None:
+async def test_the_plain_client_gives_arrays_too(both: Both, gateway: LocalGateway) -> None:
     kind = AsyncLunos if both.is_async else Lunos
     lunos: Any = kind(api_key=gateway.api_key, base_url=gateway.base_url)
     asked = {"model": "lunos/scripted-embedding", "input": ["a", "b"]}

@@ -149,7 +149,7 @@ def test_an_object_is_found_among_a_thousand_braces_and_no_more() -> None:
         *(("<think>a</think><think>b", True), ("<think>a</think>b", False), ("a <think>", False)),
     ],
 )
-def test_a_thought_that_has_not_ended_is_told_from_an_answer(text: str, thinks: bool) -> None:
+def test_unfinished_reasoning_is_distinguished_from_an_answer(text: str, thinks: bool) -> None:
     assert is_thinking(text) is thinks
 
 
@@ -217,13 +217,13 @@ def test_fragments_of_a_detail_are_joined_and_details_kept_apart(
         ([{"reasoning_details": [detail(text="a"), detail(summary="b")]}], ["ab"]),
     ],
 )
-def test_a_thought_in_several_spellings_is_shown_once(deltas: Any, shown: list[str]) -> None:
+def test_reasoning_in_several_spellings_is_shown_once(deltas: Any, shown: list[str]) -> None:
     merger = ReasoningMerger()
     assert [merger.add(delta) for delta in deltas] == shown
     assert merger.text() == "".join(shown)
 
 
-def test_a_thought_among_the_parts_goes_before_its_other_spellings() -> None:
+def test_reasoning_among_the_parts_goes_before_its_other_spellings() -> None:
     merger = ReasoningMerger()
     assert merger.add({"reasoning": "a"}, "a") == "a"
     assert merger.add({"reasoning": "b"}) == "b"

@@ -90,7 +90,7 @@ def test_an_app_id_argument_takes_the_place_of_the_header_alone(spelling: str) -
     assert (lower["a-first"], lower["z-last"], lower["x-app-id"]) == ("1", "2", "argument")
 
 
-def test_the_user_among_the_tags_is_no_tag() -> None:
+def test_the_user_is_not_among_the_tags() -> None:
     tags = {"a": "1", "user": "u", "z": "2"}
     assert tags_of(tags, {"user": "v", "zz": 3}, ("user", "zz")) == {"a": "1", "z": "2", "zz": "3"}
 
@@ -201,7 +201,7 @@ def test_a_time_beyond_the_year_5000_is_in_milliseconds(when: Any, seconds: floa
     assert told.timestamp() == seconds
 
 
-def test_an_answer_took_one_attempt_unless_it_says_more() -> None:
+def test_an_answer_took_one_attempt_by_default() -> None:
     assert [
         item.attempts
         for item in (
@@ -219,7 +219,7 @@ def test_an_answer_took_one_attempt_unless_it_says_more() -> None:
         *(("plugins", False), ("allowed_domains", True), ("excluded_domains", True)),
     ],
 )
-def test_a_list_that_says_nothing_when_empty_is_refused(name: str, is_empty: bool) -> None:
+def test_an_empty_list_without_a_meaning_is_refused(name: str, is_empty: bool) -> None:
     check = {**CHAT, **WEB_SEARCH}[name]
     if is_empty:
         with pytest.raises(ValueError, match=f"^{name} must not be empty: leave it out$"):

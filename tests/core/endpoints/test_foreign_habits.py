@@ -379,7 +379,7 @@ async def test_reasoning_among_the_parts_is_reasoning(
     assert (message.content, message.reasoning) == ("Oslo", "Hm.")
 
 
-async def test_what_the_gateway_says_beside_the_answer_is_kept(both: Both) -> None:
+async def test_the_gateways_facts_beside_the_answer_are_kept(both: Both) -> None:
     choice = {"message": {"content": "a"}, "finish_reason": "stop", "native_finish_reason": "end"}
     wire = Wire(reply({"choices": [choice], "service_tier": "flex"}))
     answer = await both(both.client(wire).send(chat_request(HELLO, model="m")))

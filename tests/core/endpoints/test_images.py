@@ -111,7 +111,7 @@ async def test_an_answer_with_a_url_is_read_with_its_cost(both: Both) -> None:
         {"b64_json": PNG64, "url": ""},
     ],
 )
-async def test_a_picture_in_the_answer_gives_its_bytes_whatever_was_asked_for(
+async def test_an_image_in_the_answer_gives_its_bytes_whatever_was_requested(
     both: Both, entry: dict[str, Any]
 ) -> None:
     wire = Wire(reply({"data": [entry, entry]}))
@@ -141,7 +141,7 @@ async def test_a_cost_inside_usage_counts_and_tokens_are_kept(both: Both) -> Non
         [],
     ],
 )
-async def test_an_answer_without_a_picture_is_a_typed_error(both: Both, body: Any) -> None:
+async def test_an_answer_without_an_image_is_a_typed_error(both: Both, body: Any) -> None:
     with pytest.raises(LunosResponseError):
         await both(both.client(Wire(reply(body))).send(REQUEST))
 
@@ -194,7 +194,7 @@ async def test_a_404_that_speaks_of_the_model_asks_no_other_path(both: Both, err
 
 
 @pytest.mark.parametrize("status", [404, 501])
-async def test_a_deployment_with_neither_path_is_told_of_clearly(both: Both, status: int) -> None:
+async def test_a_deployment_with_neither_path_gives_a_clear_error(both: Both, status: int) -> None:
     wire = Wire(reply({"error": "Not Found"}, status))
     with pytest.raises(LunosNotFoundError, match="can't generate images") as caught:
         await both(both.client(wire).send(REQUEST))

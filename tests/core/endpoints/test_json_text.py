@@ -39,7 +39,7 @@ def test_text_without_an_object_gives_none(text: str) -> None:
     assert first_object(text) is None
 
 
-def test_a_closing_tag_inside_the_object_ends_no_thought() -> None:
+def test_a_closing_tag_inside_the_object_does_not_end_the_reasoning() -> None:
     assert first_object('{"html": "a</think>b"}') == '{"html": "a</think>b"}'
 
 
@@ -47,7 +47,7 @@ def test_every_object_is_a_candidate() -> None:
     assert list(json_objects('{"a": {"b": 1}} or {"c": 2}')) == ['{"a": {"b": 1}}', '{"c": 2}']
 
 
-def test_an_object_inside_the_thinking_counts_where_there_is_no_other() -> None:
+def test_an_object_inside_the_reasoning_counts_if_there_is_no_other() -> None:
     assert first_object('<think>{"a": 1}</think> Done.') == '{"a": 1}'
     assert first_object('<think>never closed {"a": 1}') == '{"a": 1}'
 

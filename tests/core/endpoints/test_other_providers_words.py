@@ -93,7 +93,7 @@ def test_a_call_among_the_parts_of_the_content_is_a_call(
         },
     ],
 )
-def test_thoughts_in_any_word_for_them_are_reasoning(said: Any, streamed: bool) -> None:
+def test_reasoning_is_read_under_all_its_names(said: Any, streamed: bool) -> None:
     message = read({"role": "assistant", **said}, streamed=streamed).choices[0].message
     assert (message.content, message.reasoning) == ("hi", "hm")
 
@@ -323,7 +323,7 @@ def test_an_answer_that_a_filter_left_nothing_of_is_empty() -> None:
     assert (choice.text, choice.finish_reason) == ("", "content_filter")
 
 
-def test_what_is_nested_without_end_is_no_text_and_no_crash() -> None:
+def test_endless_nesting_gives_no_text_and_no_crash() -> None:
     nested: Any = "deep"
     for _ in range(10_000):
         nested = [{"type": "text", "text": nested}]

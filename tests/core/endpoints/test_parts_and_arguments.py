@@ -67,7 +67,7 @@ def test_a_sound_that_the_wire_cannot_carry_is_refused_with_the_remedy(written: 
 
 
 @pytest.mark.parametrize("url", [None, 7, b"https://h/a.png"])
-def test_an_address_that_is_no_text_is_named_by_its_type(url: Any) -> None:
+def test_an_address_that_is_not_text_is_named_by_its_type(url: Any) -> None:
     with pytest.raises(TypeError, match=f"a file part must be a str, not {type(url).__name__}"):
         file_part(url, "a")
 
@@ -91,7 +91,7 @@ def test_a_data_address_with_broken_base64_is_refused() -> None:
         data_of("data:image/png;base64,A$A=")
 
 
-def test_a_local_file_is_a_picture_a_pdf_or_text_under_its_name() -> None:
+def test_a_local_file_is_an_image_a_pdf_or_text_under_its_name() -> None:
     picture = {"url": "data:image/png;base64,AAE="}
     assert part_of_file("a.png", b"\0\1") == {"type": "image_url", "image_url": picture}
     pdf = {"filename": "a", "file_data": "data:application/pdf;base64,JVBERi0="}
@@ -193,7 +193,7 @@ def details(*fragments: dict[str, Any]) -> list[dict[str, Any]]:
         ({"type": "reasoning.summary"}, {}, False),
     ],
 )
-def test_a_fragment_continues_a_thought_of_its_kind_place_and_id(
+def test_a_fragment_continues_the_reasoning_of_its_kind_place_and_id(
     first: dict[str, Any], second: dict[str, Any], is_joined: bool
 ) -> None:
     kind = {"type": "reasoning.text"}
@@ -211,7 +211,7 @@ def test_a_fragment_continues_a_thought_of_its_kind_place_and_id(
         ({"id": "a", "index": 0}, {"id": "a", "index": 0}, True),
     ],
 )
-def test_encrypted_thoughts_are_whole_unless_they_share_an_id(
+def test_encrypted_reasoning_is_whole_unless_entries_share_an_id(
     first: dict[str, Any], second: dict[str, Any], is_joined: bool
 ) -> None:
     kind = {"type": "reasoning.encrypted"}
@@ -219,7 +219,7 @@ def test_encrypted_thoughts_are_whole_unless_they_share_an_id(
     assert [detail["data"] for detail in result] == (["ab"] if is_joined else ["a", "b"])
 
 
-def test_a_fact_that_comes_late_or_as_null_changes_no_thought() -> None:
+def test_a_late_or_null_fact_does_not_change_the_reasoning() -> None:
     kind = {"type": "reasoning.text"}
     first = {**kind, "text": "a", "format": None, "signature": None}
     late = {"text": "b", "format": "v1", "signature": "s"}

@@ -143,7 +143,7 @@ def test_spellings_of_reasoning_that_differ_are_both_shown_and_details_stay_apar
     ]
 
 
-def test_arguments_nested_without_end_become_an_object_that_says_so() -> None:
+def test_endlessly_nested_arguments_become_an_object_with_the_reason() -> None:
     deep: Any = {}
     for _ in range(100_000):
         deep = {"a": deep}
@@ -208,7 +208,7 @@ def test_a_ledger_closes_the_store_that_it_opened_and_no_other(tmp_path: Path) -
 @pytest.mark.parametrize(
     "event", [{"detail": "quota"}, {"message": "quota"}, {"errors": ["quota"]}]
 )
-async def test_a_stream_that_only_tells_of_a_failure_is_no_empty_answer(
+async def test_a_stream_with_only_a_failure_is_not_an_empty_answer(
     both: Both, event: dict[str, Any]
 ) -> None:
     body = b"data: " + json.dumps(event).encode() + b"\n\ndata: [DONE]\n\n"

@@ -86,7 +86,7 @@ async def test_the_wires_own_fields_and_unknown_ones_pass(both: Both) -> None:
         ),
     ],
 )
-async def test_a_stream_asks_for_its_usage_unless_told_otherwise(
+async def test_a_stream_asks_for_its_usage_by_default(
     both: Both, params: dict[str, Any], options: dict[str, Any]
 ) -> None:
     for make, content in ((chat_stream_request, HELLO), (completion_stream_request, "Once")):

@@ -93,7 +93,7 @@ async def test_extra_query_goes_to_the_url(both: Both, request_: Any, name: str)
     assert b"extra_query" not in wire.requests[0].content
 
 
-def test_a_query_that_is_no_mapping_is_refused() -> None:
+def test_a_query_that_is_not_a_mapping_is_refused() -> None:
     with pytest.raises(TypeError, match="extra_query"):
         chat_request(HELLO, model="m", extra_query="a=1")
 

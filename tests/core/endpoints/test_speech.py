@@ -123,7 +123,7 @@ NO_SOUND: list[tuple[Answer, type[LunosError]]] = [
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(("answer", "kind"), NO_SOUND)
-async def test_what_is_no_sound_is_a_typed_error(
+async def test_an_answer_other_than_audio_is_a_typed_error(
     both: Both, streamed: bool, answer: Answer, kind: type[LunosError]
 ) -> None:
     speech = lunos_of(both, Wire(answer)).audio.speech
@@ -132,7 +132,7 @@ async def test_what_is_no_sound_is_a_typed_error(
         await (pieces(both, speech.stream(**asked)) if streamed else both(speech.create(**asked)))
 
 
-async def test_a_deployment_without_the_route_says_so(both: Both) -> None:
+async def test_a_deployment_without_the_route_gives_a_clear_error(both: Both) -> None:
     speech = lunos_of(both, Wire(reply({"error": "Not Found"}, 404))).audio.speech
     with pytest.raises(LunosNotFoundError, match="can't generate speech"):
         await both(speech.create(model="m", input="Hi"))
@@ -163,7 +163,7 @@ async def test_the_media_type_is_the_servers_or_that_of_the_bytes(
     assert b"".join(await pieces(both, stream)) == body
 
 
-async def test_a_busy_server_is_asked_again_and_a_fallback_model_too(both: Both) -> None:
+async def test_a_busy_server_is_retried_and_a_fallback_model_too(both: Both) -> None:
     wire = Wire(raw(b"", 503, retry_after="0"), reply({"error": "x"}, 400), raw(MP3))
     speech = lunos_of(both, wire, max_retries=1).audio.speech
     answer = await both(speech.create(model="m", input="Hi", fallback_model="n"))

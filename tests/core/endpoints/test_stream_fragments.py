@@ -164,7 +164,7 @@ CONTENT, REASONING, DETAILS = "reasoning_content", "reasoning", "reasoning_detai
         ([{CONTENT: 7, REASONING: "", DETAILS: "ab"}, {DETAILS: [7, {"text": 7}]}], ["", ""]),
     ],
 )
-def test_a_thought_is_shown_once_whichever_spellings_say_it(
+def test_reasoning_is_shown_once_whichever_spellings_contain_it(
     deltas: list[dict[str, Any]], shown: list[str]
 ) -> None:
     merger = ReasoningMerger()
@@ -172,7 +172,7 @@ def test_a_thought_is_shown_once_whichever_spellings_say_it(
     assert merger.text() == "".join(shown)
 
 
-def test_thoughts_among_the_parts_of_the_content_are_shown_before_others() -> None:
+def test_reasoning_among_the_parts_of_the_content_is_shown_before_others() -> None:
     merger = ReasoningMerger()
     assert merger.add({}, "ab") == "ab"
     assert merger.add({CONTENT: "ab"}) == ""

@@ -110,7 +110,7 @@ async def test_a_bar_shows_the_status_beside_the_users_own_function(
     assert "Video completed, 00:0" in capsys.readouterr().err
 
 
-async def test_a_bar_without_tqdm_is_said_before_anything_is_paid(
+async def test_a_bar_without_tqdm_is_refused_before_anything_is_paid(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = Wire(reply(PENDING))
@@ -162,7 +162,7 @@ async def test_a_video_that_takes_too_long_is_kept_for_later(
         ({"error": "Not Found"}, 404, LunosNotFoundError),
     ],
 )
-async def test_what_is_no_job_is_a_typed_error(
+async def test_an_answer_other_than_a_job_is_a_typed_error(
     both: Both, body: Any, status: int, kind: type[LunosError]
 ) -> None:
     answer = raw(body) if isinstance(body, bytes) else reply(body, status)

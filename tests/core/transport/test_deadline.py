@@ -102,7 +102,7 @@ async def test_a_silent_stream_ends_with_the_idle_timeout_and_not_with_the_longe
         assert error.partial.text == "Hello"
 
 
-async def test_a_slow_reader_is_no_slow_server(both: Both) -> None:
+async def test_a_slow_reader_is_not_a_slow_server(both: Both) -> None:
     with RawServer([sse_head(), HELLO_EVENT, COMMENT, chunk(WHOLE), chunk(b"")]) as server:
         client = both.client(base_url=server.url, stream_idle_timeout=0.05)
         stream = await both(client.stream(STREAM))
@@ -131,9 +131,7 @@ async def test_a_stream_that_goes_on_and_on_ends_with_the_deadline(both: Both) -
 
 
 @pytest.mark.parametrize("request_", [SEND, STREAM])
-async def test_a_server_that_says_nothing_is_left_at_the_deadline(
-    both: Both, request_: Any
-) -> None:
+async def test_a_silent_server_is_abandoned_at_the_deadline(both: Both, request_: Any) -> None:
     with RawServer([STALL]) as server:
         settings = {"total_timeout": 0.15, "max_retries": 5, "retry_on_timeout": True}
         error = await fails(both, server, request_, **settings)
@@ -253,7 +251,7 @@ async def test_one_connection_serves_calls_with_and_without_limits(both: Both) -
         assert server.connections == 1
 
 
-def test_the_limits_are_told_by_one_clock() -> None:
+def test_the_limits_share_one_clock() -> None:
     now = [100.0]
     deadline = Deadline(10, 1000, clock=lambda: now[0])
     assert (deadline.cap(60), deadline.cap(None), deadline.cap(1)) == (10, 10, 1)
@@ -293,7 +291,7 @@ def test_a_limit_that_cannot_work_is_refused_by_name(name: str, wrong: Any) -> N
         Config(**{name: wrong})
 
 
-async def test_the_limits_are_arguments_of_the_friendly_face(both: Both) -> None:
+async def test_the_limits_are_arguments_of_the_plain_client(both: Both) -> None:
     limits: Any = {
         "total_timeout": 30,
         "stream_idle_timeout": 5,

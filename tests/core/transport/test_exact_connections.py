@@ -163,7 +163,7 @@ def test_reads_and_writes_wait_for_what_is_left_of_their_call() -> None:
     ]
 
 
-def test_what_is_no_connection_is_left_alone() -> None:
+def test_other_objects_than_connections_are_left_alone() -> None:
     for other in (object(), SimpleNamespace()):
         watch(other)
         assert not hasattr(other, "was_read")

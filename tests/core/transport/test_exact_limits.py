@@ -210,7 +210,7 @@ def test_a_failure_of_httpx_is_this_packages_error(
         assert again == (retried == 1 or (retried == 2 and wanted))
 
 
-def test_a_proxy_that_asks_for_a_password_is_not_asked_again() -> None:
+def test_a_proxy_that_asks_for_a_password_is_not_retried() -> None:
     call: Any = SimpleNamespace(deadline=Deadline(None, 1), retry_on_timeout=True)
     error, again = translate_error(httpx.ProxyError("407 Proxy Authentication Required"), call)
     assert (error.message.count("; "), again) == (1, False)
@@ -305,7 +305,7 @@ def test_an_error_has_the_facts_of_its_call_and_keeps_its_own() -> None:
         (LunosServerError("stream_options"), False),
     ],
 )
-def test_who_refuses_stream_options_says_so(error: LunosServerError, refused: bool) -> None:
+def test_a_refusal_of_stream_options_is_recognised(error: LunosServerError, refused: bool) -> None:
     assert refuses_stream_options(error) is refused
 
 
@@ -392,7 +392,7 @@ def test_each_histogram_has_the_conventions_name_unit_and_buckets(
     ("method", "body", "length"),
     [("POST", b"ab", "2"), ("POST", b"", "0"), ("GET", b"", None), ("DELETE", b"", "0")],
 )
-def test_a_request_says_how_long_its_body_is(method: str, body: bytes, length: str | None) -> None:
+def test_a_request_has_the_length_of_its_body(method: str, body: bytes, length: str | None) -> None:
     sent = SimpleNamespace(method=method, body=body)
     call: Any = SimpleNamespace(
         timeout=3.0,
@@ -463,7 +463,7 @@ def test_a_body_is_read_as_it_is_where_nothing_packs_it() -> None:
     assert headers_of(httpx.Response(200, headers={"A-B": "c"})) == {"a-b": "c"}
 
 
-def test_an_answer_is_streamed_unless_it_failed_or_says_that_it_is_whole() -> None:
+def test_an_answer_is_streamed_unless_it_failed_or_is_marked_as_whole() -> None:
     told = {
         (status, kind): is_streamed(status, {} if kind is None else {"content-type": kind})
         for status in (199, 200, 299, 300)

@@ -53,7 +53,7 @@ def test_a_call_may_last_until_its_time_is_up_and_not_a_moment_longer() -> None:
         deadline.check(0)
 
 
-def test_without_limits_a_call_waits_as_long_as_it_is_told() -> None:
+def test_without_limits_a_call_waits_as_long_as_the_server_asks() -> None:
     clock = Clock()
     deadline = Deadline(None, 100, clock)
     clock.now = 1e12
@@ -152,7 +152,7 @@ def test_a_long_upload_looks_at_the_clock_between_its_pieces() -> None:
         *((200, "application/json", False), (200, "text/html; charset=utf-8", False)),
     ],
 )
-def test_a_success_is_read_as_a_stream_unless_it_says_otherwise(
+def test_a_success_is_read_as_a_stream_unless_it_is_marked_otherwise(
     status: int, kind: str, is_one: bool
 ) -> None:
     assert is_streamed(status, {"content-type": kind} if kind else {}) is is_one

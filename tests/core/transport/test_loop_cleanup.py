@@ -134,7 +134,7 @@ class _Loop:
         (_Loop(ends=True), 0, 0, True),
     ],
 )
-def test_the_end_of_an_owner_is_told_to_its_loop_in_its_process(
+def test_the_end_of_an_owner_reaches_its_loop_in_its_process(
     monkeypatch: pytest.MonkeyPatch, loop: Any, pid: int, asked: int, kept: bool
 ) -> None:
     closer: Any = SimpleNamespace(begin_closing=lambda: None)
@@ -337,9 +337,7 @@ async def test_a_deep_copy_works_and_has_connections_of_its_own(both: Both) -> N
 
 
 @pytest.mark.parametrize("request_", [SEND, STREAM])
-async def test_a_closed_client_of_the_users_own_is_an_error_that_says_so(
-    both: Both, request_: Any
-) -> None:
+async def test_a_closed_client_of_the_user_gives_a_clear_error(both: Both, request_: Any) -> None:
     own: Any = httpx.AsyncClient() if both.is_async else httpx.Client()
     await both(own.aclose() if both.is_async else own.close())
     kind: Any = AsyncClient if both.is_async else Client
@@ -367,7 +365,7 @@ async def test_a_cancelled_stream_gives_its_connection_back() -> None:
         await client.close()
 
 
-async def test_a_friendly_face_that_is_dropped_mid_stream_leaves_nothing_open() -> None:
+async def test_a_plain_client_that_is_dropped_mid_stream_leaves_nothing_open() -> None:
     event = chunk(lines([delta("Hello")]))
     with RawServer([sse_head(), event, STALL]) as server:
         lunos = AsyncLunos("k", base_url=server.url)

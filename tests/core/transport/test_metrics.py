@@ -90,7 +90,7 @@ async def test_calls_are_measured_with_the_conventions_buckets(both: Both, point
     assert [point.count for point in measured["operation.time_per_output_chunk"]] == [2]
 
 
-async def test_a_span_tells_of_request_and_answer_but_not_their_texts(
+async def test_a_span_describes_request_and_answer_without_their_texts(
     both: Both, spans: Any
 ) -> None:
     key = "sk-span-93ad5e20"

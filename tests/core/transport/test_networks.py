@@ -178,7 +178,7 @@ async def test_http2_through_a_client_of_the_users_own(both: Both) -> None:
         ("Cannot connect to host x.example:407 ssl:default", False),
     ],
 )
-def test_a_port_with_407_in_it_is_no_refusal_of_a_proxy(reason: str, is_refused: bool) -> None:
+def test_a_port_with_407_in_it_is_not_a_proxy_refusal(reason: str, is_refused: bool) -> None:
     with httpx.Client(transport=httpx.MockTransport(lambda _: failing(reason))) as http:
         client = Client(Config("k", "https://x.test", max_retries=1), http_client=http)
         with pytest.raises(LunosConnectionError) as caught:

@@ -74,7 +74,7 @@ async def test_a_connection_dropped_before_the_answer_is_tried_again(
         assert len({got.body for got in server.requests}) == 1
 
 
-async def test_an_answer_cut_in_its_body_is_tried_again_and_then_told_with_its_status(
+async def test_a_truncated_body_is_retried_and_then_raised_with_its_status(
     both: Both,
 ) -> None:
     cut = head(content_length="1000", x_request_id="req-1") + CHAT[:20]

@@ -141,7 +141,7 @@ async def test_a_stream_without_events_is_interrupted_before_it_began(
         (b"garbage", "application/json"),
     ],
 )
-async def test_a_successful_answer_that_is_no_stream_is_a_typed_error(
+async def test_a_successful_answer_other_than_a_stream_is_a_typed_error(
     both: Both, body: bytes, kind: str
 ) -> None:
     _, raised = await broken(both, Wire(raw(body, content_type=kind, x_request_id="req-1")))

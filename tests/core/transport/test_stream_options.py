@@ -93,7 +93,7 @@ async def test_an_error_that_only_quotes_the_request_teaches_nothing(both: Both)
     assert [b"stream_options" in body for body in bodies] == [True, False, True]
 
 
-async def test_another_refusal_is_not_asked_again(both: Both) -> None:
+async def test_another_refusal_is_not_retried(both: Both) -> None:
     wire = Strict(reply({"error": {"message": "Unknown field: temperature"}}, 400))
     client = both.client(wire)
     with pytest.raises(LunosBadRequestError, match="temperature"):

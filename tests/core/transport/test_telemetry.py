@@ -167,7 +167,7 @@ def test_an_embedding_of_an_adapter_makes_no_span_unless_asked(
     ]
 
 
-def test_lunos_makes_spans_until_told_not_to(
+def test_lunos_makes_spans_unless_disabled(
     spans: Any, gateway: LocalGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask(**settings: Any) -> int:

@@ -87,7 +87,7 @@ async def test_a_stream_left_early_gives_its_connection_back() -> None:
         await used.close()
 
 
-async def test_both_adapters_and_the_friendly_face_take_it(
+async def test_both_adapters_and_the_plain_client_take_it(
     gateway: LocalGateway, sessions: Any
 ) -> None:
     key, url = gateway.api_key, gateway.base_url

@@ -161,7 +161,7 @@ def test_the_facts_of_an_error_are_found_in_each_shape(
         [{"error": "a"}, {"error": "b"}],
     ],
 )
-def test_an_answer_is_an_error_where_it_says_so_and_brings_nothing(value: Any) -> None:
+def test_an_answer_is_an_error_if_it_has_one_and_no_results(value: Any) -> None:
     failures: list[Any] = [
         *({"success": False}, {"status": "fail", "message": "m"}),
         *({"object": "error", "message": "m"}, {"success": False, "data": []}),
@@ -183,7 +183,7 @@ def test_an_answer_is_an_error_where_it_says_so_and_brings_nothing(value: Any) -
         (502, {}, b"x" * 300, "the server answered 502 with no content type: " + "x" * 200),
     ],
 )
-def test_an_answer_that_is_no_json_is_quoted(
+def test_an_answer_that_is_not_json_is_quoted(
     status: int, headers: dict[str, str], body: bytes, message: str
 ) -> None:
     assert error_from_response(status, headers, body).message == message

@@ -190,7 +190,7 @@ def test_a_text_without_the_key_is_unchanged() -> None:
     ],
     ids=lambda text: f"{text[:6]}…",
 )
-def test_what_a_hostile_server_repeats_is_no_trouble(text: str) -> None:
+def test_repetition_by_a_hostile_server_does_no_harm(text: str) -> None:
     assert scrub(text, "sk-0123456789abcdefghijklmnopqrstuvwxyz") in (text, STARS)
 
 

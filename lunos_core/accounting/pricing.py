@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Context, Decimal
 from typing import Any, Protocol
 
@@ -102,9 +103,7 @@ def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Pric
         known = prices(name) if isinstance(name, str) else None
         price = None if known is None else price_of(usage, known)
         if price is not None:
-            # in place, as nobody has seen it yet: `replace` would double the time
-            object.__setattr__(usage, "cost", float(price))
-            object.__setattr__(usage, "cost_source", "catalog")
+            answer.usage = replace(usage, cost=float(price), cost_source="catalog")
             if hasattr(answer, "cost"):  # images have it twice
-                answer.cost = usage.cost
+                answer.cost = answer.usage.cost
             return

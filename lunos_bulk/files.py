@@ -7,10 +7,13 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,6 @@ from lunos_core.accounting.files import replacing
 from lunos_core.errors import LunosConfigError
 
 _BLOCKS_AT_ONCE = 8
-Engine = Callable[["Files", Sequence[Piece]], None]
-"""Runs `Files.work` for each piece in its own workers."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Files:
     block: int = 1024
     retry: bool = False
 
-    def run(self, pieces: Sequence[Piece], engine: Engine | None = None) -> str:
-        """Do the unfinished part, in this process or on an engine.
+    def run(self, pieces: Sequence[Piece], workers: int = 1) -> str:
+        """Do what isn't done, in this process, or in several others.
 
         Returns:
             Why it stopped, or "" if everything is done.
@@ -60,10 +61,10 @@ class Files:
         state = State(self.job.state)
         with state.store, _alone(state.folder):
             state.begin(self.job.identity, forget=self.retry)
-            if engine is None:
-                asyncio.run(self._in_this_process(pieces))
-            elif pieces:
-                engine(self, pieces)
+            if workers == 1:
+                self._work(pieces)
+            else:
+                self._work_in_processes(pieces, workers, state)
             if not (stopped := state.stopped):
                 self._move_stale(state)
         return stopped
@@ -72,9 +73,31 @@ class Files:
         """Return the number of dead letters."""
         return sum(map(_rows_in, (self.output / "_dead").glob("*.parquet")))
 
-    async def work(self, worker: Worker, pieces: Sequence[Piece]) -> None:
-        """Write the unfinished blocks of pieces; end early if the job stops."""
-        blocks, reading = self._blocks(pieces), asyncio.Lock()
+    def _work_in_processes(self, pieces: Sequence[Piece], workers: int, state: State) -> None:
+        spawn = get_context("spawn")
+        processes = [spawn.Process(target=self._work, args=[pieces]) for _ in range(workers)]
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers keep what they have asked
+        for process in processes:
+            process.start()
+        signal.signal(signal.SIGINT, handler)
+        alive: dict[Any, Any] = {process.sentinel: process for process in processes}
+        try:
+            while alive:
+                for sentinel in wait(list(alive)):
+                    alive[sentinel].join()
+                    if alive.pop(sentinel).exitcode:
+                        state.stop("one of the worker processes was killed")
+        except KeyboardInterrupt:
+            state.stop("interrupted")
+            for process in processes:
+                process.join()
+            raise
+
+    def _work(self, pieces: Sequence[Piece]) -> None:
+        asyncio.run(self._write_all(pieces))
+
+    async def _write_all(self, pieces: Sequence[Piece]) -> None:
+        """Write the blocks that aren't finished; end early once the job has stopped."""
 
         async def write() -> None:
             while True:
@@ -84,14 +107,23 @@ class Files:
                     return
                 await self._write(worker, *block)
 
-        # an unreadable or unwritable block ends one of them, without losing another's answers
-        writers = (write() for _ in range(_BLOCKS_AT_ONCE))
-        for failure in await asyncio.gather(*writers, return_exceptions=True):
-            if failure is not None and not isinstance(failure, Stopped):
-                raise failure
+        async with contextlib.aclosing(Worker(self.job)) as worker:
+            blocks, reading = self._blocks(worker.state, pieces), asyncio.Lock()
+            # what can't be read or written ends one of them: no other's answer is lost
+            writers = (write() for _ in range(_BLOCKS_AT_ONCE))
+            for failure in await asyncio.gather(*writers, return_exceptions=True):
+                if isinstance(failure, LunosConfigError | OSError):
+                    worker.state.stop(str(failure))
+                elif failure is not None and not isinstance(failure, Stopped):
+                    raise failure
 
-    def _blocks(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, str, list[Row]]]:
-        for piece in pieces:
+    def _blocks(
+        self, state: State, pieces: Sequence[Piece]
+    ) -> Iterator[tuple[str, str, list[Row]]]:
+        """Read the blocks of each piece that no other worker reads."""
+        for number, piece in enumerate(pieces):
+            if state.fact(f"{state.run} reads {number}", state.owner) != state.owner:
+                continue
             rows, i = rows_of(piece), 0
             while some := list(islice(rows, self.block)):
                 yield f"{piece.name.replace('/', '_')}-{piece.start:010}-{i:06}", piece.kind, some
@@ -107,17 +139,12 @@ class Files:
             names = dict.fromkeys(("id", *self.job.columns, *self.keep))
             columns = pa.table({name: _column(rows, name) for name in names})
             table = await worker.answered(columns, rows)
-            failed, texts = table["error"].is_valid(), {*self.job.columns} - {"id", *self.keep}
-            answered = table.filter(pc.call_function("invert", [failed]))
-            _save(good, answered.drop_columns(["error", *texts]))
-            _save(dead, table.filter(failed).drop_columns([self.job.label]))
+            is_good, texts = pc.field("error").is_null(), {*self.job.columns} - {"id", *self.keep}
+            _save(good, table.filter(is_good).drop_columns(["error", *texts]))
+            _save(dead, table.filter(~is_good).drop_columns([self.job.label]))
         size = len(rows) if kind == "parquet" else len(written)
         row = (name, worker.state.run, len(rows), size, not done)
         worker.state.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", *row)
-
-    async def _in_this_process(self, pieces: Sequence[Piece]) -> None:
-        async with contextlib.aclosing(Worker(self.job)) as worker:
-            await self.work(worker, pieces)
 
     def _move_stale(self, state: State) -> None:
         """Move blocks away whose rows are no longer in the input."""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from lunos_bulk.files import Files
-from lunos_bulk.inputs import Piece
 from lunos_bulk.job import Job
 from lunos_bulk.worker import Worker, begin
 
@@ -36,7 +31,18 @@ def embed(
     there = dict(zip(schema.names, schema.types, strict=True))
     job.check_columns(there, *({job.label, "error"} & {*there}))
     begin(job)
-    return _mapped(dataset, job, Worker.answered, workers, batch_size=block, batch_format="pyarrow")
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()  # this machine: the state is here
+    return dataset.map_batches(
+        _Actor,
+        fn_constructor_args=(job,),
+        batch_size=block,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=0.1,  # a worker waits for the network nearly all the time
+        label_selector={"ray.io/node-id": node},
+    )
 
 
 def complete(
@@ -67,49 +73,9 @@ def complete(
     return embed(dataset, model=model, state=state, workers=workers, block=block, **asked)
 
 
-def run_pieces(files: Files, pieces: Sequence[Piece], *, workers: int) -> None:
-    """Write the blocks of an input with Ray's workers: the engine of `Files.run`."""
-
-    async def write(worker: Worker, batch: Any) -> Any:
-        await files.work(worker, [pieces[i] for i in batch["id"]])
-        return batch
-
-    ray = _ray()
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # ours counts rows
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    dataset = ray.data.range(len(pieces), override_num_blocks=len(pieces))
-    workers = min(workers, len(pieces))
-    for _ in _mapped(dataset, files.job, write, workers, batch_size=1).iter_rows():
-        pass
-
-
-def _ray() -> Any:
-    # Ray reads these when it is imported: no reports about this machine, no internal logs
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
-
-    return ray
-
-
-def _mapped(dataset: Any, job: Job, work: Callable[..., Any], workers: int, **settings: Any) -> Any:
-    ray = _ray()
-    node = ray.get_runtime_context().get_node_id()  # this machine: the state is here
-    return dataset.map_batches(
-        _Actor,
-        fn_constructor_args=(job, work),
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=0.1,  # a worker almost always waits for the network
-        label_selector={"ray.io/node-id": node},
-        **settings,
-    )
-
-
 class _Actor:
-    def __init__(self, job: Job, work: Callable[[Worker, Any], Awaitable[Any]]) -> None:
-        self._worker, self._work = Worker(job), work
+    def __init__(self, job: Job) -> None:
+        self._worker = Worker(job)
 
-    async def __call__(self, batch: Any) -> Any:
-        return await self._work(self._worker, batch)
+    async def __call__(self, table: Any) -> Any:
+        return await self._worker.answered(table)

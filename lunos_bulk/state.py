@@ -7,10 +7,10 @@ next run forgets errors that have an owner.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ Answer = tuple[bytes | None, str | None]
 """The answer, or the error: its class, a colon, its message."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, owner TEXT, value BLOB, error TEXT);
+CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE, owner TEXT, beat REAL, value BLOB, error TEXT);
 CREATE INDEX IF NOT EXISTS owners ON answers (owner) WHERE owner IS NOT NULL;
 CREATE INDEX IF NOT EXISTS errors ON answers (error) WHERE error IS NOT NULL;
-CREATE TABLE IF NOT EXISTS workers (owner TEXT PRIMARY KEY, beat REAL);
 CREATE TABLE IF NOT EXISTS blocks (name TEXT PRIMARY KEY, run TEXT, rows, size, new);
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT)"""
-_DEAD_AFTER, _LOCKED = 30.0, 60.0  # seconds without a sign of life, and for other writers
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value)"""
+_CLAIM = """
+INSERT INTO answers (key, owner, beat) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET owner = excluded.owner, beat = excluded.beat
+WHERE value IS NULL AND error IS NULL AND beat < ?"""
+_DEAD_AFTER, _LOCKED = 30.0, 60.0  # seconds: without a sign of life; of waiting for other writers
 
 
 class State:
@@ -54,11 +57,11 @@ class State:
         return self.store.database.transact(work, wait=_LOCKED, reads_first=True)
 
     def fact(self, name: str, value: Any = None) -> Any:
-        """Return a fact, which is first set to `value` if it is unknown."""
+        """Return a fact, or `None`; one that isn't known yet becomes `value` first."""
         if value is not None:
-            self.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", name, json.dumps(value))
+            self.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", name, value)
         rows = self.execute("SELECT value FROM facts WHERE name = ?", name)
-        return json.loads(rows[0][0]) if rows else None
+        return rows[0][0] if rows else None
 
     def begin(self, job: str, *, forget: bool = False) -> None:
         """Start a run of the job with this identity; `forget` errors to repeat their requests.
@@ -71,15 +74,16 @@ class State:
                 f"{self.folder} belongs to a job with another model, prompt, schema or setting: "
                 "take another folder, or the same settings"
             )
-        self.execute("DELETE FROM facts WHERE name = 'run'")
         for what in ("error", "owner") if forget else ("owner",):
             self.execute(f"DELETE FROM answers WHERE {what} IS NOT NULL")
-        self.execute("DELETE FROM workers")
+        self.execute("DELETE FROM facts WHERE name NOT IN ('job', 'length')")
         self.run = self.fact("run", uuid.uuid4().hex)
 
     @property
     def stopped(self) -> str:
         """Why this run sends nothing more, or ""."""
+        if (parent := parent_process()) and not parent.is_alive():
+            return "the process that began it has ended"
         if self.fact("run") != self.run:
             return "another run has begun"
         return self.fact(f"stopped {self.run}") or ""
@@ -96,23 +100,23 @@ class State:
         """
 
         def work(connection: Any) -> tuple[list[bytes], dict[bytes, Answer]]:
-            now = time.time()
-            connection.execute("INSERT OR REPLACE INTO workers VALUES (?, ?)", (self.owner, now))
-            silent = "SELECT owner FROM workers WHERE beat < ?"
-            sql = f"DELETE FROM answers WHERE owner IN ({silent})"
-            connection.execute(sql, (now - _DEAD_AFTER,))
-            marks = ", ".join("?" * len(keys))
-            sql = f"SELECT key, value, error FROM answers WHERE key IN ({marks})"
-            taken = {key: (value, error) for key, value, error in connection.execute(sql, keys)}
-            mine = [key for key in keys if key not in taken]
-            rows = [(key, self.owner) for key in mine]
-            connection.executemany("INSERT INTO answers (key, owner) VALUES (?, ?)", rows)
-            return mine, {key: taken[key] for key in taken if taken[key] != (None, None)}
+            now, mine, known = time.time(), [], {}
+            beat = "UPDATE answers SET beat = ? WHERE owner = ? AND error IS NULL"
+            connection.execute(beat, (now, self.owner))
+            for key in keys:
+                if connection.execute(_CLAIM, (key, self.owner, now, now - _DEAD_AFTER)).rowcount:
+                    mine.append(key)
+                    continue
+                sql = "SELECT value, error FROM answers WHERE key = ?"
+                if (answer := connection.execute(sql, (key,)).fetchone()) != (None, None):
+                    known[key] = answer
+            return mine, known
 
         return self.store.database.transact(work, wait=_LOCKED)
 
     def keep(self, answers: Mapping[bytes, Answer], *, passing: bool = False) -> None:
-        """Store answers permanently, or errors only for this run."""
-        rows = [(key, self.owner if passing else None, *answers[key]) for key in answers]
-        sql = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)"
+        """Keep answers for good, or errors for this run alone."""
+        owner = self.owner if passing else None
+        rows = [(key, owner, *answers[key]) for key in answers]
+        sql = "INSERT OR REPLACE INTO answers (key, owner, value, error) VALUES (?, ?, ?, ?)"
         self.store.database.transact(lambda c: c.executemany(sql, rows), wait=_LOCKED)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from lunos_bulk.job import Job
@@ -18,13 +19,10 @@ from lunos_core.accounting.token_estimate import batches_by_tokens
 from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.sdk import AsyncLunos
 
-# errors after which no other request would succeed either
-_FATAL = (
-    *(errors.LunosAuthenticationError, errors.LunosPaymentError, errors.LunosNotFoundError),
-    *(errors.LunosBudgetError, errors.LunosConfigError),
-)
-# errors that aren't the fault of the text; a timeout is also a connection error
+# not the fault of the text that was asked; what times out is a connection error, too
 _PASSING = (errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError)
+# hardly ever the fault of a text
+_OF_THE_JOB = (errors.LunosAuthenticationError, errors.LunosPaymentError, errors.LunosNotFoundError)
 _MOST_FAILURES, _MAX_RETRIES = 20, 8
 _LOOK, _BEAT = 0.2, 5.0  # seconds
 
@@ -52,7 +50,9 @@ class Worker:
             app_id=job.app_id, max_retries=_MAX_RETRIES, observers=[pace, self, ledger]
         )
         self._places, self._trying = asyncio.Semaphore(job.in_flight), asyncio.Lock()
-        self._failures, self._answered, self._checked = 0, False, job.checked
+        self._failures, self._checked = 0, job.checked
+        sql = "SELECT 1 FROM answers WHERE value IS NOT NULL LIMIT 1"
+        self._answered = bool(self.state.execute(sql))
 
     def before_call(self, **_: Any) -> None:
         """Refuse a call once the job has stopped: the client's hook before it sends."""
@@ -60,11 +60,10 @@ class Worker:
             raise errors.LunosBudgetError(stopped)
 
     def __call__(self, call: CallRecord) -> None:
-        """Count consecutive failed requests: the client's hook after each call."""
+        """Count requests in a row that failed: the client's hook after each call."""
+        self._failures += 1
         if call.error is None:
             self._failures, self._answered = 0, True
-        elif isinstance(call.error, _PASSING) or not self._answered:
-            self._failures += 1
 
     async def answered(self, table: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
         """Return an Arrow table with the columns "error" and "vector" (float32) or "answer".
@@ -77,17 +76,16 @@ class Worker:
             Stopped: the job must stop; its answers are stored.
         """
         answers = await self.answers(rows or table.select(self.job.columns).to_pylist())
-        values = [value for value, _ in answers]
+        values, failures = zip(*answers, strict=True) if answers else ((), ())
         if self.job.prompt is not None:
             column = pa.array(values, pa.binary()).cast(pa.string())
         else:
             length = self.state.fact("length") or 1
-            missing, data = pa.array(values, pa.binary(4 * length)).buffers()
-            floats = pa.Array.from_buffers(pa.float32(), len(values) * length, [None, data])
-            kind = pa.list_(pa.float32(), length)
-            column = pa.Array.from_buffers(kind, len(values), [missing], children=[floats])
+            numbers = np.frombuffer(b"".join(v or bytes(4 * length) for v in values), "<f4")
+            missing = pa.array([value is None for value in values], pa.bool_())
+            column = pa.FixedSizeListArray.from_arrays(pa.array(numbers), length, mask=missing)
         table = table.append_column(self.job.label, column)
-        return table.append_column("error", pa.array([error for _, error in answers], pa.string()))
+        return table.append_column("error", pa.array(failures, pa.string()))
 
     async def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Return the answer of each row: a float32 vector or a text as bytes, or an error.
@@ -105,65 +103,60 @@ class Worker:
             except ValueError as error:
                 known[key := b"%d" % i] = (None, f"ValueError: {error}")
             keys.append(key)
-        beating = asyncio.create_task(self._beat())
-        try:
-            while missing := [key for key in texts if key not in known]:
-                if stopped := self.state.stopped:
-                    raise Stopped(stopped)
-                mine, ready = self.state.claim(missing)
-                known |= ready
-                most = 2048 if self.job.prompt is None else 1  # the limit of embedding services
-                batches = batches_by_tokens(
-                    [texts[key] for key in mine], self.job.batch_tokens, most_texts=most
-                )
-                await asyncio.gather(*map(self._ask, batches))
-                if not mine and not ready:  # other workers are asking
-                    await asyncio.sleep(_LOOK)
-        finally:
-            beating.cancel()
-            self.state.store.flush()  # a worker may be killed at any time
+        while missing := [key for key in texts if key not in known]:
+            if stopped := self.state.stopped:
+                self.state.store.flush()
+                raise Stopped(stopped)
+            mine, ready = self.state.claim(missing)
+            known |= ready
+            most = 2048 if self.job.prompt is None else 1  # what embedding services take
+            asked = [texts[key] for key in mine]
+            batches = batches_by_tokens(asked, self.job.batch_tokens, most_texts=most)
+            asking = {asyncio.create_task(self._ask(batch)) for batch in batches}
+            if not mine and not ready:  # other workers are at it
+                await asyncio.sleep(_LOOK)
+            while asking:
+                done, asking = await asyncio.wait(asking, timeout=_BEAT)
+                self.state.claim()
+                for task in done:
+                    task.result()
+        self.state.store.flush()  # a worker may be killed at any time
         return [known[key] for key in keys]
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(_BEAT)
-            self.state.claim()
 
     async def _ask(self, texts: list[str]) -> None:
         """Send texts and store the answers; if a batch fails, find the texts that cause it."""
         try:
             async with self._places:
-                try:
-                    values = await self._send(texts)
-                except Exception:
-                    await self._stop_unless_others_succeed()
-                    raise
-        except _FATAL as error:
-            self.state.stop(str(error))
+                values = await self._send(texts)
         except Exception as error:
+            if await self._ends_all(error):
+                return
             if half := len(texts) // 2:
                 await self._ask(texts[:half])
                 await self._ask(texts[half:])
                 return
             answer = (None, f"{type(error).__name__}: {' '.join(str(error).split())}")
-            passing = isinstance(error, _PASSING) or not self._answered
+            passing = isinstance(error, _PASSING)
             self.state.keep({self.job.key_of(texts[0]): answer}, passing=passing)
         else:
             rows = zip(map(self.job.key_of, texts), values, strict=True)
             self.state.keep({key: (value, None) for key, value in rows})
 
-    async def _stop_unless_others_succeed(self) -> None:
-        """After many failures, try a harmless text, to see whether the rows or the job fail."""
+    async def _ends_all(self, error: Exception) -> bool:
+        """Stop the job where no row is to blame: where a harmless text fails, too."""
+        if isinstance(error, errors.LunosBudgetError | errors.LunosConfigError):
+            self.state.stop(str(error))
         async with self._trying:
-            if self._failures < _MOST_FAILURES or self.state.stopped:
-                return
-            failures, harmless = self._failures, dict.fromkeys(self.job.columns, "Hello")
-            try:
-                await self._send([self.job.text_of(harmless)])
-            except Exception as error:
-                if self._failures:  # an invalid answer is an answer too
-                    said = f"{failures} requests in a row failed, then one with a harmless text"
-                    self.state.stop(f"{said}: {error}")
+            is_doubted = isinstance(error, _OF_THE_JOB) or not self._answered
+            is_doubted |= isinstance(error, _PASSING) and self._failures >= _MOST_FAILURES
+            if self._failures and is_doubted and not self.state.stopped:
+                try:
+                    await self._send([self.job.text_of(dict.fromkeys(self.job.columns, "Hi"))])
+                except errors.LunosError as failure:
+                    self.state.stop(f"requests fail, with a harmless text, too: {failure}")
+                except ValueError:
+                    pass  # an invalid answer is an answer
+        return bool(self.state.stopped)
 
     async def _send(self, texts: list[str]) -> list[bytes]:
         job, lunos = self.job, self._lunos

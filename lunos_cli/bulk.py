@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +29,7 @@ _OPTIONS = (
     click.option("--on-long", type=click.Choice(["refuse", "cut"]), default="refuse"),
     click.option("--most-tokens", type=_NUMBER, default=8191, help="Of a text, as estimated."),
     click.option("--in-flight", type=_NUMBER, default=32, help="Requests at once, of a worker."),
-    click.option("--workers", type=_NUMBER, default=1, help="Processes; several need Ray."),
+    click.option("--workers", type=_NUMBER, default=1, help="Processes."),
     click.option("--rpm", type=float, help="Requests a minute, of all workers together."),
     click.option("--tpm", type=float, help="Tokens a minute, of all workers together."),
     click.option("--budget", help="USD; the job stops when it is spent."),
@@ -117,15 +116,8 @@ def _run(
         _estimate(job, pieces)
         return
     _ = Config.from_env().key  # a missing one raises here
-    engine = None
-    if workers > 1:
-        if not is_installed("ray"):
-            raise LunosConfigError('several workers need: pip install "lunos-integrations[bulk]"')
-        from lunos_bulk.ray_data import run_pieces
-
-        engine = partial(run_pieces, workers=workers)
     with _Progress(job.state, sum(piece.size for piece in pieces)) as progress:
-        stopped = files.run(pieces, engine)
+        stopped = files.run(pieces, workers)
     dead = files.dead()
     output.note(f"{progress.text}; {dead:,} dead letters" + (f" in {target}/_dead" if dead else ""))
     if stopped:

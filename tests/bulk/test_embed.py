@@ -152,8 +152,46 @@ def test_a_service_that_only_fails_stops_the_job_without_dead_letters(
     source = corpus(tmp_path / "c.jsonl", [f"text {i}" for i in range(500)])
     result = embed(source, tmp_path / "out", "--batch-tokens", 20, "--rpm", 60_000)
     assert result.exit_code == 4
-    assert "requests in a row failed" in result.output
+    assert "requests fail, with a harmless text, too: unknown field" in result.output
     assert len(service.bodies) < 100
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_few_rows_are_not_to_blame_for_what_fails_with_any_text(
+    service: Service, tmp_path: Path, status: int
+) -> None:
+    service.answer = lambda _: no(status, "unknown field: dimensions")
+    source, target = corpus(tmp_path / "c.jsonl", ["a", "b", "c"]), tmp_path / "out"
+    assert embed(source, target).exit_code == 4
+    assert rows_in(target / "_dead") == []
+    assert [body["input"] for body in service.bodies] == [["a", "b", "c"], ["Hi"]]
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+@pytest.mark.parametrize("texts", [["bad"], ["bad", "a", "b"], ["a", "b", "bad"]])
+def test_a_row_never_ends_the_job_whatever_the_status(
+    service: Service, tmp_path: Path, status: int, texts: list[str]
+) -> None:
+    service.answer = lambda body: no(status) if "bad" in body["input"] else vectors(body)
+    source, target = corpus(tmp_path / "c.jsonl", texts), tmp_path / "out"
+    result = embed(source, target, "--batch-tokens", 1)
+    assert result.exit_code == 3, result.output
+    assert [row["text"] for row in rows_in(target / "_dead")] == ["bad"]
+    assert len(rows_in(target)) == len(texts) - 1
+    assert service.texts()["Hi"] <= 1
+
+
+def test_an_account_that_is_closed_later_stops_the_job(service: Service, tmp_path: Path) -> None:
+    service.answer = lambda body: vectors(body) if len(service.bodies) < 4 else no(402, "Empty")
+    source, target = corpus(tmp_path / "c.jsonl", list("abcdefgh")), tmp_path / "out"
+    one_by_one = ("--batch-tokens", 1, "--in-flight", 1, "--block", 2)
+    result = embed(source, target, *one_by_one)
+    assert result.exit_code == 4, result.output
+    assert "requests fail, with a harmless text, too: Empty" in result.output
+    assert rows_in(target / "_dead") == []
+    service.answer = vectors
+    assert embed(source, target, *one_by_one).exit_code == 0
+    assert set(service.texts().values()) == {1}
 
 
 @pytest.mark.parametrize("rule", ["cut", "refuse"])
@@ -215,7 +253,8 @@ def test_another_model_may_not_write_into_the_same_folder(service: Service, tmp_
 
 
 def test_the_key_is_in_no_file_of_the_job(service: Service, tmp_path: Path) -> None:
-    service.answer = lambda body: no(400, f"no: {body} sk-bulk-4f9a1c")
+    said = "no: {} sk-bulk-4f9a1c"
+    service.answer = lambda b: vectors(b) if b["input"] == ["Hi"] else no(400, said.format(b))
     source = corpus(tmp_path / "c.jsonl", [f"text {i}" for i in range(5)])
     assert embed(source, tmp_path / "out").exit_code == 3
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -175,7 +175,7 @@ def test_poisoned_rows_at_the_beginning_are_dead_letters_and_the_others_are_aske
     assert result.exit_code == 3, result.output
     assert len(rows_in(target)) == 30
     assert len(rows_in(target / "_dead")) == 90
-    harmless = [body for body in service.bodies if asked(body) == "How many? Hello"]
+    harmless = [body for body in service.bodies if asked(body) == "How many? Hi"]
     assert len(harmless) == 1, "what shows that the rows are to blame is asked once"
 
 
@@ -201,7 +201,7 @@ def test_a_job_that_no_row_can_do_ends_early_and_its_rows_are_not_dead(
     target, fast = tmp_path / "out", ("--rpm", 60_000, "--block", 20)
     result = extract(source, target, *fast)
     assert result.exit_code == 4
-    assert "then one with a harmless text: this model takes no schema" in result.output
+    assert "requests fail, with a harmless text, too: this model takes no schema" in result.output
     assert len(service.bodies) < 100
 
     service.answer = lambda _: says("yes")

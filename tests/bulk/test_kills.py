@@ -81,19 +81,101 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
     assert len(service.bodies) == before
 
 
-@pytest.mark.slow
-def test_two_workers_on_ray_share_pace_and_answers(service: Service, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    service.seconds = 0.02
-    folder = tmp_path / "corpus"
+def two_files(folder: Path) -> list[str]:
     folder.mkdir()
     texts = [f"text {i % 60}" for i in range(200)]
     for half in (0, 1):
         corpus(folder / f"{half}.jsonl", texts[half * 100 : half * 100 + 100])
-    process = start(folder, tmp_path / "out", "--workers", 2)
-    assert process.wait(timeout=300) == 0, said_by(tmp_path / "out").read_text()
+    return texts
+
+
+def test_two_workers_share_pace_and_answers(service: Service, tmp_path: Path) -> None:
+    service.seconds = 0.02
+    texts, target = two_files(tmp_path / "corpus"), tmp_path / "out"
+    process = start(tmp_path / "corpus", target, "--workers", 2)
+    assert process.wait(timeout=300) == 0, said_by(target).read_text()
     assert service.texts() == dict.fromkeys(set(texts), 1)
-    assert len(rows_in(tmp_path / "out")) == 200
+    assert len(rows_in(target)) == 200
+    assert "200 rows" in said_by(target).read_text()
+
+
+def children_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes that send requests: those that were begun with "spawn_main"."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    command = [(int(child), Path(f"/proc/{child}/cmdline").read_bytes()) for child in children]
+    return [child for child, words in command if b"spawn_main" in words]
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+
+@linux
+@pytest.mark.parametrize("killed", ["a worker", "their parent"])
+def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
+    service: Service, tmp_path: Path, killed: str
+) -> None:
+    service.seconds = 0.3
+    texts, target = two_files(tmp_path / "corpus"), tmp_path / "out"
+    small = ("--workers", 2, "--in-flight", 1, "--block", 20)
+    process = start(tmp_path / "corpus", target, *small)
+    while len(service.bodies) < 4 and process.poll() is None:
+        time.sleep(0.01)
+    children = children_of(process)
+    assert len(children) == 2
+    os.kill(children[0] if killed == "a worker" else process.pid, signal.SIGKILL)
+    assert process.wait(timeout=60) == (4 if killed == "a worker" else -signal.SIGKILL)
+    if killed == "a worker":
+        assert "one of the worker processes was killed" in said_by(target).read_text()
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < until, "the others end"
+        time.sleep(0.01)
+    assert len(service.bodies) < 20, "who is alone sends nothing more"
+    service.seconds = 0.0
+    assert start(tmp_path / "corpus", target, "--workers", 2).wait(timeout=60) == 0
+    assert len(rows_in(target)) == 200
+    paid = service.texts()
+    assert set(paid) == set(texts)
+    assert sum(paid.values()) - len(paid) <= 2 * PER_REQUEST, "what was in flight alone"
+
+
+@linux
+def test_ctrl_c_lets_workers_keep_what_they_have_asked(service: Service, tmp_path: Path) -> None:
+    service.seconds = 0.3
+    texts, target = two_files(tmp_path / "corpus"), tmp_path / "out"
+    process = start(tmp_path / "corpus", target, "--workers", 2)
+    while len(service.bodies) < 4 and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130, said_by(target).read_text()
+    assert "Traceback" not in said_by(target).read_text()
+    assert start(tmp_path / "corpus", target, "--workers", 2).wait(timeout=60) == 0
+    assert service.texts() == dict.fromkeys(set(texts), 1)
+
+
+def test_what_can_no_longer_be_read_is_said_by_several_workers_too(
+    service: Service, tmp_path: Path
+) -> None:
+    two_files(tmp_path / "corpus")
+    target = tmp_path / "out"
+    code = f"""
+from pathlib import Path
+from lunos_bulk.files import Files
+from lunos_bulk.inputs import pieces_of
+from lunos_bulk.job import Job
+if __name__ == "__main__":
+    corpus = Path({str(tmp_path / "corpus")!r})
+    pieces = pieces_of(str(corpus), print)
+    (corpus / "1.jsonl").unlink()
+    print(Files(Job({str(target / "s")!r}, "m"), Path({str(target)!r})).run(pieces, workers=2))
+"""
+    (tmp_path / "run.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "run.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stderr == ""
+    assert "1.jsonl can't be used: [Errno 2] No such file" in done.stdout.splitlines()[-1]
+    assert max(service.texts().values(), default=1) == 1
 
 
 @pytest.mark.slow
@@ -108,16 +190,31 @@ def test_the_key_is_in_no_log_of_ray_and_no_file_of_the_job(
         return no(400, f"{body} of {key}") if bad else vectors(body)
 
     service.answer = answer
-    source = corpus(tmp_path / "c.jsonl", ["bad", *(f"text {i}" for i in range(50))])
+    state = tmp_path / "state"
+    code = f"""
+import ray
+from lunos_bulk import embed
+ray.init(include_dashboard=False)
+rows = [{{"text": f"text {{i}}" if i else "bad"}} for i in range(50)]
+rows = embed(ray.data.from_items(rows), model="m", state={str(state)!r}).take_all()
+print(sum(row["error"] is not None for row in rows), "dead")
+"""
     # a short path: Ray's sockets are in it
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as logs:
-        target, talk = tmp_path / "out", {"RAY_TMPDIR": logs, "LUNOS_LOG": "debug"}
-        process = start(source, target, "--workers", 2, **talk)
-        assert process.wait(timeout=300) == 3, said_by(target).read_text()
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=os.environ | {"RAY_TMPDIR": logs, "LUNOS_LOG": "debug"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert "1 dead" in done.stdout, done.stderr
         files = [path for path in Path(logs).rglob("*") if path.is_file()]
-        files += [path for path in target.rglob("*") if path.is_file()]
+        files += [path for path in state.rglob("*") if path.is_file()]
         assert any(path.name.startswith("worker-") for path in files), "Ray wrote its logs here"
         assert [path for path in files if key.encode() in path.read_bytes()] == []
+        assert key not in done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import sqlite3
 import sys
@@ -32,6 +33,7 @@ BATCH = 100
 _MOST_PENDING = 100_000
 _TURNS = 2.0
 _OTHERS = 5.0
+_MOMENT = 0.5
 
 
 class UsageStore:
@@ -101,6 +103,7 @@ class UsageStore:
         self._written: deque[CallRecord] = deque(maxlen=32)
         self._writer = Writer(self)
         self._trouble: str | None = None
+        self._is_behind = False  # whether many calls are in no sum yet
         self._lost = 0
 
     def reset_after_fork(self) -> None:
@@ -179,7 +182,7 @@ class UsageStore:
         self.database.transact(
             lambda connection: connection.executemany(INSERT, rows), wait=_OTHERS
         )
-        self._carry_on()
+        self._carry_on(math.inf)
         return len(rows)
 
     def flush(self, *, wait: float = 0.25) -> bool:
@@ -214,6 +217,10 @@ class UsageStore:
         if self._lost:
             _log.warning("%d calls weren't recorded: too many waited", self._lost)
             self._lost = 0
+        if self._is_behind and wait:
+            with contextlib.suppress(LunosConfigError):
+                self._is_behind = self.database.transact(sums.carry_on)
+            self._wake_writer(hurry=False)
         return True
 
     def _rows(self, batch: Iterable[_Pending]) -> list[tuple[Any, ...]]:
@@ -312,13 +319,16 @@ class UsageStore:
             if store.path == self.path and not store.closed:
                 store.flush()
         with contextlib.suppress(LunosConfigError):  # without it queries are only slower
-            self._carry_on()
+            self._carry_on(_MOMENT)
 
-    def _carry_on(self) -> None:
-        while self.database.transact(
-            lambda connection: sums.carry_on(connection, sums.LARGE_CHUNK)
-        ):
-            pass
+    def _carry_on(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        work = functools.partial(sums.carry_on, most=sums.LARGE_CHUNK)
+        self._is_behind = self.database.transact(work)
+        while self._is_behind and time.monotonic() < end:
+            self._is_behind = self.database.transact(work)
+        if self._is_behind:  # many calls, as of an upgraded file: the writer adds them up
+            self._wake_writer(hurry=False)
 
     def write_html(self, path: str | os.PathLike[str], *, since: Moment = "30d") -> None:
         """Write the current dashboard as one self-contained HTML page.

@@ -30,8 +30,8 @@ OF_A_CALL = (
     f"CASE WHEN cost_source = 'estimate' THEN cost % {SPLIT} END",
     *TIMES,
 )
-# calls at once: the file is locked for about 20 ms, or a second; larger chunks are cheaper
-CHUNK, LARGE_CHUNK = 2000, 100_000
+# calls at once: the file is locked for about 20 ms, or 0.2 s; larger chunks are cheaper
+CHUNK, LARGE_CHUNK = 2000, 20_000
 _WORTH = 1000
 PACKED = ", ".join(f"packed({name})" for name in TIMES)
 _SUMS = ", ".join(

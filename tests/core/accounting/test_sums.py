@@ -16,6 +16,7 @@ import pytest
 
 from lunos_core import CallRecord, LunosServerError, Usage, UsageStore
 from lunos_core.accounting import questions, sums
+from lunos_core.accounting import store as store_module
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00 UTC
 OLD_STORES = Path(__file__).parent / "old_stores"  # as the code of that version wrote them
@@ -75,6 +76,27 @@ def test_sums_and_calls_give_the_same_answer(store: UsageStore, asked: dict[str,
     with store.database.reading() as connection:
         question = questions.Question.of(**{"by": ("app",), **asked}, now=NOW)
         assert question.ask(connection) == from_sums
+
+
+def test_a_question_waits_a_moment_for_the_sums_of_old_calls_and_the_writer_does_the_rest(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_many(random_calls(1500, 9))
+    whole = store.summary("app,day")
+    for statement in "DELETE FROM rollups", "DELETE FROM times", "UPDATE rolled_up SET id = 0":
+        store.database.transact(lambda c, statement=statement: c.execute(statement))
+    monkeypatch.setattr(sums, "LARGE_CHUNK", 100)
+    monkeypatch.setattr(store_module, "_MOMENT", 0.0)
+    woken: list[bool] = []
+    monkeypatch.setattr(store, "_wake_writer", lambda *, hurry: woken.append(hurry))
+    assert store.summary("app,day") == whole
+    assert woken == [False]
+    with store.database.reading() as connection:
+        assert sums.summed_up_to(connection) == 100
+    assert store.flush()
+    assert store.summary("app,day") == whole
+    with store.database.reading() as connection:
+        assert sums.summed_up_to(connection) == 1500
 
 
 def test_every_number_is_what_adding_up_by_hand_gives(store: UsageStore) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import threading
 import time
@@ -128,7 +129,7 @@ class Admissions:
         begun = time.monotonic()
         while True:
             patient = time.monotonic() - begun < min(start.total_timeout or 1e9, _LONGEST_WAIT)
-            turn = functools.partial(self._try, start, facts, approved, patient=patient)
+            turn = functools.partial(self._try, start, facts, approved, patient)
             reservation, verdict = yield from turn()
             if not verdict.fits and not self._in_trouble:
                 # this process's finished calls cost less than was reserved
@@ -186,7 +187,6 @@ class Admissions:
         start: CallStart,
         facts: Facts,
         approved: set[Budget],
-        *,
         patient: bool,
     ) -> Generator[float, None, tuple[Reservation, Verdict]]:
         now = self.store.clock()
@@ -232,27 +232,19 @@ class Admissions:
         return reservation, verdict
 
     def _hold(
-        self,
-        connection: Connection,
-        start: CallStart,
-        reservation: Reservation,
-        now: float,
-        certain: int,
+        self, connection: Connection, start: CallStart, held: Reservation, now: float, certain: int
     ) -> None:
         name = f"{self._ids}-{next(self._numbers)}"
-        facts, expires = reservation.facts, now + (start.total_timeout or _EXPIRY)
+        facts, expires = held.facts, now + (start.total_timeout or _EXPIRY)
         row = (
-            *(name, now, expires, facts["app"], facts["user"], facts["tags"]),
-            *(start.model, reservation.cost, reservation.tokens, certain),
+            *(name, now, expires, facts["app"], facts["user"], json.dumps(facts["tags"])),
+            *(start.model, held.cost, held.tokens, certain),
         )
-        schema.hold(connection, row)
-        reservation.id = name  # last: without a row there is nothing to release
+        connection.execute(schema.RESERVE, row)
+        held.id = name  # last: without a row there is nothing to release
 
     def _reservation(
-        self,
-        start: CallStart,
-        facts: Facts,
-        connection: Connection | None,
+        self, start: CallStart, facts: Facts, connection: Connection | None
     ) -> Reservation:
         if not self.budgets:
             return Reservation(self.store, facts, 0, self._estimator.tokens(start), certain=True)

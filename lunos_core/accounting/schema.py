@@ -155,12 +155,6 @@ def _text(text: Any) -> Any:
     return None if text is None else str(text).encode("utf-8", "replace").decode()
 
 
-def hold(connection: sqlite3.Connection, row: Sequence[Any]) -> None:
-    """Write the row of a reservation."""
-    cells = [json.dumps(cell) if isinstance(cell, dict) else cell for cell in row]
-    connection.execute(RESERVE, cells)
-
-
 def settle(connection: sqlite3.Connection, settled: Sequence[Settled], now: float) -> None:
     """Delete ended reservations, and subtract ended parts from shared ones."""
     if not settled:

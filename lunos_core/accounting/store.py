@@ -367,11 +367,7 @@ class UsageStore:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _store, (type(self), self.path, self.tag_keys)
-
-
-def _store(kind: type[UsageStore], path: str, tag_keys: Sequence[str]) -> UsageStore:
-    return kind(path, tag_keys=tag_keys)
+        return functools.partial(type(self), tag_keys=self.tag_keys), (self.path,)
 
 
 # this process's stores: a query of one first writes the pending calls of all with its file

@@ -27,7 +27,7 @@ from lunos_core.accounting.estimates import Estimator
 from lunos_core.accounting.memory import MemoryStore
 from lunos_core.accounting.observers import CallStart
 from lunos_core.accounting.reservations import Reservation, refusal_text, seconds_to_room
-from lunos_core.accounting.schema import hold
+from lunos_core.accounting.schema import RESERVE
 from lunos_core.accounting.store import BATCH
 
 USD = 10**12  # picodollars
@@ -173,7 +173,7 @@ def rate_limit_store(path: Path, *, ages: list[float], held: int = 0) -> UsageSt
     store = UsageStore(path, clock=lambda: NOON)
     store.add_many([record(0.1, time=NOON - age) for age in ages])
     rows = [(f"r{i}", NOON, NOON + 9, "a", None, None, "m", 0, 10, 1) for i in range(held)]
-    store.database.transact(lambda connection: [hold(connection, row) for row in rows])
+    store.database.transact(lambda connection: connection.executemany(RESERVE, rows))
     return store
 
 

@@ -13,7 +13,7 @@ from langchain_lunos._settings import CHECKED_IN_CALLS, LunosConnection, check_c
 from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core import __version__
 from lunos_core.accounting.token_estimate import estimate_tokens
-from lunos_core.adapters import refuse_impossible
+from lunos_core.adapters import check_more, refuse_impossible
 from lunos_core.endpoints import params
 from lunos_core.endpoints.build import check_params, merge_options
 from lunos_core.endpoints.params import Check
@@ -80,6 +80,7 @@ class LunosModel(LunosConnection):
     @model_validator(mode="after")
     def _check_parameters(self) -> Self:
         check_params(self._default_params, self._checks)
+        check_more("model_kwargs", self.model_kwargs)
         if self.streaming and self.n not in (None, 1):
             raise ValueError(_ONE_STREAM)
         return self

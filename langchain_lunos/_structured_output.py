@@ -22,6 +22,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from langchain_lunos._schemas import to_function, to_json_schema
 from langchain_lunos.errors import LunosRefusalError, LunosTruncatedError
+from lunos_core.arguments import check_flag_or_none
 from lunos_core.endpoints.chat.json_text import json_objects, strip_thinking
 
 METHODS = ("json_schema", "function_calling", "json_mode")
@@ -35,6 +36,7 @@ def check_arguments(schema: Any, method: str, strict: bool | None) -> None:
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+    check_flag_or_none("strict", strict)
     if method == "json_mode" and strict is not None:
         raise ValueError("strict needs a schema that the server sees: not with method='json_mode'")
     if method != "json_mode" and schema is None:

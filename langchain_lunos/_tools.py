@@ -10,6 +10,7 @@ from langchain_core.tools import Tool as TextTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_lunos._schemas import to_function
+from lunos_core.arguments import check_flag_or_none
 
 Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
@@ -21,7 +22,11 @@ def to_wire_tools(tools: Sequence[Tool], *, strict: bool | None = None) -> list[
         tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and tools
             that the server runs, such as `{"type": "web_search"}`, which stay unchanged.
         strict: ask for arguments that follow the schema exactly.
+
+    Raises:
+        ValueError: `strict` is neither True, False nor `None`.
     """
+    check_flag_or_none("strict", strict)
     return [_to_wire(tool, strict) for tool in tools]
 
 

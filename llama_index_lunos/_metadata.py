@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,22 +74,43 @@ def tokens_left(prompt: str, tokenizer: Any, context_window: int) -> int:
 
     Args:
         prompt: the text.
-        tokenizer: an object with `encode`, or the name of a tokenizer on Hugging Face.
+        tokenizer: as `encode_with` takes it.
         context_window: tokens of prompt and answer together.
 
     Raises:
         ImportError: a name was given, and transformers isn't installed.
         ValueError: the prompt leaves no room.
     """
-    if isinstance(tokenizer, str):
-        tokenizer = _named_tokenizer(tokenizer)
-    used = len(tokenizer.encode(prompt))
+    used = len(encode_with(tokenizer)(prompt))
     if used >= context_window:
         raise ValueError(
             f"the prompt has {used} tokens, and the context window {context_window}: shorten the "
             "prompt, or set context_window if the model has a larger one"
         )
     return context_window - used
+
+
+def encode_with(tokenizer: Any) -> Callable[[str], Any]:
+    """Return the function that splits a text into tokens.
+
+    Args:
+        tokenizer: an object with `encode`, such a function, or a tokenizer's name on Hugging Face.
+
+    Raises:
+        ImportError: a name was given, and transformers isn't installed.
+        TypeError: it is something else.
+    """
+    if isinstance(tokenizer, str):
+        tokenizer = _named_tokenizer(tokenizer)
+    # tiktoken's `encode` refuses a text that mentions a special token
+    plain = getattr(tokenizer, "encode_ordinary", None)
+    encode: Callable[[str], Any] = plain or getattr(tokenizer, "encode", tokenizer)
+    if isinstance(tokenizer, type) or not callable(encode):
+        raise TypeError(
+            "tokenizer must be a function, an object with `encode` or the name of a tokenizer on "
+            f"Hugging Face, not {tokenizer!r}"
+        )
+    return encode
 
 
 @functools.lru_cache(maxsize=8)

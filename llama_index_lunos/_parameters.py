@@ -9,6 +9,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.schema import BaseComponent
 
 from llama_index_lunos._settings import run_options
+from lunos_core.adapters import check_more
 from lunos_core.endpoints.build import check_params, merge_options
 from lunos_core.endpoints.params import CHAT
 from lunos_core.endpoints.server_tools import Plugins, WebSearchSetting
@@ -150,6 +151,7 @@ class Parameters(BaseComponent):
             ValueError: a value out of range.
             TypeError: a value of the wrong type.
         """
+        check_more("additional_kwargs", self.additional_kwargs)
         check_params({**self.additional_kwargs, **self._set((*_SAMPLING, *_CHAT))}, CHAT)
 
     def chat_params(self, call: Mapping[str, Any]) -> dict[str, Any]:

@@ -235,6 +235,9 @@ class Connection(BaseComponent, ClientSettings):
         return (*own, *(fields[name] for name in SHARED_NAMES))
 
 
+_HTTP_CLIENTS = ("http_client", "async_http_client")
+
+
 def split_settings(
     owner: type, given: Mapping[str, Any], parameters: Iterable[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -244,7 +247,7 @@ def split_settings(
         TypeError: an argument that is neither.
     """
     own = {*parameters, "extra_body", "extra_headers", "extra_query"}
-    settings = {*Connection.model_fields, "base_url", "http_client", "async_http_client"}
+    settings = {*Connection.model_fields, "base_url", *_HTTP_CLIENTS}
     check_names(owner, given, own | settings)
     named = {name: value for name, value in given.items() if name in own}
     return {name: value for name, value in given.items() if name not in own}, named
@@ -258,7 +261,7 @@ def _own_names(
     Raises:
         TypeError: an unknown setting, or one that is given under two names.
     """
-    check_names(kind, given, {*kind.model_fields, *spellings})
+    check_names(kind, given, {*kind.model_fields, *spellings, *_HTTP_CLIENTS})
     own: dict[str, Any] = {}
     names: dict[str, str] = {}
     for name, value in given.items():

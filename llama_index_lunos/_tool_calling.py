@@ -31,6 +31,7 @@ from llama_index_lunos._tools import (
     tool_selections,
     with_user_message,
 )
+from lunos_core.arguments import check_flag_or_none
 from lunos_core.forks import first_use
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +76,7 @@ class ToolCalling(FunctionCallingLLM):
         default, and some models refuse the parameter.
         """
         messages = with_user_message(chat_history, user_msg)
+        check_flag_or_none("strict", strict)
         strict = self.strict if strict is None else strict
         wire_tools = [set_strict(to_wire_tool(tool), strict) for tool in tools or ()]
         wire_tools += [to_wire_tool(tool) for tool in self._standing_tools()]

@@ -20,7 +20,13 @@ from llama_index.core.bridge.pydantic import Field, field_serializer
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
 from llama_index_lunos._messages import to_wire
-from llama_index_lunos._metadata import DEFAULT_CONTEXT_WINDOW, ModelFacts, facts_of, tokens_left
+from llama_index_lunos._metadata import (
+    DEFAULT_CONTEXT_WINDOW,
+    ModelFacts,
+    encode_with,
+    facts_of,
+    tokens_left,
+)
 from llama_index_lunos._parameters import Parameters
 from llama_index_lunos._results import ChatAccumulator, to_completion, to_response
 from llama_index_lunos._settings import Connection
@@ -100,7 +106,7 @@ class Lunos(Connection, Parameters, StructuredPrediction):
         default=None,
         repr=False,
         description=(
-            "An object with `encode`, or the name of a tokenizer on Hugging Face: text completions "
+            "A function, an object with `encode` or a name on Hugging Face: text completions "
             "then get the rest of the context window as max_tokens."
         ),
     )
@@ -114,6 +120,8 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     def __init__(self, model: str | None = None, **settings: Any) -> None:
         super().__init__(model=model, **settings)
         self.check_parameters()
+        if not isinstance(self.tokenizer, str | None):
+            encode_with(self.tokenizer)
 
     @field_serializer("tokenizer")
     def _tokenizer_as_json(self, tokenizer: Any) -> str | None:

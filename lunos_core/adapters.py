@@ -146,6 +146,17 @@ def check_names(owner: type, given: Mapping[str, Any], known: Collection[str]) -
                 raise TypeError(f"{name} must be a number, not {value}")
 
 
+def check_more(name: str, given: Mapping[str, Any]) -> None:
+    """Refuse, in a setting of further parameters, what would replace the model or the messages.
+
+    Raises:
+        TypeError: `given` has one of them; the message names it and the setting.
+    """
+    for key in ("model", "messages", "prompt"):
+        if key in given:
+            raise TypeError(f"{name} can't contain {key!r}: it is an argument of its own")
+
+
 def check_loaded_address(base_url: Any, api_key: Any = None) -> None:
     """Refuse to send the environment's key to an address that comes from loaded data.
 

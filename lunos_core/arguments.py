@@ -141,14 +141,31 @@ def meant_name(name: str, known: tuple[str, ...]) -> str | None:
         >>> meant_name("temprature", ("temperature",)), meant_name("min_tokens", ("max_tokens",))
         ('temperature', None)
     """
-    if name in _OTHER_NAMES:
-        return _OTHER_NAMES[name]
+    if name in _NOT_SENT:
+        return _NOT_SENT[name]
     plain = name.lower().replace("-", "_")
     close = closest_name(plain, known)
     return close if close and _closeness([plain], [close]) > 0.9 else None
 
 
-_OTHER_NAMES = {"headers": "extra_headers", "model_name": "model", "batch_size": "chunk_size"}
+_NOT_SENT = {"headers": "extra_headers", "model_name": "model", "batch_size": "chunk_size"}
+
+# what other packages, and the other adapter, call a setting; `None`: it has no name here
+_OTHER_NAMES = {
+    "verbose": None,
+    "extra_headers": "default_headers",
+    "default_query": "extra_query",
+    "openai_api_key": "api_key",
+    "openai_api_base": "base_url",
+    "endpoint": "base_url",
+    "model_id": "model",
+    "request_timeout": "timeout",
+    "max_completion_tokens": "max_tokens",
+    "batch_size": "chunk_size",
+    "http_async_client": "async_http_client",
+    "additional_kwargs": "model_kwargs",
+    "model_kwargs": "additional_kwargs",
+}
 
 
 def closest_name(name: str, known: Iterable[str]) -> str | None:
@@ -162,8 +179,12 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
         >>> closest_name("max_retry", ["model", "max_retries"]), closest_name("order", ["model"])
         ('max_retries', None)
     """
+    known = set(known)
+    other = _OTHER_NAMES.get(name, name)
+    if other is None or other in known:
+        return other
     words = name.lower().split("_")
-    scores = {candidate: _closeness(words, candidate.split("_")) for candidate in set(known)}
+    scores = {candidate: _closeness(words, candidate.split("_")) for candidate in known}
     best = max(scores.values(), default=0.0)
     nearest = [candidate for candidate, score in scores.items() if score == best > 0]
     return nearest[0] if len(nearest) == 1 else None

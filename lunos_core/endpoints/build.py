@@ -138,6 +138,8 @@ def _checked(
                     f"{name!r} isn't a parameter: did you mean {meant!r}? If the server has "
                     "a parameter of exactly this name, pass it in extra_body"
                 )
+        if name in fields and name != "stream":
+            raise TypeError(f"{name!r} is given twice: as what is asked, and as a parameter")
     body = {**fields, **check_params(params, checks)}
     app_id, headers, extra, query, timeout, metadata = [
         body.pop(option, None) for option in _CALL_OPTIONS

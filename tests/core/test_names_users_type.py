@@ -95,3 +95,93 @@ def test_every_error_class_has_the_fields_names() -> None:
                 error = kind("what went wrong")
                 assert [item for item in names if not hasattr(error, item)] == [], name
                 assert error.message.startswith("what went wrong")
+
+
+HINTS = [
+    (CHATS[0], "extra_headers", "default_headers"),
+    (CHATS[0], "openai_api_key", "api_key"),
+    (CHATS[0], "additional_kwargs", "model_kwargs"),
+    (EMBEDDINGS[0], "batch_size", "chunk_size"),
+    (EMBEDDINGS[0], "endpoint", "base_url"),
+    (CHATS[2], "extra_headers", "default_headers"),
+    (CHATS[2], "openai_api_base", "base_url"),
+    (CHATS[2], "request_timeout", "timeout"),
+    (CHATS[2], "model_kwargs", "additional_kwargs"),
+    (CHATS[2], "max_completion_tokens", "max_tokens"),
+    (CHATS[2], "http_async_client", "async_http_client"),
+    (EMBEDDINGS[1], "batch_size", "embed_batch_size"),
+    (EMBEDDINGS[1], "default_query", "extra_query"),
+    (EMBEDDINGS[1], "model_id", "model"),
+]
+
+
+@pytest.mark.parametrize(("kind", "typed", "meant"), HINTS)
+def test_a_name_from_another_package_is_translated(kind: Any, typed: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"no argument {typed!r}: did you mean {meant!r}"):
+        kind(**SETTINGS, **{typed: 1})
+
+
+def test_verbose_is_no_verbosity() -> None:
+    with pytest.raises(TypeError, match="no argument 'verbose': Pass"):
+        llama_index.Lunos(**SETTINGS, verbose=True)
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "prompt"])
+def test_further_parameters_replace_neither_model_nor_messages(name: str) -> None:
+    for kind, holder in ((CHATS[0], "model_kwargs"), (CHATS[2], "additional_kwargs")):
+        with pytest.raises(TypeError, match=f"{holder} can't contain {name!r}"):
+            kind(**SETTINGS, **{holder: {name: "x"}})
+
+
+def test_what_is_asked_is_not_given_twice() -> None:
+    with pytest.raises(TypeError, match="'messages' is given twice"):
+        llama_index.Lunos(**SETTINGS).complete("Hi", messages=[])
+    with pytest.raises(TypeError, match="'input' is given twice"):
+        langchain.LunosEmbeddings(**SETTINGS).embed_query("Hi", input=["other"])
+
+
+@pytest.mark.parametrize("strict", ["yes", 1, "true"])
+def test_strict_is_a_flag(strict: Any) -> None:
+    def add(a: int) -> int:
+        """Add."""
+        return a
+
+    tools = pytest.importorskip("llama_index.core.tools")
+    llm, tool = llama_index.Lunos(**SETTINGS), tools.FunctionTool.from_defaults(add)
+    for make in (
+        lambda: langchain.ChatLunos(**SETTINGS).bind_tools([add], strict=strict),
+        lambda: langchain.ChatLunos(**SETTINGS).with_structured_output(add, strict=strict),
+        lambda: llm.chat_with_tools([tool], "Hi", strict=strict),
+    ):
+        with pytest.raises(ValueError, match="strict must be True or False"):
+            make()
+
+
+class Special:
+    """As tiktoken's: `encode` refuses a text that mentions a special token."""
+
+    def encode(self, text: str) -> list[str]:
+        raise ValueError("disallowed special token")
+
+    def encode_ordinary(self, text: str) -> list[str]:
+        return text.split()
+
+
+class Plain:
+    """A tokenizer with `encode` alone."""
+
+    def encode(self, text: str) -> list[str]:
+        return text.split()
+
+
+@pytest.mark.parametrize("tokenizer", [Special(), Plain(), str.split, lambda text: text.split()])
+def test_a_tokenizer_is_an_object_or_a_function(tokenizer: Any) -> None:
+    llm = llama_index.Lunos(**SETTINGS, tokenizer=tokenizer, is_chat_model=False, context_window=9)
+    question = llm._prompt_question("one <|endoftext|> two", True, {})
+    assert question.params["max_tokens"] == 6
+
+
+@pytest.mark.parametrize("wrong", [5, True, b"x", {"a": 1}, object(), Plain])
+def test_what_is_no_tokenizer_is_refused_when_it_is_given(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="tokenizer must be a function, an object with `encode`"):
+        llama_index.Lunos(**SETTINGS, tokenizer=wrong)

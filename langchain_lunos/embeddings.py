@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 from pydantic import AliasChoices, Field
 
-from langchain_lunos._concurrency import map_in_tasks, map_in_threads
 from langchain_lunos._config import config_app_id, config_metadata
 from langchain_lunos._settings import LunosConnection, check_call
 from lunos_core.endpoints.build import RUN_METADATA, merge_options
 from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays
 from lunos_core.endpoints.embeddings import embedding_request, text_list
 from lunos_core.request import Request
+from lunos_core.transport.loop_cleanup import running_loop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +30,8 @@ else:  # so that type hints can be read at run time without numpy, which is opti
 __all__ = ["LunosEmbeddings"]
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class LunosEmbeddings(LunosConnection, Embeddings):
@@ -180,3 +184,48 @@ class LunosEmbeddings(LunosConnection, Embeddings):
             raise ImportError("show_progress_bar=True needs tqdm: pip install tqdm") from None
         bar: Iterable[T] = tqdm(steps, total=total, desc="Embedding")
         return bar
+
+
+def map_in_threads(work: Callable[[A], B], items: Sequence[A], limit: int) -> Iterator[B]:
+    """Yield the results in the order of `items`, working on at most `limit` at a time.
+
+    LangChain's executor copies the context, so that ledgers and callbacks see the calls.
+    """
+    if min(limit, len(items)) <= 1:
+        yield from map(work, items)
+        return
+    # after a failure `map` starts nothing more, and leaving the block waits for running calls
+    with ContextThreadPoolExecutor(max_workers=limit) as executor:
+        yield from executor.map(work, items)
+
+
+async def map_in_tasks(
+    work: Callable[[A], Awaitable[B]], items: Iterable[A], limit: int
+) -> list[B]:
+    """Return the results in the order of `items`, working on at most `limit` at a time.
+
+    The first failure is raised and the others are cancelled, as their results would be lost.
+    """
+    running_loop()  # raises a clear error if the loop isn't asyncio's
+    bound = asyncio.Semaphore(limit)
+    failed = False
+
+    async def bounded(item: A) -> B:
+        nonlocal failed
+        async with bound:
+            if failed:  # the failure is on its way to gather(), which cancels
+                raise asyncio.CancelledError
+            try:
+                return await work(item)
+            except BaseException:
+                failed = True
+                raise
+
+    tasks = [asyncio.ensure_future(bounded(item)) for item in items]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

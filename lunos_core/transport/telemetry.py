@@ -1,17 +1,19 @@
-"""OpenTelemetry: one client span for each call of a model, by the GenAI semantic conventions.
+"""OpenTelemetry: a client span and metrics of each call, by the GenAI semantic conventions.
 
 OpenTelemetry is used if the application has imported it, and never imported here: without it the
 cost is one lookup in `sys.modules`.
 
-Source of the names: https://opentelemetry.io/docs/specs/semconv/gen-ai/ (attributes `gen_ai.*`).
+Source of the names: https://opentelemetry.io/docs/specs/semconv/gen-ai/ (attributes `gen_ai.*`),
+and gen-ai-metrics/ there for the metrics and their buckets.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from lunos_core.accounting.observers import CallRecord, Observer
@@ -63,8 +65,8 @@ def span_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
             context=parent,
             kind=trace.SpanKind.CLIENT,
             start_time=begun,
-            attributes=known(
-                {**common_attributes(call, config), **_of_request(request), **_of_answer(call)},
+            attributes=_known(
+                {**_common_attributes(call, config), **_of_request(request), **_of_answer(call)},
                 config,
             ),
         )
@@ -82,7 +84,7 @@ def operation_of(endpoint: str) -> str:
     return _OPERATIONS.get(endpoint, "transcription")
 
 
-def known(attributes: dict[str, Any], config: Config) -> dict[str, Any]:
+def _known(attributes: dict[str, Any], config: Config) -> dict[str, Any]:
     """Leave out unknown values, and remove the key, which a server may repeat in an id."""
     key = config.known_key
     return {
@@ -92,7 +94,7 @@ def known(attributes: dict[str, Any], config: Config) -> dict[str, Any]:
     }
 
 
-def common_attributes(call: CallRecord, config: Config) -> dict[str, Any]:
+def _common_attributes(call: CallRecord, config: Config) -> dict[str, Any]:
     """Return the attributes that spans and metrics share; unknown values are `None`."""
     address = urlsplit(config.base_url)
     error = call.error
@@ -150,3 +152,72 @@ def _of_answer(call: CallRecord) -> dict[str, Any]:
             "lunos.cost_source": usage.cost_source,
         }
     return attributes
+
+
+_SECONDS = tuple(0.01 * 2**power for power in range(14))
+_TOKENS = tuple(4**power for power in range(14))
+_OPERATION = "gen_ai.client.operation."
+
+
+class _Histograms(NamedTuple):
+    duration: Any
+    tokens: Any
+    first_chunk: Any
+    next_chunk: Any
+
+
+def metric_observers(request: Outgoing, config: Config) -> tuple[Observer, ...]:
+    """Return the observer that records the call's metrics, if there is a provider."""
+    metrics = sys.modules.get("opentelemetry.metrics")
+    if metrics is None or request.model is None or config.tracing is False:
+        return ()
+    provider = metrics.get_meter_provider()
+    # the API's own providers, including the proxy, record nothing
+    if type(provider).__module__.startswith("opentelemetry.metrics"):
+        return ()
+    histograms = _histograms(provider)
+
+    def observe(call: CallRecord) -> None:
+        attributes = _known(_common_attributes(call, config), config)
+        histograms.duration.record(call.seconds, attributes)
+        if call.first_token_seconds is not None:
+            histograms.first_chunk.record(call.first_token_seconds, attributes)
+        for seconds in call.chunk_seconds:
+            histograms.next_chunk.record(seconds, attributes)
+        if call.usage is not None:
+            kind = {"gen_ai.token.type": "input"}
+            histograms.tokens.record(call.usage.input_tokens, attributes | kind)
+            if call.usage.output_tokens or call.endpoint != "/embeddings":
+                kind = {"gen_ai.token.type": "output"}
+                histograms.tokens.record(call.usage.output_tokens, attributes | kind)
+
+    return (observe,)
+
+
+@functools.lru_cache(maxsize=4)  # the SDK warns about duplicate instruments
+def _histograms(provider: Any) -> _Histograms:
+    meter = provider.get_meter("lunos_core")
+
+    def histogram(name: str, unit: str, description: str, buckets: tuple[float, ...]) -> Any:
+        try:
+            return meter.create_histogram(
+                name, unit, description, explicit_bucket_boundaries_advisory=buckets
+            )
+        except TypeError:  # before 1.30
+            return meter.create_histogram(name, unit, description)
+
+    return _Histograms(
+        histogram(_OPERATION + "duration", "s", "GenAI operation duration.", _SECONDS),
+        histogram(
+            *("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used."),
+            _TOKENS,
+        ),
+        histogram(
+            *(_OPERATION + "time_to_first_chunk", "s", "Time to receive the first chunk."),
+            _SECONDS,
+        ),
+        histogram(
+            *(_OPERATION + "time_per_output_chunk", "s", "Time per output chunk after the first."),
+            _SECONDS,
+        ),
+    )

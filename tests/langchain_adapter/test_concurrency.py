@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from langchain_lunos._concurrency import map_in_tasks, map_in_threads
+from langchain_lunos.embeddings import map_in_tasks, map_in_threads
 
 
 class FirstFailure(Exception):

@@ -136,7 +136,7 @@ def test_without_a_provider_nothing_is_measured() -> None:
     pytest.importorskip("opentelemetry.sdk")
     code = (
         "from opentelemetry import metrics\n"
-        "from lunos_core.transport.metrics import metric_observers\n"
+        "from lunos_core.transport.telemetry import metric_observers\n"
         "from lunos_core import Config, chat_request\n"
         "asked = chat_request([{'role': 'user', 'content': 'Hi'}], model='m')\n"
         "assert metric_observers(asked, Config(api_key='k')) == ()\n"

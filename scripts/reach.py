@@ -97,7 +97,8 @@ class Reach:
         reaching |= naming | using
         # first a few tests for each line of the function: a condition that thousands of tests meet
         # matters to those that go into its branches
-        first_of_all = set(heapq.nsmallest(30, naming, self.seconds.__getitem__))
+        first_of_all = {*heapq.nsmallest(30, naming, self.seconds.__getitem__)}
+        first_of_all.update(heapq.nsmallest(150, using, self.seconds.__getitem__))
         for line in function_lines(path, number):
             several = reaching.intersection(lines.get(line, ()))
             first_of_all.update(heapq.nsmallest(3, several, self.seconds.__getitem__))

@@ -91,6 +91,13 @@ def test_many_apps_are_the_largest_and_the_others(store: UsageStore) -> None:
     assert (len(facts["apps"]), facts["more_apps"]) == (50, 10)
 
 
+def test_what_is_nearest_to_its_budget_is_shown_first(store: UsageStore) -> None:
+    store.add_many([call(app, 60, cost) for app, cost in [("a", 0.25), ("b", 0.75), ("c", 0.5)]])
+    row = Budget(1, per="day", app="*").row(NOW)
+    store.database.transact(lambda connection: connection.execute(SHOW, row))
+    assert [bar["of"] for bar in dashboard_facts(store)["budgets"]] == ["app b", "app c", "app a"]
+
+
 def test_budgets_of_ledgers_are_shown_with_what_is_spent(store: UsageStore) -> None:
     store.add_many(
         [

@@ -232,6 +232,14 @@ def test_a_summary_is_exact_and_the_most_expensive_comes_first(store: UsageStore
     assert [row["p95_seconds"] for row in others] == [2.0, 4.0]
 
 
+def test_half_of_the_first_pieces_came_by_their_median(tmp_path: Path) -> None:
+    with UsageStore(tmp_path / "u.db", clock=lambda: NOW) as store:
+        times = [float(i) for i in range(1, 101)]
+        store.add_many([CALL._replace(first_token_seconds=seconds) for seconds in times])
+        (row,) = store.summary("app")
+    assert row["first_token_p50_seconds"] == 50.0
+
+
 def test_sums_have_a_row_for_each_hour_and_day_and_times_one_for_each_day(
     store: UsageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,13 @@ import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lunos_core import Budget, CallRecord, ModelInfo, Usage, UsageStore
-from lunos_core.accounting import database, observers
+from lunos_core.accounting import admission, database, observers
 from lunos_core.accounting.admission import Admissions
 from lunos_core.accounting.budgets import Scope
 from lunos_core.accounting.dashboard.facts import dashboard_facts
@@ -20,6 +21,7 @@ from lunos_core.accounting.observers import CallStart, begin_here, end_here
 from lunos_core.accounting.pricing import price_of
 from lunos_core.accounting.report import read_file, write_csv
 from lunos_core.accounting.reservations import POLL, Reservation
+from lunos_core.accounting.spending import facts_of
 from lunos_core.accounting.totals import COLUMNS, COUNTED, amount_of
 from lunos_core.accounting.usage import MOST_COST
 
@@ -85,6 +87,36 @@ def test_a_guess_waits_for_another_guess_a_moment() -> None:
 
     assert memory.database.transact(judge) == [None, POLL, None, None]
     assert POLL == 0.02
+
+
+def test_calls_with_other_tags_are_of_another_kind() -> None:
+    mine = Admissions(MemoryStore(lambda: NOW), [Budget(1)], (), "ignore")
+    start = CallStart("app", "m", "/x")
+    kinds = [mine._kind(start._replace(tags={"team": team})) for team in ("a", "b", "a")]
+    assert kinds[0] == kinds[2]
+    assert len({*kinds, mine._kind(start)}) == 3
+
+
+def test_a_guess_waits_no_longer_than_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([100.0, 100.0, 105.0, 109.9, 110.0])  # when it began, and of each try
+    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    memory = MemoryStore(lambda: NOW)
+    mine = Admissions(memory, [Budget(1)], (), "ignore")
+    start, guess = CallStart("app", "m", "/x", total_timeout=10.0), wanted(mine, 5, certain=False)
+    memory.database.transact(lambda connection: mine._hold(connection, start, guess, NOW, 0))
+    assert list(mine.open(start)) == [POLL] * 3
+
+
+def test_budgets_are_shown_now_and_then(tmp_path: Path) -> None:
+    now, shown = NOW, []
+    with UsageStore(tmp_path / "u.db", clock=lambda: now) as store:
+        mine, start = Admissions(store, [Budget(1)], (), "ignore"), CallStart("app", "m", "/x")
+        for passed in (0.0, 1.0, admission._SHOW_EVERY + 1):
+            now = NOW + passed
+            list(mine._try(start, facts_of(store, start), set(), patient=False))
+            with store.database.reading() as connection:
+                shown += [seen - NOW for (seen,) in connection.execute("SELECT seen FROM budgets")]
+    assert shown == [0.0, 0.0, admission._SHOW_EVERY + 1]
 
 
 def test_a_transaction_that_reads_first_locks_at_once_after_three_conflicts(

@@ -166,11 +166,24 @@ def test_each_line_has_its_name_at_its_end_and_no_name_lies_on_another(costs: li
     assert {text.get_text(): text.get_color() for text in above.texts} == colors
 
 
+def test_names_of_a_table_are_left_and_numbers_right() -> None:
+    pytest.importorskip("rich")
+    lines = report._by_rich(["app", "calls"], [["a", "5"], ["bbbb", "1000000"]], 1).splitlines()
+    shown = [line for line in lines if line.strip()]
+    assert [line.rstrip() for line in (shown[0], shown[-2], shown[-1])] == [
+        "app      calls",
+        "a            5",
+        "bbbb   1000000",
+    ]
+
+
 def test_a_name_is_as_high_as_the_end_of_its_line() -> None:
     pytest.importorskip("matplotlib")
     above, _ = plot({name: [(BEGIN, cost, 5)] for name, cost in [("a", 0.5), ("b", 1.0)]}).axes
     highest = above.get_ylim()[1]
     assert [text.xyann[1] * highest for text in above.texts] == pytest.approx([0.5, 1.0])
+    ends = {line.get_label(): (line.get_xdata()[-1], line.get_ydata()[-1]) for line in above.lines}
+    assert {text.get_text(): tuple(text.xy) for text in above.texts} == ends
 
 
 def test_eleven_apps_are_the_nine_dearest_and_the_rest() -> None:

@@ -123,7 +123,7 @@ class ChatAccumulator:
         """Return the response after this chunk, or `None` if nothing visible is new."""
         if chunk.last is not None:
             return self._end(chunk.last)
-        self._choices = chunk.raw.get("choices") or self._choices
+        self._choices = chunk.raw.get("choices")
         for choice in chunk.choices:
             if choice.index == 0:
                 break

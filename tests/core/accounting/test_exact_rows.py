@@ -341,6 +341,7 @@ def test_a_window_that_is_over_is_forgotten_and_others_are_not(store: UsageStore
     keys: list[Any] = [(daily, scope, today - DAY), (other, scope, today - DAY)]
     assert [dollars(spending.exact(key)) for key in keys] == [Decimal("1.625")] * 2
     spending.note(CALL._replace(usage=Usage(cost=0.5)), keys)
+    spending.note(CALL, keys)  # of unknown cost
     assert [dollars(spending.known(key)) for key in keys] == [Decimal("2.125")] * 2
     assert dollars(spending.exact((daily, scope, today))) == Decimal("1.625")
     assert [dollars(spending.known(key)) for key in keys] == [0, Decimal("2.125")]

@@ -39,7 +39,14 @@ from lunos_core.accounting.histograms import (
 from lunos_core.accounting.memory import MemoryStore
 from lunos_core.accounting.questions import NUMBERS
 from lunos_core.accounting.reservations import Reservation
-from lunos_core.accounting.schema import COLUMNS, dollars, hold, picodollars, row_of, settle
+from lunos_core.accounting.schema import (
+    COLUMNS,
+    RESERVE,
+    dollars,
+    picodollars,
+    row_of,
+    settle,
+)
 from lunos_core.accounting.spending import Spending
 from lunos_core.accounting.sums import DAY, HOUR, pieces
 from lunos_core.accounting.writer import Writer
@@ -128,7 +135,8 @@ def test_reservations_end_as_a_whole_or_in_parts(
     connection: sqlite3.Connection, settled: Any, now: float, left: dict[str, int]
 ) -> None:
     for name, expires, certain in (("a", 10.0, 1), ("b", 20.0, 0), ("shared", 20.0, 2)):
-        hold(connection, (name, 0.0, expires, "app", None, {"t": "1"}, "m", 100, 5, certain))
+        row = (name, 0.0, expires, "app", None, '{"t": "1"}', "m", 100, 5, certain)
+        connection.execute(RESERVE, row)
     settle(connection, settled, now)
     rows = connection.execute("SELECT id, cost FROM reservations ORDER BY id")
     assert dict(rows) == left

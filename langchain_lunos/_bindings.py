@@ -27,8 +27,8 @@ from langchain_core.runnables.configurable import (
 from langchain_core.runnables.retry import RunnableRetry
 from langchain_core.tools import BaseTool
 
-from langchain_lunos._serialization import make_loadable
 from langchain_lunos._tools import to_wire_tools
+from langchain_lunos.registration import make_loadable
 from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints.build import merge_options
 from lunos_core.forks import first_use

@@ -32,9 +32,9 @@ from langchain_lunos._bindings import ModelMethods
 from langchain_lunos._messages import to_wire
 from langchain_lunos._parameters import ChatParameters, RunManager
 from langchain_lunos._results import add_llm_outputs, to_chunk, to_result
-from langchain_lunos._serialization import make_loadable
 from langchain_lunos._stream_events import Event, EventBuilder, one_by_one
 from langchain_lunos._tools import to_wire_tools
+from langchain_lunos.registration import make_loadable
 from lunos_core.accounting.token_estimate import estimate_tokens
 from lunos_core.adapters import to_tool_choice
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request

@@ -26,8 +26,8 @@ from langchain_lunos._app_id import (
 from langchain_lunos._config import config_app_id
 from langchain_lunos._parameters import LunosModel
 from langchain_lunos._results import PROVIDER, to_token_usage
-from langchain_lunos._serialization import make_loadable
 from langchain_lunos.errors import LunosResponseError
+from langchain_lunos.registration import make_loadable
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints import params
 from lunos_core.endpoints.chat.requests import completion_request, completion_stream_request

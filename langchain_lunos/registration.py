@@ -1,6 +1,11 @@
-"""`register()`: add the provider "lunos" to LangChain's own factories."""
+"""Add to LangChain's own tables: the provider "lunos" to its factories, our classes to `load`'s."""
 
 from __future__ import annotations
+
+import sys
+
+from langchain_core.load.mapping import SERIALIZABLE_MAPPING
+from langchain_core.load.serializable import Serializable
 
 
 def register() -> None:
@@ -37,3 +42,20 @@ def register() -> None:
         entry = ("langchain_lunos", name)
         # newer tables have a third entry, the function that makes the object
         table["lunos"] = entry if example is None else (*entry, *example[2:])
+
+
+def make_loadable(kind: type[Serializable]) -> None:
+    """Add a class to LangChain's table and to the copies that `load` made of it.
+
+    `load(…, allowed_objects="all", valid_namespaces=["langchain_lunos"])` revives only classes in
+    that table. An entry alone allows nothing: the caller must still name our namespace.
+    """
+    path = tuple(kind.lc_id())
+    SERIALIZABLE_MAPPING[path] = path
+    loader = sys.modules.get("langchain_core.load.load")
+    copies = getattr(loader, "ALL_SERIALIZABLE_MAPPINGS", None)
+    if isinstance(copies, dict):
+        copies[path] = path
+    cached = getattr(loader, "_default_class_paths_cache", None)
+    if isinstance(cached, dict) and "all" in cached:
+        cached["all"].add(path)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from lunos_core.accounting.pricing import EXACT
 from lunos_core.request import Reply, Request
-from lunos_core.wire.scalars import decimal_of, flag_of
+from lunos_core.wire.text import decimal_of, flag_of
 
 PUBLIC_PATH = "/public/models"
 PATH = "/models"

@@ -16,7 +16,7 @@ from typing import Any
 from lunos_core.arguments import check_app_id
 from lunos_core.logs import log
 from lunos_core.request import Reply, Request
-from lunos_core.wire.scalars import decimal_of, flag_of
+from lunos_core.wire.text import decimal_of, flag_of
 
 
 @dataclass(frozen=True, slots=True)

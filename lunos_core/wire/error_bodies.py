@@ -27,9 +27,8 @@ from lunos_core.errors import (
     LunosServerError,
 )
 from lunos_core.wire import json
-from lunos_core.wire.scalars import flag_of
 from lunos_core.wire.scrub import scrub, scrub_value
-from lunos_core.wire.text import decode
+from lunos_core.wire.text import decode, flag_of
 
 PROXY_REMEDY = (
     "the proxy asks for a name and password: put them into the variable that names it (HTTPS_PROXY,"

@@ -9,7 +9,7 @@ import pytest
 from lunos_core import Config, LunosResponseError, LunosServerError
 from lunos_core.endpoints.build import json_call
 from lunos_core.request import Outgoing, Reply, unwrap
-from lunos_core.wire.scalars import decimal_of, flag_of
+from lunos_core.wire.text import decimal_of, flag_of
 
 KEY = "sk-hush-0123456789"
 CONFIG = Config(api_key=KEY, base_url="https://h/v1", default_headers={"X-Own": "1"})

@@ -20,10 +20,10 @@ from langchain_lunos import (
     LunosEmbeddings,
     LunosImageGeneration,
     LunosLLM,
-    _serialization,
     _settings,
     langsmith_costs,
     register,
+    registration,
 )
 from langchain_lunos.images import ImageEdit, ImagePrompt
 from langchain_lunos.tracing import CostTracer, with_costs
@@ -333,22 +333,22 @@ def test_a_class_is_found_by_load_whenever_it_was_imported(
     loader: Any = sys.modules["langchain_core.load.load"]
     path = tuple(Loaded.lc_id())
     cache: dict[str, Any] = {"all": set()} if asked_before else {}
-    monkeypatch.setattr(_serialization, "SERIALIZABLE_MAPPING", {})
+    monkeypatch.setattr(registration, "SERIALIZABLE_MAPPING", {})
     monkeypatch.setattr(loader, "ALL_SERIALIZABLE_MAPPINGS", {})
     monkeypatch.setattr(loader, "_default_class_paths_cache", cache, raising=False)
-    _serialization.make_loadable(Loaded)
+    registration.make_loadable(Loaded)
     assert (
         {path: path}
-        == vars(_serialization)["SERIALIZABLE_MAPPING"]
+        == vars(registration)["SERIALIZABLE_MAPPING"]
         == loader.ALL_SERIALIZABLE_MAPPINGS
     )
     assert cache == ({"all": {path}} if asked_before else {})
-    monkeypatch.setattr(_serialization, "SERIALIZABLE_MAPPING", {})
+    monkeypatch.setattr(registration, "SERIALIZABLE_MAPPING", {})
     # a version of LangChain that keeps neither
     monkeypatch.setattr(loader, "ALL_SERIALIZABLE_MAPPINGS", None)
     monkeypatch.setattr(loader, "_default_class_paths_cache", None, raising=False)
-    _serialization.make_loadable(Loaded)
-    assert vars(_serialization)["SERIALIZABLE_MAPPING"] == {path: path}
+    registration.make_loadable(Loaded)
+    assert vars(registration)["SERIALIZABLE_MAPPING"] == {path: path}
 
 
 def test_a_fork_has_locks_of_its_own_for_cached_properties() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from lunos_core.wire.scalars import decimal_of, flag_of
 from lunos_core.wire.sse import PlainPieces
-from lunos_core.wire.text import TextPieces, decode, join_surrogates
+from lunos_core.wire.text import TextPieces, decimal_of, decode, flag_of, join_surrogates
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_a_misspelt_name_is_recognised(typed: str, meant: str) -> None:
 )
 def test_a_name_of_another_thing_gets_no_hint(typed: str) -> None:
     assert closest_name(typed, KNOWN) is None
+    assert closest_name(typed, ["model"]) is None
 
 
 @pytest.mark.parametrize("typed", ["streaming", "stream", "idle", "store", "metadata"])

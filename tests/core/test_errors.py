@@ -115,6 +115,11 @@ def test_an_error_with_a_successful_status_gets_the_status_of_its_code(
     assert error.status == status
 
 
+def test_an_error_by_itself_has_no_facts() -> None:
+    assert {name: value for name, value in LunosError("no").facts().items() if value} == {}
+    assert LunosError("no").attempts == 0
+
+
 def test_an_answer_without_an_error_holds_none() -> None:
     for value in ({}, {"error": None}, {"error": {}}, {"error": ""}, [], None, "error", 7):
         assert error_in_answer(value) is None

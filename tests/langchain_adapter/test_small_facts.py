@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import ValidationError
 
 from langchain_lunos import ChatLunos, LunosEmbeddings, LunosLLM
+from langchain_lunos._results import add_llm_outputs
 from langchain_lunos._structured_output import _refusal_of
 from langchain_lunos.images import to_block
 from lunos_core import GeneratedImage
@@ -169,3 +170,10 @@ def test_an_images_block_has_its_own_type_or_png(data: bytes, kind: str) -> None
 
 def test_a_text_models_limiter_is_in_no_dump() -> None:
     assert "rate_limiter" not in llm(reply({})).model_dump()
+
+
+def test_costs_of_many_calls_are_added_up_exactly() -> None:
+    usage = {"prompt_tokens": 1, "cost": 0.1, "total_cost": 0.1}
+    told = add_llm_outputs([{"token_usage": usage, "total_cost": 0.1}] * 10)
+    assert told["token_usage"] == {"prompt_tokens": 10, "cost": 1.0, "total_cost": 1.0}
+    assert told["total_cost"] == 1.0

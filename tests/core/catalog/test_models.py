@@ -268,6 +268,25 @@ def test_fields_of_another_type_are_unknown() -> None:
     assert one(status="disabled").enabled is False
 
 
+@pytest.mark.parametrize("number", [2**63, 0, -1, 0.5, float("inf")])
+def test_a_window_that_no_model_has_is_unknown(number: float) -> None:
+    assert one(parameters={"context": number}).context_window is None
+    assert one(parameters={"context": 2**63 - 1}).context_window == 2**63 - 1
+
+
+def test_what_is_only_shown_makes_no_entry_another_one() -> None:
+    shown: dict[str, Any] = {
+        **dict.fromkeys(("model_id", "permaslug", "description", "release_date", "status"), "x"),
+        "tokens_per_second": 1.0,
+        "free_tokens": 1,
+        "free_is_premium": True,
+        "raw": {"a": 1},
+    }
+    for name, value in shown.items():
+        assert ModelInfo("m", **{name: value}) == ModelInfo("m"), name
+    assert ModelInfo("m", enabled=True) != ModelInfo("m")
+
+
 def test_what_newer_catalogs_tell_reaches_the_model() -> None:
     model = one(
         modelId="openai/gpt-5",

@@ -25,7 +25,7 @@ from lunos_core import (
     LunosStreamInterruptedError,
     speech_request,
 )
-from lunos_core.endpoints.speech import Speech
+from lunos_core.endpoints.speech import Speech, spoken_mistake
 from tests.core.raw_server import CLOSE, RawServer
 from tests.core.wire_samples import Answer, Wire, raw, reply
 
@@ -254,3 +254,10 @@ def test_a_sound_is_saved_under_a_name_of_its_contents_in_any_folder(tmp_path: P
     saved = [speech.save_in(tmp_path / "a" / "b") for _ in range(2)]
     assert saved == [tmp_path / "a" / "b" / "dd29442deca69f52.mp3"] * 2
     assert saved[0].read_bytes() == b"sound"
+
+
+def test_a_text_that_cannot_be_spoken_is_told_to_the_model() -> None:
+    assert spoken_mistake("Hello") == ""
+    assert spoken_mistake("").startswith("Nothing was spoken: input ")
+    assert spoken_mistake("a" * 4096) == ""
+    assert "4,097 characters" in spoken_mistake("a" * 4097)

@@ -98,11 +98,10 @@ class Admissions:
 
     def draw(self, start: CallStart) -> Reservation | None:
         """Reserve the possible cost of a call from a lump, or return `None` if none has it."""
-        kind = self._kind(start)
-        if kind not in self._lumps:
+        if not self._lumps.holds:
             return None
         cost, certain = self._estimator.cost(start, None)
-        lump = self._lumps.draw(kind, cost) if certain else None
+        lump = self._lumps.draw(self._kind(start), cost) if certain else None
         if lump is None:
             return None
         return Reservation(self.store, _HELD, cost, 0, True, lump.id, cost, False, lump.keys)

@@ -76,9 +76,6 @@ class Lumps:
             lump.end()
             return None
 
-    def __contains__(self, kind: Kind) -> bool:
-        return kind in self._lumps
-
     def keep(self, kind: Kind, lump: Lump) -> None:
         """Keep a lump that is in the store now, and end the one that it replaces."""
         with self._lock:

@@ -64,18 +64,22 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     """
     if usage is None or not (usage.input_tokens or usage.output_tokens):
         return None
-    cached = min(usage.cached_tokens or 0, usage.input_tokens)
-    written = min(usage.cache_write_tokens or 0, usage.input_tokens - cached)
-    reasoning = min(usage.reasoning_tokens or 0, usage.output_tokens)
-    total = Decimal(0)
-    for tokens, own_price, price in (
-        (usage.input_tokens - cached - written, None, model.input_price),
-        (cached, model.cached_price, model.input_price),
-        (written, model.cache_write_price, model.input_price),
-        (usage.output_tokens - reasoning, None, model.output_price),
-        (reasoning, model.reasoning_price, model.output_price),
+    sent, got = usage.input_tokens, usage.output_tokens
+    parts = []
+    for tokens, price in (
+        (usage.cached_tokens, model.cached_price),
+        (usage.cache_write_tokens, model.cache_write_price),
     ):
-        price = price if own_price is None else own_price
+        if tokens:
+            tokens = min(tokens, sent)
+            sent -= tokens
+            parts.append((tokens, model.input_price if price is None else price))
+    if usage.reasoning_tokens:
+        tokens, price = min(usage.reasoning_tokens, got), model.reasoning_price
+        got -= tokens
+        parts.append((tokens, model.output_price if price is None else price))
+    total = Decimal(0)
+    for tokens, price in (*parts, (sent, model.input_price), (got, model.output_price)):
         if not tokens:
             continue
         if price is None:

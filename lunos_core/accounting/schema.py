@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sqlite3
 from collections import Counter
@@ -129,11 +128,9 @@ def dollars(picodollars: int) -> Decimal:
 def cost_of(usage: Usage | None) -> int | None:
     """Return the cost of a call in picodollars, or `None` if it is unknown."""
     cost = None if usage is None else usage.cost
-    return _float_cost(cost) if type(cost) is float else picodollars(amount_of(cost))
-
-
-@functools.lru_cache(maxsize=128)  # a call's cost is read several times
-def _float_cost(cost: float) -> int | None:
+    # read several times in each call; up to here a float has all digits of a picodollar
+    if type(cost) is float and 0 <= cost <= 1000:
+        return round(cost * 1e12)
     return picodollars(amount_of(cost))
 
 

@@ -155,7 +155,7 @@ class UsageStore:
             amount: the part that ends, in picodollars, if several calls share it.
         """
         self._ended.append((reservation, amount))
-        self._wake_writer(hurry=True)
+        self._wake_writer(hurry=amount is None)  # others wait for a part, and don't refuse
 
     def watch(self, holder: Any) -> None:
         """Call `holder.end_old(now)` at each write, at least twice a second while it `holds`."""

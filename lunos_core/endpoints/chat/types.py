@@ -134,7 +134,7 @@ class Completion:
     @property
     def finish_reasons(self) -> tuple[str, ...]:
         """Why the choices ended, as far as the server said."""
-        return tuple(choice.finish_reason for choice in self.choices if choice.finish_reason)
+        return tuple([choice.finish_reason for choice in self.choices if choice.finish_reason])
 
 
 @dataclass(slots=True)

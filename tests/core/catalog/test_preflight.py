@@ -188,6 +188,27 @@ def test_three_models_that_could_do_it_are_named_the_cheapest_first() -> None:
     assert "could do it" not in check(message(PARTS["video"])).message
 
 
+def test_models_that_could_make_it_are_named() -> None:
+    draws = ModelInfo("draws", output_modalities=("text", "image"))
+    error = check(
+        TEXT, draws, ModelInfo("writes", output_modalities=("text",)), modalities=["image"]
+    )
+    assert "models that could do it: draws (" in error.message
+
+
+@pytest.mark.parametrize("left_out", [None, ()])
+def test_what_the_catalog_leaves_out_refuses_nothing(left_out: tuple[str, ...] | None) -> None:
+    model = ModelInfo(
+        "able",
+        capabilities=("chat",),
+        input_modalities=left_out,
+        output_modalities=left_out,
+        supported_parameters=left_out,
+    )
+    sent = {"modalities": ["image"], "logprobs": True, "tools": [{}]}
+    assert check(message(PARTS["image"]), model, model="able", **sent) is None
+
+
 def test_without_windows_in_the_catalog_models_are_named_all_the_same() -> None:
     able = ModelInfo("able", input_modalities=("image",))
     assert "models that could do it: able" in check(message(PARTS["image"]), able).message

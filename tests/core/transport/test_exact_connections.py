@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from lunos_core import LunosConfigError, LunosTimeoutError
 from lunos_core.transport import deadline as limits
 from lunos_core.transport import pool
 from lunos_core.transport.deadline import Deadline, bounded, watch, watch_new_connection, within
+from lunos_core.transport.exchange import Exchange
 from lunos_core.transport.pool import ClientPool, GivenClient, Shards
 from lunos_core.transport.retry import is_retried_status, retry_delay
 
@@ -98,6 +100,7 @@ def test_the_clients_of_a_pool_are_made_once_in_a_process_and_again_after_a_clos
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mine = ClientPool()
+    assert mine._begin() is mine._begin()  # of two threads the second takes the first one's
     first = mine.acquire()
     assert mine.acquire().http is first.http
     assert not {"accept", "user-agent"} & {*first.http.headers}
@@ -206,3 +209,18 @@ def test_a_retry_waits_for_its_backoff_or_the_servers_wish(
 def test_these_statuses_are_retried() -> None:
     retried = [status for status in range(600) if is_retried_status(status)]
     assert retried == [408, 409, 425, 429, *range(500, 600)]
+
+
+async def test_an_attempt_on_an_open_connection_ends_when_it_is_closed() -> None:
+    released: list[bool] = []
+
+    async def acquire() -> Any:
+        return SimpleNamespace(release=lambda: released.append(True))
+
+    async def send(*_: Any) -> httpx.Response:
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # it never comes
+
+    attempt = Exchange(acquire, send, Deadline(None, 1))
+    await asyncio.sleep(0)
+    await attempt.close()
+    assert released == [True]

@@ -93,6 +93,14 @@ async def test_an_error_that_only_quotes_the_request_teaches_nothing(both: Both)
     assert [b"stream_options" in body for body in bodies] == [True, False, True]
 
 
+async def test_a_refusal_of_what_was_not_sent_is_not_retried(both: Both) -> None:
+    answers = iter([REFUSALS[0]()])
+    request = chat_stream_request(HELLO, model="m", stream_options={})
+    assert b"stream_options" not in request.body
+    with pytest.raises(LunosBadRequestError, match="stream_options"):
+        await both.chunks(both.client(lambda _: next(answers)), request)
+
+
 async def test_another_refusal_is_not_retried(both: Both) -> None:
     wire = Strict(reply({"error": {"message": "Unknown field: temperature"}}, 400))
     client = both.client(wire)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import mimetypes
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,8 @@ import click
 
 from lunos_cli import output
 from lunos_core import Completion, Lunos
-from lunos_core.endpoints.chat.content_parts import (
-    image_part,
-    part_of_file,
-    split_data_url,
-    text_part,
-)
+from lunos_core.endpoints.chat.content_parts import image_part, part_of_file, text_part
+from lunos_core.endpoints.images import GeneratedImage, Images
 
 _CUT = {"length": "--max-tokens", "content_filter": "by a filter of content"}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,33 +22,36 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def _image(name: str) -> dict[str, Any]:
     if name.startswith(("https://", "http://", "data:")):
         return image_part(name)
-    if not (mimetypes.guess_type(name)[0] or "").startswith("image/"):
+    part = part_of_file(name, _FILE.convert(name, None, None).read_bytes())
+    if part["type"] != "image_url":
         raise click.ClickException(f"{name} isn't an image by its name (.png, .jpg, .webp, …)")
-    return part_of_file(name, Path(name).read_bytes())
+    return part
 
 
-def _format(value: str) -> dict[str, Any]:
-    text = value if value.lstrip().startswith("{") else Path(value).read_text("utf-8")
+def _piped() -> str:
     try:
-        schema = json.loads(text)
-    except ValueError as error:
-        raise click.ClickException(f"--schema isn't valid JSON: {error}") from None
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        return sys.stdin.buffer.read().decode().strip()
+    except UnicodeDecodeError:
+        raise click.ClickException("stdin isn't text in UTF-8: -f sends images and PDFs") from None
 
 
-def _kept(url: str) -> str:
-    """Return the URL of an image, or the new file that holds it."""
+def kept(url: str) -> str:
+    """Return the URL of an image, or the file that holds it from now on."""
     try:
-        media_type, data = split_data_url(url) or ("", "")
-        content = base64.b64decode(data, validate=True)
+        (path,) = Images([GeneratedImage(url)]).save(tempfile.gettempdir())
     except ValueError:
         return f"{url[:60]}…"
-    if not content:
-        return url
-    suffix = mimetypes.guess_extension(media_type) or ""
-    with tempfile.NamedTemporaryFile(prefix="lunos-", suffix=suffix, delete=False) as file:
-        file.write(content)
-    return file.name
+    return url if path is None else str(path)
+
+
+def remarks(whole: Completion) -> Iterator[str]:
+    """Yield what there is to say beside an answer's text; its images are files then."""
+    for choice in whole.choices:
+        if choice.message.refusal:
+            yield f"refused: {choice.message.refusal}"
+        yield from (f"image: {kept(image)}" for image in choice.message.images)
+        if choice.finish_reason in _CUT:
+            yield f"the answer is cut off: {_CUT[choice.finish_reason]}"
 
 
 def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Completion:
@@ -69,13 +66,8 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
         finally:
             click.echo()
     assert whole is not None  # a stream without an end raises
-    for choice in whole.choices:
-        if choice.message.refusal:
-            output.note(f"refused: {choice.message.refusal}")
-        for image in choice.message.images:
-            output.note(f"image: {_kept(image)}")
-        if choice.finish_reason in _CUT:
-            output.note(f"the answer is cut off: {_CUT[choice.finish_reason]}")
+    for line in remarks(whole):
+        output.note(line)
     output.note(output.account(whole.usage, model, lunos))
     return whole
 
@@ -87,7 +79,7 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @output.SYSTEM
 @click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Text, PDF or image.")
 @click.option("-i", "--image", "images", multiple=True, help="The path or URL of an image to send.")
-@click.option("--schema", help="A JSON schema, or its file: the answer is JSON that fits.")
+@output.SCHEMA
 @click.option("--max-tokens", type=click.IntRange(1), help="Of the answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="How varied answers are.")
 @output.JSON
@@ -98,9 +90,9 @@ def ask(
 
     Its cost is printed on stderr. Text on stdin is sent along: git diff | lunos ask "What changed?"
     """
-    texts = [" ".join(word for word in prompt if word != "-")]
+    texts = [" ".join(word for word in prompt if word != "-").strip()]
     if "-" in prompt or not sys.stdin.isatty():
-        texts.append(sys.stdin.read().strip())
+        texts.append(_piped())
     sent = [_image(name) for name in options["images"]]
     sent += [part_of_file(path.name, path.read_bytes()) for path in options["files"]]
     texts += [part["text"] for part in sent if part["type"] == "text"]
@@ -112,7 +104,10 @@ def ask(
     messages = [*messages, {"role": "user", "content": content}]
     params = {n: options[n] for n in ("max_tokens", "temperature") if options[n] is not None}
     if options["schema"] is not None:
-        params["response_format"] = _format(options["schema"])
+        schema = options["schema"]
+        plain = schema if isinstance(schema, dict) else schema.model_json_schema()
+        named = {"name": "answer", "schema": plain}
+        params["response_format"] = {"type": "json_schema", "json_schema": named}
     if not options["as_json"]:
         answer(lunos, model, messages, **params)
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -74,22 +72,13 @@ def embed(dimensions: int | None, **options: Any) -> None:
 @bulk.command()
 @output.MODEL
 @click.option("--prompt", required=True, help="What to ask; {text} is that column of a row.")
-@click.option("--schema", help="A JSON schema, its file, or a pydantic model (package:Model).")
+@output.SCHEMA
 @click.option("--max-tokens", type=_NUMBER, help="Of an answer.")
 @_with_options
-def extract(schema: str | None, max_tokens: int | None, **options: Any) -> None:
+def extract(max_tokens: int | None, **options: Any) -> None:
     """Ask the model about each row of INPUT: OUTPUT has "id" and "answer", JSON that is valid."""
     params = {} if max_tokens is None else {"max_tokens": max_tokens}
-    _run(params=params, schema=_schema(schema), **options)
-
-
-def _schema(value: str | None) -> Any:
-    if value is None or value.lstrip().startswith("{"):
-        return value and json.loads(value)
-    module, _, name = value.partition(":")
-    if name and not Path(value).exists():
-        return getattr(importlib.import_module(module), name, None)
-    return json.loads(Path(value).read_text("utf-8"))
+    _run(params=params, **options)
 
 
 def _run(

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lunos_cli import output
+from lunos_cli.ask import remarks
 from lunos_core import AsyncLunos, Lunos, LunosError
 from lunos_core.compatibility.advice import one_line
 
@@ -27,6 +28,8 @@ def compare(
     prompt: str, models: tuple[str, ...], lunos: Lunos, messages: list[Any], as_json: bool
 ) -> None:
     """Ask several models at once. Shows their answers, seconds, tokens and cost."""
+    if not prompt.strip():
+        raise click.UsageError("PROMPT is empty: what should the models be asked?")
     results = asyncio.run(_ask(lunos, models, [*messages, {"role": "user", "content": prompt}]))
     for result in results:  # after all have answered: the catalog may be asked
         cost = output.cost_of(result.pop("usage"), result["model"], lunos)
@@ -73,8 +76,7 @@ async def _ask(lunos: Lunos, models: tuple[str, ...], messages: list[Any]) -> li
             whole = await asked.chat.completions.create(model=model, messages=messages)
         except LunosError as error:
             return {**result, "error": one_line(error)}
-        refused = [f"refused: {c.message.refusal}" for c in whole.choices if c.message.refusal]
-        result["text"] = "\n".join(filter(None, [whole.text, *refused]))
+        result["text"] = "\n".join(filter(None, [whole.text, *remarks(whole)]))
         result |= {"seconds": round(time.perf_counter() - started, 2), "usage": whole.usage}
         if whole.usage is not None:
             result |= {"input": whole.usage.input_tokens, "output": whole.usage.output_tokens}

@@ -12,7 +12,7 @@ from lunos_core.accounting.questions import is_store
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), envvar="LUNOS_USAGE_DB")
+@output.USAGE_FILE
 @click.option("--port", type=click.IntRange(0, 65535), default=8485, show_default=True)
 def dashboard(file: Path, port: int) -> None:
     """Show what the apps cost, in the browser.
@@ -21,10 +21,8 @@ def dashboard(file: Path, port: int) -> None:
     Prometheus. Port 0 takes a free one.
     """
     output.need("the dashboard", "starlette", "uvicorn", install='"lunos-integrations[dashboard]"')
-    if not file.exists():
-        raise click.ClickException(f"{file} doesn't exist: UsageStore or LUNOS_USAGE_DB makes it")
     if not is_store(file):
-        raise click.ClickException(f"{file} isn't a usage store")
+        raise click.ClickException(f"{file} isn't a usage store: LUNOS_USAGE_DB makes one")
     from lunos_local.dashboard import serve_dashboard
 
     with UsageStore(file) as store:

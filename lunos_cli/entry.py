@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import warnings
 
 from lunos_core.lazy import is_installed
 
@@ -16,6 +18,10 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by the shell: <&-
             file = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # until the end
             setattr(sys, name, file)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # one line, instead of one that names a file of ours and another that quotes it
+    warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     from lunos_cli.commands import lunos
 
     lunos(prog_name="lunos")

@@ -15,6 +15,7 @@ from lunos_core import LunosNotFoundError, ModelInfo, models_request
 from lunos_core.catalog.search import ModelFilter, completed, is_lean, matching
 
 _PER = Decimal(1_000_000)
+_USD = click.FloatRange(0)
 _HEADS = ("model", "reads", "writes", "context", "in $/M", "out $/M")
 
 
@@ -31,9 +32,9 @@ def _price(_context: click.Context, _option: click.Parameter, value: float | Non
 @click.option("--capability", help='Such as "chat" or "embeddings".')
 @click.option("--parameter", help='Request fields that it takes: "tools".')
 @click.option("--reasoning/--no-reasoning", default=None, help="Whether it reasons first.")
-@click.option("--max-input-price", type=float, callback=_price, help="USD per million tokens.")
-@click.option("--max-output-price", type=float, callback=_price, help="USD per million tokens.")
-@click.option("--min-context", type=int, help="Tokens of the context window, at least.")
+@click.option("--max-input-price", type=_USD, callback=_price, help="USD per million tokens.")
+@click.option("--max-output-price", type=_USD, callback=_price, help="USD per million tokens.")
+@click.option("--min-context", type=click.IntRange(0), help="Tokens of the window, at least.")
 @click.option("--faults", is_flag=True, help="With the local gateway's models that fail on demand.")
 @output.JSON
 def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any) -> None:
@@ -65,7 +66,7 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
     if given and not shown and all(map(is_lean, listed)):
         hint = " that are known to be all that: this catalog says little"
         hint += "" if has_key else " without a key (LUNOS_API_KEY)"
-    if sys.stdout.isatty() or hint:
+    if sys.stdout.isatty() or not shown:
         output.note(f"{len(shown)} models{hint}")
 
 

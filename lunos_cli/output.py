@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lunos_core.accounting.report import JOINERS, aligned, visible
+from lunos_core.compatibility.advice import one_line
 from lunos_core.errors import LunosError
 from lunos_core.lazy import is_installed
+from lunos_core.wire.json import loads
 
 if TYPE_CHECKING:
     from lunos_core import Lunos, Usage
@@ -43,6 +48,11 @@ CLIENT = click.option(
     callback=lambda _context, _option, app_id: client(app_id, needs_key=True),
     help=_PAYS,
 )
+USAGE_FILE = click.argument(
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="LUNOS_USAGE_DB",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _MODEL: Any = {"default": "openai/gpt-4o-mini", "envvar": "LUNOS_MODEL", "show_default": True}
 MODEL = click.option("-m", "--model", help="The model; LUNOS_MODEL sets it too.", **_MODEL)
@@ -50,6 +60,37 @@ SYSTEM = click.option(
     *("-s", "--system", "messages"),
     callback=lambda _context, _option, text: [{"role": "system", "content": text}] if text else [],
     help="What the model is told first.",
+)
+
+
+def _schema(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Return a JSON schema as a `dict`, or a pydantic model."""
+    if value is None:
+        return None
+    module, colon, name = value.partition(":")
+    is_json = value.lstrip().startswith("{")
+    wrong = f"{value[:60]} is neither a JSON object nor a pydantic model"
+    try:
+        if is_json or not colon or os.path.exists(value):
+            schema = loads(value if is_json else Path(value).read_bytes())
+        else:
+            sys.path.insert(0, "")  # the user's folder, as `python -m` has it
+            schema = getattr(importlib.import_module(module), name, None)
+        if isinstance(schema, dict) or hasattr(schema, "model_json_schema"):
+            return schema
+    except OSError as error:
+        wrong = one_line(error)
+    except ValueError as error:
+        wrong = f"{value[:60]} isn't valid JSON: {error}"
+    except Exception as error:  # of a module that isn't ours
+        wrong = f"{module} can't be imported: {error}"
+    raise click.BadParameter(wrong, context, option)
+
+
+SCHEMA = click.option(
+    "--schema",
+    callback=_schema,
+    help="Of the answer: a JSON schema, its file, or a pydantic model (package:Model).",
 )
 
 

@@ -17,7 +17,7 @@ _SHORT = ("calls", "errors", "input_tokens", "output_tokens", "cost", "p50_secon
 
 
 @click.command()
-@click.argument("file", type=_PATH, envvar="LUNOS_USAGE_DB")
+@output.USAGE_FILE
 @click.option("--wide", is_flag=True, help="All columns: by app, model and endpoint.")
 @click.option("--plot", "picture", type=_PATH, help="Draw cost and tokens into this file.")
 @click.option("--by", help="Of a store: app, user, model, endpoint, day, hour, tag:NAME.")
@@ -50,7 +50,8 @@ def usage(file: Path, wide: bool, picture: Path | None, as_json: bool, **options
     if as_json:
         output.print_json(rows)
     else:
-        click.echo(to_table(rows) if wide else app_table(rows, output.width()))
+        width = output.width()
+        click.echo(to_table(rows, width=width) if wide else app_table(rows, width))
     if picture is not None:
         plot(history, picture)
         output.note(f"drawn: {picture}")
@@ -68,4 +69,5 @@ def _from_store(
     elif as_json:
         output.print_json(rows)
     else:
-        click.echo(to_table(rows, [*names, *(NUMBERS if wide else _SHORT)], keys=len(names)))
+        columns = [*names, *(NUMBERS if wide else _SHORT)]
+        click.echo(to_table(rows, columns, len(names), output.width()))

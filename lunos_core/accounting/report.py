@@ -41,13 +41,19 @@ _HEADS = {
 }
 
 
-def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)) -> str:
+def to_table(
+    rows: Rows,
+    columns: Sequence[str] = COLUMNS,
+    keys: int = len(KEYS),
+    width: int = sys.maxsize,
+) -> str:
     """Return the rows as text, followed by their sums if there are several rows.
 
     Args:
         rows: a ledger's rows, or a store's summary.
         columns: the names of the columns to show.
         keys: how many of the first columns identify a row; the others are numbers.
+        width: of the terminal. A wider table becomes a block for each row, with a line per column.
     """
     lines = [[_cell(name, row[name]) for name in columns] for row in rows]
     if len(rows) > 1 and keys:
@@ -55,10 +61,10 @@ def to_table(rows: Rows, columns: Sequence[str] = COLUMNS, keys: int = len(KEYS)
         cells = [_cell(name, total.get(name)) for name in columns[keys:]]
         lines.append(["total", *["-"] * (keys - 1), *cells])
     heads = [_HEADS.get(name, name) for name in columns]
-    try:
-        return _by_rich(heads, lines, keys)
-    except ImportError:
-        return aligned([heads, *lines], keys)
+    table = aligned([heads, *lines], keys)
+    if max(map(len, table.splitlines())) <= width:
+        return table
+    return "\n\n".join(aligned([*zip(heads, line, strict=True)], keys=2) for line in lines)
 
 
 def totals(rows: Rows) -> dict[str, Any]:
@@ -258,23 +264,6 @@ def _name_lines(panel: Any) -> None:
                 "arrowstyle": "-", "color": line.get_color(), "lw": 0.6, "relpos": (0, 0.5)
             },
         )  # fmt: skip
-
-
-def _by_rich(heads: Sequence[str], lines: Sequence[Sequence[str]], keys: int) -> str:
-    console_module = importlib.import_module("rich.console")
-    table = importlib.import_module("rich.table").Table(
-        box=importlib.import_module("rich.box").SIMPLE_HEAD, pad_edge=False
-    )
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="left" if i < keys else "right", no_wrap=True)
-    text = importlib.import_module("rich.text").Text
-    for line in lines:
-        table.add_row(*(text(cell) for cell in line))  # Text: an app id may contain "[b]"
-    out = io.StringIO()
-    # as wide as needed: a truncated cell is worse than a line that wraps
-    width = sum(max(len(line[i]) for line in [heads, *lines]) + 3 for i in range(len(heads)))
-    console_module.Console(file=out, width=width, color_system=None).print(table)
-    return "\n".join(line.strip() for line in out.getvalue().splitlines() if line.strip())
 
 
 def aligned(lines: Sequence[Sequence[str]], keys: int, width: int = sys.maxsize) -> str:

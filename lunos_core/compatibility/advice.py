@@ -26,7 +26,13 @@ def one_line(error: BaseException) -> str:
         >>> one_line(LunosAuthenticationError("no such key")).partition(" ")[2]
         'refuses the key (LUNOS_API_KEY): no such key'
     """
-    text = visible(" ".join(str(error).split()), keep=JOINERS) or type(error).__name__
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without "[Errno 2]"
+        named = "" if error.filename is None else f"{str(error.filename)!r}: "
+        said = named + error.strerror
+    elif isinstance(error, UnicodeDecodeError):
+        said = "the input isn't text in UTF-8"
+    text = visible(" ".join(said.split()), keep=JOINERS) or type(error).__name__
     if not isinstance(error, LunosError) or isinstance(error, LunosConfigError):
         return text
     url = Config.from_env().base_url

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from lunos_cli.ask import _kept
+from lunos_cli.ask import kept
 from lunos_cli.commands import lunos
 from lunos_core import CallRecord, Usage, UsageLedger, UsageStore
 from lunos_local import LocalGateway
@@ -207,7 +207,7 @@ def test_the_reason_for_a_missing_or_short_answer_is_shown(
     assert told in run("ask", "hi", "-m", model).stderr
 
 
-def test_an_image_that_was_paid_is_kept_in_a_file_and_in_json(
+def test_an_image_that_was_paid_iskept_in_a_file_and_in_json(
     service: LocalGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -228,7 +228,7 @@ def test_an_image_that_was_paid_is_kept_in_a_file_and_in_json(
     ],
 )
 def test_an_image_elsewhere_is_shown_by_its_whole_address(url: str, shown: str) -> None:
-    assert _kept(url) == shown
+    assert kept(url) == shown
 
 
 def test_a_refusal_is_an_answer_to_compare_and_in_json(service: LocalGateway) -> None:

@@ -278,6 +278,8 @@ def _run(
         done = subprocess.run(
             command, cwd=ROOT, env=environment, check=False, stdout=subprocess.DEVNULL
         )
+        if done.returncode not in (0, 1):
+            sys.exit(f"pytest stopped with code {done.returncode}: run it on {' '.join(files)}")
         if done.returncode:
             print("a test fails without a mutant: its reach is not counted", flush=True)
         passed = json.loads(times.read_text("utf-8"))

@@ -27,7 +27,7 @@ from lunos_core import (
     chat_stream_request,
 )
 from lunos_core.errors import ErrorResponse
-from lunos_core.transport import call, metrics
+from lunos_core.transport import call, telemetry
 from lunos_core.transport.deadline import Deadline
 from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.httpx_errors import translate_error, unusable
@@ -351,7 +351,7 @@ def test_each_histogram_has_the_conventions_name_unit_and_buckets(
     api = SimpleNamespace(get_meter_provider=lambda: meter)
     monkeypatch.setitem(sys.modules, "opentelemetry.metrics", api)
     request = chat_request(HELLO, model="m")
-    (observe,) = metrics.metric_observers(request, Config(api_key="k"))
+    (observe,) = telemetry.metric_observers(request, Config(api_key="k"))
     seconds = tuple(round(0.01 * 2**power, 2) for power in range(14))
     operation = "gen_ai.client.operation."
     assert meter.made == [
@@ -384,7 +384,7 @@ def test_each_histogram_has_the_conventions_name_unit_and_buckets(
         *(("time_per_output_chunk", 0.2, None), ("time_per_output_chunk", 0.3, None)),
         *(("usage", 0, "input"), ("usage", 2, "output"), ("duration", 0.5, None)),
     ]
-    assert metrics.metric_observers(request, Config(api_key="k", tracing=False)) == ()
+    assert telemetry.metric_observers(request, Config(api_key="k", tracing=False)) == ()
     assert len(meter.made) == 5, "made once"
 
 

@@ -13,6 +13,7 @@ from lunos_core.endpoints.audio import Sound, Transcription, transcription_reque
 from lunos_core.endpoints.chat.images import Picture, Route, drawing_request
 from lunos_core.endpoints.images import Images as Drawn
 from lunos_core.endpoints.speech import Speech, speech_request, speech_stream_request
+from lunos_core.sdk.resource import Resource
 from lunos_core.transport.client import AsyncClient, Client
 from lunos_core.transport.streams import AsyncStream, Stream
 
@@ -162,11 +163,8 @@ class AsyncSpeechStream:
         return self.__aenter__().__await__()
 
 
-class Speeches:
+class Speeches(Resource[Client]):
     """`lunos.audio.speech`: on the vendor's later pages, not in the reference."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
     def create(
         self,
@@ -215,11 +213,8 @@ class Speeches:
         return SpeechStream(iter(stream))
 
 
-class AsyncSpeeches:
+class AsyncSpeeches(Resource[AsyncClient]):
     """`lunos.audio.speech`, awaited."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
 
     async def create(
         self,
@@ -241,22 +236,16 @@ class AsyncSpeeches:
         return AsyncSpeechStream(lambda: self._client.stream(request))
 
 
-class Transcriptions:
+class Transcriptions(Resource[Client]):
     """`lunos.audio.transcriptions`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
     def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
         """Transcribe a recording, given as a path, bytes or an open binary file, to `text`."""
         return self._client.send(transcription_request(file, model=model, **params))
 
 
-class AsyncTranscriptions:
+class AsyncTranscriptions(Resource[AsyncClient]):
     """`lunos.audio.transcriptions`, awaited."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
 
     async def create(self, *, model: str, file: Sound, **params: Any) -> Transcription:
         """Transcribe a recording: see `Lunos`."""

@@ -16,6 +16,7 @@ from lunos_core.endpoints.embedding_arrays import EmbeddingArray, embedding_arra
 from lunos_core.endpoints.embeddings import Embeddings as Vectors
 from lunos_core.endpoints.embeddings import embedding_request
 from lunos_core.endpoints.params import check_messages
+from lunos_core.sdk.resource import Resource
 from lunos_core.transport.client import AsyncClient, Client
 from lunos_core.transport.streams import AsyncStream, Stream
 
@@ -37,11 +38,8 @@ class AsyncChat:
         self.completions = AsyncChatCompletions(client)
 
 
-class ChatCompletions:
+class ChatCompletions(Resource[Client]):
     """`lunos.chat.completions`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
     @overload
     def create(
@@ -75,11 +73,8 @@ class ChatCompletions:
         return self._client.send(chat_request(checked, model=model, **params))
 
 
-class AsyncChatCompletions:
+class AsyncChatCompletions(Resource[AsyncClient]):
     """`lunos.chat.completions`, awaited."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
 
     @overload
     async def create(
@@ -101,20 +96,12 @@ class AsyncChatCompletions:
         return await self._client.send(chat_request(checked, model=model, **params))
 
 
-class TextCompletions:
+class TextCompletions(Resource[Client]):
     """`lunos.completions`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
     @overload
     def create(
-        self,
-        *,
-        model: str,
-        prompt: Prompt,
-        stream: Literal[False] = False,
-        **params: Any,
+        self, *, model: str, prompt: Prompt, stream: Literal[False] = False, **params: Any
     ) -> Completion: ...
 
     @overload
@@ -131,20 +118,12 @@ class TextCompletions:
         return self._client.send(completion_request(prompt, model=model, **params))
 
 
-class AsyncTextCompletions:
+class AsyncTextCompletions(Resource[AsyncClient]):
     """`lunos.completions`, awaited."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
 
     @overload
     async def create(
-        self,
-        *,
-        model: str,
-        prompt: Prompt,
-        stream: Literal[False] = False,
-        **params: Any,
+        self, *, model: str, prompt: Prompt, stream: Literal[False] = False, **params: Any
     ) -> Completion: ...
 
     @overload
@@ -162,11 +141,8 @@ class AsyncTextCompletions:
         return await self._client.send(completion_request(prompt, model=model, **params))
 
 
-class Embeddings:
+class Embeddings(Resource[Client]):
     """`lunos.embeddings`."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
     def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Vectors:
         """Embed texts: `vectors` has one vector for each text, in their order."""
@@ -179,11 +155,8 @@ class Embeddings:
         return self._client.send(embedding_array_request(input, model=model, **params))
 
 
-class AsyncEmbeddings:
+class AsyncEmbeddings(Resource[AsyncClient]):
     """`lunos.embeddings`, awaited."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
 
     async def create(self, *, model: str, input: str | Sequence[str], **params: Any) -> Vectors:
         """Embed texts: see `Lunos`."""

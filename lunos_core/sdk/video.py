@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from lunos_core.endpoints.video import VideoJob, video_request, video_status_request, waits
+from lunos_core.sdk.resource import Resource
 from lunos_core.transport.client import AsyncClient, Client
 
 
-class Videos:
+class Videos(Resource[Client]):
     """`lunos.video`: from the vendor's client, not the reference, and never seen live."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
     def create(self, *, model: str, prompt: str, **params: Any) -> VideoJob:
         """Start a video, and return its job at once."""
@@ -83,11 +81,8 @@ class Videos:
                 return replace(done, model=job.model, usage=job.usage)
 
 
-class AsyncVideos:
+class AsyncVideos(Resource[AsyncClient]):
     """`lunos.video`, awaited."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
 
     async def create(self, *, model: str, prompt: str, **params: Any) -> VideoJob:
         """Start a video: see `Lunos`."""

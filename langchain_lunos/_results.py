@@ -23,7 +23,7 @@ from langchain_core.utils.json import parse_partial_json
 
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints.chat.tool_arguments import read_arguments
-from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Delta, Message, ToolCallDelta
+from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Delta, Message
 from lunos_core.endpoints.chat.types import ToolCall as CoreCall
 from lunos_core.logs import quiet_logger
 
@@ -164,7 +164,10 @@ def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
         images += delta.images
     if not delta.tool_calls:
         return ChatGenerationChunk(message=AIMessageChunk(content=delta.content, **fields))
-    calls = [_call_chunk(call) for call in delta.tool_calls]
+    calls = [
+        tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
+        for call in delta.tool_calls
+    ]
     if not all(map(_is_inside, calls)):
         message = AIMessageChunk(content=delta.content, tool_call_chunks=calls, **fields)
         return ChatGenerationChunk(message=message)
@@ -285,10 +288,6 @@ def _is_inside(call: ToolCallChunk) -> bool:
     """Return whether a piece of arguments isn't the beginning of an object."""
     arguments = (call["args"] or "").lstrip()
     return arguments != "" and arguments[0] != "{"
-
-
-def _call_chunk(call: ToolCallDelta) -> ToolCallChunk:
-    return tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
 
 
 def _delta_kwargs(delta: Delta, images_before: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
@@ -237,8 +237,9 @@ class _Answer:
             except OutputParserException as error:
                 failure = failure or error
             else:
-                if _has_keys(results[-1], self._required):
-                    return results[-1]
+                result = results[-1]
+                if not isinstance(result, dict) or all(key in result for key in self._required):
+                    return result
         if results:
             return results[0]
         # LangChain's parsers would complete truncated JSON, or return nothing
@@ -277,10 +278,6 @@ def _list_at_start(text: str) -> str:
 
 _FENCE = re.compile(r"```(?:json)?\s(.*?)```", re.DOTALL)
 _DECODER = json.JSONDecoder(strict=False)
-
-
-def _has_keys(result: Any, keys: Iterable[str]) -> bool:
-    return not isinstance(result, dict) or all(key in result for key in keys)
 
 
 def _refusal_of(message: AIMessage) -> str:

@@ -79,7 +79,8 @@ class ChatLunos(
         return ["langchain_lunos", "chat_models"]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop or _as_list(self.stop), **kwargs)
+        own = [self.stop] if isinstance(self.stop, str) else self.stop
+        params = super()._get_ls_params(stop=stop or own, **kwargs)
         model = kwargs.get("model") or self.model
         tagged: LangSmithParams = ls_params(params, app_id=self._app_id(kwargs), model=model)
         return tagged
@@ -377,7 +378,3 @@ _TOKENS_PER_MESSAGE = 3
 
 def _message_id(run_manager: RunManager) -> str:
     return f"{LC_ID_PREFIX}-{run_manager.run_id}" if run_manager else ""
-
-
-def _as_list(stop: list[str] | str | None) -> list[str] | None:
-    return [stop] if isinstance(stop, str) else stop

@@ -83,7 +83,8 @@ def to_message(
     blocks: list[ContentBlock] = []
     if message.reasoning or message.reasoning_details:
         blocks.append(_thinking(message, usage, spelling))
-    text = message.content or message.refusal or _transcript(message)
+    transcript = (message.audio or {}).get("transcript")
+    text = message.content or message.refusal or str(transcript or "")
     named = [call for call in message.tool_calls if call.name]
     if len(named) < len(message.tool_calls):
         log.warning("the model called a tool without saying which: that call is left out")
@@ -282,10 +283,6 @@ def _citation(annotation: Mapping[str, Any]) -> list[ContentBlock]:
             },
         )
     ]
-
-
-def _transcript(message: Message) -> str:
-    return str((message.audio or {}).get("transcript") or "")
 
 
 def _message_extras(message: Message) -> dict[str, Any]:

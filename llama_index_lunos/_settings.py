@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from llama_index.core.bridge.pydantic import (
@@ -235,22 +235,7 @@ class Connection(BaseComponent, ClientSettings):
         return (*own, *(fields[name] for name in SHARED_NAMES))
 
 
-_HTTP_CLIENTS = ("http_client", "async_http_client")
-
-
-def split_settings(
-    owner: type, given: Mapping[str, Any], parameters: Iterable[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a tool spec's arguments into the connection's settings and the wire's parameters.
-
-    Raises:
-        TypeError: an argument that is neither.
-    """
-    own = {*parameters, "extra_body", "extra_headers", "extra_query"}
-    settings = {*Connection.model_fields, "base_url", *_HTTP_CLIENTS}
-    check_names(owner, given, own | settings)
-    named = {name: value for name, value in given.items() if name in own}
-    return {name: value for name, value in given.items() if name not in own}, named
+HTTP_CLIENTS = ("http_client", "async_http_client")
 
 
 def _own_names(
@@ -261,7 +246,7 @@ def _own_names(
     Raises:
         TypeError: an unknown setting, or one that is given under two names.
     """
-    check_names(kind, given, {*kind.model_fields, *spellings, *_HTTP_CLIENTS})
+    check_names(kind, given, {*kind.model_fields, *spellings, *HTTP_CLIENTS})
     own: dict[str, Any] = {}
     names: dict[str, str] = {}
     for name, value in given.items():

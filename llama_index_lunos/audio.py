@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from llama_index.core.base.llms.types import AudioBlock
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
-from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
-from llama_index_lunos._settings import Connection, run_options, split_settings
+from llama_index_lunos._settings import Connection, run_options
+from llama_index_lunos._tool_spec import LunosToolSpec
 from lunos_core.endpoints.audio import Transcription, transcription_request
 from lunos_core.endpoints.speech import SPEECH, Speech, speech_request, spoken_mistake
 from lunos_core.request import Request
@@ -127,7 +126,7 @@ class LunosAudioReader(Connection, BasePydanticReader):
         return documents
 
 
-class LunosSpeechToolSpec(BaseToolSpec):
+class LunosSpeechToolSpec(LunosToolSpec):
     """Speaks texts with a model behind the Lunos gateway.
 
     Args:
@@ -155,21 +154,7 @@ class LunosSpeechToolSpec(BaseToolSpec):
     """
 
     spec_functions = [("speak", "aspeak")]  # noqa: RUF012  # LlamaIndex's own name
-
-    def __init__(
-        self,
-        model: str,
-        *,
-        folder: str | os.PathLike[str] | None = None,
-        params: dict[str, Any] | None = None,
-        **settings: Any,
-    ) -> None:
-        connection, named = split_settings(type(self), settings, SPEECH)
-        self.model = model
-        self.folder = None if folder is None else Path(folder)
-        self.params = {**(params or {}), **named}
-        self._connection = Connection(**connection)
-        self._request("x")  # a wrong parameter raises now, not in an agent's run
+    _names = SPEECH
 
     def speak(self, text: str) -> Any:
         """Read a text aloud. Use it when the user wants to hear something.
@@ -192,17 +177,8 @@ class LunosSpeechToolSpec(BaseToolSpec):
         speech = await self._connection.async_client.send(self._request(text))
         return await asyncio.to_thread(self._block, speech)  # it may write a file
 
-    def close(self) -> None:
-        """Close the sync connections."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close the connections of this event loop."""
-        await self._connection.aclose()
-
-    def _request(self, text: str) -> Request[Speech]:
-        params = {**self.params, **run_options(self.params.get("app_id"))}
-        return speech_request(text, model=self.model, **params)
+    def _request(self, prompt: str) -> Request[Speech]:
+        return speech_request(prompt, model=self.model, **self._options())
 
     def _block(self, speech: Speech) -> AudioBlock:
         kind = speech.ending.removeprefix(".")

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import ImageBlock
-from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_lunos._results import to_image
-from llama_index_lunos._settings import Connection, run_options, split_settings
+from llama_index_lunos._tool_spec import LunosToolSpec
 from lunos_core.adapters import find_image
 from lunos_core.endpoints.chat.images import drawing_request
 from lunos_core.endpoints.images import IMAGE, GeneratedImage, Images
@@ -19,7 +18,7 @@ from lunos_core.endpoints.params import CHAT
 from lunos_core.request import Request
 
 
-class LunosImageToolSpec(BaseToolSpec):
+class LunosImageToolSpec(LunosToolSpec):
     """Generates images with a model behind the Lunos gateway.
 
     Args:
@@ -53,6 +52,7 @@ class LunosImageToolSpec(BaseToolSpec):
     """
 
     spec_functions = [("generate_image", "agenerate_image")]  # noqa: RUF012  # LlamaIndex's own name
+    _names = (*IMAGE, *CHAT)
 
     def __init__(
         self,
@@ -64,15 +64,10 @@ class LunosImageToolSpec(BaseToolSpec):
         edits: bool = False,
         **settings: Any,
     ) -> None:
-        connection, named = split_settings(type(self), settings, {*IMAGE, *CHAT})
-        self.model = model
-        self.folder = None if folder is None else Path(folder)
-        self.params = {**(params or {}), **named}
         self.route = route
         if edits:
             self.spec_functions = [*self.spec_functions, ("edit_image", "aedit_image")]
-        self._connection = Connection(**connection)
-        self._request("x")  # a wrong parameter raises now, not in an agent's run
+        super().__init__(model, folder=folder, params=params, **settings)
 
     def generate_image(self, prompt: str) -> Any:
         """Generate an image from a description. Use it when the user asks for an image.
@@ -119,23 +114,14 @@ class LunosImageToolSpec(BaseToolSpec):
         # in a thread: it may read a file
         return await self._asend(await asyncio.to_thread(self._request, prompt, source))
 
-    def close(self) -> None:
-        """Close the sync connections."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close the connections of this event loop."""
-        await self._connection.aclose()
-
     def _request(self, prompt: str, source: str | Path | None = None) -> Request[Images]:
-        params = {**self.params, **run_options(self.params.get("app_id"))}
         return drawing_request(
             prompt,
             model=self.model,
             route=self.route,
             catalog=self._connection.catalog,
             image=source,
-            **params,
+            **self._options(),
         )
 
     async def _asend(self, request: Request[Images]) -> Any:

@@ -66,11 +66,9 @@ def _users_level() -> int:
     """Return the `stacklevel`, for the caller, of the first frame outside these packages."""
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and _package(frame.f_globals) in _NOT_THE_USERS:
+    while frame.f_back is not None and (
+        str(frame.f_globals.get("__name__", "")).partition(".")[0] in _NOT_THE_USERS
+    ):
         frame = frame.f_back
         level += 1
     return level
-
-
-def _package(names: dict[str, object]) -> str:
-    return str(names.get("__name__", "")).partition(".")[0]

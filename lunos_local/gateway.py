@@ -193,15 +193,13 @@ class Gateway:
             return await self._failed(fault, "embedding", body, request)
         if model.dimensions and not body.get("dimensions"):
             body = {**body, "dimensions": model.dimensions}
-        async with self._one_at_a_time():  # vectors take twice the memory of their text
+        # one at a time: vectors take twice the memory of their text
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             answer = model.billed(await model.embedding.embed(body))
             response = await asyncio.to_thread(EmbeddingResponse, answer)
         _note_usage(request, answer)
         request.scope[TAKEN].take(len(response.body))
         return _named(model, response)
-
-    def _one_at_a_time(self) -> asyncio.Lock:
-        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def _failed(self, fault: Fault, kind: Kind, body: Body, request: Request) -> Response:
         return await fault(self._faults.call(kind, body, request))

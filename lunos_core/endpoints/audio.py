@@ -285,7 +285,7 @@ def _read(file: Any, filename: str | None) -> FormFile:
     if filename is not None and not isinstance(filename, str):
         raise TypeError(f"filename must be a str, not {type(filename).__name__}")
     own = os.path.basename(own) if isinstance(own, str) else None
-    return FormFile(filename or own or _fitting_name(data), data)
+    return FormFile(filename or own or f"audio.{ending_of(data) or 'wav'}", data)
 
 
 def ending_of(data: bytes) -> str | None:
@@ -293,10 +293,6 @@ def ending_of(data: bytes) -> str | None:
     if data[4:8] == b"ftyp":
         return "m4a"
     return next((end for start, end in _SIGNATURES if data.startswith(start)), None)
-
-
-def _fitting_name(data: bytes) -> str:
-    return f"audio.{ending_of(data) or 'wav'}"
 
 
 def _check_words(name: str, value: Any, options: tuple[str, ...]) -> None:

@@ -123,7 +123,10 @@ class Extractive:
         if self._e5 is None:
             return []
         asked = self._e5.vectors([question], query=True)[0]
-        return [_dot(asked, vector) for vector in self._e5.vectors(sentences, query=False)]
+        return [
+            sum(x * y for x, y in zip(asked, vector, strict=True))
+            for vector in self._e5.vectors(sentences, query=False)
+        ]
 
 
 def _scores(question: str, sentences: list[str], similarities: list[float]) -> list[float]:
@@ -174,7 +177,3 @@ def _bm25(question: str, sentences: Sequence[str]) -> list[float]:
     # BM25+ adds a constant to every score
     floor = min(scores) if len(scores) else 0.0
     return [float(score) - float(floor) for score in scores]
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(x * y for x, y in zip(a, b, strict=True))

@@ -80,13 +80,11 @@ def check_schema(value: Any, path: str) -> None:
             continue
         values.an_object(schema, place)
         for name, check in _KEYWORDS.items():
-            if schema.get(name) is not None and not _draft_4(name, schema[name]):
-                check(schema[name], f"{place}.{name}")
+            value = schema.get(name)
+            is_draft_4 = name.startswith("exclusive") and isinstance(value, bool)
+            if value is not None and not is_draft_4:
+                check(value, f"{place}.{name}")
         waiting += _subschemas(schema, place)
-
-
-def _draft_4(name: str, value: Any) -> bool:
-    return name.startswith("exclusive") and isinstance(value, bool)
 
 
 def _subschemas(schema: dict[str, Any], place: str) -> Iterator[tuple[Any, str]]:

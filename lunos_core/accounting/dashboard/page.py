@@ -50,7 +50,8 @@ def _page() -> Template:
             *(("script", "page.js"), ("style", "page.css")),
         )
     }
-    hashes = {name: f"'sha256-{_hash(text)}'" for name, text in parts.items()}
+    digests = {name: hashlib.sha256(text.encode()).digest() for name, text in parts.items()}
+    hashes = {name: f"'sha256-{base64.b64encode(it).decode()}'" for name, it in digests.items()}
     policy = (
         f"default-src 'none'; script-src {hashes['uplot']} {hashes['script']}; "
         f"style-src {hashes['uplot_style']} {hashes['style']}; connect-src 'self'; "
@@ -61,7 +62,3 @@ def _page() -> Template:
     for name, text in {**parts, "policy": policy}.items():
         page = page.replace(f"${{{name}}}", text.replace("$", "$$"))
     return Template(page)
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

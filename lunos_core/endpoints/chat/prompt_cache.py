@@ -33,15 +33,15 @@ def mark_for_cache(
         *tools, last = rest["tools"]
         rest["tools"] = [*tools, {"cache_control": control, **last}]
     marked = list(messages)
-    system = [i for i, message in enumerate(marked) if _is_system(message)]
+    system = [
+        i
+        for i, message in enumerate(marked)
+        if isinstance(message, Mapping) and message.get("role") in ("system", "developer")
+    ]
     for i in {*system[-1:], len(marked) - 1}:
         if isinstance(marked[i], Mapping):
             marked[i] = _marked(marked[i], control)
     return marked, rest
-
-
-def _is_system(message: Any) -> bool:
-    return isinstance(message, Mapping) and message.get("role") in ("system", "developer")
 
 
 def _marked(message: Mapping[str, Any], control: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from lunos_core.accounting.pricing import Prices
@@ -63,7 +63,16 @@ class CallRecord(NamedTuple):
 
 
 Observer = Callable[[CallRecord], None]
-"""Called with each finished call. It may also have the method of `BeforeCall`."""
+"""Called with each finished call. It may also have these methods:
+
+- `before_call(app_id=…, model=…)`: a call is about to start; a `LunosBudgetError` refuses it.
+- `open_call(start: CallStart)`, instead: a generator that yields seconds to wait, and returns the
+  observer of this call.
+- `call_refused(call: CallRecord)`: this observer or another one refused a call.
+- `attempt_failed(error: LunosError, delay: float)`: an attempt is retried in `delay` seconds; it
+  returns how long to wait.
+- `abandon()`, of the observer of one call: the call was cancelled.
+"""
 Observers = tuple[Observer, ...]
 
 
@@ -102,36 +111,6 @@ class CallStart(NamedTuple):
             *(self.app_id, self.model, self.endpoint, 0, 0.0, None, None, error),
             *(self.user, self.tags, self.metadata, None, None, self.framework),
         )
-
-
-class BeforeCall(Protocol):
-    """The method of an observer that may refuse a call, besides `__call__`."""
-
-    def before_call(self, *, app_id: str | None, model: str | None) -> object:
-        """Note that a call is about to start, or raise a `LunosBudgetError` to refuse it."""
-
-
-class OpensCall(Protocol):
-    """The methods of an observer that follows a call, instead of `before_call`."""
-
-    def open_call(self, start: CallStart) -> Generator[float, None, Observer]:
-        """Yield seconds to wait, and return the observer of this call.
-
-        Raises:
-            LunosBudgetError: the call is refused.
-        """
-        ...
-
-    def call_refused(self, call: CallRecord) -> None:
-        """Note a call that this observer or another one refused."""
-
-
-class HearsRetries(Protocol):
-    """The method of an observer that shares a pace between processes, besides `__call__`."""
-
-    def attempt_failed(self, error: LunosError, delay: float) -> float:
-        """Note an attempt that is retried in `delay` seconds, and return how long to wait."""
-        ...
 
 
 class _Everywhere:

@@ -36,6 +36,7 @@ class EventBuilder:
         self._citations: list[dict[str, Any]] = []
         self._calls: dict[int, int] = {}  # from the call's index to its block's
         self._audio: int | None = None
+        self._choice: int | None = None  # the first; one was asked for
 
     def feed(self, chunk: Chunk) -> list[Event]:
         """Return the events of a chunk."""
@@ -47,7 +48,10 @@ class EventBuilder:
         if chunk.last is not None:
             events += self._end(chunk.last)
         elif chunk.choices:
-            events += self._delta(chunk.choices[0].delta)
+            choice = chunk.choices[0]
+            self._choice = choice.index if self._choice is None else self._choice
+            if choice.index == self._choice:
+                events += self._delta(choice.delta)
         return events
 
     def _delta(self, delta: Delta) -> list[Event]:

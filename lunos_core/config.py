@@ -376,7 +376,7 @@ def _key_text(key: Any) -> str:
 
 
 def normalise_base_url(url: str) -> str:
-    """Return `url` with `/v1` at its end and no trailing slash.
+    """Return `url` with `/v1` at its end, no trailing slash and no `/chat/completions`.
 
     Raises:
         LunosConfigError: it isn't an http(s) URL, or has a user, query or fragment.
@@ -391,5 +391,5 @@ def normalise_base_url(url: str) -> str:
             "base_url must have no user, password, query or fragment: "
             "pass the key as api_key, other headers as default_headers"
         )
-    path = parts.path.rstrip("/").removesuffix("/v1") + "/v1"
+    path = parts.path.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1") + "/v1"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

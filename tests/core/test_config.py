@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ("https://api.lunos.tech/v1", "https://api.lunos.tech/v1"),
         ("https://api.lunos.tech/v1/", "https://api.lunos.tech/v1"),
         ("https://api.lunos.tech/v1//", "https://api.lunos.tech/v1"),
+        ("https://api.lunos.tech/v1/chat/completions", "https://api.lunos.tech/v1"),
         (" https://api.lunos.tech/v1\n", "https://api.lunos.tech/v1"),
         ("HTTP://127.0.0.1:8080", "http://127.0.0.1:8080/v1"),
         ("http://[::1]:8080/", "http://[::1]:8080/v1"),

@@ -171,3 +171,18 @@ async def test_log_probabilities_add_up(way: str) -> None:
     events[1]["choices"][0]["logprobs"] = {"content": [two], "refusal": None}
     message = await ask(chat(Wire(stream(events))), way)
     assert message.response_metadata["logprobs"]["content"] == [item, two]
+
+
+@pytest.mark.parametrize("offered", [True, False])
+@pytest.mark.parametrize("way", STREAMED)
+async def test_calls_in_choices_of_their_own_end_no_stream(way: str, offered: bool) -> None:
+    """As Copilot and some versions of LiteLLM pass on Claude's."""
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+    said: list[Any] = [{"content": "Let me."}, {"tool_calls": [call]}]
+    events = [{"choices": [{"index": i, "delta": part}]} for i, part in enumerate(said)]
+    ends = [{"choices": [{"index": i, "delta": {}, "finish_reason": "stop"}]} for i in range(2)]
+    tool = {"type": "function", "function": {"name": "f"}}
+    model: Any = chat(Wire(stream([*events, *ends, "[DONE]"])))
+    message = await ask(model.bind_tools([tool]) if offered else model, way)
+    assert message.text == "Let me."
+    assert not offered or [call["name"] for call in message.tool_calls] == ["f"]

@@ -54,7 +54,7 @@ def chat_request(
     fields, rest, names = _prepared(messages, params)
     return Request(
         **json_call(PATH, {"model": model, **fields}, rest, CHAT),
-        parse=functools.partial(parse_chat, names=names) if names else parse_chat,
+        parse=functools.partial(parse_chat, **_reading(names, params)),
         fallback=fallback_of(chat_request, messages, params),
     )
 
@@ -86,7 +86,7 @@ def chat_stream_request(
     fields = {"model": model, **prepared, "stream": True}
     return StreamRequest(
         **json_call(PATH, fields, with_usage(rest), CHAT),
-        reader=functools.partial(ChatStreamReader, names=names) if names else ChatStreamReader,
+        reader=functools.partial(ChatStreamReader, **_reading(names, params)),
         fallback=fallback_of(chat_stream_request, messages, params),
     )
 
@@ -114,6 +114,10 @@ def _prepared(
     return {"messages": sent}, params, names
 
 
+def _reading(names: dict[str, str], params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"names": names, "single": bool(names) and params.get("n") in (None, 1)}
+
+
 def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters, asking for the usage unless the user decided otherwise."""
     options = params.get("stream_options")
@@ -122,12 +126,15 @@ def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
     return {**params, "stream_options": options or None}
 
 
-def parse_chat(reply: Reply, names: Mapping[str, str] | None = None) -> Completion:
+def parse_chat(
+    reply: Reply, names: Mapping[str, str] | None = None, *, single: bool = False
+) -> Completion:
     """Read a whole answer, with or without its envelope.
 
     Args:
         reply: the answer.
         names: of the request's tools as they were sent, each with the user's own name for it.
+        single: one answer was asked for: some servers put each of its calls into a choice.
 
     Raises:
         LunosResponseError: the answer makes no sense.
@@ -139,6 +146,9 @@ def parse_chat(reply: Reply, names: Mapping[str, str] | None = None) -> Completi
         raise reply.malformed("has no choices")
     choices = [_parse_choice(reply, value, choice, i, names) for i, choice in enumerate(sent)]
     choices.sort(key=lambda choice: choice.index)
+    first, *others = choices
+    if single and not first.message.tool_calls:
+        first.message.tool_calls = [call for other in others for call in other.message.tool_calls]
     return completion_from(value, choices, reply)
 
 

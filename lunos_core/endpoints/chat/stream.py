@@ -40,12 +40,18 @@ class ChatStreamReader:
     Args:
         reply: the facts of the answer; its body is empty.
         names: of the request's tools as they were sent, each with the user's own name for it.
+        single: one answer was asked for: some servers put each of its calls into a choice.
     """
 
-    __slots__ = ("_choices", "_facts", "_latest", "_names", "_odd", "_reply", "_usage", "done")
+    __slots__ = (
+        *("_choices", "_facts", "_latest", "_names", "_odd", "_reply", "_single", "_usage", "done"),
+    )
 
-    def __init__(self, reply: Reply, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, reply: Reply, names: Mapping[str, str] | None = None, *, single: bool = False
+    ) -> None:
         self._reply = reply
+        self._single = single
         self._names = names or {}
         self._choices: dict[int, _ChoiceReader] = {}
         self._facts: dict[str, Any] = {}
@@ -96,6 +102,8 @@ class ChatStreamReader:
                 index = choice.get("index")
                 if not isinstance(index, int):
                     index = i
+                if self._single:
+                    index = 0
                 reader = self._choices.get(index)
                 if reader is None:
                     reader = _ChoiceReader(index, self._reply, self._names)
@@ -211,7 +219,10 @@ class _ChoiceReader:
         if isinstance(logprobs, dict):
             self._logprobs.append(logprobs)
         reason = choice.get("finish_reason")
-        if not reason or self.finish_reason or not isinstance(reason, str):
+        if not reason or not isinstance(reason, str):
+            return ChunkChoice(self._index, delta, None, logprobs)
+        if self.finish_reason:
+            self._show_held(reason, delta)
             return ChunkChoice(self._index, delta, None, logprobs)
         if reason == "error":
             reply = self._reply
@@ -247,10 +258,13 @@ class _ChoiceReader:
         return {"content": text_of(choice.get("text"))}
 
     def _finish(self, reason: str, native: Any, delta: Delta) -> None:
-        """Note why the answer ended, and return what was held back."""
+        """Note why the answer ended, and show what was held back."""
         self.finish_reason = reason
         self._native_reason = text_of(native) or None
         delta.content += self._text.end()
+        self._show_held(reason, delta)
+
+    def _show_held(self, reason: str, delta: Delta) -> None:
         begun = {call.index: call for call in delta.tool_calls}
         for held in self._tools.finish(reason):
             if held.name is None and held.index in begun:  # it began in this very event

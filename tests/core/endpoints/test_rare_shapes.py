@@ -26,7 +26,7 @@ from lunos_core.errors import LunosBadRequestError, LunosResponseError
 from lunos_core.lazy import is_installed
 from lunos_core.request import Reply
 from lunos_core.transport.stream_call import without_stream_options
-from tests.core.wire_samples import HELLO, Wire, raw
+from tests.core.wire_samples import HELLO, Wire, raw, reply, stream
 
 if TYPE_CHECKING:
     from tests.conftest import Both
@@ -224,3 +224,34 @@ async def test_events_of_no_answer_between_those_of_one_are_passed_over(both: Bo
     wire = Wire(raw(body + b"data: [DONE]\n\n", content_type="text/event-stream"))
     chunks = await both.chunks(both.client(wire), chat_stream_request(HELLO, model="m"))
     assert chunks[-1].last.text == "Hi"
+
+
+CALLS_APART = [
+    {"index": 0, "id": name, "function": {"name": name, "arguments": "{}"}} for name in "fg"
+]
+COPILOT = [{"content": "Let me."}, *({"tool_calls": [call]} for call in CALLS_APART)]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("asked", [{}, {"n": 1}, {"n": 3}])
+async def test_calls_in_choices_of_their_own_are_calls_of_the_only_answer(
+    both: Both, asked: dict[str, int], streams: bool
+) -> None:
+    """As Copilot and some versions of LiteLLM pass on Claude's."""
+    tools = [{"type": "function", "function": {"name": name}} for name in "fg"]
+    place = "delta" if streams else "message"
+    choices = [{"index": i, place: said} for i, said in enumerate(COPILOT)]
+    ends = [{"index": i, "delta": {}, "finish_reason": "tool_calls"} for i in range(3)]
+    if streams:
+        wire = Wire(stream([*({"choices": [choice]} for choice in [*choices, *ends]), "[DONE]"]))
+        request: Any = chat_stream_request(HELLO, model="m", tools=tools, **asked)
+        chunks = await both.chunks(both.client(wire), request)
+        answer, seen = chunks[-1].last, [choice for chunk in chunks for choice in chunk.choices]
+        assert sum(choice.finish_reason is not None for choice in seen) == (asked.get("n") or 1)
+    else:
+        wire = Wire(reply({"choices": choices}))
+        whole: Any = chat_request(HELLO, model="m", tools=tools, **asked)
+        answer = await both(both.client(wire).send(whole))
+    first = answer.choices[0].message
+    names = [] if asked.get("n") == 3 else ["f", "g"]
+    assert (first.content, [call.name for call in first.tool_calls]) == ("Let me.", names)

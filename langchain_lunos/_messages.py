@@ -19,7 +19,7 @@ from langchain_lunos._content import kind_of, to_part, to_parts, to_result_parts
 from langchain_lunos._results import CALL_EXTRAS, log
 from lunos_core.endpoints.chat.content_parts import text_part
 from lunos_core.endpoints.chat.history import pair_calls
-from lunos_core.endpoints.chat.message import tool_call_fragments
+from lunos_core.endpoints.chat.message import objects_of, text_of, tool_call_fragments
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
 from lunos_core.endpoints.chat.tool_calls import UNNAMED
 from lunos_core.endpoints.params import ROLES
@@ -176,10 +176,10 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
     # Gemini's signatures look like Claude's
     is_google = message.response_metadata.get("model_provider") in _GOOGLES
     wire |= _reasoning(extra, blocks, is_claude and not is_google)
-    refusal = _text(extra.get("refusal")) or _joined(blocks, "refusal", "refusal")
+    refusal = text_of(extra.get("refusal")) or _joined(blocks, "refusal", "refusal")
     if refusal:
         wire["refusal"] = refusal
-    images = [image for image in _list(extra.get("images")) if isinstance(image, Mapping)]
+    images = objects_of(extra.get("images"))
     if images and "image" not in map(_type_of, blocks):
         wire["images"] = [
             {name: value for name, value in image.items() if name != "index"} for image in images
@@ -217,8 +217,8 @@ def _tool_calls(message: AIMessage, blocks: Sequence[Any], answered: frozenset[s
         return calls
     raw = [
         call
-        for call in _list(message.additional_kwargs.get("tool_calls"))
-        if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping)
+        for call in objects_of(message.additional_kwargs.get("tool_calls"))
+        if isinstance(call.get("function"), Mapping)
     ]
     if raw:
         return [
@@ -252,7 +252,7 @@ def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
 
 def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool) -> Wire:
     """Return the model's reasoning as it came: details with their signatures, else text."""
-    details = _list(extra.get("reasoning_details"))
+    details = objects_of(extra.get("reasoning_details"))
     if details:
         return {"reasoning_details": details}
     signed = is_claude and [
@@ -269,7 +269,7 @@ def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool)
             ]
         }
     text = (
-        _text(extra.get("reasoning_content"))
+        text_of(extra.get("reasoning_content"))
         or _joined(blocks, "reasoning", "reasoning")
         or _joined(blocks, "thinking", "thinking")
     )
@@ -284,14 +284,6 @@ def _signed(block: Mapping[str, Any]) -> Iterator[Wire]:
         yield {"type": "reasoning.text", "text": text, "signature": signature}
     elif block.get("data"):
         yield {"type": "reasoning.encrypted", "data": block["data"]}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 _GOOGLES = ("google_genai", "google_vertexai")

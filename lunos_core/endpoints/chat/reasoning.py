@@ -25,8 +25,6 @@ _JOINED = ("text", "summary", "data")  # what the fragments of one detail add up
 class ReasoningMerger:
     """Assemble the reasoning of one streamed answer."""
 
-    __slots__ = ("_details", "_length", "_offsets", "_shown")
-
     def __init__(self) -> None:
         self._shown = io.StringIO()  # read at an offset, so that a comparison costs its own length
         self._length = 0

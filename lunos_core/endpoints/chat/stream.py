@@ -43,10 +43,6 @@ class ChatStreamReader:
         single: one answer was asked for: some servers put each of its calls into a choice.
     """
 
-    __slots__ = (
-        *("_choices", "_facts", "_latest", "_names", "_odd", "_reply", "_single", "_usage", "done"),
-    )
-
     def __init__(
         self, reply: Reply, names: Mapping[str, str] | None = None, *, single: bool = False
     ) -> None:
@@ -171,22 +167,6 @@ class ChatStreamReader:
 
 
 class _ChoiceReader:
-    __slots__ = (
-        "_annotations",
-        "_audio",
-        "_images",
-        "_index",
-        "_logprobs",
-        "_native_reason",
-        "_reasoning",
-        "_refusal",
-        "_reply",
-        "_text",
-        "_thoughts",
-        "_tools",
-        "finish_reason",
-    )
-
     def __init__(self, index: int, reply: Reply, names: Mapping[str, str]) -> None:
         self._index = index
         self._reply = reply

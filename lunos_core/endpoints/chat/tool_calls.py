@@ -32,19 +32,6 @@ _NOT_SHOWN = sys.maxsize  # sorts behind all that were
 
 
 class _Call:
-    __slots__ = (
-        "extras",
-        "id",
-        "index",
-        "is_announced",
-        "name",
-        "pieces",
-        "repeated",
-        "shown",
-        "text",
-        "wants_id",
-    )
-
     def __init__(self, identifier: str) -> None:
         self.index = _NOT_SHOWN
         self.is_announced = False  # its name hasn't been shown
@@ -121,8 +108,6 @@ class ToolCallAssembler:
         names: of the request's tools as they were sent, each with the user's own name for it. They
             tell half a name from a whole one.
     """
-
-    __slots__ = ("_by_id", "_by_index", "_calls", "_names")
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         self._names = names or {}

@@ -270,7 +270,7 @@ class UsageLedger:
         return self._totals.histories()
 
     def table(self) -> str:
-        """Return the rows as text to print: by rich if it is installed, else in plain columns."""
+        """Return the rows and their sums as text in columns."""
         from lunos_core.accounting.report import to_table
 
         return to_table(self.rows())

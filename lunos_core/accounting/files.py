@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 import tempfile
@@ -19,6 +20,18 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """
     with replacing(path) as file:
         file.write(data)
+
+
+def write_in(folder: str | os.PathLike[str], data: bytes, ending: str) -> Path:
+    """Write a file in a folder, named by a hash of its contents, and return its path.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(folder) / f"{hashlib.sha256(data).hexdigest()[:16]}{ending}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data)
+    return path
 
 
 @contextlib.contextmanager

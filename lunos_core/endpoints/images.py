@@ -8,14 +8,13 @@ vendor's later pages, see `endpoints.chat.images`.
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lunos_core.accounting.files import write_whole
+from lunos_core.accounting.files import write_in
 from lunos_core.accounting.usage import Usage, usage_with_cost
 from lunos_core.endpoints.build import fallback_of, json_call
 from lunos_core.endpoints.chat.content_parts import data_of
@@ -119,23 +118,17 @@ class Images:
         Raises:
             OSError: a file cannot be written.
         """
-        return [_save(image, Path(folder)) for image in self.images]
+        return [
+            None
+            if (data := image.data) is None
+            else write_in(folder, data, _ENDINGS.get(image.mime_type or "", ".bin"))
+            for image in self.images
+        ]
 
 
 def mime_type_of(data: bytes) -> str | None:
     """Return the media type of an image, by its first bytes; `None` if they are unknown."""
     return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
-
-
-def _save(image: GeneratedImage, folder: Path) -> Path | None:
-    data = image.data
-    if data is None:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    ending = _ENDINGS.get(image.mime_type or "", ".bin")
-    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}{ending}"
-    write_whole(path, data)
-    return path
 
 
 def image_request(prompt: str, /, *, model: str, **params: Any) -> Request[Images]:

@@ -6,14 +6,13 @@ route was never seen live. If a deployment lacks it, the error says so.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lunos_core.accounting.files import write_whole
+from lunos_core.accounting.files import write_in, write_whole
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints.audio import ending_of
 from lunos_core.endpoints.build import check_params, fallback_of, json_call
@@ -88,10 +87,7 @@ class Speech:
         Raises:
             OSError: the file cannot be written.
         """
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        path = Path(folder) / f"{hashlib.sha256(self.content).hexdigest()[:16]}{self.ending}"
-        self.save(path)
-        return path
+        return write_in(folder, self.content, self.ending)
 
     @property
     def ending(self) -> str:

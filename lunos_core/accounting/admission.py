@@ -24,14 +24,17 @@ from typing import Any
 from lunos_core.accounting import schema
 from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
 from lunos_core.accounting.estimates import Estimator
-from lunos_core.accounting.lumps import Kind, Lump, Lumps, lump_of
 from lunos_core.accounting.observers import CallRecord, CallStart
 from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.reservations import (
     POLL,
     Key,
+    Kind,
+    Lump,
+    Lumps,
     Reservation,
     Verdict,
+    lump_of,
     refusal_text,
     seconds_to_room,
 )

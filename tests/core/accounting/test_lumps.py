@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lunos_core import UsageStore
-from lunos_core.accounting import lumps as module
-from lunos_core.accounting.lumps import Lump, Lumps, lump_of
+from lunos_core.accounting import reservations as module
+from lunos_core.accounting.reservations import Lump, Lumps, lump_of
 
 
 class Noting(UsageStore):

@@ -96,8 +96,10 @@ def _run(
     from lunos_bulk.inputs import pieces_of
     from lunos_bulk.job import Job
 
+    if settings["per"] and settings["budget"] is None:
+        raise LunosConfigError("--per is the window of --budget: give both")
     if target.resolve().is_relative_to(Path(source).resolve()):
-        raise LunosConfigError("OUTPUT may not be INPUT, or in it: take another folder")
+        raise LunosConfigError('OUTPUT may not be INPUT, or in it ("" is this folder)')
     job = Job(state=str(target / "_lunos"), **settings)
     files = Files(job, target, keep, block, retry_dead)
     pieces = pieces_of(source, lambda there: job.check_columns(there, *keep))
@@ -126,7 +128,11 @@ class _Progress:
         self.text, self._requests, self._cost = "", 0, Decimal(0)
         self._state, self._size = State(folder), size
         columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True))
+        console = Console(stderr=True)
+        # the summary stays
+        self._bar = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
         self._task = self._bar.add_task("", total=size or None)
         (self._last,) = self._state.execute("SELECT COALESCE(MAX(id), 0) FROM calls")[0]
         self._began, self._over = time.monotonic(), threading.Event()

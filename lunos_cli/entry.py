@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import warnings
-
-from lunos_core.lazy import is_installed
 
 
 def main() -> None:
     """Run the command line; without its library, say which extra has it."""
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback from an import
+    from lunos_core.lazy import is_installed
+
     if not is_installed("click"):
         sys.exit('the command line needs click: pip install "lunos-integrations[cli]"')
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -24,4 +26,5 @@ def main() -> None:
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     from lunos_cli.commands import lunos
 
+    signal.signal(signal.SIGINT, interrupted)
     lunos(prog_name="lunos")

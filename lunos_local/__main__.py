@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from lunos_core.compatibility.advice import one_line
+
 try:
     from lunos_local.app import create_app
     from lunos_local.catalog import Model
@@ -75,6 +77,8 @@ def _arguments(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     for alias in args.alias:
         if not all(alias.partition("=")):
             parser.error(f"argument --alias: expected NAME=MODEL, got {alias!r}")
+    if args.gguf is not None and not _is_gguf(args.gguf):
+        parser.error(f"argument --gguf: {args.gguf} isn't a GGUF model file")
     return args
 
 
@@ -93,10 +97,18 @@ def _alias_lines(models: list[Model]) -> Iterator[str]:
 def _key(file: Path | None) -> str:
     if file is None:
         return os.environ.get("LUNOS_API_KEY", "").strip() or DEFAULT_KEY
-    key = file.read_text("utf-8").strip()
-    if not key:
-        raise ValueError(f"{file} is empty; it must contain the key")
+    key = file.read_text("utf-8", "replace").strip()
+    if not key or not key.isascii():
+        raise ValueError(f"{file} is empty or binary; it must contain the key")
     return key
+
+
+def _is_gguf(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def _greeting(gateway: Gateway, base_url: str, api_key: str) -> str:
@@ -131,7 +143,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m lunos_loca
         listener = listen(args.host, args.port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        print(f"cannot listen on {args.host}:{args.port}: {reason}", file=sys.stderr)
+        said = f"cannot listen on {args.host}:{args.port}: {reason}; --port 0 takes a free port"
+        print(f"lunos local: {said}", file=sys.stderr)
         return 1
     try:
         api_key = _key(args.api_key_file)
@@ -145,7 +158,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m lunos_loca
         )
     except (OSError, ValueError) as error:
         listener.close()
-        print(f"lunos local: {error}", file=sys.stderr)
+        print(f"lunos local: {one_line(error)}", file=sys.stderr)
         return 1
     gateway: Gateway = app.state.gateway
     host = f"[{args.host}]" if ":" in args.host else args.host

@@ -57,6 +57,11 @@ class _Catalog(ABC, Generic[C]):
         ttl: float = DEFAULT_TTL,
         cache_dir: str | os.PathLike[str] | bool | None = None,
     ) -> None:
+        if isinstance(client, AsyncClient if isinstance(self, Catalog) else Client):
+            raise TypeError(
+                f"{type(self).__name__} can't use {type(client).__name__}: "
+                "Catalog takes a Client, AsyncCatalog an AsyncClient"
+            )
         self._client: C = client
         self._settings: dict[str, Any] = {"ttl": ttl, "cache_dir": cache_dir}
         folder = _folder(client, cache_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,59 @@ def refused(service: LocalGateway, arguments: list[str], said: str) -> None:
     assert [request for request in service.requests() if request["method"] == "POST"] == []
     assert Path("lines.txt").read_text() == "one\ntwo\n"
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--gguf none.gguf", "none.gguf isn't a GGUF model file"),
+        ("--gguf folder", "folder isn't a GGUF model file"),
+        ("--gguf binary.json", "binary.json isn't a GGUF model file"),
+        ("--api-key-file none", "'none': No such file"),
+        ("--api-key-file folder", "'folder': Is a directory"),
+        ("--api-key-file binary.json", "binary.json is empty or binary; it must contain the key"),
+        ("--host 256.1.1.1", "cannot listen on 256.1.1.1:8484"),
+        ("--port 99999", "--port 0 takes a free port"),
+        ("--alias a=none", "the alias 'a' names 'none'"),
+    ],
+)
+def test_a_gateway_that_cannot_start_says_why_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: str, said: str
+) -> None:
+    from lunos_local.__main__ import main
+
+    try:
+        code: object = main(arguments.split(), prog="lunos local")
+    except SystemExit as end:
+        code = end.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (code in (1, 2), line.startswith("lunos local: "), said in line) == (True, True, True)
+
+
+def test_ctrl_c_while_the_command_is_imported_prints_no_traceback() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Presses:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'lunos_cli.commands':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Presses())\n"
+        "from lunos_cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_a_window_without_a_budget_is_refused(service: LocalGateway) -> None:
+    pytest.importorskip("pyarrow")
+    refused(service, ["bulk", "embed", "rows.csv", "out", "--per", "hour"], "give both")
+
+
+def test_bulk_work_prints_one_line_into_a_pipe(service: LocalGateway) -> None:
+    pytest.importorskip("pyarrow")
+    done = shell("lunos bulk embed rows.csv out")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "", 1)
 
 
 def test_a_pydantic_model_of_the_users_folder_is_a_schema_too(service: LocalGateway) -> None:

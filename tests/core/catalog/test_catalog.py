@@ -17,6 +17,7 @@ import pytest
 
 from lunos_core import (
     AsyncCatalog,
+    AsyncClient,
     AsyncLunos,
     CallRecord,
     Catalog,
@@ -342,3 +343,9 @@ async def test_the_local_gateways_list_is_read_in_each_shape(both: Both, shape: 
         assert (model.id, model.provider) == ("lunos/scripted", "lunos")
         assert model.context_window == (131072 if shape in (2, 3) else None)
         assert model.input_price == (None if shape == 4 else 0)
+
+
+@pytest.mark.parametrize(("kind", "client"), [(Catalog, AsyncClient), (AsyncCatalog, Client)])
+def test_a_client_of_the_other_kind_is_named(kind: Any, client: Any) -> None:
+    with pytest.raises(TypeError, match="Catalog takes a Client, AsyncCatalog an AsyncClient"):
+        kind(client(Config(api_key="k")))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lunos_cli import output
 from lunos_core import Config, LunosConfigError
 from lunos_core.accounting.schema import dollars
 from lunos_core.lazy import is_installed
+
+if TYPE_CHECKING:
+    from lunos_bulk.state import State
 
 DEAD_LETTERS, STOPPED = 3, 4
 _NUMBER = click.IntRange(1)
@@ -95,6 +99,7 @@ def _run(
     from lunos_bulk.files import Files
     from lunos_bulk.inputs import pieces_of
     from lunos_bulk.job import Job
+    from lunos_bulk.state import State
 
     if settings["per"] and settings["budget"] is None:
         raise LunosConfigError("--per is the window of --budget: give both")
@@ -107,8 +112,10 @@ def _run(
         _estimate(job, pieces)
         return
     _ = Config.from_env().key  # a missing one raises here
-    with _Progress(job.state, sum(piece.size for piece in pieces)) as progress:
+    state = State(job.state)
+    with state.store, _Progress(state, sum(piece.size for piece in pieces)) as progress:
         stopped = files.run(pieces, workers)
+        progress.look()
     dead = files.dead()
     output.note(f"{progress.text}; {dead:,} dead letters" + (f" in {target}/_dead" if dead else ""))
     if stopped:
@@ -116,33 +123,25 @@ def _run(
     raise SystemExit(STOPPED if stopped else DEAD_LETTERS if dead else 0)
 
 
-class _Progress:
+class _Progress(Progress):
     """Shows rows, rows a second, cost and time left while it is entered; `text` is the last."""
 
-    def __init__(self, folder: str, size: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from lunos_bulk.state import State
-
+    def __init__(self, state: State, size: int) -> None:
         self.text, self._requests, self._cost = "", 0, Decimal(0)
-        self._state, self._size = State(folder), size
+        self._state, self._size, self._began = state, size, time.monotonic()
+        (self._last,) = state.execute("SELECT COALESCE(MAX(id), 0) FROM calls")[0]
         columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         console = Console(stderr=True)
-        # the summary stays
-        self._bar = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
-        self._task = self._bar.add_task("", total=size or None)
-        (self._last,) = self._state.execute("SELECT COALESCE(MAX(id), 0) FROM calls")[0]
-        self._began, self._over = time.monotonic(), threading.Event()
-        self._thread = threading.Thread(target=self._show, daemon=True)
+        settings: Any = {"console": console, "transient": True, "refresh_per_second": 2}
+        super().__init__(*columns, **settings, disable=not console.is_terminal)
+        self.add_task("", total=size or None)
 
-    def _show(self) -> None:
-        while not self._over.wait(0.5):
-            self._look()
+    def get_renderables(self) -> Iterable[RenderableType]:
+        self.look()
+        return super().get_renderables()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read what has been done."""
         state = self._state
         sql = "SELECT MAX(id), COUNT(*) + SUM(retries), SUM(cost) FROM calls WHERE id > ? AND {}"
         ((last, requests, cost),) = state.execute(sql.format("status != 'refused'"), self._last)
@@ -154,19 +153,8 @@ class _Progress:
         speed = new / (time.monotonic() - self._began)
         self.text = f"{rows:,} rows, {speed:,.0f} rows/s, {self._requests:,} requests, "
         self.text += f"{self._cost:.6f} USD"
-        self._bar.update(self._task, description=self.text, completed=min(size, self._size))
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._look()
-        self._bar.stop()
-        self._state.store.close()
+        for task in self.task_ids:  # none yet while the bar is made
+            self.update(task, description=self.text, completed=min(size, self._size))
 
 
 def _estimate(job: Any, pieces: Any) -> None:

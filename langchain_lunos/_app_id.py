@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langsmith.utils import tracing_is_enabled
 
-from langchain_lunos._config import config_app_id, config_metadata
+from langchain_lunos._settings import config_app_id, config_metadata
 from lunos_core.app_id import current_app_id
 from lunos_core.arguments import check_app_id
 from lunos_core.endpoints.build import RUN_METADATA

@@ -17,7 +17,7 @@ from langchain_core.messages import (
 
 from langchain_lunos._content import kind_of, to_part, to_parts, to_result_parts
 from langchain_lunos._results import CALL_EXTRAS, log
-from lunos_core.endpoints.chat.content_parts import text_part
+from lunos_core.endpoints.chat.content_parts import text_part, without_blanks
 from lunos_core.endpoints.chat.history import pair_calls
 from lunos_core.endpoints.chat.message import objects_of, text_of, tool_call_fragments
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
@@ -158,12 +158,14 @@ def _ai(message: AIMessage, where: str, answered: frozenset[str], is_claude: boo
         if block and _type_of(block) not in elsewhere
         for part in _answer_part(block, f"{where}.content[{i}]")
     ]
+    calls = _tool_calls(message, blocks, answered)
+    if calls:
+        said = without_blanks(said)
     wire: Wire = {"role": "assistant", "content": None}
     if len(said) == 1 and isinstance(said[0], str):
         wire["content"] = said[0]
     elif said:
         wire["content"] = [text_part(part) if isinstance(part, str) else part for part in said]
-    calls = _tool_calls(message, blocks, answered)
     extras = extra.get(CALL_EXTRAS)
     if isinstance(extras, Mapping):
         of_calls = [extras.get(call["id"]) for call in calls]

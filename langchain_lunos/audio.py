@@ -17,8 +17,7 @@ from langchain_core.documents import Document
 from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, Field
 
-from langchain_lunos._config import config_app_id
-from langchain_lunos._settings import LunosConnection
+from langchain_lunos._settings import LunosConnection, config_app_id
 from lunos_core.endpoints.audio import transcription_request
 from lunos_core.endpoints.speech import LONGEST_INPUT, Speech, speech_request, spoken_mistake
 from lunos_core.request import Request

@@ -11,8 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 from pydantic import AliasChoices, Field
 
-from langchain_lunos._config import config_app_id, config_metadata
-from langchain_lunos._settings import LunosConnection, check_call
+from langchain_lunos._settings import LunosConnection, check_call, config_app_id, config_metadata
 from lunos_core.endpoints.build import RUN_METADATA, merge_options
 from lunos_core.endpoints.embedding_arrays import embedding_array_request, join_arrays
 from lunos_core.endpoints.embeddings import embedding_request, text_list

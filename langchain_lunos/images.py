@@ -13,8 +13,7 @@ from langchain_core.callbacks import (
 from langchain_core.tools import BaseTool
 from pydantic import AliasChoices, BaseModel, Field
 
-from langchain_lunos._config import config_app_id
-from langchain_lunos._settings import LunosConnection
+from langchain_lunos._settings import LunosConnection, config_app_id
 from lunos_core.adapters import find_image
 from lunos_core.endpoints.chat.images import drawing_request
 from lunos_core.endpoints.images import GeneratedImage, Images

@@ -23,9 +23,9 @@ from langchain_lunos._app_id import (
     with_run,
     with_tags,
 )
-from langchain_lunos._config import config_app_id
 from langchain_lunos._parameters import LunosModel
 from langchain_lunos._results import PROVIDER, to_token_usage
+from langchain_lunos._settings import config_app_id
 from langchain_lunos.errors import LunosResponseError
 from langchain_lunos.registration import make_loadable
 from lunos_core.accounting.usage import Usage

@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
 
 from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
 from llama_index_lunos._results import DETAILS, SPELLING, log
-from lunos_core.endpoints.chat.content_parts import text_part
+from lunos_core.endpoints.chat.content_parts import text_part, without_blanks
 from lunos_core.endpoints.chat.history import pair_calls
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
 from lunos_core.endpoints.chat.tool_calls import EXTRAS, UNNAMED
@@ -144,7 +144,7 @@ class _History:
         calls = sent_tool_calls(message)
         wire["content"] = joined(parts)
         if calls:
-            wire["content"] = wire["content"] or None
+            wire["content"] = joined(without_blanks(parts)) or None
             extras = _extras_by_id(message)
             wire["tool_calls"] = [{**extras.get(call.id, {}), **_call(call)} for call in calls]
             self._open = [call.id for call in calls]

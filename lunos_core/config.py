@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
@@ -17,6 +18,7 @@ from lunos_core.lazy import is_installed
 
 DEFAULT_BASE_URL = "https://api.lunos.tech/v1"
 TRANSPORTS = ("httpx", "aiohttp")
+_ENDPOINT = re.compile(r"(/v1(/chat)?(/completions|/embeddings)?|/chat/completions)?/*$")
 
 
 class Secret:
@@ -376,7 +378,7 @@ def _key_text(key: Any) -> str:
 
 
 def normalise_base_url(url: str) -> str:
-    """Return `url` with `/v1` at its end, no trailing slash and no `/chat/completions`.
+    """Return `url` with `/v1` at its end, no trailing slash and no endpoint.
 
     Raises:
         LunosConfigError: it isn't an http(s) URL, or has a user, query or fragment.
@@ -391,5 +393,5 @@ def normalise_base_url(url: str) -> str:
             "base_url must have no user, password, query or fragment: "
             "pass the key as api_key, other headers as default_headers"
         )
-    path = parts.path.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1") + "/v1"
+    path = _ENDPOINT.sub("", parts.path) + "/v1"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

@@ -144,6 +144,8 @@ def _checked(
     app_id, headers, extra, query, timeout, metadata = [
         body.pop(option, None) for option in _CALL_OPTIONS
     ]
+    if not fields.get("stream"):  # set for a model's streams, it is refused beside a whole answer
+        body.pop("stream_options", None)
     if extra is not None:
         if not isinstance(extra, Mapping):
             raise TypeError(f"extra_body must be a mapping, not {type(extra).__name__}")

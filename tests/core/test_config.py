@@ -15,6 +15,7 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
+from lunos_core.config import normalise_base_url
 from tests.core.wire_samples import HELLO, Wire, reply, stored
 
 if TYPE_CHECKING:
@@ -275,3 +276,20 @@ async def test_an_async_function_gives_the_key_of_async_calls(both: Both) -> Non
     await both.chunks(client, chat_stream_request(HELLO, model="m"))
     sent = [request.headers["authorization"] for request in wire.requests]
     assert sent[:2] == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://h/v1/chat/completions", "https://h/v1"),
+        ("https://h/v1/chat/completions/", "https://h/v1"),
+        ("https://h/v1/completions", "https://h/v1"),
+        ("https://h/v1/embeddings", "https://h/v1"),
+        ("https://h/v1/chat", "https://h/v1"),
+        ("https://h/api/chat/completions", "https://h/api/v1"),
+        ("https://h/chat", "https://h/chat/v1"),  # may be a proxy's own path
+        ("https://h/embeddings/v1//", "https://h/embeddings/v1"),
+    ],
+)
+def test_the_address_of_an_endpoint_leads_to_its_base_url(given: str, used: str) -> None:
+    assert normalise_base_url(given) == used

@@ -20,6 +20,14 @@ async def way(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
     await case.close()
 
 
+@pytest.fixture
+async def awaited() -> AsyncIterator[Way]:
+    """For cases that exist only awaited, such as agents."""
+    case = Way("async")
+    yield case
+    await case.close()
+
+
 class Collector(BaseEventHandler):
     """Keeps the instrumentation's events."""
 

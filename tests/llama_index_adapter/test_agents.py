@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -52,13 +52,6 @@ def _agents_memories() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-@pytest.fixture
-async def awaited() -> AsyncIterator[Way]:
-    case = Way("async")
-    yield case
-    await case.close()
 
 
 @pytest.fixture

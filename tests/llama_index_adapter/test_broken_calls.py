@@ -46,13 +46,6 @@ def delete(path: str = "/") -> str:
     raise AssertionError(f"deleted {path}")
 
 
-@pytest.fixture
-async def awaited() -> Any:
-    case = Way("async")
-    yield case
-    await case.close()
-
-
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("arguments", [HALF, "{'path': '/tmp'}", "[1]", "3", "rm -rf", '{"path"'])
 async def test_a_tool_with_defaults_does_not_run_on_broken_arguments(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -53,6 +54,16 @@ def data_of(url: str) -> bytes | None:
     """
     parts = split_data_url(url)
     return None if parts is None else base64.b64decode(parts[1], validate=True)
+
+
+def without_blanks(parts: Sequence[Any]) -> list[Any]:
+    """Return the parts of an answer without blank text, which some servers refuse beside calls."""
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    return [
+        part
+        for part, text in zip(parts, texts, strict=True)
+        if not isinstance(text, str) or text.strip()
+    ]
 
 
 def text_part(text: str) -> dict[str, Any]:

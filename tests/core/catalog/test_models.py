@@ -287,6 +287,26 @@ def test_what_is_only_shown_makes_no_entry_another_one() -> None:
     assert ModelInfo("m", enabled=True) != ModelInfo("m")
 
 
+@pytest.mark.parametrize(
+    ("ability", "reads", "writes"),
+    [
+        ("chat", {"text"}, {"text"}),
+        ("Text Completion", {"text"}, {"text"}),
+        ("embedding", {"text"}, {"embeddings"}),
+        ("vision", {"image"}, set()),
+        ("image_generation", set(), {"image"}),
+        ("speech", set(), set()),
+    ],
+)
+def test_what_a_model_reads_and_writes_follows_from_its_abilities_where_it_is_left_out(
+    ability: str, reads: set[str], writes: set[str]
+) -> None:
+    model = ModelInfo("m", capabilities=(ability,))
+    assert (model.reads, model.writes) == (reads, writes)
+    stated = ModelInfo("m", capabilities=(ability,), input_modalities=(), output_modalities=())
+    assert (stated.reads, stated.writes) == (set(), set())
+
+
 def test_what_newer_catalogs_tell_reaches_the_model() -> None:
     model = one(
         modelId="openai/gpt-5",

@@ -274,3 +274,22 @@ def test_no_normal_stream_is_taken_for_one_that_repeats(value: Any, cuts: list[i
 def test_an_object_that_begins_like_the_one_around_it_is_kept() -> None:
     said = [fragment("a", "f", '{"a": ', 0), fragment("", "", '{"a": 1}}', 0)]
     assert assembled(said) == [("a", "f", '{"a": {"a": 1}}')]
+
+
+def test_a_fragment_that_says_nothing_begins_no_call() -> None:
+    assembler = ToolCallAssembler()
+    assert assembler.add([{}, {"index": 0}, {"function": {}}]) == []
+    assert assembler.calls() == []
+
+
+def test_an_id_may_come_before_everything_else_and_is_no_call_by_itself() -> None:
+    assert assembled([fragment("a"), fragment("", "f", "{}")]) == [("a", "f", "{}")]
+    assembler = ToolCallAssembler()
+    assembler.add([fragment("a", index=0)])
+    assert assembler.finish("stop") == []
+    assert assembler.calls() == []
+
+
+def test_an_id_that_comes_late_makes_the_next_one_another_calls() -> None:
+    fragments = [fragment("", "f", "{}"), fragment("a"), fragment("b", "f", "{}")]
+    assert assembled(fragments) == [("?", "f", "{}"), ("b", "f", "{}")]

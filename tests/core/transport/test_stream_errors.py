@@ -16,6 +16,7 @@ from lunos_core import (
     LunosResponseError,
     LunosServerError,
     LunosStreamInterruptedError,
+    UsageLedger,
     chat_request,
     chat_stream_request,
 )
@@ -224,3 +225,14 @@ async def test_a_stream_with_a_byte_order_mark_and_numbers_that_json_lacks_is_re
     chunks = await both.chunks(client, REQUEST)
     assert "".join(chunk.text for chunk in chunks) == "Hello"
     assert chunks[-1].last.choices[0].finish_reason == "stop"
+
+
+async def test_a_broken_event_that_nobody_waited_for_is_no_error(both: Both) -> None:
+    """The stream is closed while it lies behind the first piece, in the same bytes."""
+    wire = Wire(stream_of(lines([delta("Hi"), "{broken", delta(" you")])))
+    with UsageLedger() as ledger:
+        opened = await both(both.client(wire).stream(REQUEST))
+        pieces = both.each(opened)
+        assert (await anext(pieces)).text == "Hi"
+        await both(opened.close())
+    assert [(row["calls"], row["errors"]) for row in ledger.rows()] == [(1, 0)]

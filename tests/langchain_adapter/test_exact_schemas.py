@@ -316,9 +316,24 @@ def climb(leaf: Leaf) -> str:
     return leaf.label
 
 
+def grow(leaf: Leaf) -> str:
+    """Grow it.
+
+    Args:
+        leaf: the one to grow.
+    """
+    return leaf.label
+
+
 @pytest.mark.parametrize(
     ("schema", "said"),
-    [(Bare, ""), (BareDict, ""), (climb, ""), (Told, "A dict that holds itself.")],
+    [
+        (Bare, ""),
+        (BareDict, ""),
+        (climb, ""),
+        (grow, "Grow it."),
+        (Told, "A dict that holds itself."),
+    ],
 )
 def test_a_schema_without_words_has_none_of_pydantics(schema: Any, said: str) -> None:
     """A class inherits the documentation of `BaseModel`, and that was sent."""

@@ -18,6 +18,7 @@ from tests.langchain_adapter.wire import (
     KEY,
     Wire,
     answer,
+    ask,
     chat,
     chunks,
     embeddings,
@@ -177,3 +178,18 @@ def test_costs_of_many_calls_are_added_up_exactly() -> None:
     told = add_llm_outputs([{"token_usage": usage, "total_cost": 0.1}] * 10)
     assert told["token_usage"] == {"prompt_tokens": 10, "cost": 1.0, "total_cost": 1.0}
     assert told["total_cost"] == 1.0
+
+
+@pytest.mark.parametrize("way", ["v3", "av3"])
+async def test_of_several_choices_the_events_show_the_first(way: str) -> None:
+    said = [{"index": i, "delta": {"content": text}} for i, text in enumerate("ab")]
+    ends = [{"index": i, "delta": {}, "finish_reason": "stop"} for i in range(2)]
+    wire = Wire(stream([{"choices": said}, {"choices": ends}, "[DONE]"]))
+    assert (await ask(chat(wire), way)).text == "a"
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_text_model_may_stream_its_usage_alone(way: str) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 0}
+    wire = Wire(stream([{"choices": [], "usage": usage}, "[DONE]"]))
+    assert await chunks(llm(wire), way) == [""]

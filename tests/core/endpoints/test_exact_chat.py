@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from lunos_core.endpoints.chat.content_parts import (
 from lunos_core.endpoints.chat.json_text import is_thinking, json_objects
 from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger, parse_reasoning
+from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_arguments import arguments_text, read_arguments
 from lunos_core.endpoints.chat.tool_names import (
     rename,
@@ -25,6 +27,7 @@ from lunos_core.endpoints.chat.tool_names import (
     sent_names,
     with_sendable_format,
 )
+from lunos_core.request import Reply
 
 
 def hashed(start: str, name: str) -> str:
@@ -288,3 +291,19 @@ def test_parts_are_what_the_wire_has() -> None:
         assert audio_part("AA", name)["input_audio"] == {"data": "AA", "format": "wav"}
     for name in ("mp3", "audio/mpeg", "audio/mpeg3", "audio/x-mp3"):
         assert audio_part("AA", name)["input_audio"] == {"data": "AA", "format": "mp3"}
+
+
+@pytest.mark.parametrize("name", ["model", "service_tier"])
+def test_a_fact_that_comes_in_the_middle_of_a_stream_is_kept(name: str) -> None:
+    reader = ChatStreamReader(Reply(200, {}, b""))
+    events: list[dict[str, Any]] = [
+        {"id": "gen-1", "created": 7, "choices": [{"delta": {"content": "a"}}]},
+        {name: "late", "choices": [{"delta": {"content": "b"}}]},
+        {name: 5, "choices": [{"delta": {}, "finish_reason": "stop"}]},
+    ]
+    for event in events:
+        reader.read(json.dumps(event).encode())
+    last = reader.read(b"[DONE]")
+    assert last is not None
+    assert last.last is not None
+    assert (last.last.id, last.last.created, getattr(last.last, name)) == ("gen-1", 7, "late")

@@ -1,7 +1,7 @@
-"""The parts of a message's content, as the wire has them.
+"""The parts of a message's content, in the wire's form.
 
 Source of the format: OpenAI's content parts, with OpenRouter's `video_url` and `file_data` by URL.
-Both adapters build their parts here, so that both send the same thing.
+Both adapters build their parts here, so that both send the same.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def split_data_url(url: str) -> tuple[str, str] | None:
 
 
 def data_of(url: str) -> bytes | None:
-    """Return the bytes that a `data:` URL holds; `None` for any other URL.
+    """Return the bytes in a `data:` URL; `None` for any other URL.
 
     Raises:
         ValueError: they aren't valid base64.
@@ -81,7 +81,7 @@ def image_part(url: str, detail: str | None = None) -> dict[str, Any]:
 
 
 def file_part(url: str, filename: str) -> dict[str, Any]:
-    """Return the part of a document (mostly PDF), by https or `data:` URL."""
+    """Return the part of a document (usually a PDF), by https or `data:` URL."""
     return {"type": "file", "file": {"filename": filename, "file_data": check_url(url, "file")}}
 
 
@@ -90,7 +90,7 @@ def part_of_file(name: str, data: bytes) -> dict[str, Any]:
 
     Args:
         name: of the file; ".png", ".jpg", ".webp" and so on make it an image.
-        data: all of it.
+        data: the whole file.
 
     Raises:
         ValueError: it is none of these.
@@ -132,11 +132,11 @@ def video_part(url: str) -> dict[str, Any]:
 
 
 def check_url(url: Any, what: str) -> str:
-    """Return the URL, if the wire can carry it.
+    """Return the URL, checked.
 
     Raises:
         TypeError: it isn't a `str`.
-        ValueError: it is neither http(s) nor `data:` (a local path, say).
+        ValueError: it is neither http(s) nor `data:`, such as a local path.
     """
     if not isinstance(url, str):
         raise TypeError(f"the URL of a {what} part must be a str, not {type(url).__name__}")

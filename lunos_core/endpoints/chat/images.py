@@ -1,7 +1,7 @@
-"""Images through `POST /chat/completions`: drawn, or made from another image.
+"""Images through `POST /chat/completions`: from a prompt, or from another image.
 
 Source of the format: the vendor's later pages, in OpenRouter's style: `modalities`, `image_config`,
-and the images beside the answer's text. The reference has `/images/generations` alone.
+and the images beside the answer's text. The reference has only `/images/generations`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _OF_CHAT = {"modalities", "image_config"}
 
 
 class KnowsOutputs(Protocol):
-    """A catalog, as far as the choice of a route asks it: what it has loaded already."""
+    """A catalog that gives what it has loaded already: enough to choose a route."""
 
     def cached(self, id: str) -> Any:
-        """Return what is known of a model."""
+        """Return the known facts about a model, or `None`."""
         ...
 
 
@@ -60,13 +60,13 @@ def drawing_request(
     """Return the request for images by the route that fits the model.
 
     Args:
-        prompt: what the image shows, or how to change `image`.
+        prompt: a description of the image, or of the change to `image`.
         model: the model's id.
-        route: "images" (`/images/generations`), "chat", or "auto": through chat where the catalog
-            says that the model writes images, or where there is an `image` or a parameter of chat
-            alone (`modalities`, `image_config`); else "images", and so with `quality` or `style`.
-        catalog: what "auto" asks, without a request.
-        image: what to start from, one image or several: only through chat.
+        route: "images" (`/images/generations`), "chat", or "auto": chat if the catalog says that
+            the model writes images, or if there is an `image` or a parameter that only chat has
+            (`modalities`, `image_config`); else, and with `quality` or `style`, "images".
+        catalog: for "auto", used without a request.
+        image: the original image, or several: only through chat.
         **params: those of `image_request` or `image_chat_request`.
 
     Raises:
@@ -83,12 +83,12 @@ def drawing_request(
         route = "chat" if image is not None or draws or given & _OF_CHAT else "images"
     if route == "chat":
         if params.get("modalities") is None and "image" in outputs:
-            # "text" fails with models that write none
+            # "text" fails with models that write no text
             params["modalities"] = [word for word in ("image", "text") if word in outputs]
         return image_chat_request(prompt, model=model, image=image, **params)
     wrong = sorted(given & _OF_CHAT) if image is None else ["image"]
     if wrong:
-        raise ValueError(f"{wrong[0]} needs route='chat': /images/generations takes a prompt alone")
+        raise ValueError(f"{wrong[0]} needs route='chat': /images/generations takes only a prompt")
     return image_request(prompt, model=model, **params)
 
 
@@ -103,13 +103,13 @@ def image_chat_request(
     """Return the request for images from a chat model.
 
     Args:
-        prompt: what the image shows, or how to change `image`.
+        prompt: a description of the image, or of the change to `image`.
         model: the model's id, such as "google/gemini-2.5-flash-image".
-        image: what to start from: an https or `data:` URL, a path, bytes, an open file, a
+        image: the original: an https or `data:` URL, a path, bytes, an open file, a
             `GeneratedImage`, or a list of them.
         **params: `size` ("1536x1024", or "1K", "2K", "4K"), or `width` and `height`: sent as the
-            nearest `aspect_ratio` and `image_size`; `image_config`, which wins over them;
-            `modalities` (["image", "text"] unless given; ["image"] for models that write no text);
+            nearest `aspect_ratio` and `image_size`; `image_config`, which overrides them;
+            `modalities` (["image", "text"] by default; ["image"] for models that write no text);
             `response_format` ("b64_json" gives `data:` URLs as base64); and those of a chat request
             (`n`, `seed`, `user`, `fallback_model`, `app_id`, `timeout`, …).
 
@@ -131,7 +131,7 @@ def image_chat_request(
         if params.pop(name, None) is not None:
             raise ValueError(
                 f"{name} isn't known to image models that are used through chat: leave it out, "
-                "or say route='images'"
+                "or set route='images'"
             )
     pictures = [] if image is None else _pictures(image)
     content = [text_part(prompt), *map(image_part, pictures)] if pictures else prompt
@@ -142,7 +142,7 @@ def image_chat_request(
         "modalities": params.pop("modalities", None) or ["image", "text"],
         **({"image_config": config} if config else {}),
     }
-    # made from its URLs: a file is read once
+    # from its URLs, so that a file is read once
     again = {**params, "image": pictures or None, "response_format": wanted}
     again |= {name: fields.get(name) for name in ("modalities", "image_config")}
     return Request(
@@ -156,8 +156,8 @@ def parse_chat_images(reply: Reply, *, as_base64: bool = False) -> Images:
     """Read the images of a chat answer.
 
     Raises:
-        LunosResponseError: there is none; `partial` has the answer, which was paid for.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: there is no image; `partial` has the answer, which was paid for.
+        LunosAPIError: an error sent with a successful status.
     """
     answer = parse_chat(reply)
     urls = [url for choice in answer.choices for url in choice.message.images]

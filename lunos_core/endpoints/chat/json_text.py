@@ -8,20 +8,20 @@ from collections.abc import Iterator
 
 _DECODER = json.JSONDecoder(strict=False)  # models write line breaks into strings
 _TAGS = "(?:think|thinking|thought|reasoning)"
-# Mistral and Kimi have brackets of their own
+# Mistral and Kimi have their own brackets
 _THINKING = re.compile(
     rf"\s*(?:<({_TAGS})>.*?</\1>|\[THINK\].*?\[/THINK\]|◁think▷.*?◁/think▷)",
     re.DOTALL | re.IGNORECASE,
 )
 _TAG = re.compile(rf"<(/?){_TAGS}>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
-# A text of braces alone would be tried at each of them: after so many nothing is found any more.
+# A text of only braces would be tried at each of them: the search stops after this many.
 MOST_CANDIDATES = 1000
 
 
 def strip_thinking(text: str) -> str:
     """Remove the `<think>…</think>` blocks at the beginning of a text.
 
-    Some models' first tag is in the prompt: then what ends with the closing one is removed.
+    Some models' opening tag is in the prompt: then the text up to the closing tag is removed.
 
     Example:
         >>> from lunos_core.endpoints.chat.json_text import strip_thinking
@@ -35,7 +35,7 @@ def strip_thinking(text: str) -> str:
 
 
 def is_thinking(text: str) -> bool:
-    """Return whether a text begins with a thought that hasn't ended.
+    """Return whether a text begins with reasoning that hasn't ended.
 
     Example:
         >>> from lunos_core.endpoints.chat.json_text import is_thinking
@@ -48,8 +48,8 @@ def is_thinking(text: str) -> bool:
 def json_objects(text: str) -> Iterator[str]:
     """Yield the JSON text of each object in `text`, in order; objects inside objects don't count.
 
-    A brace that begins no object is passed over, and so are leading `<think>` blocks, unless
-    there is no object behind them.
+    Braces that begin no object are skipped, and so are leading `<think>` blocks, unless no object
+    follows them.
 
     Example:
         >>> from lunos_core.endpoints.chat.json_text import json_objects

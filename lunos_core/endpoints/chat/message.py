@@ -1,4 +1,4 @@
-"""Read the fields that whole messages and stream deltas have in common."""
+"""Reads the fields that whole messages and stream deltas share."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def parse_message(sent: dict[str, Any], names: Mapping[str, str] | None = None) 
     """Read a whole message.
 
     Args:
-        sent: the message, as the wire has it.
-        names: of the request's tools: see `ToolCallAssembler`.
+        sent: the message, in the wire's form.
+        names: the names of the request's tools: see `ToolCallAssembler`.
     """
     text, images, thoughts, refusal = parse_content(sent.get("content"))
     reasoning, details = ("", []) if REASONING.isdisjoint(sent) else parse_reasoning(sent)
@@ -52,13 +52,13 @@ def parse_content(content: object) -> Content:
 
     Mistral sends its reasoning as `{"type": "thinking", "thinking": [{"type": "text", …}]}`,
     others as a part of type "reasoning", Google as a text with `thought`, Bedrock as
-    `{"reasoningContent": {"reasoningText": {"text": …}}}`. Of an unknown part its text is kept.
+    `{"reasoningContent": {"reasoningText": {"text": …}}}`. The text of unknown parts is kept.
     """
     if content is None or isinstance(content, str):
         return Content(content or "")
     content = _parts_of(content)
     if isinstance(content, int | float) or (isinstance(content, dict) and "type" not in content):
-        return Content(json.dumps(content).decode())  # a gateway that parsed the model's JSON
+        return Content(json.dumps(content).decode())  # from a gateway that parsed the model's JSON
     parts = [content] if isinstance(content, dict) else content
     said: dict[str, list[str]] = {"text": [], "reasoning": [], "refusal": []}
     for part in parts if isinstance(parts, list) else ():
@@ -80,8 +80,8 @@ def parse_content(content: object) -> Content:
 def parse_images(value: object) -> list[str]:
     """Return the URLs of `{"type": "image_url", "image_url": {"url": …}}` parts, each once.
 
-    Images have been seen without their wrapper too: `{"url": …}`. An address alone and base64
-    under the names of the images route are read as well.
+    Images have been seen without their wrapper too: `{"url": …}`. A bare address, and base64
+    under the names of the images route, are read as well.
     """
     if not value:
         return []
@@ -117,7 +117,7 @@ def tool_call_fragments(sent: dict[str, Any]) -> object:
 
 
 def _listed(calls: object) -> object:
-    """Return calls that are keyed by their place or id, `{"0": {…}}`, as a list."""
+    """Return calls that are keyed by their position or id, `{"0": {…}}`, as a list."""
     if not isinstance(calls, dict) or not all(isinstance(call, dict) for call in calls.values()):
         return calls
     if not calls.keys().isdisjoint(("function", "custom")):
@@ -135,7 +135,7 @@ _GOOGLES = {
 
 
 def _parts_of(content: object) -> object:
-    """Return the parts in Google's `{"role": "model", "parts": […]}`, and anything else as it is.
+    """Return the parts in Google's `{"role": "model", "parts": […]}`, and anything else unchanged.
 
     Other objects are JSON that a model wrote.
     """
@@ -149,9 +149,9 @@ def _parts_of(content: object) -> object:
 
 
 def _call_in(part: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the call in a part of content that a gateway passes on as its provider wrote it."""
+    """Return the call in a part of content that a gateway passes on in its provider's form."""
     kind = part.get("type")
-    if kind in ("tool_use", "tool_call"):  # Anthropic, and LangChain's word for it
+    if kind in ("tool_use", "tool_call"):  # Anthropic's, and LangChain's name for it
         return part
     if kind == "tool-call":  # Vercel
         return {**part, "id": part.get("toolCallId"), "name": part.get("toolName")}
@@ -166,7 +166,7 @@ def _call_in(part: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def usage_in(value: Mapping[str, Any]) -> object:
-    """Return the usage of an answer or event, also from where Groq and Google put it."""
+    """Return the usage of an answer or event, also from Groq's and Google's fields."""
     usage = value.get("usage")
     if usage is None:
         own = value.get("x_groq")

@@ -1,4 +1,4 @@
-"""Mark a prompt's parts for the provider's cache, by one switch.
+"""Marks a prompt's parts for the provider's cache, with one switch.
 
 Source of the format: Anthropic's `cache_control`, which gateways pass on inside OpenAI's dialect.
 """
@@ -14,14 +14,14 @@ DEFAULT = {"type": "ephemeral"}
 def mark_for_cache(
     messages: Sequence[Any], params: Mapping[str, Any]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Move `params["cache_control"]` onto the parts where the stable prompt ends.
+    """Move `params["cache_control"]` to the parts at which the stable prompt ends.
 
-    On the last tool, the last system message and the last message. Nothing that the caller gave
-    is changed, and what carries a mark of its own keeps it.
+    These are the last tool, the last system message and the last message. The arguments aren't
+    changed, and parts that have a mark keep it.
 
     Args:
         messages: wire messages.
-        params: the wire's parameters; `cache_control` is True, or what to mark with, such as
+        params: the wire's parameters; `cache_control` is True, or the mark, such as
             `{"type": "ephemeral", "ttl": "1h"}`.
     """
     control = params.get("cache_control")

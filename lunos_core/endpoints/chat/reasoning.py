@@ -1,9 +1,9 @@
-"""Reasoning, which servers send in several spellings: shown once, and kept as it came.
+"""Reasoning, which servers send in several spellings: shown once, and kept unchanged.
 
-`reasoning_content`, `reasoning` and `reasoning_details` may carry the same thought, in one delta or
-in two that follow each other. Ollama writes `thinking`, Copilot `reasoning_text`, and Cohere's plan
+`reasoning_content`, `reasoning` and `reasoning_details` may carry the same text, in one delta or in
+two that follow each other. Ollama writes `thinking`, Copilot `reasoning_text`, and Cohere's plan
 before its calls is a `tool_plan`; LiteLLM repeats Anthropic's as `thinking_blocks`. The value is
-mostly text, but some send objects that hold it.
+mostly text, but some send objects that contain it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ _PLAIN = (
 REASONING = frozenset({*_PLAIN, "reasoning_details"})
 """The fields of a delta that hold reasoning."""
 
-_JOINED = ("text", "summary", "data")  # what the fragments of one detail add up; the rest is set
+_JOINED = (
+    "text",
+    "summary",
+    "data",
+)  # fragments of one detail are joined in these fields; others are replaced
 
 
 class ReasoningMerger:
@@ -36,7 +40,7 @@ class ReasoningMerger:
 
         Args:
             delta: the delta.
-            from_parts: the reasoning that lay among the parts of its content.
+            from_parts: the reasoning from the parts of its content.
         """
         shown = self._say("content", from_parts, already=False) if from_parts else ""
         for spelling in _PLAIN:
@@ -66,7 +70,7 @@ class ReasoningMerger:
     def _say(self, spelling: str, piece: str, *, already: bool) -> str:
         start = self._offsets.get(spelling, 0)
         self._offsets[spelling] = start + len(piece)
-        if already:  # another spelling said it in this very delta
+        if already:  # another spelling had it in this delta
             return ""
         if start < self._length:  # another spelling was ahead: does this one repeat its words?
             self._shown.seek(start)
@@ -85,7 +89,7 @@ class ReasoningMerger:
             self._details.append(last)
         for name, value in detail.items():
             if name in _JOINED:
-                # kept as a list of pieces: adding up strings would cost their length every time
+                # a list of pieces: joining strings each time would cost their length
                 if isinstance(value, str):
                     last.setdefault(name, []).append(value)
             elif value is not None or name not in last:
@@ -93,7 +97,7 @@ class ReasoningMerger:
 
 
 def parse_reasoning(message: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """Return the reasoning of a whole message: its text, and its details as they came."""
+    """Return the reasoning of a whole message: its text, and its original details."""
     sent = message.get("reasoning_details")
     details = [item for item in sent if isinstance(item, dict)] if isinstance(sent, list) else []
     for spelling in _PLAIN:
@@ -111,13 +115,13 @@ def text_inside(part: object, *names: str) -> str:
 
     Args:
         part: text, an object with text in it, or a list of such.
-        names: of the fields to look into first; by default those of thoughts.
+        names: of the fields to look into first; by default those of reasoning.
     """
     if isinstance(part, str):
         return part
     try:
         return _text_inside(part, (*(names or _THOUGHTS), "text", "value", "content"))
-    except RecursionError:  # nobody means what is nested so deeply
+    except RecursionError:  # such deep nesting is never intended
         return ""
 
 
@@ -140,7 +144,8 @@ def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:
     if last.get("type") != detail.get("type") or last.get("signature"):
         return False
     if "encrypted" in str(detail.get("type")) and detail.get("index") is None:
-        return "id" in detail and detail["id"] == last.get("id")  # each is whole, unless it says so
+        # each is whole, unless it has the last one's id
+        return "id" in detail and detail["id"] == last.get("id")
     if detail.get("index") is not None and detail.get("index") != last.get("index"):
         return False
     identifier = detail.get("id")

@@ -1,8 +1,8 @@
 """`POST /chat/completions` and `/completions`: the requests, and how whole answers are read.
 
 Source of the format: the Lunos API reference names the endpoint and gives its Python example;
-OpenAI's chat dialect with OpenRouter's additions for the rest. Text completion is the endpoint that
-the reference documents; its answer is OpenAI's flat shape, or an envelope with `data.choices`.
+the rest is OpenAI's chat dialect with OpenRouter's additions. Text completion is the endpoint that
+the reference documents; its answer has OpenAI's flat form, or an envelope with `data.choices`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def chat_request(
         messages: wire messages, `{"role": …, "content": …}`.
         model: the model's id, such as "openai/gpt-4".
         **params: the wire's parameters (`endpoints.params.CHAT`), and `app_id`, `extra_headers`,
-            `extra_body`, `extra_query` and `timeout` of this one call; `None` means "not set".
-            Two are not sent as they are: `web_search=True`, or a dict of its parameters, adds the
+            `extra_body`, `extra_query` and `timeout` for this call; `None` means "not set".
+            Two are converted: `web_search=True`, or a dict of its parameters, adds the
             server's search tool; `cache_control=True` marks the last tool, the system message and
             the last message for the provider's prompt cache.
 
@@ -64,13 +64,13 @@ def chat_stream_request(
 ) -> StreamRequest[Chunk]:
     """Build the request for a streamed chat answer; the arguments are those of `chat_request`.
 
-    The usage is asked for (`stream_options: {"include_usage": true}`) unless `stream_options` is
-    given; `stream_options={}` asks for nothing.
+    The usage is requested (`stream_options: {"include_usage": true}`) unless `stream_options` is
+    given; `stream_options={}` requests nothing.
 
     Args:
         messages: wire messages, `{"role": …, "content": …}`.
         model: the model's id.
-        **params: as those of `chat_request`.
+        **params: those of `chat_request`.
 
     Raises:
         TypeError: a parameter of the wrong type.
@@ -95,7 +95,7 @@ def _prepared(
     messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[str, Any], dict[str, str]]:
     search, mark = params.get("web_search"), params.get("cache_control")
-    if search is not None or mark is not None:  # not sent as they are: checked before they change
+    if search is not None or mark is not None:  # checked before they are converted
         check_params(params, CHAT)
     if search is not None:
         params = {name: value for name, value in params.items() if name != "web_search"}
@@ -119,7 +119,7 @@ def _reading(names: dict[str, str], params: Mapping[str, Any]) -> dict[str, Any]
 
 
 def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters, asking for the usage unless the user decided otherwise."""
+    """Return the parameters, with a request for the usage unless the user decided otherwise."""
     options = params.get("stream_options")
     if options is None:
         return {**params, "stream_options": {"include_usage": True}}
@@ -133,12 +133,12 @@ def parse_chat(
 
     Args:
         reply: the answer.
-        names: of the request's tools as they were sent, each with the user's own name for it.
-        single: one answer was asked for: some servers put each of its calls into a choice.
+        names: the names of the request's tools as sent, each with the user's name.
+        single: one answer was requested: some servers put each of its calls into a choice.
 
     Raises:
-        LunosResponseError: the answer makes no sense.
-        LunosAPIError: an error that came with a successful status.
+        LunosResponseError: the answer is invalid.
+        LunosAPIError: an error sent with a successful status.
     """
     value = reply.json()
     sent = value.get("choices")
@@ -167,7 +167,7 @@ def _parse_choice(
         raise reply.malformed(f"has a choices[{position}] that isn't an object")
     message = choice.get("message")
     if not isinstance(message, dict):
-        # the reference's envelope holds `text`, and may appear on chat as well; a filter may leave
+        # the reference's envelope has `text`, and may appear on chat as well; a filter may leave
         # nothing at all
         if not isinstance(choice.get("text"), str) and choice.get("finish_reason") not in _FILTERED:
             raise reply.malformed(f"has neither message nor text in choices[{position}]")
@@ -190,7 +190,7 @@ def _parse_choice(
             status=reply.status,
         )
         error.partial = completion_from(value, [parsed], reply)
-        error.partial.raw = {}  # nobody has taken an echoed key out of it
+        error.partial.raw = {}  # it may repeat the key
         raise error
     return parsed
 
@@ -198,7 +198,7 @@ def _parse_choice(
 def completion_request(
     prompt: str | Sequence[str], /, *, model: str, **params: Any
 ) -> Request[Completion]:
-    """Build the request for a text completion, or for one per prompt.
+    """Build the request for one text completion or several.
 
     With several prompts and `n`, the answers of prompt `i` are the choices `i*n` to `i*n + n - 1`.
 
@@ -206,12 +206,12 @@ def completion_request(
         prompt: the text to go on from, or several.
         model: the model's id.
         **params: the wire's parameters (`endpoints.params.COMPLETION`; the server's default for
-            `max_tokens` is 16), and `app_id`, `extra_headers`, `extra_body`, `timeout` of this one
+            `max_tokens` is 16), and `app_id`, `extra_headers`, `extra_body`, `timeout` for this
             call; `None` means "not set".
 
     Raises:
         TypeError: a parameter of the wrong type.
-        ValueError: a parameter out of range, or no prompt at all.
+        ValueError: a parameter out of range, or no prompt.
 
     Example:
         >>> from lunos_core import completion_request
@@ -220,7 +220,7 @@ def completion_request(
     """
     return Request(
         **json_call(COMPLETION_PATH, _fields(prompt, model), params, COMPLETION),
-        parse=parse_chat,  # reads `text` where there is no `message`
+        parse=parse_chat,  # reads `text` if there is no `message`
         fallback=fallback_of(completion_request, prompt, params),
     )
 
@@ -233,12 +233,12 @@ def completion_stream_request(
     Args:
         prompt: the text to go on from, or several.
         model: the model's id.
-        **params: as those of `completion_request`. The usage is asked for unless `stream_options`
-            is given.
+        **params: those of `completion_request`. The usage is requested unless `stream_options` is
+            given.
 
     Raises:
         TypeError: a parameter of the wrong type.
-        ValueError: a parameter out of range, or no prompt at all.
+        ValueError: a parameter out of range, or no prompt.
 
     Example:
         >>> from lunos_core import completion_stream_request

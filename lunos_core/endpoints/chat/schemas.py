@@ -1,4 +1,4 @@
-"""JSON schemas of tools and of structured output, as strict servers take them."""
+"""JSON schemas of tools and of structured output, in the form that strict servers accept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def with_inline_root(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_recursive(schema: Any) -> bool:
-    """Return whether a schema refers to itself, so that its references cannot be written out.
+    """Return whether a schema refers to itself, so that its references cannot be inlined.
 
     Example:
         >>> from lunos_core.endpoints.chat.schemas import is_recursive
@@ -48,10 +48,10 @@ def is_recursive(schema: Any) -> bool:
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the schema under OpenAI's rules for strict mode; `None` where it can't follow them.
+    """Return the schema under OpenAI's rules for strict mode; `None` if it can't follow them.
 
     Every object lists its properties, requires all of them and allows no others. There are no
-    defaults, a `$ref` stands alone, and the root is an object. Unions of classes by a
+    defaults, a `$ref` has no siblings, and the root is an object. Unions of classes by a
     discriminator become `anyOf`.
 
     Example:

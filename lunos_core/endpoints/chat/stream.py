@@ -1,6 +1,6 @@
-"""Reading a streamed answer of `/chat/completions` or `/completions`, event by event.
+"""Reads a streamed answer of `/chat/completions` or `/completions`, event by event.
 
-Whatever habit the provider has, a consumer sees each thing once: the pieces of text as they come,
+Whatever the provider's habits, a consumer sees each fact once: the pieces of text as they arrive,
 tool calls with `id` and `name` on their first piece, one `finish_reason` for each choice, and one
 last chunk with usage, id and model.
 """
@@ -39,8 +39,8 @@ class ChatStreamReader:
 
     Args:
         reply: the facts of the answer; its body is empty.
-        names: of the request's tools as they were sent, each with the user's own name for it.
-        single: one answer was asked for: some servers put each of its calls into a choice.
+        names: the names of the request's tools as sent, each with the user's name.
+        single: one answer was requested: some servers put each of its calls into a choice.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class ChatStreamReader:
         self._facts: dict[str, Any] = {}
         self._latest: dict[str, Any] = {}
         self._usage: object = None
-        self._odd: bytes | None = None  # the last event that told nothing of an answer
+        self._odd: bytes | None = None  # the last event without any part of an answer
         self.done = False
-        """`[DONE]` came."""
+        """Whether `[DONE]` was received."""
 
     @property
     def whole(self) -> bool:
-        """Whether `[DONE]` came, or every choice that began has its `finish_reason`."""
+        """Whether `[DONE]` was received, or every choice that began has its `finish_reason`."""
         choices = self._choices.values()
         return self.done or (bool(choices) and all(choice.finish_reason for choice in choices))
 
@@ -71,21 +71,21 @@ class ChatStreamReader:
             value = json.loads(event, keep_halves=True)
         except ValueError:
             return self._read_no_json(event.strip())
-        # the calls that most events do not need are left out here: 1 µs for each event
+        # calls that most events don't need are skipped: 1 µs for each event
         if not isinstance(value, dict) or "error" in value or "choices" not in value:
             value = self._unusual(event, value)
         self._latest = value
-        # the tier may come with the end, once the provider knows it
+        # the tier may come at the end, when the provider knows it
         news = value.get("model") != self._facts.get("model") or value.get("service_tier")
         if news or not self._facts:
             facts = {name: value.get(name) for name in _FACTS}
             if isinstance(value.get("created"), int):
                 self._facts["created"] = value["created"]
-            # what isn't a text replaces none that was
+            # only a text replaces a text
             self._facts |= {name: fact for name, fact in facts.items() if isinstance(fact, str)}
         usage = usage_in(value)
         if usage is not None:
-            # kept to the end: some providers send it on every chunk, or twice
+            # kept until the end: some providers send it on every chunk, or twice
             self._usage = merge_usage(self._usage, usage)
         sent = value.get("choices")
         if not sent:
@@ -122,7 +122,7 @@ class ChatStreamReader:
         )
 
     def partial(self) -> Completion | None:
-        """What has come so far; its `raw` is empty: the last event may be the one that failed."""
+        """What has arrived so far; with an empty `raw`: the last event may have failed."""
         if not self._choices:
             return None
         completion = self._completion()
@@ -150,7 +150,7 @@ class ChatStreamReader:
 
     def _last(self) -> Chunk:
         if self._odd is not None and not self._choices:
-            raise self._malformed(self._odd)  # an error in words that nobody knows
+            raise self._malformed(self._odd)  # an error in an unknown form
         self.done = True
         return Chunk((), self._latest, self._completion())
 
@@ -162,7 +162,7 @@ class ChatStreamReader:
     def _malformed(self, event: bytes) -> LunosResponseError:
         start = scrub(decode(event), self._reply.secret)[:200]
         return LunosResponseError(
-            f"an event of the stream makes no sense: {start!r}", status=self._reply.status
+            f"an event of the stream is invalid: {start!r}", status=self._reply.status
         )
 
 
@@ -189,7 +189,7 @@ class _ChoiceReader:
         text = sent.get("content")
         if isinstance(text, str) and text:
             delta = Delta(self._text.add(text))
-            if len(sent) > 1:  # most deltas hold text alone
+            if len(sent) > 1:  # most deltas contain only text
                 self._read_rarer(sent, delta, _TEXT_ALONE)
         else:
             content = parse_content(text) if text else _TEXT_ALONE
@@ -230,10 +230,10 @@ class _ChoiceReader:
         return Choice(self._index, message, self.finish_reason, logprobs, self._native_reason)
 
     def _without_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """Return the delta of a choice that has a whole message, or the text of `/completions`."""
+        """Return the delta in a whole message, or in the text of `/completions`."""
         message = choice.get("message")
         if isinstance(message, dict):
-            # an answer that did not stream, or one that repeats itself at the end
+            # an answer that wasn't streamed, or a repetition at the end
             return {} if self._text.whole or self._tools.calls() else message
         return {"content": text_of(choice.get("text"))}
 
@@ -247,7 +247,7 @@ class _ChoiceReader:
     def _show_held(self, reason: str, delta: Delta) -> None:
         begun = {call.index: call for call in delta.tool_calls}
         for held in self._tools.finish(reason):
-            if held.name is None and held.index in begun:  # it began in this very event
+            if held.name is None and held.index in begun:  # it began in this event
                 begun[held.index].arguments += held.arguments
             else:
                 delta.tool_calls = [*delta.tool_calls, held]
@@ -282,8 +282,8 @@ class _ChoiceReader:
                 self._audio.setdefault(name, []).append(value)
 
 
-_TEXT_ALONE = Content()  # of a delta whose content holds nothing but its text
-_ADDED_UP = ("data", "transcript")  # of the fields of `audio`; the others are set
+_TEXT_ALONE = Content()  # of a delta whose content is only its text
+_ADDED_UP = ("data", "transcript")  # fields of `audio`; others are replaced
 
 
 def _join(pieces: dict[str, list[Any]]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ INVALID_JSON = "INVALID_JSON"
 
 
 def read_arguments(arguments: Any) -> dict[str, Any] | None:
-    r"""Return the arguments of a whole tool call, or `None` where they aren't an object.
+    r"""Return the arguments of a whole tool call, or `None` if they aren't an object.
 
-    Nothing, null and an empty list are no arguments. Line breaks in strings, NaN, and JSON within
-    a JSON string are read, since models write them.
+    Nothing, null and an empty list give `{}`. Line breaks in strings, NaN, and JSON within a JSON
+    string are accepted, because models write them.
 
     Args:
         arguments: text as the model wrote it, or an object.
@@ -41,7 +41,7 @@ def read_arguments(arguments: Any) -> dict[str, Any] | None:
         value = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):
         return None
-    # a string within a string is common; more of them are text
+    # a string within a string is common; deeper nesting is text
     if isinstance(value, str) and value.lstrip().startswith('"'):
         return None
     return read_arguments(value)
@@ -51,7 +51,7 @@ def arguments_text(arguments: Any) -> str:
     """Return the arguments of a call in a history, always as the text of a JSON object.
 
     Strict servers refuse anything else, and with it the whole conversation. NaN becomes null;
-    nothing and null become `{}`; broken text is carried under `INVALID_JSON`, so that the model
+    nothing and null become `{}`; broken text is sent under `INVALID_JSON`, so that the model
     sees what it wrote.
 
     Args:
@@ -63,7 +63,7 @@ def arguments_text(arguments: Any) -> str:
         ('{"a":null}', '{"INVALID_JSON":"[1"}')
     """
     if isinstance(arguments, str) and _is_strict(arguments):
-        return join_surrogates(arguments)  # as it came: that keeps the prompt cache valid
+        return join_surrogates(arguments)  # unchanged: that keeps the prompt cache valid
     value = read_arguments(arguments)
     try:
         return _ENCODER.encode(_plain({INVALID_JSON: arguments} if value is None else value))
@@ -83,7 +83,7 @@ def _is_strict(text: str) -> bool:
 
 
 def _finite(number: str) -> float:
-    """Return a number that any server can read: 1e999 is one of JSON, and too large for most."""
+    """Return a number that any server can read: 1e999 is valid JSON, but too large for most."""
     value = float(number)
     if not math.isfinite(value):
         raise ValueError(number)
@@ -91,7 +91,7 @@ def _finite(number: str) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value with nothing in it that JSON cannot carry."""
+    """Return the value with only what JSON can contain."""
     if isinstance(value, str):
         return join_surrogates(value)
     if value is None or isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Assemble tool calls from fragments, in every form that providers send them."""
+"""Assembles tool calls from fragments, in every form that providers send."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lunos_core.endpoints.chat.types import ToolCall, ToolCallDelta
 from lunos_core.wire import json
 from lunos_core.wire.text import TextPieces
 
-_ARGUMENTS = ("arguments", "input", "args", "parameters")  # a model's own words pass, too
+_ARGUMENTS = ("arguments", "input", "args", "parameters")  # models use other names, too
 _NO_ARGUMENTS = "null"
 _EMPTY = "{}"
 _EMPTY_BEFORE = re.compile(r"\A\s*\{\}\s*(?=\{)")  # the real object
 
 UNNAMED = "unnamed_tool"
-"""The name under which a call without a name goes back to the model in a history."""
+"""The name with which a call without a name is sent back to the model in a history."""
 
 EXTRAS = ("extra_content", "provider_specific_fields")
-"""The fields of a call that go back with it: see `ToolCall.extras`."""
+"""The fields of a call that are sent back with it: see `ToolCall.extras`."""
 _EXTRAS = frozenset(EXTRAS)
 
 _NOT_SHOWN = sys.maxsize  # sorts behind all that were
@@ -35,14 +35,14 @@ class _Call:
     def __init__(self, identifier: str) -> None:
         self.index = _NOT_SHOWN
         self.is_announced = False  # its name hasn't been shown
-        # an id that is made here stays, should the provider's come late: it may have been shown
+        # an id made here stays even if the provider's comes later: it may have been shown
         self.wants_id = not identifier
         self.id = identifier or _new_id()
         self.name = ""
         self.extras: dict[str, Any] = {}
         self.text = TextPieces()
         self.pieces = self.text.pieces
-        self.repeated = ""  # the last fragment, where each repeats the ones before
+        self.repeated = ""  # the last fragment, if each repeats the ones before
         self.shown = 0  # pieces
 
     @property
@@ -68,9 +68,9 @@ class _Call:
             return None
 
     def news(self, arguments: str) -> str:
-        """Return what a later fragment adds: some servers repeat all that came before in each.
+        """Return what a later fragment adds: some servers repeat all earlier text in each.
 
-        Where the first ends before a value, the second may be an object within: that is kept.
+        If the first ends before a value, the second may be an object inside it: that is kept.
         """
         before = self.repeated or (self.pieces[0] if len(self.pieces) == 1 else "")
         if not before or not arguments.startswith(before):
@@ -83,7 +83,7 @@ class _Call:
     def to_show(self) -> str:
         """Return the arguments that arrived and weren't shown yet."""
         arguments = "".join(self.pieces[self.shown :])
-        # held back until it is clear that it isn't just white space, `null`, a list or a string, or
+        # held back until it is clearly more than white space, `null`, a list or a string, or
         # the empty object with which some begin, before the arguments come
         if not self.shown:
             begun = arguments.strip()
@@ -98,15 +98,14 @@ class ToolCallAssembler:
     """Assemble the tool calls of one streamed answer.
 
     Fragments are joined by `index`; without one, a fragment continues the call that has its id, or
-    the last call. But some providers send each call whole, say index 0 for all of them, give every
-    fragment an id of its own, give two calls the same id, split a name, or send the whole call once
-    more at the end. So a fragment without a name begins no call, an id decides nothing where there
-    is an index, and a second name at the same place begins a call, unless it goes on with the
-    first.
+    the last call. But some providers send each call whole, send index 0 for all of them, give every
+    fragment a different id, give two calls the same id, split a name, or repeat the whole call at
+    the end. So a fragment without a name begins no call, an index overrides an id, and a second
+    name at the same index begins a call, unless it continues the first name.
 
     Args:
-        names: of the request's tools as they were sent, each with the user's own name for it. They
-            tell half a name from a whole one.
+        names: the names of the request's tools as sent, each with the user's name. They
+            distinguish half a name from a whole one.
     """
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
@@ -127,7 +126,7 @@ class ToolCallAssembler:
     def finish(self, reason: str) -> list[ToolCallDelta]:
         """Return what is still missing at the end of the answer.
 
-        Names that were held back, since they could have grown, and `{}` for calls without
+        That is names that were held back because they could have grown, and `{}` for calls without
         arguments, unless the answer was cut before they came.
         """
         self._settle_nameless()
@@ -152,7 +151,7 @@ class ToolCallAssembler:
         ]
 
     def _settle_nameless(self) -> None:
-        """Join calls that never got a name to the call before, where that lacks arguments."""
+        """Join calls that never got a name to the call before, if that lacks arguments."""
         named: _Call | None = None
         for call in list(self._calls):
             if call.name:
@@ -178,7 +177,7 @@ class ToolCallAssembler:
                 return None
             call = self._begin(index, identifier)
         elif (identifier or name) and len(arguments) > 1 and arguments == call.whole_object():
-            return None  # the whole call once more, at the end
+            return None  # the whole call again, at the end
         if not _EXTRAS.isdisjoint(fragment):
             call.extras |= {name: fragment[name] for name in EXTRAS if fragment.get(name)}
         if identifier and call.wants_id:
@@ -191,7 +190,7 @@ class ToolCallAssembler:
             call.name = name
         call.text.add(call.news(arguments) if call.pieces else arguments)
         if not call.name or not (call.pieces or call.is_announced or self._is_whole(call.name)):
-            return None  # nobody can use a call without its name
+            return None  # a call is useless without its name
         delta = self._show(call)
         if half:
             delta = delta or ToolCallDelta(call.index)
@@ -247,7 +246,7 @@ class ToolCallAssembler:
         return is_new_id or (bool(arguments) and arguments != whole)
 
     def _begin(self, index: int | None, identifier: str) -> _Call:
-        # a second call with the same id gets one of its own: answers to the calls go by it
+        # a second call with the same id gets a new one, which identifies its result
         call = _Call("" if identifier in self._by_id else identifier)
         self._calls.append(call)
         if index is not None:
@@ -265,7 +264,7 @@ def _cannot_follow(arguments: str, before: str) -> bool:
     try:
         parse_json(text, strict=False)
     except JSONDecodeError as error:
-        # what is only cut at the end isn't wrong
+        # text that is only cut at the end isn't wrong
         is_cut = error.msg.startswith(("Unterminated", "Expecting value")) or error.pos == len(text)
         return not is_cut and error.pos <= 2 * len(before)
     except (ValueError, RecursionError):
@@ -306,5 +305,5 @@ def _arguments(value: object) -> str:
         return value or ""
     try:
         return json.dumps(value).decode()  # some providers send the object itself
-    except ValueError:  # it could be read, but is nested too deeply to be written
+    except ValueError:  # too deeply nested to be written
         return ""

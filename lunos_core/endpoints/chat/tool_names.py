@@ -1,6 +1,6 @@
-"""Rename tools so that the wire can carry their names, and find the user's names again.
+"""Renames tools whose names the wire can't carry, and finds the user's names again.
 
-Source of the form: OpenAI's function names, `^[a-zA-Z0-9_-]{1,64}$`; strict servers answer any
+Source of the rule: OpenAI's function names, `^[a-zA-Z0-9_-]{1,64}$`; strict servers answer any
 other name with 400.
 """
 
@@ -17,7 +17,7 @@ _LONGEST = 64
 
 
 def sendable_name(name: str) -> str:
-    """Return a name in the form that the wire allows, always the same for the same name.
+    """Return a name that the wire allows, always the same for the same name.
 
     Example:
         >>> from lunos_core.endpoints.chat.tool_names import sendable_name
@@ -57,14 +57,14 @@ def bare_name(name: str) -> str:
 
 
 def offered_name(name: str, own: Mapping[str, str]) -> str:
-    """Return the name, as it was sent, of the tool that a model means; its own word for none.
+    """Return the sent name of the tool that a model means, or the model's text if none matches.
 
     Models write `functions.f`, `default_api.f`, `f()`, `f:0`, `f<|channel|>json`, or spaces around
-    it, as their templates have it.
+    it, depending on their templates.
 
     Args:
         name: as the model wrote it.
-        own: for each name that was sent the user's own.
+        own: maps each name that was sent to the user's name.
 
     Example:
         >>> from lunos_core.endpoints.chat.tool_names import offered_name
@@ -99,8 +99,8 @@ def rename(
         params: the wire's parameters.
 
     Returns:
-        The messages and the parameters, the same objects where nothing had to change; and for
-        each name that is sent the user's own.
+        The messages and the parameters, the same objects if nothing had to change; and a mapping
+        from each name that is sent to the user's name.
     """
     tools = params.get("tools")
     tools = tools if isinstance(tools, list | tuple) else []

@@ -1,8 +1,7 @@
 """The answers of the chat and completion endpoints, as values.
 
-One shape for every spelling of the wire: flat or in an envelope, reasoning in three spellings, tool
-calls whole or in fragments. The names are OpenAI's, so that `response.choices[0].message.content`
-works as it does elsewhere.
+One form for every spelling of the wire: flat or in an envelope, reasoning in three spellings, tool
+calls whole or in fragments. The names are OpenAI's: `response.choices[0].message.content` works.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from lunos_core.accounting.usage import Usage
 
 @dataclass(slots=True)
 class ToolCall:
-    """A tool call that the model asks for.
+    """A tool call by the model.
 
     Attributes:
-        id: the provider's id, or one made here where it sent none.
+        id: the provider's id, or one made here if it sent none.
         name: the function's name.
         arguments: JSON text as the model wrote it: it may be cut or broken.
-        extras: what the provider wants back with the call, by its field: Gemini's signature of
-            its thought is in `extra_content`, from LiteLLM in `provider_specific_fields`.
+        extras: fields to send back with the call: Gemini's signature of its reasoning is in
+            `extra_content`, from LiteLLM in `provider_specific_fields`.
     """
 
     id: str
@@ -32,7 +31,7 @@ class ToolCall:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the call as it stands in a message."""
+        """Return the call in the form of a message's `tool_calls`."""
         function = {"name": self.name, "arguments": self.arguments}
         return {"id": self.id, "type": "function", "function": function, **self.extras}
 
@@ -41,7 +40,7 @@ class ToolCall:
 class ToolCallDelta:
     """A piece of a tool call: `id` and `name` are on its first piece only.
 
-    `index` counts the calls of one answer from 0, whatever numbers the provider used.
+    `index` counts the calls of one answer from 0, whatever the provider's numbers are.
     """
 
     index: int
@@ -52,17 +51,17 @@ class ToolCallDelta:
 
 @dataclass(slots=True)
 class Message:
-    """What the model said.
+    """The model's message.
 
     Attributes:
-        content: the text; "" where there is none.
-        tool_calls: the calls it asks for.
-        reasoning: its reasoning as text, once, whichever spelling it came in.
-        reasoning_details: the reasoning as it came, to be sent back unchanged.
-        refusal: why it refused, where it did.
+        content: the text; "" if there is none.
+        tool_calls: the tool calls.
+        reasoning: the reasoning as text, once, whichever spellings the server used.
+        reasoning_details: the original reasoning, to be sent back unchanged.
+        refusal: the reason for a refusal.
         images: URLs (mostly `data:`) of generated images.
-        annotations: citations, as they came.
-        audio: {id, data, transcript, …} as it came, where the model spoke.
+        annotations: the original citations.
+        audio: the original {id, data, transcript, …}, if the model spoke.
         role: always "assistant" so far.
     """
 
@@ -86,31 +85,31 @@ class Choice:
     finish_reason: str | None = None
     logprobs: Any = None
     native_finish_reason: str | None = None
-    """The provider's own word for it, where a gateway says both."""
+    """The provider's original value, if a gateway sends both."""
 
     @property
     def text(self) -> str:
-        """The text: `/completions` calls it so."""
+        """The text, under the name that `/completions` uses."""
         return self.message.content
 
 
 @dataclass(slots=True, kw_only=True)
 class Completion:
-    """An answer: whole, or as far as it arrived (`error.partial`).
+    """An answer: whole, or the part that had arrived (`error.partial`).
 
     Attributes:
         choices: at least one, in order of `index`; may be empty in a partial answer.
-        usage: tokens and cost, or `None` where the server said nothing.
+        usage: tokens and cost, or `None` if the server sent neither.
         id: the provider's id of the answer.
         model: the model that answered, as the server names it.
         created: Unix time in seconds.
-        provider: who served the model, where the server says.
+        provider: the provider that served the model, if the server names it.
         system_fingerprint: the provider's configuration id.
-        service_tier: the tier that the provider served the answer at ("default", "flex", …).
+        service_tier: the provider's service tier for the answer ("default", "flex", …).
         request_id: the server's id of the request.
-        attempts: requests made until the answer came.
+        attempts: requests sent for this answer, retries included.
         fallback: whether `fallback_model` answered.
-        raw: the answer as it came; of a stream, the last event; empty in a partial answer.
+        raw: the original answer; for a stream, the last event; empty in a partial answer.
     """
 
     choices: list[Choice]
@@ -128,12 +127,12 @@ class Completion:
 
     @property
     def text(self) -> str:
-        """The first answer's text; "" where there is none."""
+        """The first answer's text; "" if there is none."""
         return self.choices[0].message.content if self.choices else ""
 
     @property
     def finish_reasons(self) -> tuple[str, ...]:
-        """Why the choices ended, as far as the server said."""
+        """The finish reasons of the choices that have one."""
         return tuple([choice.finish_reason for choice in self.choices if choice.finish_reason])
 
 
@@ -141,8 +140,8 @@ class Completion:
 class Delta:
     """What one event adds to a choice; empty fields add nothing.
 
-    `reasoning_details` are not here but, whole, on the last chunk: a fragment is of no use alone,
-    and the signature comes with the last one.
+    `reasoning_details` are whole on the last chunk instead: a fragment alone is useless, and the
+    signature comes with the last one.
     """
 
     content: str = ""
@@ -165,7 +164,7 @@ class ChunkChoice:
 
     @property
     def text(self) -> str:
-        """The text: `/completions` calls it so."""
+        """The text, under the name that `/completions` uses."""
         return self.delta.content
 
 
@@ -173,14 +172,14 @@ class ChunkChoice:
 class Chunk:
     """One piece of a streamed answer.
 
-    Everything is said once: a `finish_reason` is on one chunk of each choice, and the last chunk
-    (`last`), which has no choices, holds what belongs to the whole: usage, id, model.
+    Each fact appears once: a `finish_reason` on one chunk of each choice, and on the last chunk
+    (`last`), which has no choices, the facts of the whole answer: usage, id, model.
     """
 
     choices: Sequence[ChunkChoice]
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
     last: Completion | None = None
-    """On the last chunk: the whole answer, put together."""
+    """On the last chunk: the whole answer, assembled."""
 
     @property
     def usage(self) -> Usage | None:

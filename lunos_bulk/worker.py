@@ -127,9 +127,13 @@ class Worker:
         """Send texts and store the answers; if a batch fails, find the texts that cause it."""
         try:
             async with self._places:
-                values = await self._send(texts)
+                try:
+                    values = await self._send(texts)
+                except Exception as error:  # whoever waits for a place sends nothing meanwhile
+                    await self._stop_if_to_blame(error)
+                    raise
         except Exception as error:
-            if await self._ends_all(error):
+            if self.state.stopped:
                 return
             if half := len(texts) // 2:
                 await self._ask(texts[:half])
@@ -142,7 +146,7 @@ class Worker:
             rows = zip(map(self.job.key_of, texts), values, strict=True)
             self.state.keep({key: (value, None) for key, value in rows})
 
-    async def _ends_all(self, error: Exception) -> bool:
+    async def _stop_if_to_blame(self, error: Exception) -> None:
         """Stop the job where no row is to blame: where a harmless text fails, too."""
         if isinstance(error, errors.LunosBudgetError | errors.LunosConfigError):
             self.state.stop(str(error))
@@ -156,7 +160,6 @@ class Worker:
                     self.state.stop(f"requests fail, with a harmless text, too: {failure}")
                 except ValueError:
                     pass  # an invalid answer is an answer
-        return bool(self.state.stopped)
 
     async def _send(self, texts: list[str]) -> list[bytes]:
         job, lunos = self.job, self._lunos

@@ -9,16 +9,18 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import io
 import json
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -64,12 +66,18 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
             list(os.walk(path, onerror=_fail))
     except (OSError, ValueError, ImportError) as error:
         raise LunosConfigError(f"{address} can't be read: {error}") from None
+    # zip://a.jsonl::file.zip has its files inside of another; simplecache:: has the same files
+    head, chained, rest = address.partition("::")
+    before, after = ("", chained + rest) if "://" in head else (head + chained, "")
     root = path.rpartition("/")[0] if len(listed) == 1 or "*" in path else path
     files = []
     for path, facts in sorted(listed.items()):
         name, match = path[len(root) :], _KIND.search(path)
         if facts["type"] != "directory" and not re.search(r"/[._]", name):
-            kind, paths = match[1].lower() if match else "text", (fs.unstrip_protocol(path),)
+            kind, paths = (
+                match[1].lower() if match else "text",
+                (before * bool(chained) + fs.unstrip_protocol(path) + after,),
+            )
             files.append(Piece(name.strip("/"), kind, paths, facts["size"] or 0))
     kinds = sorted({file.kind for file in files})
     if len(kinds) != 1:
@@ -99,7 +107,7 @@ def _named(piece: Piece) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
         raise LunosConfigError(f"{piece.paths[0]} can't be used: {said}") from None
 
 
@@ -108,7 +116,9 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
     if whole.kind == "parquet":
         with _open(path) as file:
             facts = pq.ParquetFile(file)
-            check(dict(zip(facts.schema_arrow.names, facts.schema_arrow.types, strict=True)))
+            names, types = facts.schema_arrow.names, facts.schema_arrow.types
+            _check_names(names)
+            check(dict(zip(names, types, strict=True)))
             for i in range(facts.num_row_groups):
                 yield replace(whole, size=facts.metadata.row_group(i).num_rows, start=i)
         return
@@ -131,6 +141,20 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
         yield replace(whole, size=stop - start, start=start, stop=stop)
 
 
+@contextlib.contextmanager
+def _unpacked(path: str) -> Iterator[Any]:
+    is_zstandard = path.lower().endswith(".zst")
+    with _open(path, compression=None if is_zstandard else "infer") as file:
+        # Arrow's reader knows where the data must end, the library that fsspec has does not
+        yield io.BufferedReader(pa.CompressedInputStream(file, "zstd")) if is_zstandard else file
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name and names.count(name) > 1:
+            raise ValueError(f"there are two columns {name!r}")
+
+
 def rows_of(piece: Piece) -> Iterator[Row]:
     """Yield the rows of a piece; a row without an `id` gets its position as one."""
     with _named(piece):
@@ -148,32 +172,34 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
             yield from ((f"{piece.start}:{i}", row) for i, row in enumerate(rows))
     elif piece.kind == "text":
         for text_path in piece.paths:
-            with _open(text_path, compression="infer") as file:
+            with _unpacked(text_path) as file:
                 data = file.read()
             text = None
             with contextlib.suppress(UnicodeDecodeError):
                 text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
             yield None, {"id": text_path[len(path) - len(piece.name) :], "text": text}
     elif piece.kind in ("csv", "tsv"):
-        with _open(path, compression="infer") as file:
+        with _unpacked(path) as file:
             encoding = "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
-        with _open(path, "rt", compression="infer", newline="", encoding=encoding) as file:
+        with _unpacked(path) as packed:
+            file = io.TextIOWrapper(packed, encoding, newline="")
             comma = "\t" if piece.kind == "tsv" else ","
             table = csv.DictReader(file, delimiter=comma, strict=True)
             if check and table.fieldnames:  # there may be no rows
+                _check_names(table.fieldnames)
                 check(dict.fromkeys(table.fieldnames))
             for i, row in enumerate(table):
                 # more cells than columns: a comma wasn't quoted, and the columns are unknown
                 yield i, {"id": row.get("id")} if None in row else row
     else:
-        with _open(path, compression="infer") as file:
+        with _unpacked(path) as file:
             position = piece.start
             if position:  # a line belongs to the piece where it begins
                 file.seek(position - 1)
                 position += len(file.readline()) - 1
             while (piece.stop is None or position < piece.stop) and (line := file.readline()):
                 row = None
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     row = json.loads(str(line, "utf-8-sig"))
                 if line.strip():
                     yield position, row if isinstance(row, dict) else None

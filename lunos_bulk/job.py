@@ -15,6 +15,8 @@ from lunos_core.accounting.budgets import Budget
 from lunos_core.accounting.token_estimate import cut_to_tokens, estimate_tokens
 from lunos_core.errors import LunosConfigError
 
+# Arrow's; None is that of JSON, CSV and texts
+_TEXT = ("string", "large_string", "dictionary<values=string", "dictionary<values=large_s", "None")
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
@@ -101,11 +103,16 @@ class Job:
         if hasattr(schema, "model_validate_json"):
             return schema.model_json_schema(), schema.model_validate_json
         from jsonschema.validators import validator_for
+        from referencing import Registry
+        from referencing.jsonschema import DRAFT202012
 
         if not isinstance(schema, dict):
             raise TypeError("a JSON schema must be an object")
         validator = validator_for(schema)
         validator.check_schema(schema)
+        resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
+        for name in re.findall(r'"\$ref": "([^"]*)"', json.dumps(schema, ensure_ascii=False)):
+            resolver.lookup(name)  # raises
         return schema, lambda text: validator(schema).validate(json.loads(text))
 
     @cached_property
@@ -128,7 +135,7 @@ class Job:
             if name not in there:
                 raise LunosConfigError(f"there is no column {name!r}, but {', '.join(there)}")
             kind = there[name]
-            if name in self.columns and kind is not None and "string" not in str(kind):
+            if name in self.columns and not str(kind).startswith(_TEXT):
                 raise LunosConfigError(f"the column {name!r} holds no text, but {kind}")
             if name in keep and name in (self.label, "error"):
                 raise LunosConfigError(f"the column {name!r} is to be written: rename yours")

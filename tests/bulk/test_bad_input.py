@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -54,6 +55,34 @@ def parquet_of_bytes(folder: Path) -> str:
 def parquet_of_nothing(folder: Path) -> str:
     parquet(folder / "a.parquet", text=[None, None])
     return "the column 'text' holds no text, but null"
+
+
+def parquet_of_lists_of_texts(folder: Path) -> str:
+    parquet(folder / "a.parquet", text=[["a"]])
+    return "the column 'text' holds no text, but list<"
+
+
+def parquet_of_structs_named_string(folder: Path) -> str:
+    parquet(folder / "a.parquet", text=[{"string": "a"}])
+    return "the column 'text' holds no text, but struct<string: string>"
+
+
+def parquet_with_a_column_twice(folder: Path) -> str:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(table, folder / "a.parquet")
+    return "there are two columns 'text'"
+
+
+def csv_with_a_column_twice(folder: Path) -> str:
+    (folder / "a.csv").write_text("id,text,text\n1,a,b\n")
+    return "there are two columns 'text'"
+
+
+def zstandard_cut_in_half(folder: Path) -> str:
+    with fsspec.open(str(folder / "a.jsonl.zst"), "wb", compression="zstd") as file:
+        file.write(LINES.encode())
+    half(folder / "a.jsonl.zst")
+    return "a.jsonl.zst can't be used: "
 
 
 def parquet_without_the_column(folder: Path) -> str:
@@ -136,7 +165,9 @@ BAD = (
     *(csv_cut_inside_quotes, csv_with_a_quote_too_many, csv_in_another_encoding),
     *(csv_of_a_header_without_the_column, csv_with_other_separators, json_lines_in_utf_16),
     *(json_lines_that_are_an_array, json_lines_cut_in_half, packed_json_lines_of_a_cut_file),
-    *(a_link_to_nothing, a_folder_with_nothing),
+    *(a_link_to_nothing, a_folder_with_nothing, parquet_of_lists_of_texts),
+    *(parquet_of_structs_named_string, parquet_with_a_column_twice, csv_with_a_column_twice),
+    *(zstandard_cut_in_half,),
 )
 
 
@@ -230,6 +261,7 @@ def test_odd_rows_are_dead_letters_and_the_others_are_paid(
     odd = [None, "", " \n", 7, 1.5, True, ["a"], {"a": 1}]
     lines = [json.dumps({"id": i, "text": text}) for i, text in enumerate(odd)]
     lines += ["[1]", "null", "7", '"x"', "{", '{"text": "lone \\ud800"}']
+    lines += ['{"id": 1, "n": ' + "[" * 100_000 + "]" * 100_000 + "}"]
     lines += ['{"id": 99, "text": "good", "more": 1}', '{"id": 99, "text": "twin"}', "", "{}"]
     (tmp_path / "c.jsonl").write_text('{"id": -1, "text": "first"}\n' + "\n".join(lines) + "\n")
     result = run("embed", tmp_path / "c.jsonl", tmp_path / "out", "-m", "m")
@@ -237,7 +269,7 @@ def test_odd_rows_are_dead_letters_and_the_others_are_paid(
     good = rows_in(tmp_path / "out")
     assert [row["id"] for row in good if row["id"] in ("99", "-1")] == ["-1", "99", "99"]
     dead = rows_in(tmp_path / "out" / "_dead")
-    assert len(good) + len(dead) == 1 + len(odd) + 6 + 3
+    assert len(good) + len(dead) == 1 + len(odd) + 7 + 3
 
 
 def test_a_csv_row_with_a_comma_too_many_is_a_dead_letter(service: Service, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,30 @@ def test_any_address_of_fsspec_is_an_input() -> None:
     memory.pipe("/bulk/b.jsonl", b'{"id": 2, "text": "y"}\n')
     assert [row["id"] for row in read("memory://bulk")] == [1, 2]
     assert [row["id"] for row in read("memory://bulk/b*.jsonl")] == [2]
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst", "lz4"])
+def test_packed_lines_are_read(tmp_path: Path, kind: str) -> None:
+    path = str(tmp_path / f"a.jsonl.{kind}")
+    try:
+        with fsspec.open(path, "wb", compression="infer") as file:
+            file.write("\n".join(map(json.dumps, ROWS)).encode())
+    except ValueError:
+        pytest.skip("fsspec lacks the library that packs it")
+    assert read(path) == ROWS
+
+
+def test_files_inside_of_an_archive_and_behind_a_cache_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, rows in (("in/a.jsonl", ROWS[:9]), ("in/b.jsonl", ROWS[9:])):
+            archive.writestr(name, "\n".join(map(json.dumps, rows)))
+    chain = f"::{tmp_path / 'a.zip'}"
+    assert read("zip://in/a.jsonl" + chain) == ROWS[:9]
+    assert read("zip://in" + chain) == read("zip://in/*.jsonl" + chain) == ROWS
+    (tmp_path / "c.jsonl").write_text(json.dumps(ROWS[0]))
+    assert read(f"simplecache::file://{tmp_path / 'c.jsonl'}") == ROWS[:1]
+    with pytest.raises(LunosConfigError, match="has no files"):
+        read("zip://nothing.jsonl" + chain)
 
 
 @pytest.mark.parametrize(

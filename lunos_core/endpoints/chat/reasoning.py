@@ -19,11 +19,7 @@ _PLAIN = (
 REASONING = frozenset({*_PLAIN, "reasoning_details"})
 """The fields of a delta that hold reasoning."""
 
-_JOINED = (
-    "text",
-    "summary",
-    "data",
-)  # fragments of one detail are joined in these fields; others are replaced
+_JOINED = ("text", "summary", "data")  # in fragments of one detail; other fields are replaced
 
 
 class ReasoningMerger:

@@ -94,7 +94,9 @@ class Gateway:
 
     def plan_fault(self, name: str, times: int | None, model: str | None) -> None:
         """Let the next requests fail; `find_fault` knows the names."""
-        planned = _PlannedFault(find_fault(name), times, model)
+        if times is not None and (type(times) is not int or times < 1):
+            raise ValueError(f"times must be 1 or more, or None for all requests, not {times!r}")
+        planned = _PlannedFault(find_fault(str(name)), times, model)
         with self._planning:
             self._planned.append(planned)
 

@@ -28,6 +28,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,10 @@ def lunos_gateway(
     monkeypatch.setenv("LUNOS_BASE_URL", _lunos_server.base_url)
     # the closest marker comes first
     for marker in reversed(list(request.node.iter_markers("lunos_fault"))):
-        _lunos_server.fail(*marker.args, **marker.kwargs)
+        try:
+            _lunos_server.fail(*marker.args, **marker.kwargs)
+        except (TypeError, ValueError) as error:
+            raise pytest.UsageError(f"lunos_fault(name, times=1, model=None): {error}") from None
     yield _lunos_server
     _lunos_server.clear()
 
@@ -116,6 +120,8 @@ def assert_cost_below(lunos_gateway: LocalGateway) -> Callable[[float], None]:
 
     def check(usd: float) -> None:
         __tracebackhide__ = True
+        if isinstance(usd, bool) or not isinstance(usd, int | float | Decimal) or not usd > 0:
+            raise ValueError(f"assert_cost_below needs an amount in USD above 0, not {usd!r}")
         costs = {
             request["request_id"]: request["cost"] or 0.0 for request in lunos_gateway.requests()
         }
@@ -130,10 +136,11 @@ _CASSETTE = pytest.StashKey["LunosCassette"]()
 
 
 @pytest.fixture(autouse=True)
-def _lunos_cassette_by_marker(request: pytest.FixtureRequest) -> None:
-    """Start the cassette of a marked test before other fixtures, which may call Lunos."""
-    if request.node.get_closest_marker("lunos_cassette"):
-        request.getfixturevalue("lunos_cassette")
+def _lunos_by_marker(request: pytest.FixtureRequest) -> None:
+    """Start what a marker asks for before other fixtures, which may call Lunos."""
+    for marker, fixture in (("lunos_cassette", "lunos_cassette"), ("lunos_fault", "lunos_gateway")):
+        if request.node.get_closest_marker(marker):
+            request.getfixturevalue(fixture)
 
 
 @pytest.fixture
@@ -172,7 +179,11 @@ def lunos_cassette(
 def _cassette_path(node: pytest.Item) -> Path:
     """Return `cassettes/<module>/<test>.yaml` beside the test's file, relative if possible."""
     marker = node.get_closest_marker("lunos_cassette")
-    given = None if marker is None else marker.kwargs.get("name", next(iter(marker.args), None))
+    try:
+        given = None if marker is None else _checked(*marker.args, **marker.kwargs)
+    except (TypeError, ValueError) as error:
+        said = str(error).replace("_checked()", "the marker")
+        raise pytest.UsageError(f"lunos_cassette(name=None): {said}") from None
     if given is None:
         # with the class, without characters that some file systems refuse
         given = node.nodeid.partition("::")[2].replace("::", ".")
@@ -182,6 +193,14 @@ def _cassette_path(node: pytest.Item) -> Path:
     path = node.path.parent / "cassettes" / node.path.stem / f"{given}.yaml"
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _checked(name: str | None = None) -> str | None:
+    if name is None:
+        return None
+    if re.fullmatch(r"\w[\w ./\[\]-]*", str(name)) and ".." not in str(name):
+        return str(name)
+    raise ValueError(f"{name!r} can't be a file's name: letters, digits, spaces and . _ - [ ] /")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -107,3 +107,67 @@ def test_the_log_knows_tokens_and_cost_also_of_streams(wire: Wire) -> None:
     assert (chat["tokens"], chat["cost"]) == (whole["total_tokens"], whole["cost"])
     assert (stream["tokens"], stream["cost"]) == (chat["tokens"], chat["cost"])
     assert embedding["cost"] > 0
+
+
+MISTAKES = """
+import os
+import pytest
+
+@pytest.mark.lunos_fault("503", times=None)
+def test_marker_alone():
+    assert os.environ["LUNOS_BASE_URL"].startswith("http://127.0.0.1:")
+
+@pytest.mark.lunos_fault(429)
+def test_number(lunos_gateway):
+    pass
+
+@pytest.mark.lunos_fault("429", times=0)
+def test_times_zero(lunos_gateway):
+    pass
+
+@pytest.mark.lunos_fault("429", times="two")
+def test_times_text(lunos_gateway):
+    pass
+
+@pytest.mark.lunos_fault("429", tmes=2)
+def test_typo(lunos_gateway):
+    pass
+
+@pytest.mark.parametrize("usd", ["0.01", None, True, float("nan"), 0, -1])
+def test_amount(assert_cost_below, usd):
+    assert_cost_below(usd)
+
+@pytest.mark.lunos_cassette("../elsewhere")
+def test_outside():
+    pass
+
+@pytest.mark.lunos_cassette(nme="x")
+def test_cassette_typo():
+    pass
+
+@pytest.mark.lunos_cassette("")
+def test_no_name():
+    pass
+"""
+
+
+def test_wrong_arguments_are_named_and_a_marker_alone_starts_the_gateway(tmp_path: Path) -> None:
+    (tmp_path / "test_mistakes.py").write_text(MISTAKES)
+    options = ["-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider", "-q", "--tb=short"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "-p", "lunos_local.pytest_plugin"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "6 failed, 2 passed, 6 errors" in done.stdout, done.stdout
+    for said in (
+        "times must be 1 or more, or None for all requests, not 0",
+        "not 'two'",
+        "unexpected keyword argument 'tmes'",
+        *(f"needs an amount in USD above 0, not {usd}" for usd in ("'0.01'", "None", "True")),
+        *(f"needs an amount in USD above 0, not {usd}" for usd in ("nan", "0", "-1")),
+        "'../elsewhere' can't be a file's name",
+        "unexpected keyword argument 'nme'",
+        "'' can't be a file's name",
+    ):
+        assert said in done.stdout
+    assert not (tmp_path / "cassettes").exists()

@@ -234,7 +234,8 @@ class UsageStore:
 
     def flushing(self) -> Generator[float]:
         """Write pending calls; yield seconds to wait while others write."""
-        end = time.monotonic() + 0.25
+        # of a file that was locked just now, no further call waits long
+        end = time.monotonic() + (0.25 if self._trouble is None else 0.02)
         while self.has_pending and not self.flush(wait=0) and time.monotonic() < end:
             yield 0.001
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lunos_core import AsyncClient, Budget, Client, Config, UsageLedger, UsageStore
+from lunos_core import AsyncClient, Budget, CallRecord, Client, Config, UsageLedger, UsageStore
 from lunos_core.accounting.memory import LateStore
 from lunos_core.endpoints.chat.requests import chat_request
 from tests.core.wire_samples import HELLO
@@ -139,3 +139,20 @@ def test_the_environments_store_is_opened_later_where_it_is_locked(
             time.sleep(0.02)
     assert [row["calls"] for row in rows] == [1]
     assert LateStore.patience == 0
+
+
+def test_after_one_wait_for_a_locked_file_refused_calls_wait_but_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(float(i) / 100 for i in range(10_000))
+    with UsageStore(tmp_path / "u.db") as store:
+        monkeypatch.setattr(store, "_wake_writer", lambda *, hurry: None)
+        store.add(CallRecord("a", "m", "/c", 1, 0.1, None, None, None))
+        with locked(tmp_path / "u.db"):
+            monkeypatch.setattr("lunos_core.accounting.store.time.monotonic", lambda: next(clock))
+            first = len(list(store.flushing()))
+            assert not store.flush()
+            later = len(list(store.flushing()))
+        assert later < first / 2
+        assert list(store.flushing()) == []
+        assert not store.has_pending

@@ -11,13 +11,13 @@ import enum
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, TypeAdapter
-from typing_extensions import is_typeddict
+from typing_extensions import NotRequired, Required, get_type_hints, is_typeddict
 
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema, with_inline_root
@@ -48,6 +48,10 @@ def to_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
         function = convert_to_openai_function(schema)
     except RecursionError:
         function = {}
+    except TypeError:  # LangChain doesn't know `Required` and `NotRequired`
+        if not is_typeddict(schema):
+            raise
+        function = _typed_dict(schema)
     if not function or _has_gaps(function.get("parameters")):
         function = _recursive(schema) or function
     if not _definitions_in(function):
@@ -124,6 +128,17 @@ def _recursive(schema: Any) -> dict[str, Any] | None:
         return None  # LangChain keeps the references of a JSON schema
     raw = _json_schema_of(schema)
     return _with_references(schema, raw) if is_recursive(raw) else None
+
+
+def _typed_dict(schema: Any) -> dict[str, Any]:
+    function = _with_references(schema, _json_schema_of(schema))
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        while get_origin(hint) in (Required, NotRequired):
+            (hint,) = get_args(hint)
+        for text in getattr(hint, "__metadata__", ()):
+            if isinstance(text, str):
+                function["parameters"]["properties"][name]["description"] = text
+    return function
 
 
 def _json_schema_of(schema: Any) -> dict[str, Any]:

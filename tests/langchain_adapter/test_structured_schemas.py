@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel, Field, RootModel
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, Required, TypedDict
 
 from langchain_lunos._schemas import to_function, to_json_schema
 from tests.langchain_adapter.wire import Wire, answer, both_kinds, call, chat, reply, streamed
@@ -407,3 +407,37 @@ def test_a_list_is_asked_for_as_json_and_not_as_the_arguments_of_a_tool() -> Non
     assert asked.invoke("?") == Numbers([1, 2])
     with pytest.raises(ValueError, match="use method='json_schema'"):
         llm.with_structured_output(Numbers, method="function_calling")
+
+
+class Trip(TypedDict):
+    """A trip."""
+
+    city: Annotated[str, ..., "Where to."]
+    stops: NotRequired[Annotated[list[str], ..., "On the way."]]
+    days: NotRequired[int]
+
+
+class Part(TypedDict, total=False):
+    """A part."""
+
+    name: Required[str]
+    weight: float
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("strict", [None, True])
+def test_a_typed_dict_says_which_keys_are_required(method: Any, strict: Any) -> None:
+    wire = both_kinds('{"city": "Rome"}', tool_calls=[call("Trip", '{"city": "Rome"}')])
+    more = {} if method == "json_mode" or strict is None else {"strict": strict}
+    model = chat(wire).with_structured_output(Trip, method=method, **more)
+    assert model.invoke("q") == {"city": "Rome"}
+    trip = to_function(Trip)
+    assert trip["parameters"]["required"] == ["city"]
+    texts = {
+        name: item.get("description") for name, item in trip["parameters"]["properties"].items()
+    }
+    assert texts == {"city": "Where to.", "stops": "On the way.", "days": None}
+    assert (trip["description"], to_function(Part)["parameters"]["required"]) == (
+        "A trip.",
+        ["name"],
+    )

@@ -11,13 +11,13 @@ import enum
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, NotRequired, Required, get_args, get_origin
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, TypeAdapter
-from typing_extensions import NotRequired, Required, get_type_hints, is_typeddict
+from typing_extensions import get_type_hints, is_typeddict
 
 from langchain_lunos._results import log
 from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema, with_inline_root
@@ -133,7 +133,7 @@ def _recursive(schema: Any) -> dict[str, Any] | None:
 def _typed_dict(schema: Any) -> dict[str, Any]:
     function = _with_references(schema, _json_schema_of(schema))
     for name, hint in get_type_hints(schema, include_extras=True).items():
-        while get_origin(hint) in (Required, NotRequired):
+        while str(get_origin(hint)).endswith("Required"):
             (hint,) = get_args(hint)
         for text in getattr(hint, "__metadata__", ()):
             if isinstance(text, str):

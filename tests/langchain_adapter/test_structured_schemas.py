@@ -6,14 +6,14 @@ import json
 import logging
 import re
 from enum import Enum
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NotRequired, Required, TypeVar
 
 import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool, tool
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel, Field, RootModel
-from typing_extensions import NotRequired, Required, TypedDict
+from typing_extensions import TypedDict
 
 from langchain_lunos._schemas import to_function, to_json_schema
 from tests.langchain_adapter.wire import Wire, answer, both_kinds, call, chat, reply, streamed

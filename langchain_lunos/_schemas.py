@@ -11,7 +11,7 @@ import enum
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import Any, NotRequired, Required, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function

@@ -129,7 +129,7 @@ def _listed(calls: object) -> object:
 
 
 _GOOGLES = {
-    *("text", "thought", "thoughtSignature", "inlineData", "inline_data", "fileData"),
+    *("text", "thought", "inlineData", "inline_data"),
     *("functionCall", "function_call", "executableCode", "codeExecutionResult"),
 }
 

@@ -52,10 +52,6 @@ class ReasoningMerger:
                 shown += self._say("reasoning_details", piece, already=bool(shown))
         return shown
 
-    def text(self) -> str:
-        """Return all the reasoning so far."""
-        return self._shown.getvalue()
-
     def details(self) -> list[dict[str, Any]]:
         """Return the `reasoning_details` to send back, with the fragments of each joined."""
         return [

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lunos_core.endpoints.build import check_params, fallback_of, json_call
+from lunos_core.endpoints.chat.content_parts import mark_for_cache
 from lunos_core.endpoints.chat.message import completion_from, parse_message, text_of
-from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
 from lunos_core.endpoints.chat.tool_names import rename, with_sendable_format

@@ -23,7 +23,7 @@ _EMPTY = "{}"
 _EMPTY_BEFORE = re.compile(r"\A\s*\{\}\s*(?=\{)")  # the real object
 
 NOT_RUN = "The tool wasn't run."
-"""The result of a call that has none in a history: an agent was stopped."""
+"""The result of a call without one in a history, because an agent was stopped."""
 
 UNNAMED = "unnamed_tool"
 """The name with which a call without a name is sent back to the model in a history."""
@@ -297,15 +297,13 @@ def fill_empty_arguments(calls: Iterable[ToolCall], finish_reason: str | None) -
 
 
 def pair_calls(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    r"""Return a history in which each call has an id of its own and its result right behind it.
+    r"""Return a history in which each call has a unique id and its result right behind it.
 
-    Providers refuse any other. But an agent may have been stopped, a memory trimmed, a question put
-    before a late result, and some models give all their calls the same id or none. A call without
-    a result gets `NOT_RUN`, unless it is in the last message; a result without a call is told by
-    the user, unless the history has no answer at all: then the server may know the call.
-
-    Args:
-        messages: wire messages; they aren't changed.
+    Providers refuse any other. But an agent may have been stopped, a memory trimmed, a question
+    asked before a late result, and some models give all their calls the same id or none. A call
+    without a result gets `NOT_RUN`, unless it is in the last message. A result without a call
+    becomes a user message, unless the history has no answer: then the server may know the call.
+    The given messages aren't changed.
 
     Example:
         >>> from lunos_core.endpoints.chat.tool_calls import pair_calls

@@ -13,11 +13,11 @@ from lunos_core.endpoints.chat.content_parts import (
     audio_part,
     data_of,
     image_part,
+    mark_for_cache,
     part_of_file,
     split_data_url,
 )
 from lunos_core.endpoints.chat.json_text import is_thinking, json_objects
-from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.reasoning import ReasoningMerger, parse_reasoning
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_arguments import arguments_text, read_arguments
@@ -223,7 +223,6 @@ def test_fragments_of_a_detail_are_joined_and_details_kept_apart(
 def test_reasoning_in_several_spellings_is_shown_once(deltas: Any, shown: list[str]) -> None:
     merger = ReasoningMerger()
     assert [merger.add(delta) for delta in deltas] == shown
-    assert merger.text() == "".join(shown)
 
 
 def test_reasoning_among_the_parts_goes_before_its_other_spellings() -> None:

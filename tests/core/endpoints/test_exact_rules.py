@@ -28,8 +28,8 @@ from lunos_core.config import Secret
 from lunos_core.endpoints.audio import Segment, Transcription
 from lunos_core.endpoints.balance import parse_balance
 from lunos_core.endpoints.build import fallback_of, merge_options
+from lunos_core.endpoints.chat.content_parts import mark_for_cache
 from lunos_core.endpoints.chat.images import drawing_request, parse_chat_images
-from lunos_core.endpoints.chat.prompt_cache import mark_for_cache
 from lunos_core.endpoints.chat.schemas import strict_schema, with_inline_root
 from lunos_core.endpoints.chat.types import Completion
 from lunos_core.endpoints.embedding_arrays import EmbeddingArray

@@ -169,7 +169,6 @@ def test_reasoning_is_shown_once_whichever_spellings_contain_it(
 ) -> None:
     merger = ReasoningMerger()
     assert [merger.add(delta) for delta in deltas] == shown
-    assert merger.text() == "".join(shown)
 
 
 def test_reasoning_among_the_parts_of_the_content_is_shown_before_others() -> None:

@@ -177,7 +177,6 @@ def test_of_two_spellings_in_one_delta_one_is_shown_even_where_they_differ() -> 
     assert (
         merger.add({"reasoning": "Let me think", "reasoning_details": [detail]}) == "Let me think"
     )
-    assert merger.text() == "Let me think"
     assert merger.details() == [detail]
 
 

@@ -122,14 +122,9 @@ class Job:
         return json.dumps([*facts, self.checked[0]], sort_keys=True)
 
     def check_columns(self, there: Mapping[str, Any], *keep: str) -> None:
-        """Check that an input has the columns to read, and none of those to write.
+        """Refuse an input without the columns to read, or with those to write.
 
-        Args:
-            there: its columns, each with its Arrow type, or `None` if rows may differ.
-            *keep: columns to read beside the job's.
-
-        Raises:
-            LunosConfigError: a column is missing, isn't text, or has the name of an answer.
+        `there` has the Arrow type of each column, or `None` if rows may differ.
         """
         for name in (*self.columns, *keep):
             if name not in there:

@@ -58,16 +58,9 @@ def complete(
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
-        dataset: a `ray.data.Dataset`.
+        dataset: see `embed`, as for `model`, `state`, `workers`, `block` and what is raised.
         prompt: the prompt; `{column}` stands for a row's text.
-        model: the model's id.
-        state: a folder on this machine, as in `embed`.
-        workers: the number of processes, as in `embed`.
-        block: rows in a block.
         **settings: those of `Job`; `schema` is the schema of the answers.
-
-    Raises:
-        LunosConfigError: as in `embed`.
     """
     asked = {"prompt": prompt, **settings}
     return embed(dataset, model=model, state=state, workers=workers, block=block, **asked)

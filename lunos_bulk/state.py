@@ -93,11 +93,7 @@ class State:
         self.fact(f"stopped {self.run}", why)
 
     def claim(self, keys: Sequence[bytes] = ()) -> tuple[list[bytes], dict[bytes, Answer]]:
-        """Show that this worker is alive, and claim the keys that no other worker has.
-
-        Returns:
-            The claimed keys, and the known answers.
-        """
+        """Show that this worker is alive; return keys that are now its own, and known answers."""
 
         def work(connection: Any) -> tuple[list[bytes], dict[bytes, Answer]]:
             now, mine, known = time.time(), [], {}

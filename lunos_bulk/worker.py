@@ -68,12 +68,7 @@ class Worker:
     async def answered(self, table: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
         """Return an Arrow table with the columns "error" and "vector" (float32) or "answer".
 
-        Args:
-            table: the rows.
-            rows: the original rows, if a table can't contain them.
-
-        Raises:
-            Stopped: the job must stop; its answers are stored.
+        `rows` are the original rows, if a table can't contain them. Raises as `answers` does.
         """
         answers = await self.answers(rows or table.select(self.job.columns).to_pylist())
         values, failures = zip(*answers, strict=True) if answers else ((), ())

@@ -33,14 +33,10 @@ _BLOCKS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Files:
-    """A job from files to files.
+    """A job from files to files: a Parquet file per block in `output`, dead letters in `_dead`.
 
-    Args:
-        job: the job.
-        output: a folder on this machine for a Parquet file per block, with dead letters in `_dead`.
-        keep: columns to write beside `id` and the answer.
-        block: rows in a block.
-        retry: repeat only the requests that failed.
+    `keep` are columns to write beside `id` and the answer, `block` the rows of a block; `retry`
+    repeats only the requests that failed.
     """
 
     job: Job
@@ -50,10 +46,7 @@ class Files:
     retry: bool = False
 
     def run(self, pieces: Sequence[Piece], workers: int = 1) -> str:
-        """Do what isn't done, in this process, or in several others.
-
-        Returns:
-            Why it stopped, or "" if everything is done.
+        """Do what isn't done, here or in several processes; return why it stopped, or "".
 
         Raises:
             LunosConfigError: the folder belongs to another job, or another run is using it.

@@ -58,8 +58,12 @@ def complete(
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
-        dataset: see `embed`, as for `model`, `state`, `workers`, `block` and what is raised.
+        dataset: as in `embed`, which names what is raised, too.
         prompt: the prompt; `{column}` stands for a row's text.
+        model: as in `embed`.
+        state: as in `embed`.
+        workers: as in `embed`.
+        block: as in `embed`.
         **settings: those of `Job`; `schema` is the schema of the answers.
     """
     asked = {"prompt": prompt, **settings}

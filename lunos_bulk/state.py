@@ -34,11 +34,7 @@ _DEAD_AFTER, _LOCKED = 30.0, 60.0  # seconds: without a sign of life; of waiting
 
 
 class State:
-    """The shared state of one job; its folder is created if it is missing.
-
-    Raises:
-        LunosConfigError: its file can't be used.
-    """
+    """The shared state of one job, in a folder that is made if it is missing."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder, self.owner = Path(folder), uuid.uuid4().hex
@@ -64,11 +60,7 @@ class State:
         return rows[0][0] if rows else None
 
     def begin(self, job: str, *, forget: bool = False) -> None:
-        """Start a run of the job with this identity; `forget` errors to repeat their requests.
-
-        Raises:
-            LunosConfigError: the folder is another job's.
-        """
+        """Start a run of the job with this identity; `forget` errors to repeat their requests."""
         if self.fact("job", job) != job:
             raise LunosConfigError(
                 f"{self.folder} belongs to a job with another model, prompt, schema or setting: "

@@ -66,10 +66,7 @@ class Worker:
             self._failures, self._answered = 0, True
 
     async def answered(self, table: Any, rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
-        """Return an Arrow table with the columns "error" and "vector" (float32) or "answer".
-
-        `rows` are the original rows, if a table can't contain them. Raises as `answers` does.
-        """
+        """Return the table with "error" and "vector" (float32) or "answer", or raise `Stopped`."""
         answers = await self.answers(rows or table.select(self.job.columns).to_pylist())
         values, failures = zip(*answers, strict=True) if answers else ((), ())
         if self.job.prompt is not None:

@@ -13,7 +13,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from lunos_core import Lunos
 from lunos_local import LocalGateway
+from tests.browser import chromium
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -93,3 +95,18 @@ def test_an_error_is_shown_in_the_answer(tmp_path: Path) -> None:
         gateway.fail("402", times=None)
         page = dom(f"{gateway.base_url.removesuffix('v1')}#ask=Hello", tmp_path)
     assert re.search(r'<output[^>]*class="bad"[^>]*>\s*402: .*balance', page)
+
+
+@pytest.mark.slow
+@in_a_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_long_app_id_pushes_no_cost_out_of_view(tmp_path: Path, width: int) -> None:
+    with LocalGateway() as gateway, chromium(tmp_path / "profile") as page:
+        service = {"api_key": gateway.api_key, "base_url": gateway.base_url}
+        with Lunos(app_id="x" * 200, **service) as lunos:
+            hello = [{"role": "user", "content": "hi"}]
+            lunos.chat.completions.create(model="openai/gpt-4o", messages=hello)
+        page.open(gateway.base_url.removesuffix("v1"), width)
+        page.wait_for("document.querySelectorAll('#apps td').length === 5")
+        right = "document.querySelector('#apps tr').lastElementChild.getBoundingClientRect().right"
+        assert page.evaluate(right) <= width

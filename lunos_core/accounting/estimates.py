@@ -60,8 +60,9 @@ class Estimator:
         if cost is None and connection is not None:
             cost = self._look_up(connection, model)
         if cost is not None:
-            is_bounded = ceiling is not None and start.max_tokens is not None
-            return min(cost, ceiling or 0) if is_bounded else cost, True
+            if ceiling is not None and start.max_tokens is not None:
+                cost = min(cost, ceiling)
+            return cost, True
         if ceiling is not None:
             return ceiling, start.max_tokens is not None
         if self._on_unknown_cost == "refuse":

@@ -94,6 +94,7 @@ def test_a_name_has_64_characters_at_most_and_only_what_the_wire_takes() -> None
         ('{{x}} {"x": 5} {"x": 6}', 5),
         ('<think>{"x": 7}</think>{"x": 8}', 8),
         ('[1] {"x": 9}', 9),
+        ('{{"x": 10}', 10),
     ],
 )
 def test_the_first_value_that_fits_is_the_object(text: str, x: int) -> None:
@@ -109,7 +110,7 @@ def test_the_first_value_that_fits_is_the_object(text: str, x: int) -> None:
         (said('{"x": "a"} [5]'), "isn't a valid Point: x: Input should be a valid integer"),
         (said('[{"x": 1}, {"x": 2}]'), "isn't a valid Point: it:"),
         (said("Nowhere."), "the answer has no JSON for a Point: 'Nowhere.'"),
-        (said("<think>{"), "the answer has no JSON for a Point"),
+        (said("<think>{"), "the answer has no JSON for a Point: '<think>{'"),
     ],
 )
 def test_the_error_explains_why_there_is_no_object(response: ChatResponse, why: str) -> None:

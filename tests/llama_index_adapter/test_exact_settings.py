@@ -24,6 +24,7 @@ from llama_index_lunos import (
     LunosSpeechToolSpec,
 )
 from llama_index_lunos.embeddings import _register as register_embedding
+from llama_index_lunos.llm import _register as register_llm
 from lunos_core import Catalog, Client, Config, LunosError
 from tests.llama_index_adapter.wire import KEY, Way, Wire, answer, delta, error, reply, stream
 
@@ -171,6 +172,8 @@ def test_a_loader_of_llama_index_that_cannot_be_imported_is_no_matter(
 ) -> None:
     monkeypatch.setitem(sys.modules, "llama_index.core.embeddings.loading", None)
     register_embedding()
+    monkeypatch.setitem(sys.modules, "llama_index.core.llms.loading", None)
+    register_llm()
 
 
 @BOTH

@@ -175,3 +175,9 @@ def test_an_api_error_is_logged_with_its_status_but_not_its_text() -> None:
     assert reason_of(error) == "LunosAPIError (status 418, code teapot)"
     assert reason_of(LunosAPIError("secret words")) == "LunosAPIError"
     assert reason_of(LunosError("ours")) == "LunosError: ours"
+
+
+def test_a_call_is_counted_at_the_moment_when_it_ended() -> None:
+    row = Row(History())
+    row.add(CallRecord("a", "m", "/x", 1, 0.5, None, Usage(3, 2, 5, cost=0.5), None), 5.0)
+    assert row.history.points == [(5.0, 0.5, 5)]

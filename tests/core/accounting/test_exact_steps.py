@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lunos_core import Budget, CallRecord, ModelInfo, Usage, UsageStore
+from lunos_core import Budget, CallRecord, LunosBudgetError, ModelInfo, Usage, UsageStore
 from lunos_core.accounting import admission, database, observers
 from lunos_core.accounting.admission import Admissions
 from lunos_core.accounting.budgets import Scope
@@ -204,3 +204,14 @@ def test_a_name_comes_back_from_a_csv_as_it_was(tmp_path: Path, name: str) -> No
     expected = row | {"app_id": "=1" if name == "'=1" else name}  # the quote is a csv's own
     assert read_file(tmp_path / "a.csv") == ([expected], {})
     assert list(row) == list(COLUMNS)
+
+
+def test_a_refusal_passes_observers_that_hear_of_calls_alone() -> None:
+    class Strict:
+        def before_call(self, **_: Any) -> None:
+            raise LunosBudgetError("no")
+
+    heard: list[CallRecord] = []
+    with pytest.raises(LunosBudgetError, match="no"):
+        list(observers.opening((heard.append, Strict()), CallStart("app", "m", "/x")))
+    assert heard == []

@@ -176,6 +176,7 @@ def test_a_name_is_as_high_as_the_end_of_its_line() -> None:
     above, _ = plot({name: [(BEGIN, cost, 5)] for name, cost in [("a", 0.5), ("b", 1.0)]}).axes
     highest = above.get_ylim()[1]
     assert [text.xyann[1] * highest for text in above.texts] == pytest.approx([0.5, 1.0])
+    assert all(text.xyann[0] > 1 for text in above.texts)  # beside the picture
     ends = {line.get_label(): (line.get_xdata()[-1], line.get_ydata()[-1]) for line in above.lines}
     assert {text.get_text(): tuple(text.xy) for text in above.texts} == ends
 

@@ -32,6 +32,7 @@ async def test_another_process_finds_the_public_list_on_disk(both: Both, tmp_pat
     await both(catalog_of(both, wire, cache_dir=tmp_path).list())
     again = catalog_of(both, wire, cache_dir=tmp_path)
     assert again.cached("gpt-4o", disk=False) is None  # a call in progress reads no file
+    assert ids(again.cached_models()) == [item["id"] for item in MODELS]
     assert again.cached("gpt-4o").input_price == Decimal("0.0000025")
     assert ids(await both(again.list())) == [item["id"] for item in MODELS]
     assert len(wire.requests) == 1

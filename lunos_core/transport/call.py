@@ -46,11 +46,10 @@ from lunos_core.logs import log as _log
 from lunos_core.logs import log_body, reason_of
 from lunos_core.request import Reply, Request, StreamRequest
 from lunos_core.transport.deadline import Deadline
-from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.retry import is_retried_status, retry_delay
 from lunos_core.transport.telemetry import metric_observers, span_observers
 from lunos_core.wire.error_bodies import error_from_response
-from lunos_core.wire.scrub import scrub_body
+from lunos_core.wire.scrub import add_facts, scrub_body
 
 _FAILED = "an observer failed, and no call is affected; the same again is logged as DEBUG: %r"
 

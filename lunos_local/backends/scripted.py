@@ -13,8 +13,8 @@ from lunos_local.backends import conversation, limits, react, tokens
 from lunos_local.backends.answer import Answer, Choice, usage
 from lunos_local.backends.base import Body
 from lunos_local.backends.extractive import Extractive
-from lunos_local.backends.picture import png_data_url
 from lunos_local.backends.schema_args import Generator, generate, quoted
+from lunos_local.backends.scripted_images import png_data_url
 from lunos_local.backends.tool_rules import choose, make_call, named_in, overlap
 
 _ECHO_TOKENS = 40

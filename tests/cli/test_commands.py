@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from lunos_cli.commands import lunos
 from lunos_core import CallRecord, Usage, UsageLedger
 from lunos_local import LocalGateway
-from lunos_local.backends.picture import draw
+from lunos_local.backends.scripted_images import draw
 
 COMMANDS = (
     *("ask", "chat", "check", "compare", "dashboard", "demo", "embed", "local", "models"),

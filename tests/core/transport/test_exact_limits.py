@@ -29,7 +29,6 @@ from lunos_core import (
 from lunos_core.errors import ErrorResponse
 from lunos_core.transport import call, telemetry
 from lunos_core.transport.deadline import Deadline
-from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.httpx_errors import translate_error, unusable
 from lunos_core.transport.httpx_messages import (
     build_request,
@@ -43,6 +42,7 @@ from lunos_core.transport.stream_call import (
     refuses_stream_options,
     without_stream_options,
 )
+from lunos_core.wire.scrub import add_facts
 from tests.core.wire_samples import HELLO, Wire
 
 if TYPE_CHECKING:

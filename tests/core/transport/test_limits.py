@@ -22,8 +22,8 @@ from lunos_core import (
 )
 from lunos_core.errors import ErrorResponse
 from lunos_core.transport.deadline import LAST_WORD, Deadline, watch, within
-from lunos_core.transport.error_facts import add_facts
 from lunos_core.transport.stream_call import is_streamed
+from lunos_core.wire.scrub import add_facts
 from tests.core.wire_samples import HELLO, Wire, delta, lines, raw, reply, stored
 
 if TYPE_CHECKING:

@@ -284,3 +284,9 @@ async def test_the_local_gateway_draws_through_chat(both: Both, gateway: LocalGa
         )
     )
     assert "1 image" in edited.text
+
+
+@pytest.mark.parametrize("size", ["00x64", "64x00"])
+def test_a_picture_without_width_or_height_is_refused(size: str) -> None:
+    with pytest.raises(ValueError, match=r"(width|height) must be"):
+        image_chat_request("a cat", model="m", size=size)

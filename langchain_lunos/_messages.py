@@ -19,8 +19,9 @@ from langchain_lunos._content import kind_of, to_part, to_parts, to_result_parts
 from langchain_lunos._results import CALL_EXTRAS, log
 from lunos_core.endpoints.chat.content_parts import text_part, without_blanks
 from lunos_core.endpoints.chat.message import objects_of, text_of, tool_call_fragments
+from lunos_core.endpoints.chat.requests import pair_calls
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import UNNAMED, pair_calls
+from lunos_core.endpoints.chat.tool_calls import UNNAMED
 from lunos_core.endpoints.params import ROLES
 from lunos_core.wire.text import join_surrogates
 

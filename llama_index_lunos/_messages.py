@@ -18,8 +18,9 @@ from llama_index.core.base.llms.types import (
 from llama_index_lunos._content import Part, joined, mark_for_cache, to_parts
 from llama_index_lunos._results import DETAILS, SPELLING, log
 from lunos_core.endpoints.chat.content_parts import text_part, without_blanks
+from lunos_core.endpoints.chat.requests import pair_calls
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
-from lunos_core.endpoints.chat.tool_calls import EXTRAS, UNNAMED, pair_calls
+from lunos_core.endpoints.chat.tool_calls import EXTRAS, UNNAMED
 
 _ROLES = {
     MessageRole.SYSTEM: "system",

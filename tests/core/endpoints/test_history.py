@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lunos_core.endpoints.chat.tool_calls import NOT_RUN, pair_calls
+from lunos_core.endpoints.chat.requests import NOT_RUN, pair_calls
 
 Wire = dict[str, Any]
 USER: Wire = {"role": "user", "content": "?"}

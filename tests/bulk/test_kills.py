@@ -103,6 +103,7 @@ def two_files(folder: Path) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 def test_two_workers_share_pace_and_answers(service: Service, tmp_path: Path) -> None:
     service.seconds = 0.02
     texts, target = two_files(tmp_path / "corpus"), tmp_path / "out"
@@ -123,6 +124,7 @@ def children_of(process: subprocess.Popen[bytes]) -> list[int]:
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("killed", ["a worker", "their parent"])
 def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
@@ -153,6 +155,7 @@ def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
     assert sum(paid.values()) - len(paid) <= 2 * PER_REQUEST, "what was in flight alone"
 
 
+@pytest.mark.slow
 @linux
 def test_ctrl_c_lets_workers_keep_what_they_have_asked(service: Service, tmp_path: Path) -> None:
     service.seconds = 0.3
@@ -167,6 +170,7 @@ def test_ctrl_c_lets_workers_keep_what_they_have_asked(service: Service, tmp_pat
     assert service.texts() == dict.fromkeys(set(texts), 1)
 
 
+@pytest.mark.slow
 def test_what_can_no_longer_be_read_is_said_by_several_workers_too(
     service: Service, tmp_path: Path
 ) -> None:

@@ -34,7 +34,11 @@ def port() -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    # every fourth without the slow tests
+    [pytest.param(f, marks=pytest.mark.slow if i % 4 else ()) for i, f in enumerate(FAULTS)],
+)
 def test_a_fault_gives_the_right_answer_or_our_error(fault: str, port: int) -> None:
     case = chosen(random.Random(fault), fault)
     assert not problems(case, port), f"python -m tests.chaos --case '{case}'"

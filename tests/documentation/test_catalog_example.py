@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_four_shapes_are_shown_side_by_side_and_their_prices_are_equal() -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LUNOS_")}
     done = subprocess.run(

@@ -97,6 +97,7 @@ def test_the_chatbot_forgets_a_question_that_failed(
     assert asked[1:] == ["Hello again"]
 
 
+@pytest.mark.slow
 def test_embeddings_continue_where_they_stopped(run_program: RunExample, tmp_path: Path) -> None:
     target = tmp_path / "vectors.jsonl"
     shown = [line for line in console("embeddings") if line[0] not in "$1"]
@@ -150,6 +151,7 @@ def test_the_customer_sees_that_a_stream_broke(
     assert text.endswith("[the answer broke off: LunosStreamInterruptedError]")
 
 
+@pytest.mark.slow
 def test_own_files_and_questions_are_taken(gateway: LocalGateway, tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# Cats\n\nMia is a cat. She is four. She eats fish.\n")
     service = {"LUNOS_API_KEY": gateway.api_key, "LUNOS_BASE_URL": gateway.base_url}

@@ -245,6 +245,7 @@ def test_llama_index_loads_both_by_name(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_embed_model(embedding.to_dict()).to_dict() == embedding.to_dict()
 
 
+@pytest.mark.slow
 def test_the_names_of_llama_index_own_packages_work_as_well() -> None:
     code = (
         "from llama_index.llms.lunos import Lunos as A;"

@@ -151,6 +151,7 @@ def test_no_name():
 """
 
 
+@pytest.mark.slow
 def test_wrong_arguments_are_named_and_a_marker_alone_starts_the_gateway(tmp_path: Path) -> None:
     (tmp_path / "test_mistakes.py").write_text(MISTAKES)
     options = ["-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider", "-q", "--tb=short"]

@@ -103,6 +103,7 @@ def test_a_prompt_that_is_too_long_is_a_400_with_its_code(real: Wire, stream: bo
     assert response.json()["error"]["code"] == "context_length_exceeded"
 
 
+@pytest.mark.slow
 @needs_llama
 def test_completions_take_several_prompts_whole_and_streamed(real: Wire) -> None:
     asked = {"model": SMOLLM2, "temperature": 0, "max_tokens": 4}
@@ -117,6 +118,7 @@ def test_completions_take_several_prompts_whole_and_streamed(real: Wire) -> None
     assert streamed == [choice["text"] for choice in body["choices"]]
 
 
+@pytest.mark.slow
 @needs_llama
 def test_leaving_a_stream_leaves_the_model_ready_for_the_next(real: Wire) -> None:
     body = {
@@ -129,6 +131,7 @@ def test_leaving_a_stream_leaves_the_model_ready_for_the_next(real: Wire) -> Non
     assert real.chat(model=SMOLLM2, max_tokens=2).status_code == 200
 
 
+@pytest.mark.slow
 @needs_llama
 def test_any_model_file_can_be_served_under_its_own_name() -> None:
     weights = llama.packaged_weights()

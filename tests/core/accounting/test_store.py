@@ -200,6 +200,7 @@ def test_a_forked_child_writes_its_own_calls_and_none_of_the_parents(path: Path)
     assert sorted(row["app"] for row in rows_in(path)) == ["child", "parent"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_less_than_a_batch(path: Path) -> None:
     code = (
         "import sys, time\n"

@@ -316,6 +316,7 @@ def _in_a_worker(pickled: bytes) -> tuple[int, str]:
     return os.getpid(), pickle.loads(pickled).send(SEND).text
 
 
+@pytest.mark.slow
 def test_a_worker_process_gets_a_client_that_works() -> None:
     with RawServer(http(body=CHAT)) as server:
         client = Client(Config(api_key="k", base_url=server.url))

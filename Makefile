@@ -62,8 +62,8 @@ ask: export LUNOS_QUESTION := $(Q)
 ask: $(VENV)/.demo  ## ask about the examples' text: make ask Q="How often is a request retried?"
 	@$(PY) examples/quickstart.py -- "$$LUNOS_QUESTION"
 
-test: $(VENV)/.test  ## run the tests but the slow ones, in about five minutes on two cores (ARGS='-k retry' for some)
-	@echo "== about 5 minutes on 2 cores; the slow tests are left out (make test-all)"
+test: $(VENV)/.test  ## run the tests but the slow ones, in about three minutes on two cores (ARGS='-k retry' for some)
+	@echo "== about 3 minutes on 2 cores; the slow tests are left out (make test-all)"
 	$(PY) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 # with what the tests cover, where too little fails the run (tests/coverage_bars.py)

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.socket
 
 
 def embed(source: Path, target: Path, *more: object) -> Any:
-    return run("embed", source, target, "-m", "m", *more)
+    # no waiting for the pace that a job begins with, unless the test is about it
+    return run("embed", source, target, "-m", "m", "--rpm", 60_000, *more)
 
 
 def test_each_text_has_its_vector_in_order_and_equal_texts_are_sent_once(

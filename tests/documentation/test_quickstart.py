@@ -182,6 +182,7 @@ def test_a_wrong_key_is_one_line(gateway: Any, run: Run) -> None:
     assert "wrong-key" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_dead_gateway_is_one_line(run: Run) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -10,7 +10,8 @@ import lunos_core
 from lunos_core import AsyncClient, Config, LunosError, chat_request, chat_stream_request
 from tests.faults.fault_rows import CASES, CHOSEN, IDS, Fault, check, place_of
 
-pytestmark = pytest.mark.socket
+# the core over httpx meets the same faults in the quick tests
+pytestmark = [pytest.mark.socket, pytest.mark.slow]
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SEND, STREAM = chat_request(HELLO, model="m"), chat_stream_request(HELLO, model="m")

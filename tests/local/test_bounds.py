@@ -135,6 +135,7 @@ def test_a_large_image_request_and_too_many_vectors_are_a_400(wire: Wire) -> Non
     assert (response.status_code, response.json()["error"]["param"]) == (400, "input")
 
 
+@pytest.mark.slow
 def test_hard_texts_are_answered(wire: Wire) -> None:
     for text in (
         "\n" * 200_000 + "x",

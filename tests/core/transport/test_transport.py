@@ -63,6 +63,7 @@ def test_the_same_request_is_sent(sessions: Any) -> None:
     assert len(sessions) == 1
 
 
+@pytest.mark.slow
 def test_connections_are_kept_bounded_by_nothing_and_closed_with_their_loop(sessions: Any) -> None:
     with RawServer(http(body=CHAT)) as server:
         used = client(server)

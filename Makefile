@@ -67,7 +67,7 @@ test: $(VENV)/.test  ## run the tests but the slow ones, in about three minutes 
 	$(PY) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
 
 # with what the tests cover, where too little fails the run (tests/coverage_bars.py)
-test-all: $(VENV)/.dev  ## run every test, with coverage, in about nine minutes on two cores
+test-all: $(VENV)/.dev  ## run every test, with coverage, in about eight minutes on two cores
 	$(PY) -m pytest -n 2 --dist loadfile --cov $(ARGS)
 
 lint: $(VENV)/.dev  ## check rules and format with ruff

@@ -15,7 +15,7 @@ from lunos_core.endpoints.build import check_params, fallback_of, json_call
 from lunos_core.endpoints.chat.content_parts import mark_for_cache, text_part
 from lunos_core.endpoints.chat.message import completion_from, parse_message, text_of
 from lunos_core.endpoints.chat.stream import ChatStreamReader
-from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments
+from lunos_core.endpoints.chat.tool_calls import fill_empty_arguments, with_unique_ids
 from lunos_core.endpoints.chat.tool_names import rename, with_sendable_format
 from lunos_core.endpoints.chat.types import Choice, Chunk, Completion
 from lunos_core.endpoints.params import CHAT, COMPLETION
@@ -118,7 +118,8 @@ def _prepared(
 
 
 def _reading(names: dict[str, str], params: Mapping[str, Any]) -> dict[str, Any]:
-    return {"names": names, "single": bool(names) and params.get("n") in (None, 1)}
+    n = {**params, **(params.get("extra_body") or {})}.get("n")
+    return {"names": names, "single": bool(names) and n in (None, 1)}
 
 
 def with_usage(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,9 +150,9 @@ def parse_chat(
         raise reply.malformed("has no choices")
     choices = [_parse_choice(reply, value, choice, i, names) for i, choice in enumerate(sent)]
     choices.sort(key=lambda choice: choice.index)
-    first, *others = choices
-    if single and not first.message.tool_calls:
-        first.message.tool_calls = [call for other in others for call in other.message.tool_calls]
+    if single and len(choices) > 1:
+        calls = (call for choice in choices for call in choice.message.tool_calls)
+        choices[0].message.tool_calls = with_unique_ids(calls)
     return completion_from(value, choices, reply)
 
 

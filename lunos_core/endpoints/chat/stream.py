@@ -50,6 +50,8 @@ class ChatStreamReader:
         self._single = single
         self._names = names or {}
         self._choices: dict[int, _ChoiceReader] = {}
+        self._ended: dict[int, bool] = {}
+        self._speaker: int | None = None  # the choice with the answer's text, if it isn't 0
         self._facts: dict[str, Any] = {}
         self._latest: dict[str, Any] = {}
         self._usage: object = None
@@ -60,8 +62,7 @@ class ChatStreamReader:
     @property
     def whole(self) -> bool:
         """Whether `[DONE]` was received, or every choice that began has its `finish_reason`."""
-        choices = self._choices.values()
-        return self.done or (bool(choices) and all(choice.finish_reason for choice in choices))
+        return self.done or (bool(self._ended) and all(self._ended.values()))
 
     def read(self, event: bytes) -> Chunk | None:
         """Read one event."""
@@ -98,13 +99,13 @@ class ChatStreamReader:
                 index = choice.get("index")
                 if not isinstance(index, int):
                     index = i
-                if self._single:
+                reason = choice.get("finish_reason")
+                has_ended = isinstance(reason, str) and reason != ""
+                self._ended[index] = has_ended or self._ended.get(index, False)
+                if self._single and (index or self._speaker):
+                    choice = self._of_the_answer(index, choice)
                     index = 0
-                reader = self._choices.get(index)
-                if reader is None:
-                    reader = _ChoiceReader(index, self._reply, self._names)
-                    self._choices[index] = reader
-                choices.append(reader.read(choice))
+                choices.append(self._reader(index).read(choice))
                 if "usage" in choice:  # Moonshot's place for it
                     self._usage = merge_usage(self._usage, choice["usage"])
         return Chunk(choices, value)
@@ -128,6 +129,38 @@ class ChatStreamReader:
         completion = self._completion()
         completion.raw = {}
         return completion
+
+    def _reader(self, index: int) -> _ChoiceReader:
+        reader = self._choices.get(index)
+        if reader is None:
+            reader = self._choices[index] = _ChoiceReader(index, self._reply, self._names)
+        return reader
+
+    def _of_the_answer(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
+        """Return what a choice adds to the only answer: its calls, beside those of other choices.
+
+        The rest is part of the answer in one choice alone; of another, it is an answer that nobody
+        requested, which stays apart.
+        """
+        sent = choice.get("delta")
+        if not isinstance(sent, dict):
+            sent = choice.get("message")
+        if not isinstance(sent, dict):
+            sent = {"content": choice.get("text")}
+        fragments = tool_call_fragments(sent)
+        calls = [
+            {**item, "index": (index << 20) + (item["index"] if _has_index(item) else i)}
+            for i, item in enumerate(fragments if isinstance(fragments, list) else [])
+            if isinstance(item, dict)
+        ]
+        own = {name: value for name, value in sent.items() if name not in _OF_CALLS}
+        if any(value for name, value in own.items() if name != "role"):
+            if self._speaker is None:
+                self._speaker = 0 if self._reader(0).has_spoken else index
+            if index != self._speaker:
+                self._reader(index or self._speaker).read({**choice, "delta": own})
+                return {"delta": {"tool_calls": calls}}
+        return {**choice, "delta": {**own, "tool_calls": calls}}
 
     def _unusual(self, event: bytes, value: Any) -> dict[str, Any]:
         """Return a value as an event if it can be read as one, although it isn't a usual chunk."""
@@ -214,6 +247,10 @@ class _ChoiceReader:
         self._finish(reason, choice.get("native_finish_reason"), delta)
         return ChunkChoice(self._index, delta, reason, logprobs)
 
+    @property
+    def has_spoken(self) -> bool:
+        return bool(self._text.whole or self._thoughts.whole)
+
     def choice(self) -> Choice:
         message = Message(
             content=self._text.whole,
@@ -282,6 +319,11 @@ class _ChoiceReader:
                 self._audio.setdefault(name, []).append(value)
 
 
+def _has_index(fragment: dict[str, Any]) -> bool:
+    return isinstance(fragment.get("index"), int)
+
+
+_OF_CALLS = ("tool_calls", "toolCalls", "function_call", "functionCall")
 _TEXT_ALONE = Content()  # of a delta whose content is only its text
 _ADDED_UP = ("data", "transcript")  # fields of `audio`; others are replaced
 

@@ -278,11 +278,17 @@ def parse_tool_calls(value: object, names: Mapping[str, str] | None = None) -> l
     for entry in value if isinstance(value, list) else [value]:
         assembler = ToolCallAssembler(names)
         assembler.add([entry])
-        for call in assembler.calls():
-            if any(call.id == other.id for other in calls):
-                call.id = _new_id()
-            calls.append(call)
-    return calls
+        calls += assembler.calls()
+    return with_unique_ids(calls)
+
+
+def with_unique_ids(calls: Iterable[ToolCall]) -> list[ToolCall]:
+    """Return calls in which each that repeats an id gets a new one, which identifies its result."""
+    taken: dict[str, ToolCall] = {}
+    for call in calls:
+        call.id = _new_id() if call.id in taken else call.id
+        taken[call.id] = call
+    return list(taken.values())
 
 
 def fill_empty_arguments(calls: Iterable[ToolCall], finish_reason: str | None) -> None:

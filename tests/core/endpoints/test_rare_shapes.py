@@ -22,7 +22,11 @@ from lunos_core.endpoints.chat.schemas import is_recursive, strict_schema
 from lunos_core.endpoints.chat.stream import ChatStreamReader
 from lunos_core.endpoints.chat.tool_arguments import arguments_text
 from lunos_core.endpoints.chat.tool_calls import ToolCallAssembler
-from lunos_core.errors import LunosBadRequestError, LunosResponseError
+from lunos_core.errors import (
+    LunosBadRequestError,
+    LunosResponseError,
+    LunosStreamInterruptedError,
+)
 from lunos_core.lazy import is_installed
 from lunos_core.request import Reply
 from lunos_core.transport.stream_call import without_stream_options
@@ -255,3 +259,81 @@ async def test_calls_in_choices_of_their_own_are_calls_of_the_only_answer(
     first = answer.choices[0].message
     names = [] if asked.get("n") == 3 else ["f", "g"]
     assert (first.content, [call.name for call in first.tool_calls]) == ("Let me.", names)
+
+
+def in_choice(i: int, /, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": i, "delta": delta}]}
+
+
+def fragment(arguments: str, **begin: Any) -> dict[str, Any]:
+    function = {"arguments": arguments, **({"name": begin["id"]} if begin else {})}
+    return {"tool_calls": [{"index": 0, **begin, "function": function}]}
+
+
+APART = [
+    in_choice(0, content="Let "),
+    in_choice(1, role="assistant", **fragment('{"x":', id="f")),
+    in_choice(2, **fragment('{"y":', id="g")),
+    in_choice(0, content="me."),
+    in_choice(1, **fragment("1}")),
+    in_choice(2, **fragment("2}")),
+]
+ENDS = [{"choices": [{"index": i, "delta": {}, "finish_reason": "tool_calls"}]} for i in range(3)]
+WITH_TOOLS: dict[str, Any] = {
+    "model": "m",
+    "tools": [{"type": "function", "function": {"name": name}} for name in "fg"],
+}
+
+
+async def test_fragments_of_calls_in_choices_of_their_own_are_never_mixed(both: Both) -> None:
+    wire = Wire(stream([*APART, *ENDS, "[DONE]"]))
+    request = chat_stream_request(HELLO, **WITH_TOOLS)
+    *chunks, end = await both.chunks(both.client(wire), request)
+    shown: dict[int, str] = {}
+    for chunk in chunks:
+        for call in chunk.choices[0].delta.tool_calls:
+            shown[call.index] = shown.get(call.index, "") + call.arguments
+    first = end.last.choices[0].message
+    assert first.content == "Let me."
+    assert [(call.name, call.arguments) for call in first.tool_calls] == [
+        *(("f", '{"x":1}'), ("g", '{"y":2}'))
+    ]
+    assert shown == {0: '{"x":1}', 1: '{"y":2}'}
+
+
+async def test_a_stream_cut_in_the_call_of_another_choice_is_not_whole(both: Both) -> None:
+    wire = Wire(stream([*APART, *ENDS[:2]]))
+    with pytest.raises(LunosStreamInterruptedError):
+        await both.chunks(both.client(wire), chat_stream_request(HELLO, **WITH_TOOLS))
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 2), (1, 0)])
+async def test_an_answer_that_nobody_requested_is_not_mixed_into_the_first(
+    both: Both, numbers: tuple[int, int]
+) -> None:
+    first, second = numbers
+    said = zip((first, second, first, second), ("a", "x", "b", "y"), strict=True)
+    ends = [{"choices": [{"index": i, "finish_reason": "stop"}]} for i in numbers]
+    wire = Wire(stream([*(in_choice(i, content=text) for i, text in said), *ends, "[DONE]"]))
+    request = chat_stream_request(HELLO, **WITH_TOOLS)
+    *chunks, end = await both.chunks(both.client(wire), request)
+    assert "".join(c.delta.content for chunk in chunks for c in chunk.choices) == "ab"
+    assert [choice.message.content for choice in end.last.choices] == ["ab", "xy"]
+
+
+async def test_several_answers_may_be_requested_by_extra_body(both: Both) -> None:
+    events = [in_choice(i, content=text) for i, text in enumerate("ax")]
+    wire = Wire(stream([*events, *ENDS[:2], "[DONE]"]))
+    request = chat_stream_request(HELLO, **WITH_TOOLS, extra_body={"n": 2})
+    *_, end = await both.chunks(both.client(wire), request)
+    assert [choice.message.content for choice in end.last.choices] == ["a", "x"]
+
+
+async def test_calls_in_several_choices_of_a_whole_answer_are_all_kept(both: Both) -> None:
+    calls = [{"id": "c", "function": {"name": name, "arguments": "{}"}} for name in "fg"]
+    choices = [{"index": i, "message": {"tool_calls": [call]}} for i, call in enumerate(calls)]
+    client = both.client(Wire(reply({"choices": choices})))
+    answer = await both(client.send(chat_request(HELLO, **WITH_TOOLS)))
+    kept = answer.choices[0].message.tool_calls
+    assert [call.name for call in kept] == ["f", "g"]
+    assert len({call.id for call in kept}) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
@@ -143,25 +144,41 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
     )
 
 
-def to_chunk(chunk: Chunk, images: list[str]) -> ChatGenerationChunk | None:
+@dataclass(slots=True)
+class Streamed:
+    """What a stream's earlier events decide about later ones.
+
+    Attributes:
+        images: the images so far.
+        choice: the index of the first choice, the only one that a stream of LangChain shows.
+    """
+
+    images: list[str] = field(default_factory=list)
+    choice: int | None = None
+
+
+def to_chunk(chunk: Chunk, streamed: Streamed) -> ChatGenerationChunk | None:
     """Return one event of a stream, or `None` if it adds nothing that LangChain shows.
 
     Args:
         chunk: the event.
-        images: the earlier images of the stream; the event's are added to the list.
+        streamed: the state of the stream; it is changed.
     """
     if chunk.last is not None:
         return _last_chunk(chunk.last)
     if not chunk.choices:
         return None
     choice = chunk.choices[0]
+    streamed.choice = choice.index if streamed.choice is None else streamed.choice
+    if choice.index != streamed.choice:
+        return None  # of an answer that nobody requested
     delta = choice.delta
     fields: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
     if choice.logprobs is not None:
         fields["response_metadata"]["logprobs"] = choice.logprobs
     if delta.reasoning or delta.images or delta.annotations or delta.audio:
-        fields["additional_kwargs"] = _delta_kwargs(delta, len(images))
-        images += delta.images
+        fields["additional_kwargs"] = _delta_kwargs(delta, len(streamed.images))
+        streamed.images += delta.images
     if not delta.tool_calls:
         return ChatGenerationChunk(message=AIMessageChunk(content=delta.content, **fields))
     calls = [

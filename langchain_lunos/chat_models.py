@@ -31,7 +31,7 @@ from langchain_lunos._app_id import (
 from langchain_lunos._bindings import ModelMethods
 from langchain_lunos._messages import to_wire
 from langchain_lunos._parameters import ChatParameters, RunManager
-from langchain_lunos._results import add_llm_outputs, to_chunk, to_result
+from langchain_lunos._results import Streamed, add_llm_outputs, to_chunk, to_result
 from langchain_lunos._stream_events import Event, EventBuilder, one_by_one
 from langchain_lunos._tools import to_wire_tools
 from langchain_lunos.registration import make_loadable
@@ -258,11 +258,11 @@ class ChatLunos(
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        images: list[str] = []
+        streamed = Streamed()
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
         with self._clients.sync.stream(request) as stream:
             for event in stream:
-                chunk = to_chunk(event, images)
+                chunk = to_chunk(event, streamed)
                 if chunk is None:
                     continue
                 if run_manager:
@@ -276,11 +276,11 @@ class ChatLunos(
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        images: list[str] = []
+        streamed = Streamed()
         request = self._stream_request(messages, stop, with_run(kwargs, run_manager))
         async with await self._clients.asynchronous.stream(request) as stream:
             async for event in stream:
-                chunk = to_chunk(event, images)
+                chunk = to_chunk(event, streamed)
                 if chunk is None:
                     continue
                 if run_manager:

@@ -18,7 +18,7 @@ from langchain_lunos import (
     LunosServerError,
     LunosStreamInterruptedError,
 )
-from langchain_lunos._results import to_chunk
+from langchain_lunos._results import Streamed, to_chunk
 from lunos_core.endpoints.chat.types import Chunk, ChunkChoice, Delta, ToolCallDelta
 from lunos_local import LocalGateway
 from tests.langchain_adapter.wire import (
@@ -372,7 +372,7 @@ async def test_behind_invoke_streaming_gives_the_same_message(way: str) -> None:
 @example("\u00a0{}")
 @example("}")
 def test_a_piece_of_a_tool_call_is_what_langchain_makes_of_it(arguments: str) -> None:
-    made = to_chunk(_piece(arguments), [])
+    made = to_chunk(_piece(arguments), Streamed())
     assert made is not None
     ours = made.message
     theirs = AIMessageChunk(

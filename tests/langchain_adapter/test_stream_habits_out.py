@@ -186,3 +186,12 @@ async def test_calls_in_choices_of_their_own_end_no_stream(way: str, offered: bo
     message = await ask(model.bind_tools([tool]) if offered else model, way)
     assert message.text == "Let me."
     assert not offered or [call["name"] for call in message.tool_calls] == ["f"]
+
+
+@pytest.mark.parametrize("way", STREAMED)
+async def test_an_answer_that_nobody_requested_is_not_mixed_into_the_first(way: str) -> None:
+    said = [(0, "a"), (1, "x"), (0, "b"), (1, "y")]
+    events = [{"choices": [{"index": i, "delta": {"content": text}}]} for i, text in said]
+    ends = [{"choices": [{"index": i, "delta": {}, "finish_reason": "stop"}]} for i in range(2)]
+    message = await ask(chat(Wire(stream([*events, *ends, "[DONE]"]))), way)
+    assert message.text == "ab"

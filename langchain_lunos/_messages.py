@@ -253,7 +253,7 @@ def _call(identifier: str | None, name: str | None, arguments: Any) -> Wire:
 
 
 def _reasoning(extra: Mapping[str, Any], blocks: Sequence[Any], is_claude: bool) -> Wire:
-    """Return the model's reasoning as it came: details with their signatures, else text."""
+    """Return the model's reasoning: details with their signatures, else text."""
     details = objects_of(extra.get("reasoning_details"))
     if details:
         return {"reasoning_details": details}

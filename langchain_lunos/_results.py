@@ -24,7 +24,7 @@ from langchain_core.utils.json import parse_partial_json
 
 from lunos_core.accounting.usage import Usage
 from lunos_core.endpoints.chat.tool_arguments import read_arguments
-from lunos_core.endpoints.chat.types import Choice, Chunk, Completion, Delta, Message
+from lunos_core.endpoints.chat.types import Choice, Chunk, ChunkChoice, Completion, Delta, Message
 from lunos_core.endpoints.chat.types import ToolCall as CoreCall
 from lunos_core.logs import quiet_logger
 
@@ -146,15 +146,17 @@ def to_message(completion: Completion, choice: Choice) -> AIMessage:
 
 @dataclass(slots=True)
 class Streamed:
-    """What a stream's earlier events decide about later ones.
-
-    Attributes:
-        images: the images so far.
-        choice: the index of the first choice, the only one that a stream of LangChain shows.
-    """
+    """The images of a stream so far, and its first choice, the only one that is shown."""
 
     images: list[str] = field(default_factory=list)
     choice: int | None = None
+
+    def shown(self, chunk: Chunk) -> ChunkChoice | None:
+        choice = next(iter(chunk.choices), None)
+        if choice is None or self.choice not in (None, choice.index):
+            return None  # of an answer that nobody requested
+        self.choice = choice.index
+        return choice
 
 
 def to_chunk(chunk: Chunk, streamed: Streamed) -> ChatGenerationChunk | None:
@@ -162,16 +164,13 @@ def to_chunk(chunk: Chunk, streamed: Streamed) -> ChatGenerationChunk | None:
 
     Args:
         chunk: the event.
-        streamed: the state of the stream; it is changed.
+        streamed: what came before; it is changed.
     """
     if chunk.last is not None:
         return _last_chunk(chunk.last)
-    if not chunk.choices:
+    choice = streamed.shown(chunk)
+    if choice is None:
         return None
-    choice = chunk.choices[0]
-    streamed.choice = choice.index if streamed.choice is None else streamed.choice
-    if choice.index != streamed.choice:
-        return None  # of an answer that nobody requested
     delta = choice.delta
     fields: dict[str, Any] = {"response_metadata": {"model_provider": PROVIDER}}
     if choice.logprobs is not None:

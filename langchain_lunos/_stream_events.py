@@ -15,7 +15,7 @@ from langchain_lunos._content_blocks import (
     image_block,
     text_annotations,
 )
-from langchain_lunos._results import PROVIDER, to_message, to_tool_calls
+from langchain_lunos._results import PROVIDER, Streamed, to_message, to_tool_calls
 from lunos_core.endpoints.chat.types import Chunk, Completion, Delta, ToolCallDelta
 
 Event = dict[str, Any]
@@ -36,7 +36,7 @@ class EventBuilder:
         self._citations: list[dict[str, Any]] = []
         self._calls: dict[int, int] = {}  # from the call's index to its block's
         self._audio: int | None = None
-        self._choice: int | None = None  # the first; one was asked for
+        self._streamed = Streamed()
 
     def feed(self, chunk: Chunk) -> list[Event]:
         """Return the events of a chunk."""
@@ -47,11 +47,8 @@ class EventBuilder:
             events.append({**start, "metadata": {"provider": PROVIDER}})
         if chunk.last is not None:
             events += self._end(chunk.last)
-        elif chunk.choices:
-            choice = chunk.choices[0]
-            self._choice = choice.index if self._choice is None else self._choice
-            if choice.index == self._choice:
-                events += self._delta(choice.delta)
+        elif choice := self._streamed.shown(chunk):
+            events += self._delta(choice.delta)
         return events
 
     def _delta(self, delta: Delta) -> list[Event]:

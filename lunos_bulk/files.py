@@ -90,8 +90,6 @@ class Files:
         asyncio.run(self._write_all(pieces))
 
     async def _write_all(self, pieces: Sequence[Piece]) -> None:
-        """Write the blocks that aren't finished; end early once the job has stopped."""
-
         async def write() -> None:
             while True:
                 async with reading:

@@ -139,7 +139,7 @@ class Worker:
             self.state.keep({key: (value, None) for key, value in rows})
 
     async def _stop_if_to_blame(self, error: Exception) -> None:
-        """Stop the job where no row is to blame: where a harmless text fails, too."""
+        """Stop the job if a harmless text fails, too."""
         if isinstance(error, errors.LunosBudgetError | errors.LunosConfigError):
             self.state.stop(str(error))
         async with self._trying:

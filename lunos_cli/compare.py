@@ -45,7 +45,7 @@ def compare(
 
 
 def _print_answers(results: list[dict[str, Any]]) -> None:
-    """Print the answers side by side where the terminal has room, else one below the other."""
+    """Print the answers side by side if the terminal has room."""
     failed = "failed: {error}".format
     answers = [r["text"] if r["error"] is None else failed(**r) for r in results]
     pairs = [(f"== {r['model']}", text) for r, text in zip(results, answers, strict=True)]

@@ -16,8 +16,6 @@ USAGE_DB = "LUNOS_USAGE_DB"
 
 
 class _Recorder:
-    """Writes calls into the store that the environment names."""
-
     def __init__(self, store: UsageStore) -> None:
         self.store = store
 

@@ -312,8 +312,6 @@ class UsageLedger:
 
 
 class _OpenCall:
-    """The observer of one call that has a reservation."""
-
     def __init__(
         self, ledger: UsageLedger, admissions: Admissions, reservation: Reservation
     ) -> None:

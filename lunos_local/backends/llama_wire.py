@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from lunos_local.backends import conversation, tool_turns
+from lunos_local.backends import conversation
 from lunos_local.backends.answer import PROVIDER, Answer, Choice, usage
 from lunos_local.backends.base import Body, include_usage
 from lunos_local.backends.llama import Kind, Llama
@@ -42,7 +42,7 @@ class LlamaBackend:
         self._small = small
 
     def _put(self, body: Body) -> Body:
-        return tool_turns.fold(body) if self._small and tool_turns.wants_speech(body) else body
+        return _fold(body) if self._small and _wants_speech(body) else body
 
     async def chat(self, body: Body) -> Body:
         """Answer a chat request."""
@@ -225,3 +225,36 @@ class _Counts:
 
     def to_wire(self) -> Body:
         return usage(self._prompt, self._completion, prompt_details={"cached_tokens": self._cached})
+
+
+def _wants_speech(body: Body) -> bool:
+    may_answer = body.get("tool_choice") in (None, "auto", "none")
+    return may_answer and body["messages"][-1]["role"] == "tool"
+
+
+def _fold(body: Body) -> Body:
+    """Return `body` for a small model: calls and results as plain text, and no tools.
+
+    With its tools it would repeat the same call forever; with the results as tool
+    messages it would repeat their markup.
+    """
+    messages: list[Body] = []
+    for message in body["messages"]:
+        text = conversation.text_of(message)
+        if message["role"] == "tool":
+            text = f"The result of the tool is: {text}"
+            if messages and messages[-1]["role"] == "user":
+                messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n{text}"}
+            else:
+                messages.append({"role": "user", "content": text})
+        elif message.get("tool_calls"):
+            if text:
+                messages.append({"role": "assistant", "content": text})
+        else:
+            messages.append({**message, "content": text})
+    messages[-1]["content"] += "\nRepeat the result of the tool."
+    dropped = ("tools", "tool_choice", "parallel_tool_calls")
+    return {
+        **{name: value for name, value in body.items() if name not in dropped},
+        "messages": messages,
+    }

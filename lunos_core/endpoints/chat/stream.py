@@ -137,22 +137,20 @@ class ChatStreamReader:
         return reader
 
     def _of_the_answer(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
-        """Return what a choice adds to the only answer: its calls, beside those of other choices.
+        """Return what a choice adds to the only answer: its calls, and the text of one choice.
 
-        The rest is part of the answer in one choice alone; of another, it is an answer that nobody
-        requested, which stays apart.
+        The text of another is an answer that nobody requested, and stays apart.
         """
-        sent = choice.get("delta")
-        if not isinstance(sent, dict):
-            sent = choice.get("message")
+        sent = choice.get("delta") or choice.get("message")
         if not isinstance(sent, dict):
             sent = {"content": choice.get("text")}
         fragments = tool_call_fragments(sent)
-        calls = [
-            {**item, "index": (index << 20) + (item["index"] if _has_index(item) else i)}
-            for i, item in enumerate(fragments if isinstance(fragments, list) else [])
-            if isinstance(item, dict)
-        ]
+        fragments = fragments if isinstance(fragments, list) else [fragments]
+        calls = []
+        for i, item in enumerate(objects_of(fragments)):
+            place = item.get("index")
+            place = place if isinstance(place, int) else i
+            calls.append({**item, "index": (index << 20) + place})  # apart from other choices'
         own = {name: value for name, value in sent.items() if name not in _OF_CALLS}
         if any(value for name, value in own.items() if name != "role"):
             if self._speaker is None:
@@ -317,10 +315,6 @@ class _ChoiceReader:
             delta.audio = audio
             for name, value in audio.items():
                 self._audio.setdefault(name, []).append(value)
-
-
-def _has_index(fragment: dict[str, Any]) -> bool:
-    return isinstance(fragment.get("index"), int)
 
 
 _OF_CALLS = ("tool_calls", "toolCalls", "function_call", "functionCall")

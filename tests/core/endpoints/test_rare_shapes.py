@@ -301,6 +301,14 @@ async def test_fragments_of_calls_in_choices_of_their_own_are_never_mixed(both: 
     assert shown == {0: '{"x":1}', 1: '{"y":2}'}
 
 
+async def test_one_call_that_is_no_list_is_read_in_another_choice_too(both: Both) -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": "{}"}}
+    events = [in_choice(0, content="Let me."), in_choice(1, tool_calls=call), *ENDS[:2], "[DONE]"]
+    request = chat_stream_request(HELLO, **WITH_TOOLS)
+    *_, end = await both.chunks(both.client(Wire(stream(events))), request)
+    assert [call.name for call in end.last.choices[0].message.tool_calls] == ["f"]
+
+
 async def test_a_stream_cut_in_the_call_of_another_choice_is_not_whole(both: Both) -> None:
     wire = Wire(stream([*APART, *ENDS[:2]]))
     with pytest.raises(LunosStreamInterruptedError):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from langchain_lunos._results import to_chunk, to_result
+from langchain_lunos._results import Streamed, to_chunk, to_result
 from llama_index_lunos._results import ChatAccumulator, to_response
 from llama_index_lunos._tools import tool_selections
 from lunos_core.catalog.models import parse_models
@@ -58,14 +58,19 @@ def chat(data: bytes) -> None:
 
 def stream(data: bytes) -> None:
     """A streamed answer, and what both frameworks make of it."""
-    decoder, reader = SSEDecoder(), ChatStreamReader(Reply(200, {}, b""))
+    _read_stream(data, ChatStreamReader(Reply(200, {}, b"")))
+    _read_stream(data, ChatStreamReader(Reply(200, {}, b""), {"f": "f"}, single=True))
+
+
+def _read_stream(data: bytes, reader: ChatStreamReader) -> None:
+    decoder = SSEDecoder()
     accumulator = ChatAccumulator()
-    images: list[str] = []
+    streamed = Streamed()
     try:
         for event in decoder.feed(data) + decoder.close():
             chunk = reader.read(event)
             if chunk is not None:
-                to_chunk(chunk, images)
+                to_chunk(chunk, streamed)
                 accumulator.add(chunk)
         reader.end()
     except LunosError:

@@ -20,21 +20,6 @@ class Connection:
     base_url: str
     api_key: str
     live: bool  # False: the local gateway, started here
-    models: tuple[str, ...] = ()  # those of the local gateway
-    missing: tuple[str, ...] = ()  # its optional parts that aren't installed
-
-    def first_of(self, *models: str) -> str:
-        """Return the first of these models that the local gateway has."""
-        return next(model for model in models if model in self.models)
-
-    def models_for_passages(self) -> tuple[str, str]:
-        """Return the models that embed passages and answer from them."""
-        if self.live:
-            return "openai/text-embedding-3-small", "openai/gpt-4o-mini"
-        return (
-            self.first_of("local/e5-small", "lunos/scripted-embedding"),
-            self.first_of("local/extractive", "lunos/scripted"),
-        )
 
 
 @contextmanager
@@ -61,9 +46,7 @@ def connect() -> Iterator[Connection]:
     except ImportError as error:
         raise LunosConfigError(f"no LUNOS_API_KEY, and no local gateway: {error}") from error
     with LocalGateway(real_models=True) as local:
-        yield Connection(
-            local.base_url, local.api_key, False, tuple(local.models), tuple(local.missing)
-        )
+        yield Connection(local.base_url, local.api_key, live=False)
 
 
 def table_by_app(ledger: UsageLedger) -> str:

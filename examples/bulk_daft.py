@@ -45,11 +45,9 @@ def main() -> None:
         os.environ["LUNOS_BASE_URL"] = connection.base_url
         os.environ["LUNOS_API_KEY"] = connection.api_key
         model = "openai/text-embedding-3-small"
-        if not connection.live:
-            model = "lunos/scripted-embedding"
         job = Job(sys.argv[1] if len(sys.argv) > 1 else "bulk-state", model, budget=1)
         texts = ["The harbour opens at six.", "Two ferries leave.", "The harbour opens at six.", ""]
-        frame = embed(daft.from_pydict({"text": texts}), job, 1536 if connection.live else 256)
+        frame = embed(daft.from_pydict({"text": texts}), job, dimensions=1536)
         for row in frame.to_pylist():
             print(row["text"], None if row["vector"] is None else len(row["vector"]))
 

@@ -38,8 +38,6 @@ def main() -> None:
         os.environ["LUNOS_BASE_URL"] = connection.base_url
         os.environ["LUNOS_API_KEY"] = connection.api_key
         vectors, chat = "openai/text-embedding-3-small", "openai/gpt-4o-mini"
-        if not connection.live:
-            vectors, chat = "lunos/scripted-embedding", "lunos/scripted"
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         rows = ray.data.from_items([{"id": i, "text": text} for i, text in enumerate(TEXTS)])
         settings = {"app_id": "bulk-example", "rpm": 3000, "budget": 1, "workers": 1}

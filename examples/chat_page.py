@@ -32,7 +32,7 @@ class Question(BaseModel):
 def create_app(connection: Connection, model: str | None = None) -> FastAPI:
     """The page and its endpoint."""
     llm = ChatLunos(
-        model=model or ("openai/gpt-4o-mini" if connection.live else "lunos/scripted"),
+        model=model or "openai/gpt-4o-mini",
         base_url=connection.base_url,
         api_key=connection.api_key,
         app_id="chat-page",

@@ -55,9 +55,9 @@ def open_store(database: Path, embeddings: LunosEmbeddings) -> QdrantVectorStore
 def ask(connection: Connection, database: Path) -> None:
     """Open the database, answer, and say what it took."""
     service = {"base_url": connection.base_url, "api_key": connection.api_key}
-    embedder, answerer = connection.models_for_passages()
-    embeddings = LunosEmbeddings(model=embedder, app_id="embed", **service)
-    chain = PROMPT | ChatLunos(model=answerer, app_id="answer", **service) | StrOutputParser()
+    embeddings = LunosEmbeddings(model="openai/text-embedding-3-small", app_id="embed", **service)
+    model = ChatLunos(model="openai/gpt-4o-mini", app_id="answer", **service)
+    chain = PROMPT | model | StrOutputParser()
     with UsageLedger() as ledger:
         store = open_store(database, embeddings)
         nearest = store.similarity_search(QUESTION, k=3)

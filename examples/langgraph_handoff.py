@@ -51,7 +51,7 @@ def main() -> None:
     """Two agents as two nodes; a tool's answer is the edge between them."""
     with connect() as connection, UsageLedger() as ledger:
         model = ChatLunos(
-            model="openai/gpt-4o-mini" if connection.live else "lunos/scripted",
+            model="openai/gpt-4o-mini",
             base_url=connection.base_url,
             api_key=connection.api_key,
         )

@@ -35,7 +35,7 @@ async def main() -> None:
     """Ask in two threads; each is a conversation of its own in the checkpointer."""
     with connect() as connection, UsageLedger() as ledger:
         model = ChatLunos(
-            model="openai/gpt-4o-mini" if connection.live else "local/extractive",
+            model="openai/gpt-4o-mini",
             base_url=connection.base_url,
             api_key=connection.api_key,
         )

@@ -44,7 +44,7 @@ async def main() -> None:
     """One task for both."""
     with connect() as connection, UsageLedger() as ledger:
         llm = Lunos(
-            "openai/gpt-4o-mini" if connection.live else "lunos/scripted",
+            "openai/gpt-4o-mini",
             api_base=connection.base_url,
             api_key=connection.api_key,
             app_id="agents",

@@ -27,14 +27,9 @@ async def main() -> None:
     """Answer, and judge the answer; the judge's cost is counted apart."""
     with connect() as connection, UsageLedger() as ledger:
         service = {"api_base": connection.base_url, "api_key": connection.api_key}
-        answerer, judge, embedder = (
-            ("openai/gpt-4o-mini", "openai/gpt-4o", "openai/text-embedding-3-small")
-            if connection.live
-            else ("local/extractive", "lunos/scripted", "lunos/scripted-embedding")
-        )
-        llm = Lunos(answerer, app_id="answers", **service)
-        judging = Lunos(judge, app_id="judge", **service)
-        embedding = LunosEmbedding(embedder, app_id="answers", **service)
+        llm = Lunos("openai/gpt-4o-mini", app_id="answers", **service)
+        judging = Lunos("openai/gpt-4o", app_id="judge", **service)
+        embedding = LunosEmbedding("openai/text-embedding-3-small", app_id="answers", **service)
         index = VectorStoreIndex([], embed_model=embedding)
         for text in TEXTS:
             await index.ainsert(Document(text=text, metadata={"source": "manual"}))

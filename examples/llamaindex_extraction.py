@@ -31,7 +31,7 @@ def main() -> None:
     prompt = PromptTemplate("Read the invoice.\n\n{text}")
     with connect() as connection, UsageLedger() as ledger:
         llm = Lunos(
-            "openai/gpt-4o-mini" if connection.live else "lunos/scripted",
+            "openai/gpt-4o-mini",
             api_base=connection.base_url,
             api_key=connection.api_key,
             app_id="extraction",

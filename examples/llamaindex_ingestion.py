@@ -26,7 +26,7 @@ def main() -> None:
     documents = SimpleDirectoryReader(FOLDER).load_data()
     with connect() as connection, tempfile.TemporaryDirectory() as folder:
         embedding = LunosEmbedding(
-            "openai/text-embedding-3-small" if connection.live else "lunos/scripted-embedding",
+            "openai/text-embedding-3-small",
             api_base=connection.base_url,
             api_key=connection.api_key,
             app_id="ingestion",

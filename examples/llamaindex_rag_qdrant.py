@@ -45,9 +45,8 @@ def open_index(client: QdrantClient, embedding: LunosEmbedding) -> VectorStoreIn
 def ask(connection: Connection, database: Path) -> None:
     """Open the database, answer, and say what it took."""
     service = {"api_base": connection.base_url, "api_key": connection.api_key}
-    embedder, answerer = connection.models_for_passages()
-    embedding = LunosEmbedding(embedder, app_id="embed", **service)
-    llm = Lunos(answerer, app_id="answer", **service)
+    embedding = LunosEmbedding("openai/text-embedding-3-small", app_id="embed", **service)
+    llm = Lunos("openai/gpt-4o-mini", app_id="answer", **service)
     client = QdrantClient(path=str(database))
     with UsageLedger() as ledger:
         engine = open_index(client, embedding).as_query_engine(llm=llm, similarity_top_k=3)

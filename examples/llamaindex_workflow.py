@@ -37,7 +37,7 @@ async def main() -> None:
     """A clerk who looks up, and a buyer who orders."""
     with connect() as connection, UsageLedger() as ledger:
         clerk = Lunos(
-            "openai/gpt-4o-mini" if connection.live else "lunos/scripted",
+            "openai/gpt-4o-mini",
             api_base=connection.base_url,
             api_key=connection.api_key,
             app_id="clerk",

@@ -19,9 +19,6 @@ ROOT = Path(__file__).parents[2]
 def run(name: str, state: Path, gateway: LocalGateway) -> list[str]:
     service = {"LUNOS_BASE_URL": gateway.base_url, "LUNOS_API_KEY": gateway.api_key}
     code = f"import runpy, sys; sys.argv = ['x', {str(state)!r}]; sys.path.insert(0, 'examples')\n"
-    # the gateway here is a local one, though it is named by the environment
-    code += "import _gateway; live = _gateway.Connection\n"
-    code += "_gateway.Connection = lambda url, key, **_: live(url, key, False)\n"
     code += f"runpy.run_path('examples/{name}', run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -48,7 +45,7 @@ def test_a_ray_pipeline_embeds_and_extracts_and_pays_once(tmp_path: Path) -> Non
         assert run("bulk_embed.py", tmp_path, gateway) == lines
         assert len(asked(gateway)) == first == 1 + 3
     assert [line.split()[:2] for line in lines] == [
-        *(["0", "256"], ["1", "256"], ["2", "256"], ["3", "None"], ["4", "256"]),
+        *(["0", "1536"], ["1", "1536"], ["2", "1536"], ["3", "None"], ["4", "1536"]),
     ]
     assert '"place"' in lines[0]
     assert lines[0].split(" ", 1)[1] == lines[2].split(" ", 1)[1]
@@ -62,4 +59,4 @@ def test_a_daft_frame_is_embedded_by_the_same_workers(tmp_path: Path) -> None:
         assert run("bulk_daft.py", tmp_path, gateway) == lines
         (request,) = asked(gateway)
     assert len(request["body"]["input"]) == 2
-    assert [line.rpartition(" ")[2] for line in lines if line] == ["256", "256", "256", "None"]
+    assert [line.rpartition(" ")[2] for line in lines if line] == ["1536", "1536", "1536", "None"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lunos_local import LocalGateway
 from tests.documentation.example_runs import ROOT, RunExample, run_example, without_key
 
 __all__ = ["run_example"]
@@ -26,10 +27,14 @@ OTHERS = {"chat_page.py", "bulk_embed.py", "bulk_daft.py", "quickstart.py", "cat
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex's own workflows
 @pytest.mark.parametrize("path", SHOWN)
-def test_an_example_prints_what_its_page_shows(run_example: RunExample, path: str) -> None:
-    said, complained = run_example(path)
-    assert said == SHOWN[path]
-    assert complained == ""
+def test_an_example_prints_what_its_page_shows(
+    run_example: RunExample, monkeypatch: pytest.MonkeyPatch, gateway: LocalGateway, path: str
+) -> None:
+    """With a gateway that it starts, and then with one that the two variables name."""
+    assert run_example(path) == (SHOWN[path], "")
+    monkeypatch.setenv("LUNOS_API_KEY", gateway.api_key)
+    monkeypatch.setenv("LUNOS_BASE_URL", gateway.base_url)
+    assert run_example(path) == (SHOWN[path], "")
 
 
 def test_every_example_is_tried() -> None:

@@ -222,7 +222,6 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
             before_record_request=of_lunos,
             before_record_response=redactor.response,
         )
-        self.path = path
         self.remedy = remedy
         self.made: list[tuple[Request, dict[str, Any]]] = []
         self.missing: list[str] = []
@@ -237,6 +236,11 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
     def responses(self) -> list[dict[str, Any]]:
         """The responses so far: each has `status`, `headers` and `body`."""
         return [response for _, response in self.made]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self._path)
 
     @property
     def is_replay(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -45,22 +44,11 @@ def test_every_example_is_tried() -> None:
 
 
 def pytest_in(folder: Path) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, as a project of its own: none of our fixtures and settings."""
-    alone = (
-        "-c",
-        os.devnull,
-        "--rootdir=.",
-        "-p",
-        "no:asyncio",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "lunos_local.pytest_plugin",
-    )
+    """What the cookbook's page runs: a project of its own, without our fixtures and settings."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *alone],
+        [sys.executable, "-m", "pytest", "-q"],
         cwd=folder,
-        env=without_key(),
+        env={**without_key(), "PYTEST_ADDOPTS": "-p no:cacheprovider"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -77,7 +65,7 @@ def test_the_tests_of_the_sample_app_pass() -> None:
 @pytest.mark.slow
 def test_the_tests_of_the_sample_app_notice_a_broken_app(tmp_path: Path) -> None:
     """They are tests that can fail: without the right app id, one of them does."""
-    for name in ("triage.py", "test_triage.py"):
+    for name in ("triage.py", "test_triage.py", "pytest.ini"):
         code = (ROOT / "examples" / "offline_app" / name).read_text("utf-8")
         (tmp_path / name).write_text(code.replace("app_id=", "user="), "utf-8")
     done = pytest_in(tmp_path)

@@ -8,11 +8,8 @@ LangChain's, with the methods of `ModelMethods` added.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage
 from langchain_core.runnables import (
     Runnable,
     RunnableBinding,
@@ -25,13 +22,11 @@ from langchain_core.runnables.configurable import (
     RunnableConfigurableFields,
 )
 from langchain_core.runnables.retry import RunnableRetry
-from langchain_core.tools import BaseTool
 
-from langchain_lunos._tools import to_wire_tools
-from langchain_lunos.registration import make_loadable
-from lunos_core.adapters import to_tool_choice
+from langchain_lunos._model_methods import ModelMethods
 from lunos_core.endpoints.build import merge_options
-from lunos_core.forks import first_use
+
+# without type arguments: with them pydantic creates classes that LangChain's runnables don't match
 
 
 class _Loadable:
@@ -40,168 +35,11 @@ class _Loadable:
         """Return where `load` finds the class."""
         return ["langchain_lunos", "_bindings"]
 
-
-class ModelMethods(_Loadable):
-    """A mixin: methods that return a new runnable around a chat model or another runnable.
-
-    List it before LangChain's class, whose methods it calls.
-    """
-
-    def bind_tools(
-        self,
-        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: Mapping[str, Any] | str | bool | None = None,
-        strict: bool | None = None,
-        parallel_tool_calls: bool | None = None,
-        response_format: Any = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools to the model.
-
-        Args:
-            tools: LangChain tools, pydantic classes, TypedDicts, functions, JSON schemas, and
-                Lunos' own `{"type": "web_search"}`.
-            tool_choice: "auto", "none", "any" or True (some tool), a tool's name, or a dict.
-            strict: ask for arguments that follow the schema exactly, if the schema allows it.
-            parallel_tool_calls: whether the model may ask for several calls at once.
-            response_format: a schema, or a `response_format` in the wire's form.
-            **kwargs: also bound.
-
-        Raises:
-            ValueError: `tool_choice` isn't one of the tools.
-
-        Example:
-            >>> from langchain_lunos import ChatLunos
-            >>> def weather(city: str) -> str:
-            ...     '''The weather in a city.'''
-            ...     return "sunny"
-            >>> llm = ChatLunos(model="lunos/scripted")
-            >>> llm.bind_tools([weather]).invoke("Weather in 'Rome'?").tool_calls[0]["args"]
-            {'city': 'Rome'}
-        """
-        wire = to_wire_tools(tools, strict=strict)
-        if wire:
-            kwargs["tools"] = wire
-        choice = to_tool_choice(tool_choice, wire)
-        if choice is not None:
-            kwargs["tool_choice"] = choice
-        if parallel_tool_calls is not None:
-            kwargs["parallel_tool_calls"] = parallel_tool_calls
-        if response_format is not None:
-            with first_use:
-                from langchain_lunos import _structured_output  # eight modules, rarely needed
-
-            kwargs["response_format"] = _structured_output.to_response_format(
-                response_format, strict
-            )
-        bound: Runnable[LanguageModelInput, AIMessage] = self.bind(**kwargs)
-        return bound
-
-    def with_structured_output(
-        self,
-        schema: Any = None,
-        *,
-        method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
-        include_raw: bool = False,
-        strict: bool | None = None,
-        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """Answer in the form of a schema.
-
-        Args:
-            schema: a pydantic class, TypedDict, JSON schema, or function schema; may be `None` with
-                `method="json_mode"`.
-            method: "json_schema" (the server keeps the model to the schema), "function_calling" (a
-                forced tool call), "json_mode" (any JSON; say in the prompt which). When not given:
-                "json_schema" if the model's profile says that it is supported, else
-                "function_calling".
-            include_raw: return `{"raw", "parsed", "parsing_error"}` and don't raise on bad answers.
-            strict: ask for exactly this schema, if the schema allows it.
-            tools: tools that the model may call first. If it calls one, the result is `None`
-                instead of the object; with `include_raw` the calls are in `raw`.
-            **kwargs: bound to the model.
-
-        Returns:
-            A runnable that returns pydantic objects for a pydantic class, else dicts.
-
-        Raises:
-            ValueError: an unknown method, or one that lacks its schema. When run:
-            LunosRefusalError: the model refused.
-            LunosTruncatedError: the answer was cut off at `max_tokens`.
-
-        Example:
-            >>> from pydantic import BaseModel
-            >>> from langchain_lunos import ChatLunos
-            >>> class City(BaseModel):
-            ...     name: str
-            >>> llm = ChatLunos(model="lunos/scripted")
-            >>> llm.with_structured_output(City).invoke("The city is 'Rome'.")
-            City(name='Rome')
-        """
-        with first_use:
-            from langchain_lunos import _structured_output  # eight modules, rarely needed
-
-        if method is None:
-            profile = getattr(self, "profile", None) or {}  # langchain-core 1.1 and newer
-            method = "json_schema" if profile.get("structured_output") else "function_calling"
-        _structured_output.check_arguments(schema, method, strict)
-        bound = {**_structured_output.to_bind(schema, method, strict, tools), **kwargs}
-        if method == "function_calling":
-            llm = self.bind_tools([schema, *(tools or ())], strict=strict, **bound)
-        else:
-            llm = self.bind_tools(tools, strict=strict, **bound) if tools else self.bind(**bound)
-        parser = _structured_output.to_parser(schema, method, tools)
-        return _structured_output.with_raw(llm, parser) if include_raw else llm | parser
-
-    def bind(self, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added."""
-        return self._made("bind", **kwargs)
-
-    def with_config(self, config: Any = None, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added."""
-        return self._made("with_config", config, **kwargs)
-
-    def with_retry(self, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added."""
-        return self._made("with_retry", **kwargs)
-
-    def with_listeners(self, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added."""
-        return self._made("with_listeners", **kwargs)
-
-    def with_alisteners(self, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added."""
-        return self._made("with_alisteners", **kwargs)
-
-    def with_types(self, *args: Any, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added."""
-        return self._made("with_types", *args, **kwargs)
-
-    def with_fallbacks(self, *args: Any, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings apply to each of the models."""
-        return self._made("with_fallbacks", *args, **kwargs)
-
-    def configurable_fields(self, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings are added. `model_name` stands for the field `model`."""
-        if "model_name" in kwargs:
-            kwargs = {"model": kwargs.pop("model_name"), **kwargs}
-        return self._made("configurable_fields", **kwargs)
-
-    def configurable_alternatives(self, *args: Any, **kwargs: Any) -> Any:
-        """As LangChain's; later bindings apply to each alternative."""
-        return self._made("configurable_alternatives", *args, **kwargs)
-
-    def _made(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call LangChain's method and return its runnable as one of the classes below."""
-        return keep_methods(getattr(super(), method)(*args, **kwargs))
+    def _keep_methods(self, runnable: Any) -> Any:
+        return keep_methods(runnable)
 
 
-# without type arguments: with them pydantic creates classes that LangChain's runnables don't match
-
-
-class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # see above
+class LunosBinding(_Loadable, ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # see above
     """A model with arguments or a config bound to it."""
 
     def bind(self, **kwargs: Any) -> Any:
@@ -236,7 +74,7 @@ class LunosBinding(ModelMethods, RunnableBinding):  # type: ignore[type-arg]  # 
         return type(self)(**{**self.__dict__, **own})
 
 
-class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see above
+class LunosRetry(_Loadable, ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see above
     """A model inside LangChain's retry policy."""
 
     def configurable_fields(self, **kwargs: Any) -> Any:
@@ -248,7 +86,7 @@ class LunosRetry(ModelMethods, RunnableRetry):  # type: ignore[type-arg]  # see 
         return getattr(self.bound, name)
 
 
-class LunosConfigurableFields(ModelMethods, RunnableConfigurableFields):  # type: ignore[type-arg]  # see above
+class LunosConfigurableFields(_Loadable, ModelMethods, RunnableConfigurableFields):  # type: ignore[type-arg]  # see above
     """A model whose fields a config may set."""
 
     def _prepare(self, config: RunnableConfig | None = None) -> Any:
@@ -327,9 +165,6 @@ _CLASSES: dict[type[Any], type[Any]] = {
     RunnableWithFallbacks: LunosFallbacks,
     RunnableConfigurableAlternatives: LunosAlternatives,
 }
-
-for _kind in _CLASSES.values():
-    make_loadable(_kind)
 
 
 def keep_methods(runnable: Any) -> Any:

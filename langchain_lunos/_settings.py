@@ -28,7 +28,6 @@ from langchain_lunos.errors import LANGCHAIN_ERRORS
 from lunos_core.adapters import ClientPair, check_loaded_address, check_names
 from lunos_core.config import MISSING_KEY, SHARED_NAMES, ClientSettings, Config
 from lunos_core.errors import LunosConfigError
-from lunos_core.forks import first_use
 
 if TYPE_CHECKING:
     from lunos_core.transport.client import AsyncClient, Client
@@ -39,8 +38,10 @@ else:  # so that type hints can be read at run time without loading httpx
 class LunosConnection(BaseModel, ClientSettings):
     """The client's settings, and the clients, which are made from them on first use."""
 
-    # inputs are hidden: pydantic's messages would print the key
-    model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True)
+    # inputs are hidden: pydantic's messages would print the key; no object of this class is made
+    model_config = ConfigDict(
+        hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
     api_key: SecretStr | Callable[[], str] | Callable[[], Awaitable[str]] | str | None = None
     """The key, or a function that returns it (called for each call; async calls accept an async
@@ -116,7 +117,6 @@ class LunosConnection(BaseModel, ClientSettings):
         )
         if config.api_key is None:
             raise LunosConfigError(MISSING_KEY)
-        _import_for_calls()
         self._clients = ClientPair(
             config,
             errors=LANGCHAIN_ERRORS,
@@ -188,16 +188,13 @@ class LunosConnection(BaseModel, ClientSettings):
         return self._clients.asynchronous
 
 
-@functools.cache
-def _import_for_calls() -> None:
-    """Import what LangChain would import in its first call: a fork during it hangs the child."""
-    with first_use:
-        for name in (
-            *("env", "tracers.context", "tracers.langchain", "tracers.stdout"),
-            "messages.block_translators.langchain_v0",
-        ):
-            with contextlib.suppress(ImportError):  # not in every version
-                importlib.import_module(f"langchain_core.{name}")
+# LangChain would import these in its first call: a fork during it would hang the child
+for _name in (
+    *("env", "tracers.context", "tracers.langchain", "tracers.stdout"),
+    "messages.block_translators.langchain_v0",
+):
+    with contextlib.suppress(ImportError):  # not in every version
+        importlib.import_module(f"langchain_core.{_name}")
 
 
 def _after_fork() -> None:

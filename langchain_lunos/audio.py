@@ -25,7 +25,7 @@ from lunos_core.request import Request
 __all__ = ["LunosAudioTranscriber", "LunosSpeech"]
 
 
-class LunosAudioTranscriber(LunosConnection, BaseBlobParser):
+class LunosAudioTranscriber(LunosConnection, BaseBlobParser, defer_build=False):
     """Transcribes audio blobs with a model behind Lunos.
 
     It makes one document for each blob, or for each segment (`by_segment=True`), with times in the
@@ -98,7 +98,7 @@ class SpokenText(BaseModel):
     text: str = Field(description=f"What to say, at most {LONGEST_INPUT:,} characters.")
 
 
-class LunosSpeech(LunosConnection, BaseTool):
+class LunosSpeech(LunosConnection, BaseTool, defer_build=False):
     """Speaks texts with a model behind Lunos.
 
     The model that calls the tool gets a short text. The audio is the artifact of the

@@ -28,8 +28,8 @@ from langchain_lunos._app_id import (
     with_run,
     with_tag,
 )
-from langchain_lunos._bindings import ModelMethods
 from langchain_lunos._messages import to_wire
+from langchain_lunos._model_methods import ModelMethods
 from langchain_lunos._parameters import ChatParameters, RunManager
 from langchain_lunos._results import Streamed, add_llm_outputs, to_chunk, to_result
 from langchain_lunos._stream_events import Event, EventBuilder, one_by_one
@@ -46,7 +46,11 @@ __all__ = ["ChatLunos"]
 
 
 class ChatLunos(
-    ChatParameters, AppIdFromConfig[AIMessage, AIMessageChunk], ModelMethods, BaseChatModel
+    ChatParameters,
+    AppIdFromConfig[AIMessage, AIMessageChunk],
+    ModelMethods,
+    BaseChatModel,
+    defer_build=False,
 ):
     """A chat model behind Lunos.
 
@@ -162,6 +166,12 @@ class ChatLunos(
             from langchain_lunos._profile import profile_from  # only with a catalog
 
         return profile_from(self.catalog, model)
+
+    def _keep_methods(self, runnable: Any) -> Any:
+        with first_use:
+            from langchain_lunos._bindings import keep_methods  # and LangChain's retries
+
+        return keep_methods(runnable)
 
     def _share_with(self, other: ChatLunos) -> None:
         """Use another model's connections if the settings are equal.
@@ -348,7 +358,7 @@ class ChatLunos(
         return chat_stream_request(wire, **params)
 
 
-make_loadable(ChatLunos)
+make_loadable("chat_models", "ChatLunos")
 
 
 def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class LunosEmbeddings(LunosConnection, Embeddings):
+class LunosEmbeddings(LunosConnection, Embeddings, defer_build=False):
     """An embedding model behind Lunos.
 
     Texts are sent unchanged: no tokenizer, no download, newlines kept. Several batches are sent at

@@ -38,7 +38,7 @@ class ImageEdit(ImagePrompt):
     )
 
 
-class LunosImageGeneration(LunosConnection, BaseTool):
+class LunosImageGeneration(LunosConnection, BaseTool, defer_build=False):
     """Generates images with a model behind Lunos.
 
     The model that calls the tool gets a short text, which says where the images are. The images

@@ -37,7 +37,7 @@ from lunos_core.request import Request
 __all__ = ["LunosLLM"]
 
 
-class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
+class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM, defer_build=False):
     """A text completion model behind Lunos, on `/completions`.
 
     Parameters that aren't set aren't sent; the server's default for `max_tokens` is 16.
@@ -228,7 +228,7 @@ class LunosLLM(LunosModel, AppIdFromConfig[str, str], BaseLLM):
         ]
 
 
-make_loadable(LunosLLM)
+make_loadable("llms", "LunosLLM")
 
 # arguments of `generate` that don't change the answer
 _NO_PARAMETERS = frozenset(

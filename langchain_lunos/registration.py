@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from langchain_core.load.mapping import SERIALIZABLE_MAPPING
-from langchain_core.load.serializable import Serializable
 
 
 def register() -> None:
@@ -44,13 +43,13 @@ def register() -> None:
         table["lunos"] = entry if example is None else (*entry, *example[2:])
 
 
-def make_loadable(kind: type[Serializable]) -> None:
-    """Add a class to LangChain's table and to the copies that `load` made of it.
+def make_loadable(module: str, name: str) -> None:
+    """Add a class of ours to LangChain's table and to the copies that `load` made of it.
 
     `load(…, allowed_objects="all", valid_namespaces=["langchain_lunos"])` revives only classes in
     that table. An entry alone allows nothing: the caller must still name our namespace.
     """
-    path = tuple(kind.lc_id())
+    path = ("langchain_lunos", module, name)
     SERIALIZABLE_MAPPING[path] = path
     loader = sys.modules.get("langchain_core.load.load")
     copies = getattr(loader, "ALL_SERIALIZABLE_MAPPINGS", None)

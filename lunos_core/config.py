@@ -259,10 +259,8 @@ class Config(ClientSettings):
         self.app_id = check_app_id(self.app_id)
         self.timeout = check_timeout(self.timeout)
         self.default_headers = check_headers(self.default_headers)
-        for setting in fields(self):
-            check = setting.metadata.get("check")
-            if check is not None:
-                check(setting.name, getattr(self, setting.name))
+        for name, check in _CHECKS.items():
+            check(name, getattr(self, name))
         if self.api_key is not None:  # the public catalog needs none
             warn_of_plain_http(self.base_url)
         self._checked = True
@@ -360,6 +358,7 @@ class Config(ClientSettings):
 
 
 SHARED_NAMES = tuple(setting.name for setting in fields(ClientSettings))
+_CHECKS = {item.name: item.metadata["check"] for item in fields(Config) if item.metadata}
 SETTING_NAMES = frozenset(setting.name for setting in fields(Config))
 
 

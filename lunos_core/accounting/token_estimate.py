@@ -11,7 +11,7 @@ CHARACTERS_PER_TOKEN = 4
 """In scripts with spaces between words."""
 
 # Scripts without spaces between words, and Hangul: about one token per character.
-_DENSE = re.compile(
+_DENSE = (  # `re` compiles it when it is first used, which takes 3 ms
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff"
     "\uf900-\ufaff\uff00-\uffef\U0001f000-\U0003ffff]"
 )
@@ -41,7 +41,7 @@ def estimate_tokens(content: Any) -> int:
         1000
     """
     if isinstance(content, str):
-        dense = 0 if content.isascii() else len(_DENSE.findall(content))
+        dense = 0 if content.isascii() else len(re.findall(_DENSE, content))
         return dense + -(-(len(content) - dense) // CHARACTERS_PER_TOKEN)
     if not isinstance(content, list | tuple):
         return 0

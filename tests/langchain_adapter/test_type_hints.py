@@ -24,7 +24,7 @@ def methods() -> Iterator[Any]:
         for owner in kind.__mro__:
             if not owner.__module__.startswith(("langchain_lunos", "lunos_core")):
                 continue
-            for name, member in vars(owner).items():
+            for name, member in [*vars(owner).items()]:  # pydantic adds to it when asked
                 function = member.fget if isinstance(member, property) else member
                 function = getattr(function, "__func__", function)
                 if not name.startswith("__") and inspect.isfunction(function):

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +72,16 @@ class Files:
         for process in processes:
             process.start()
         signal.signal(signal.SIGINT, handler)
-        alive: dict[Any, Any] = {process.sentinel: process for process in processes}
         try:
-            while alive:
-                for sentinel in wait(list(alive)):
-                    alive[sentinel].join()
-                    if alive.pop(sentinel).exitcode:
-                        state.stop("one of the worker processes was killed")
+            for process in processes:
+                process.join()
         except KeyboardInterrupt:
             state.stop("interrupted")
             for process in processes:
                 process.join()
             raise
+        if any(process.exitcode for process in processes):
+            state.stop("one of the worker processes was killed")
 
     def _work(self, pieces: Sequence[Piece]) -> None:
         asyncio.run(self._write_all(pieces))

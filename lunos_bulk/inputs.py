@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
 import pyarrow as pa
@@ -31,7 +32,7 @@ Check = Callable[[Mapping[str, Any]], None]
 """Raises if a column is missing or has a wrong type, which is `None` in JSON, CSV and texts."""
 
 _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_COMMAS = {"csv": ",", "tsv": "\t"}
 _open: Any = fsspec.open  # typed as if it could return a list
 _PIECE, _TAIL, _TEXTS, _SAMPLE = 16 * 2**20, 2**20, 64, 100
 csv.field_size_limit(2**31 - 1)  # a cell may contain a book
@@ -52,6 +53,11 @@ class Piece:
     start: int = 0
     stop: int | None = None
 
+    @property
+    def partition(self) -> dict[str, str]:
+        """The columns in the names of its folders, such as "year=2026"."""
+        return dict(re.findall(r"([^/=]+)=([^/]*)/", unquote(self.name)))
+
 
 def pieces_of(address: str, check: Check) -> list[Piece]:
     """Split an input, and check that its files are complete and have the columns.
@@ -61,7 +67,10 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
     """
     try:
         fs, path = fsspec.core.url_to_fs(address)
-        listed = fs.find(path, detail=True) or {name: fs.info(name) for name in fs.glob(path)}
+        listed = fs.find(path, detail=True)
+        is_pattern = not listed
+        if is_pattern:
+            listed = {name: fs.info(name) for name in fs.glob(path)}
         if isinstance(fs, LocalFileSystem):  # fsspec silently omits unreadable files
             list(os.walk(path, onerror=_fail))
     except (OSError, ValueError, ImportError) as error:
@@ -69,7 +78,9 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
     # zip://a.jsonl::file.zip has its files inside of another; simplecache:: has the same files
     head, chained, rest = address.partition("::")
     before, after = ("", chained + rest) if "://" in head else (head + chained, "")
-    root = path.rpartition("/")[0] if len(listed) == 1 or "*" in path else path
+    root = re.split(r"[*?[]", path)[0] if is_pattern else path
+    if is_pattern or len(listed) == 1:
+        root = root.rpartition("/")[0]
     files = []
     for path, facts in sorted(listed.items()):
         name, match = path[len(root) :], _KIND.search(path)
@@ -111,8 +122,12 @@ def _named(piece: Piece) -> Iterator[None]:
         raise LunosConfigError(f"{piece.paths[0]} can't be used: {said}") from None
 
 
-def _split(whole: Piece, check: Check) -> Iterator[Piece]:
+def _split(whole: Piece, check_all: Check) -> Iterator[Piece]:
     (path,), size = whole.paths, whole.size
+
+    def check(there: Mapping[str, Any]) -> None:
+        check_all({**there, **dict.fromkeys(whole.partition)})
+
     if whole.kind == "parquet":
         with _open(path) as file:
             facts = pq.ParquetFile(file)
@@ -128,7 +143,7 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
     elif sample:
         raise ValueError("its lines aren't JSON objects in UTF-8")
     is_packed = not path.lower().endswith(whole.kind)
-    is_one = whole.kind in ("csv", "tsv") or is_packed or not size
+    is_one = whole.kind in _COMMAS or is_packed or not size
     # a file that can't be split must be read to see that it is complete
     tail = whole if is_one else replace(whole, start=max(0, size - _TAIL))
     if deque((row for _, row in _numbered(tail)), maxlen=1) == deque([None]):
@@ -149,6 +164,10 @@ def _unpacked(path: str) -> Iterator[Any]:
         yield io.BufferedReader(pa.CompressedInputStream(file, "zstd")) if is_zstandard else file
 
 
+def _encoding(start: bytes) -> str:
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if name and names.count(name) > 1:
@@ -159,7 +178,7 @@ def rows_of(piece: Piece) -> Iterator[Row]:
     """Yield the rows of a piece; a row without an `id` gets its position as one."""
     with _named(piece):
         for position, row in _numbered(piece):
-            yield {"id": f"{piece.name}:{position}", **(row or {})}
+            yield {"id": f"{piece.name}:{position}", **piece.partition, **(row or {})}
 
 
 def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, Row | None]]:
@@ -176,15 +195,14 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
                 data = file.read()
             text = None
             with contextlib.suppress(UnicodeDecodeError):
-                text = data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+                text = data.decode(_encoding(data[:2]))
             yield None, {"id": text_path[len(path) - len(piece.name) :], "text": text}
-    elif piece.kind in ("csv", "tsv"):
+    elif piece.kind in _COMMAS:
         with _unpacked(path) as file:
-            encoding = "utf-16" if file.read(2) in _UTF_16 else "utf-8-sig"
+            encoding = _encoding(file.read(2))
         with _unpacked(path) as packed:
             file = io.TextIOWrapper(packed, encoding, newline="")
-            comma = "\t" if piece.kind == "tsv" else ","
-            table = csv.DictReader(file, delimiter=comma, strict=True)
+            table = csv.DictReader(file, delimiter=_COMMAS[piece.kind], strict=True)
             if check and table.fieldnames:  # there may be no rows
                 _check_names(table.fieldnames)
                 check(dict.fromkeys(table.fieldnames))

@@ -45,29 +45,16 @@ def embed(
     )
 
 
-def complete(
-    dataset: Any,
-    prompt: str,
-    *,
-    model: str,
-    state: str,
-    workers: int = 2,
-    block: int = 256,
-    **settings: Any,
-) -> Any:
+def complete(dataset: Any, prompt: str, *, block: int = 256, **settings: Any) -> Any:
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
         dataset: as in `embed`, which names what is raised, too.
         prompt: the prompt; `{column}` stands for a row's text.
-        model: as in `embed`.
-        state: as in `embed`.
-        workers: as in `embed`.
         block: as in `embed`.
-        **settings: those of `Job`; `schema` is the schema of the answers.
+        **settings: the other arguments of `embed`; `schema` is the schema of the answers.
     """
-    asked = {"prompt": prompt, **settings}
-    return embed(dataset, model=model, state=state, workers=workers, block=block, **asked)
+    return embed(dataset, prompt=prompt, block=block, **settings)
 
 
 class _Actor:

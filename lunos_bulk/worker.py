@@ -16,6 +16,7 @@ from lunos_core.accounting.ledger import UsageLedger
 from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.pace import SharedPace
 from lunos_core.accounting.token_estimate import batches_by_tokens
+from lunos_core.compatibility.advice import one_line
 from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.sdk import AsyncLunos
 
@@ -149,7 +150,9 @@ class Worker:
                 try:
                     await self._send([self.job.text_of(dict.fromkeys(self.job.columns, "Hi"))])
                 except errors.LunosError as failure:
-                    self.state.stop(f"requests fail, with a harmless text, too: {failure}")
+                    self.state.stop(
+                        f"requests fail, with a harmless text, too: {one_line(failure)}"
+                    )
                 except ValueError:
                     pass  # an invalid answer is an answer
 

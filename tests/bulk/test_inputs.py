@@ -97,6 +97,28 @@ def test_any_address_of_fsspec_is_an_input() -> None:
     assert [row["id"] for row in read("memory://bulk/b*.jsonl")] == [2]
 
 
+@pytest.mark.parametrize("pattern", ["", "/*/*", "/*/*.jsonl", "/year=202[56]/a.jsonl"])
+def test_names_of_folders_are_columns_and_ids_as_the_engines_have_them(
+    tmp_path: Path, pattern: str
+) -> None:
+    for year, land in ((2025, "C%C3%B4te d'Ivoire"), (2026, "Norge")):
+        folder = tmp_path / "all" / f"year={year}" / (f"land={land}" if not pattern else "")
+        folder.mkdir(parents=True)
+        (folder / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "year": "?"}\n')
+    seen: list[Mapping[str, Any]] = []
+    pieces = pieces_of(f"{tmp_path / 'all'}{pattern}", seen.append)
+    rows = [row for piece in pieces for row in rows_of(piece)]
+    names = {"text", "year", *(() if pattern else ("land",))}
+    assert [set(there) for there in seen] == [names, names]
+    # what a row says itself counts
+    assert [row["year"] for row in rows] == ["2025", "?", "2026", "?"]
+    assert [row.get("land") for row in rows][::2] == (
+        [None, None] if pattern else ["C\u00f4te d'Ivoire", "Norge"]
+    )
+    assert rows[0]["id"].startswith("year=2025/")
+    assert rows[2]["id"].endswith("/a.jsonl:0")
+
+
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst", "lz4"])
 def test_packed_lines_are_read(tmp_path: Path, kind: str) -> None:
     path = str(tmp_path / f"a.jsonl.{kind}")

@@ -182,7 +182,9 @@ async def test_transcription(
 
 async def test_profile(chat: ChatLunos, way: Way, vcr: Cassette) -> None:
     model = await chat.aload_profile() if way.is_async else chat.load_profile()
-    assert way.came(model.profile)
+    profile = dict(model.profile)
+    profile.pop("mid_conversation_system_messages", None)  # langchain-core 1.6 doesn't know it
+    assert way.came(profile)
     assert model.profile["tool_calling"] is True
     assert vcr.requests[0].uri.endswith("/public/models")
 

@@ -109,15 +109,18 @@ def refused(service: LocalGateway, arguments: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--gguf none.gguf", "none.gguf isn't a GGUF model file"),
-        ("--gguf folder", "folder isn't a GGUF model file"),
-        ("--gguf binary.json", "binary.json isn't a GGUF model file"),
-        ("--api-key-file none", "'none': No such file"),
-        ("--api-key-file folder", "'folder': Is a directory"),
-        ("--api-key-file binary.json", "binary.json is empty or binary; it must contain the key"),
+        ("--gguf none.gguf --port 0", "none.gguf isn't a GGUF model file"),
+        ("--gguf folder --port 0", "folder isn't a GGUF model file"),
+        ("--gguf binary.json --port 0", "binary.json isn't a GGUF model file"),
+        ("--api-key-file none --port 0", "'none': No such file"),
+        ("--api-key-file folder --port 0", "'folder': Is a directory"),
+        (
+            "--api-key-file binary.json --port 0",
+            "binary.json is empty or binary; it must",
+        ),
         ("--host 256.1.1.1", "cannot listen on 256.1.1.1:8484"),
         ("--port 99999", "--port 0 takes a free port"),
-        ("--alias a=none", "the alias 'a' names 'none'"),
+        ("--alias a=none --port 0", "the alias 'a' names 'none'"),
     ],
 )
 def test_a_gateway_that_cannot_start_says_why_in_one_line(

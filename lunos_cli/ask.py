@@ -73,7 +73,7 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 
 
 @click.command()
-@click.argument("prompt", nargs=-1)
+@click.argument("prompt", nargs=-1, type=output.TEXT)
 @output.MODEL
 @output.CLIENT
 @output.SYSTEM

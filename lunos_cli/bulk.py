@@ -75,7 +75,9 @@ def embed(dimensions: int | None, **options: Any) -> None:
 
 @bulk.command()
 @output.MODEL
-@click.option("--prompt", required=True, help="What to ask; {text} is that column of a row.")
+@click.option(
+    "--prompt", required=True, type=output.TEXT, help="What to ask; {text} is that column of a row."
+)
 @output.SCHEMA
 @click.option("--max-tokens", type=_NUMBER, help="Of an answer.")
 @_with_options

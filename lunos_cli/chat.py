@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -29,9 +30,14 @@ def chat(model: str, lunos: Lunos, messages: list[Any]) -> None:
             if said == "/new":
                 messages = system
             elif said:
-                asked = [*messages, {"role": "user", "content": said}]
                 try:
+                    asked = [*messages, {"role": "user", "content": output.TEXT(said)}]
                     whole = answer(lunos, model, asked)
+                except click.BadParameter as error:
+                    if not sys.stdin.isatty():
+                        raise
+                    output.note(error.format_message())
+                    continue
                 except (LunosError, KeyboardInterrupt) as error:
                     output.note(one_line(error) if isinstance(error, LunosError) else "stopped")
                     continue

@@ -19,7 +19,7 @@ _COLUMNS = ("model", "seconds", "input", "output", "USD")
 
 
 @click.command()
-@click.argument("prompt")
+@click.argument("prompt", type=output.TEXT)
 @click.option("-m", "--model", "models", multiple=True, required=True, help="Several times.")
 @output.CLIENT
 @output.SYSTEM

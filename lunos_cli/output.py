@@ -41,6 +41,18 @@ def client(app_id: str | None = None, *, needs_key: bool = False) -> Lunos:
     return lunos
 
 
+class _Text(click.types.StringParamType):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Refuse bytes that aren't text, which Python reads as halves of surrogate pairs."""
+        text = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail("it isn't text in UTF-8", param, ctx)
+        return text
+
+
+TEXT = _Text()
 _PAYS = "The app that pays; LUNOS_APP_ID sets it too."
 APP_ID = click.option("-a", "--app-id", help=_PAYS)
 CLIENT = click.option(
@@ -58,6 +70,7 @@ _MODEL: Any = {"default": "openai/gpt-4o-mini", "envvar": "LUNOS_MODEL", "show_d
 MODEL = click.option("-m", "--model", help="The model; LUNOS_MODEL sets it too.", **_MODEL)
 SYSTEM = click.option(
     *("-s", "--system", "messages"),
+    type=TEXT,
     callback=lambda _context, _option, text: [{"role": "system", "content": text}] if text else [],
     help="What the model is told first.",
 )

@@ -179,6 +179,23 @@ def test_stdin_that_isnt_text_is_refused_before_it_is_paid(service: LocalGateway
     assert done.stderr == "Error: stdin isn't text in UTF-8: -f sends images and PDFs\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "lunos ask \"$(printf 'caf\\351')\"",
+        "lunos ask hi -s \"$(printf 'caf\\351')\"",
+        "lunos compare -m lunos/scripted \"$(printf 'caf\\351')\"",
+        "printf 'caf\\351 {text}\\n/quit\\n' | lunos chat",
+    ],
+)
+def test_a_prompt_that_isnt_text_is_refused_before_it_is_paid(
+    service: LocalGateway, command: str
+) -> None:
+    done = shell(command)
+    assert (done.returncode, service.requests()) == (2, [])
+    assert "it isn't text in UTF-8 (see lunos " in done.stderr.splitlines()[-1]
+
+
 def test_an_image_that_a_compared_model_draws_is_kept(
     service: LocalGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

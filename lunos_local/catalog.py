@@ -9,9 +9,9 @@ from typing import Any
 
 from lunos_local.backends.answer import CREATED
 from lunos_local.backends.base import Body, ChatBackend, EmbeddingBackend
+from lunos_local.backends.scripted_audio import ScriptedSpeech
 from lunos_local.backends.scripted_images import IMAGE_TOKENS, ScriptedImages
 from lunos_local.backends.scripted_video import ScriptedVideo
-from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.transcription import Listener
 from lunos_local.errors import WireError
 from lunos_local.faults import Fault

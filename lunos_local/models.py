@@ -21,10 +21,9 @@ from lunos_local.backends.llama import Llama, packaged_weights, smollm2_template
 from lunos_local.backends.llama import is_installed as is_llama_installed
 from lunos_local.backends.llama_wire import DEFAULT_MAX_TOKENS, LlamaBackend
 from lunos_local.backends.scripted import Scripted
+from lunos_local.backends.scripted_audio import ScriptedSpeech, ScriptedWhisper
 from lunos_local.backends.scripted_images import ScriptedImages
 from lunos_local.backends.scripted_video import ScriptedVideo
-from lunos_local.backends.scripted_whisper import ScriptedWhisper
-from lunos_local.backends.speech import ScriptedSpeech
 from lunos_local.backends.whisper import CONTEXT as WHISPER_CONTEXT
 from lunos_local.backends.whisper import Whisper
 from lunos_local.backends.whisper import is_installed as is_whisper_installed

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from lunos_local import LocalGateway
-from lunos_local.backends import speech
+from lunos_local.backends import scripted_audio
 
 NPM_CLIENTS = ("@lunos/client@1.5.0", "openai@6.49.0")
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
@@ -76,7 +76,7 @@ def test_openais_python_client_speaks_and_transcribes(
     openai: Any, tmp_path: Path, program: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not program:
-        monkeypatch.setattr(speech.shutil, "which", lambda name: None)
+        monkeypatch.setattr(scripted_audio.shutil, "which", lambda name: None)
     elif shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng isn't installed")
     spoken = openai.audio.speech.create(model="tts-1", voice="alloy", input="Hello there, world")

@@ -232,7 +232,7 @@ async def test_the_local_gateway_speaks(
     both: Both, gateway: LocalGateway, program: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if program is None:  # a tone for each word
-        monkeypatch.setattr("lunos_local.backends.speech.shutil.which", lambda name: None)
+        monkeypatch.setattr("lunos_local.backends.scripted_audio.shutil.which", lambda name: None)
     elif shutil.which(program) is None:
         pytest.skip("espeak-ng isn't installed: only the tones were tested")
     kind = AsyncLunos if both.is_async else Lunos

@@ -1,6 +1,7 @@
-"""`lunos/scripted-speech`: speech by espeak-ng if it is installed, else a tone for each word.
+"""`lunos/scripted-speech` and `lunos/scripted-whisper`: audio without a model.
 
-The answer and its media type are always WAV, whatever `response_format` asks for.
+Speech is by espeak-ng if it is installed, else a tone for each word. The answer and its media type
+are always WAV, whatever `response_format` asks for.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import struct
 import wave
 
 from lunos_local.backends.base import Body
+from lunos_local.backends.transcription import Heard, Recording, Stretch
 
 _RATE = 8_000
 _WORD_SECONDS = 0.12
 _VOLUME = 8_000
 _WORDS_PER_MINUTE = 160
 _SPEECH_SECONDS = 20.0
+_BYTES_PER_SECOND = 16_000  # a guess for formats other than WAV
+_WORDS_PER_SEGMENT = 4
 
 
 class ScriptedSpeech:
@@ -65,3 +69,40 @@ def _tones(text: str, speed: float) -> bytes:
         sound.setframerate(_RATE)
         sound.writeframes(bytes(samples))
     return file.getvalue()
+
+
+class ScriptedWhisper:
+    """Answers with the file's name, size and length, the words spread evenly in time."""
+
+    async def hear(self, recording: Recording) -> Heard:
+        """Return the same transcript for the same recording."""
+        seconds = _length(recording.data)
+        text = (
+            f"This is a scripted transcription of {recording.filename}, which holds "
+            f"{len(recording.data)} bytes and lasts {seconds:g} seconds."
+        )
+        words = _spread(text.split(), seconds)
+        groups = [
+            words[i : i + _WORDS_PER_SEGMENT] for i in range(0, len(words), _WORDS_PER_SEGMENT)
+        ]
+        segments = [
+            Stretch("".join(word.text for word in group), group[0].start, group[-1].end)
+            for group in groups
+        ]
+        return Heard(recording.language or "en", seconds, segments, words)
+
+
+def _length(data: bytes) -> float:
+    try:
+        with wave.open(io.BytesIO(data), "rb") as sound:
+            return round(sound.getnframes() / sound.getframerate(), 3)
+    except (wave.Error, EOFError, ZeroDivisionError):
+        return round(len(data) / _BYTES_PER_SECOND, 3)
+
+
+def _spread(words: list[str], seconds: float) -> list[Stretch]:
+    step = seconds / len(words)
+    return [
+        Stretch(f" {word}", round(i * step, 3), round((i + 1) * step, 3))
+        for i, word in enumerate(words)
+    ]

@@ -63,7 +63,6 @@ def _result_part(block: Any, where: str) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """Return a block without long base64."""
     if isinstance(value, Mapping):
         return {
             str(name): f"({len(item)} characters)"

@@ -362,7 +362,6 @@ make_loadable("chat_models", "ChatLunos")
 
 
 def _for_the_wire(params: dict[str, Any], strict: bool | None) -> dict[str, Any]:
-    """Convert bound tools and formats to the wire's form, and drop empty lists of tools."""
     if not params.get("tools"):  # create_agent binds an empty list; strict servers refuse it
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             params.pop(name, None)

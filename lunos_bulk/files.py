@@ -108,7 +108,6 @@ class Files:
     def _blocks(
         self, state: State, pieces: Sequence[Piece]
     ) -> Iterator[tuple[str, str, list[Row]]]:
-        """Read the blocks of each piece that no other worker reads."""
         for number, piece in enumerate(pieces):
             if state.fact(f"{state.run} reads {number}", state.owner) != state.owner:
                 continue
@@ -135,7 +134,6 @@ class Files:
         worker.state.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", *row)
 
     def _move_stale(self, state: State) -> None:
-        """Move blocks away whose rows are no longer in the input."""
         for (name,) in state.execute("SELECT name FROM blocks WHERE run != ?", state.run):
             for path in (self.output / name, self.output / "_dead" / name):
                 stale = state.folder / "stale" / path.relative_to(self.output)

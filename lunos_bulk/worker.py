@@ -140,7 +140,6 @@ class Worker:
             self.state.keep({key: (value, None) for key, value in rows})
 
     async def _stop_if_to_blame(self, error: Exception) -> None:
-        """Stop the job if a harmless text fails, too."""
         if isinstance(error, errors.LunosBudgetError | errors.LunosConfigError):
             self.state.stop(str(error))
         async with self._trying:

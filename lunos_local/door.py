@@ -146,8 +146,6 @@ class Door:
 
 
 class _Taken:
-    """A request's part of the memory that all requests share."""
-
     def __init__(self, door: Door) -> None:
         self._door = door
         self._size = 0

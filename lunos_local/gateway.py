@@ -345,7 +345,6 @@ def _counted(body: Body) -> Body:
 async def _streamed(
     request: Request, model: Model, body: Body, chunks: AsyncIterator[Body]
 ) -> Response:
-    """Stream `chunks`; an error before the first chunk becomes an HTTP error."""
     first = await anext(chunks, None)
 
     async def all_chunks() -> AsyncIterator[Body]:

@@ -27,8 +27,6 @@ _MOST_CONNECTIONS = 2000
 
 
 class _QuietAboutCuts(logging.Filter):
-    """Drops the traceback of a connection that was cut on purpose."""
-
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         while isinstance(error, BaseExceptionGroup):

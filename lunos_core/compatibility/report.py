@@ -119,7 +119,6 @@ def _body(reply: Reply) -> Any:
 
 
 def _shape(value: Any, depth: int) -> Any:
-    """Return the names and types in an answer, without its values."""
     if isinstance(value, dict) and depth:
         return {name: _shape(item, depth - 1) for name, item in [*value.items()][:_MOST_NAMES]}
     if isinstance(value, list) and depth:

@@ -15,8 +15,6 @@ from lunos_core.errors import LunosConfigError
 
 
 class _Response(aiohttp.ClientResponse):
-    """aiohttp's response, which copes with servers that violate HTTP."""
-
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         started = await super().start(connection)
         # a status line may have any bytes, and httpx-aiohttp encodes aiohttp's reading of them

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -16,9 +16,9 @@ import httpx
 from lunos_core.accounting.observers import Observer
 from lunos_core.accounting.pricing import Prices
 from lunos_core.config import Config
-from lunos_core.errors import ErrorMap, LunosConfigError
+from lunos_core.errors import ErrorMap, LunosConfigError, LunosError
+from lunos_core.logs import log, reason_of
 from lunos_core.request import Request, StreamRequest
-from lunos_core.transport.admission import AsyncLoadPrices, LoadPrices, aadmit, admit
 from lunos_core.transport.call import SendCall
 from lunos_core.transport.deadline import bounded, watch, watch_new_connection, within
 from lunos_core.transport.exchange import Exchange, Trace
@@ -43,6 +43,7 @@ HttpxClient = httpx.Client
 AsyncHttpxClient = httpx.AsyncClient
 
 _AnyCall = SendCall[Any] | StreamCall[Any]
+_NO_PRICES = "the prices for a budget can't be loaded: %s"
 
 
 class Client:
@@ -81,7 +82,7 @@ class Client:
         self.prices = prices
         self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
-        self.load_prices: LoadPrices | None = None
+        self.load_prices: Callable[[Client], Prices] | None = None
 
     def send(self, request: Request[T]) -> T:
         """Send a request, retrying where that helps, and return its result.
@@ -92,7 +93,7 @@ class Client:
         call = SendCall(self.config, request, self._errors, self._observers, self.prices)
         call.know_paths(self._paths)
         if call.observers:
-            admit(self, call)
+            self._admit(call)
         while True:
             place = self._take()
             response: httpx.Response | None = None
@@ -119,11 +120,10 @@ class Client:
         return Stream.opened(self._chunks(request))
 
     def _chunks(self, request: StreamRequest[T]) -> Generator[T]:
-        """Yield `OPENED` once the stream is open, then its chunks."""
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices)
         call.know_refusals(self._no_stream_options)
         if call.observers:
-            admit(self, call)
+            self._admit(call)
         opened = False
         try:
             while True:
@@ -171,6 +171,17 @@ class Client:
         return functools.partial(
             type(self), http_client=self._given, errors=self._errors, observers=self._observers
         ), (self.config,)
+
+    def _admit(self, call: _AnyCall) -> None:
+        """Wait until budgets and limits allow a call, loading the prices that they need."""
+        if self.load_prices is not None and call.wants_prices:
+            load, self.load_prices = self.load_prices, None  # only once, even if it fails
+            try:
+                self.prices = load(self)
+            except LunosError as error:
+                log.warning(_NO_PRICES, reason_of(error))
+        for seconds in call.admission(self.prices):
+            time.sleep(seconds)
 
     def _take(self) -> Place[httpx.Client]:
         if self._given is not None:
@@ -237,7 +248,7 @@ class AsyncClient:
         self.prices = prices
         self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
-        self.load_prices: AsyncLoadPrices | None = None
+        self.load_prices: Callable[[AsyncClient], Awaitable[Prices]] | None = None
 
     async def send(self, request: Request[T]) -> T:
         """Send a request, retrying where that helps, and return its result.
@@ -249,7 +260,7 @@ class AsyncClient:
         call = SendCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         call.know_paths(self._paths)
         if call.observers:
-            await aadmit(self, call)
+            await self._admit(call)
         while True:
             exchange = self._begin(call)
             try:
@@ -278,7 +289,7 @@ class AsyncClient:
         call = StreamCall(self.config, request, self._errors, self._observers, self.prices, key=key)
         call.know_refusals(self._no_stream_options)
         if call.observers:
-            await aadmit(self, call)
+            await self._admit(call)
         opened = False
         try:
             while True:
@@ -332,6 +343,16 @@ class AsyncClient:
         running_loop()  # raises a clear error if asyncio isn't running
         send = functools.partial(self._open, call)
         return Exchange(self._take, send, call.deadline, stream=isinstance(call, StreamCall))
+
+    async def _admit(self, call: _AnyCall) -> None:
+        if self.load_prices is not None and call.wants_prices:
+            load, self.load_prices = self.load_prices, None
+            try:
+                self.prices = await load(self)
+            except LunosError as error:
+                log.warning(_NO_PRICES, reason_of(error))
+        for seconds in call.admission(self.prices):
+            await asyncio.sleep(seconds)
 
     async def _take(self) -> Place[httpx.AsyncClient]:
         if self._given is None:

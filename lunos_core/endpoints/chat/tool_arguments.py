@@ -91,7 +91,6 @@ def _finite(number: str) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value with only what JSON can contain."""
     if isinstance(value, str):
         return join_surrogates(value)
     if value is None or isinstance(value, int):

@@ -125,8 +125,8 @@ async def test_processes_that_share_a_store_wait_for_one_line(
         sleep(seconds)
 
     # the names there, not `time.sleep` itself, by which other tests' threads sleep, too
-    monkeypatch.setattr("lunos_core.transport.admission.time", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr("lunos_core.transport.admission.asyncio", SimpleNamespace(sleep=asleep))
+    monkeypatch.setattr("lunos_core.transport.client.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("lunos_core.transport.client.asyncio", SimpleNamespace(sleep=asleep))
     for _ in range(3):  # a client each, as processes have
         pace = shared(tmp_path / "usage.db", now, requests_per_minute=60)
         if is_async:
@@ -153,7 +153,7 @@ def test_tokens_that_were_really_used_hold_the_next_call_back(
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr("lunos_core.transport.admission.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("lunos_core.transport.client.time", SimpleNamespace(sleep=sleep))
     pace = shared(tmp_path / "usage.db", now, tokens_per_minute=6000)
     lunos = Lunos(api_key="k", observers=[pace], http_client=httpx.Client(transport=gateway()))
     for _ in range(2):

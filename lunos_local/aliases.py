@@ -60,12 +60,13 @@ _FAMILIES = (
 def alias_of(model: Model, name: str, prices: tuple[float, float] | None = None) -> Model:
     """Return the entry that serves `model` as `name`."""
     input_price, output_price = prices or (model.input_price, model.output_price)
+    own = model.served_by or model.id
     return replace(
         model,
         id=name,
         name=name.partition("/")[2] or name,
-        description=f"Served by {model.id} on this machine; the price is an example.",
-        served_by=model.served_by or model.id,
+        description=f"Served by {own} on this machine; the price is an example.",
+        served_by=own,
         input_price=input_price,
         output_price=output_price,
     )

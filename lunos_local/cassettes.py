@@ -1,10 +1,9 @@
 """Record a test's conversations with Lunos, and replay them offline.
 
-The pytest plugin's `lunos_cassette` and this repository's own recordings use it. vcrpy does the
-work below: it intercepts httpx and aiohttp, sync and async, and its file format is one that other
-tools read. Its own rules aren't enough: it records all headers except those that it is told to
-omit, every service that a test talks to (also the application under test, behind
-`httpx.ASGITransport`), and half of a conversation if the test fails in the middle.
+The pytest plugin's `lunos_cassette` and this repository's own recordings use it. vcrpy intercepts
+httpx and aiohttp, sync and async. By itself it would record all headers, every service that a test
+talks to (also the application under test, behind `httpx.ASGITransport`), and half of a conversation
+if the test fails in the middle.
 """
 
 from __future__ import annotations

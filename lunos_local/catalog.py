@@ -95,9 +95,9 @@ class Model:
         if self.images:
             names.append("image-generation")
         if self.transcription:
-            names.append("transcription")
+            names += ["transcription", "audio-transcription"]
         if self.speech:
-            names.append("speech")
+            names += ["speech", "speech-generation"]
         if self.video:
             names.append("video-generation")
         if self.fault:
@@ -252,6 +252,6 @@ class Catalog:
 
 
 def _close_names(id: str, names: list[str]) -> list[str]:
-    bare = id.rpartition("/")[2]
-    same = [name for name in names if name.rpartition("/")[2] == bare]
-    return (same or get_close_matches(id, names, 3, 0.75))[:3]
+    # the provider may be missing or wrong
+    ends = {name.rpartition("/")[2]: name for name in reversed(names)}
+    return [ends[end] for end in get_close_matches(id.rpartition("/")[2], ends, 3, 0.75)]

@@ -34,7 +34,8 @@ _SYNONYMS = (
     ("reasoning", "reasoning-effort", "include-reasoning"),
     ("response-format", "structured-outputs", "json-schema"),
     ("file", "pdf"),
-    ("speech", "text-to-speech"),
+    ("speech", "text-to-speech", "speech-generation"),
+    ("transcription", "audio-transcription"),
 )
 _SHARED_NAME = {word: words[0] for words in _SYNONYMS for word in words}
 # what an ability says about the modalities, if the catalog leaves them out

@@ -275,4 +275,7 @@ def check_video(given: Any) -> dict[str, Any]:
 
 def check_image(given: Any) -> dict[str, Any]:
     """Check the body of POST /v1/images/generations and return it."""
-    return _check_body(given, IMAGE, ("model", "prompt"))
+    body = _check_body(given, IMAGE, ("model", "prompt"))
+    if body.get("stream"):
+        raise fail("stream", "images aren't streamed")
+    return body

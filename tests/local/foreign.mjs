@@ -18,6 +18,7 @@ seen.models = (await lunos.models.getModels()).length > 20;
 seen.model = (await lunos.models.getModelById("openai/gpt-4o")).id;
 seen.chatModels = (await lunos.models.getChatModels()).length > 10;
 seen.embeddingModels = (await lunos.models.getEmbeddingModels()).length > 2;
+seen.audioModels = [(await lunos.models.getAudioModels()).length > 1, (await lunos.models.getTranscriptionModels()).length > 1];
 seen.search = (await lunos.models.searchModels("gpt-4o")).length > 1;
 seen.usage = (await lunos.getUsage()).total_requests;
 seen.account = (await lunos.getAccount()).id;

@@ -118,6 +118,9 @@ def test_aliases_are_in_the_catalog_with_their_price(wire: Wire) -> None:
     assert entry["pricePerMillionTokens"]["output"] == 10.0
     assert "local/stand-in" in entry["description"]
     assert "openai/gpt-4o" in wire.gateway.models
+    # a spelling that isn't listed says the same
+    found = wire.http.get("/models/gpt-4o").json()
+    assert found["description"] == entry["description"]
 
 
 def test_an_unknown_name_is_a_404_that_suggests_close_ones(wire: Wire, strict: Wire) -> None:
@@ -127,6 +130,8 @@ def test_an_unknown_name_is_a_404_that_suggests_close_ones(wire: Wire, strict: W
         return str(response.json()["error"]["message"])
 
     assert "Did you mean 'openai/gpt-4o'" in message(wire, "openai/gpt4o")
+    assert "Did you mean 'openai/gpt-4o'" in message(wire, "gpt4o")
+    assert "Did you mean 'openai/gpt-4o'" in message(wire, "nobody/gpt-4o")
     assert "Did you mean 'lunos/scripted'" in message(wire, "scripted")
     assert "Did you mean" not in message(wire, "nobody/has-this-model")
     assert "x-lunos-local-model" not in wire.chat().headers

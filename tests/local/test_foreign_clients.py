@@ -67,6 +67,8 @@ def test_openais_python_client_embeds_draws_and_completes(openai: Any) -> None:
     assert [item.index for item in vectors.data] == [0, 1]
     image = openai.images.generate(model="dall-e-3", prompt="x", response_format="b64_json")
     assert base64.b64decode(image.data[0].b64_json).startswith(b"\x89PNG")
+    with pytest.raises(pytest.importorskip("openai").BadRequestError, match="aren't streamed"):
+        openai.images.generate(model="dall-e-3", prompt="x", stream=True)  # not zero events
     text = openai.completions.create(model="gpt-3.5-turbo-instruct", prompt="Once")
     assert "Once" in text.choices[0].text
 
@@ -139,7 +141,8 @@ def test_npm_clients_work(node_modules: Path, gateway: LocalGateway) -> None:
     assert json.loads(done.stdout) == {
         "chat": ANSWER, "streamed": ANSWER, "image": 1, "speech": ["audio/wav", True],
         "embedding": 1536, "order": True, "models": True, "model": "openai/gpt-4o",
-        "chatModels": True, "embeddingModels": True, "search": True, "usage": 6,
+        "chatModels": True, "embeddingModels": True, "audioModels": [True, True],
+        "search": True, "usage": 6,
         "account": "local", "openaiModel": "openai/gpt-4o", "openaiStream": ANSWER,
         "openaiError": 429,
     }  # fmt: skip

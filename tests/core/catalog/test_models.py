@@ -307,6 +307,11 @@ def test_what_a_model_reads_and_writes_follows_from_its_abilities_where_it_is_le
     assert (stated.reads, stated.writes) == (set(), set())
 
 
+def test_the_vendors_words_for_sound_are_the_shared_ones() -> None:
+    model = ModelInfo("m", capabilities=("speech-generation", "audio-transcription"))
+    assert model.abilities == {"speech", "transcription"}
+
+
 def test_what_newer_catalogs_tell_reaches_the_model() -> None:
     model = one(
         modelId="openai/gpt-5",

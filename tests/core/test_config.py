@@ -214,6 +214,13 @@ def test_the_defaults_of_a_config() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["max_response_bytes", "total_timeout", "stream_idle_timeout"])
+def test_a_limit_of_nothing_is_refused_and_the_smallest_is_taken(name: str) -> None:
+    with pytest.raises(LunosConfigError, match=name):
+        Config(**{name: 0})
+    assert getattr(Config(**{name: 1}), name) == 1
+
+
 async def test_a_key_may_come_from_a_function_asked_once_a_call(both: Both) -> None:
     keys = iter(["first", "second"])
     wire = Wire(reply({"choices": [{"message": {"content": "Hello"}}]}))

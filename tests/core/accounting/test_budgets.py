@@ -478,6 +478,25 @@ async def test_a_budget_can_warn_or_ask_in_place_of_refusing(both: Both) -> None
     assert asked == [(budget, 0.5), (budget, 1.0)]
 
 
+async def test_a_callback_is_told_what_may_follow(both: Both) -> None:
+    told: list[Any] = []
+
+    def decide(_: Budget, spent: float, estimate: float) -> bool:
+        told.append((spent, estimate))
+        return True
+
+    events = stream([delta("One"), delta("two")])
+    client = both.client(Wire(answer(0.5), events, answer(0.5), answer(0.5)))
+    with UsageLedger(budgets=[Budget("0.9", on_exceed=decide)]):
+        await both(client.send(ask()))
+        opened = await both(client.stream(chat_stream_request(HELLO, model="m")))
+        await both(client.send(ask()))
+        await both(client.send(ask()))
+        await both(opened.close())
+    # while there is money: this call and those under way; once it is spent: this call
+    assert told == [(0.5, 1.0), (1.0, 0.5)]
+
+
 async def test_a_soft_threshold_calls_back_once_per_window(both: Both) -> None:
     client = both.client(Wire(answer(0.1)))
     heard: list[Any] = []

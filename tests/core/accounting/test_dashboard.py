@@ -73,6 +73,13 @@ def test_three_days_are_shown_by_the_hour_and_longer_by_the_day(
     assert (facts["unit"], len(facts["times"])) == (unit, places)
 
 
+@pytest.mark.parametrize("since", ["7d", None, datetime(2026, 11, 20, tzinfo=UTC)])
+def test_the_facts_name_the_window_as_the_address_has_it(store: UsageStore, since: Any) -> None:
+    shown = dashboard_facts(store, since=since)["since"]
+    # a moment, in seconds, where there are no words for it
+    assert shown == (since.timestamp() if isinstance(since, datetime) else since)
+
+
 def test_an_empty_store_has_facts(store: UsageStore) -> None:
     for since in ("30d", None, "1h"):
         facts = dashboard_facts(store, since=since)

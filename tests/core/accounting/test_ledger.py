@@ -471,6 +471,19 @@ def test_a_plot_has_a_line_for_each_app_in_two_panels(ledger: UsageLedger, tmp_p
     UsageLedger().plot()  # nothing yet is a picture, too
 
 
+def test_a_lines_name_points_to_its_end(ledger: UsageLedger) -> None:
+    pytest.importorskip("matplotlib")
+    for moment in (2e9, 3e9):
+        used = Usage(10, 2, 12, cost=0.3)
+        ledger(CallRecord("a", "m", "/c", 1, 0.5, None, used, None, time=moment))
+    for panel in ledger.plot().axes:
+        ends = {
+            line.get_label(): (line.get_xdata()[-1], line.get_ydata()[-1]) for line in panel.lines
+        }
+        assert {text.get_text(): text.xy for text in panel.texts} == ends
+        assert len({*panel.lines[0].get_xdata()}) > 2
+
+
 def test_a_plot_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     ledger = UsageLedger()

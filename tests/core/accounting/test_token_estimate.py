@@ -27,6 +27,13 @@ def test_text_is_estimated_by_its_script(text: str, low: int, high: int) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "tokens"), [("abcd", 1), ("abcde", 2), ("日", 1), ("日abc", 2), ("日本語 abcd", 5)]
+)
+def test_each_dense_character_is_a_token_beside_the_others(text: str, tokens: int) -> None:
+    assert estimate_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
     "part",
     [
         {"type": "file", "file": {"filename": "a.pdf", "file_data": LONG}},

@@ -84,6 +84,14 @@ def test_without_numpy_the_error_names_the_package_to_install(
         embedding_array_request("a", model="m")
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+async def test_a_vector_that_isnt_finite_is_named_by_its_position(both: Both, bad: float) -> None:
+    vectors = [[0.0, 1.0], [2.0, 3.0], [4.0, bad]]
+    rows = [{"index": i, "embedding": packed(*vector)} for i, vector in enumerate(vectors)]
+    with pytest.raises(LunosResponseError, match="has a vector 2 with NaN or infinity"):
+        await embed(both, {"data": rows}, embedding_array_request)
+
+
 async def test_the_plain_client_gives_arrays_too(both: Both, gateway: LocalGateway) -> None:
     kind = AsyncLunos if both.is_async else Lunos
     lunos: Any = kind(api_key=gateway.api_key, base_url=gateway.base_url)

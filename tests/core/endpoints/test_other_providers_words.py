@@ -131,6 +131,10 @@ def test_reasoning_is_read_under_all_its_names(said: Any, streamed: bool) -> Non
             },
             Usage(3, 2, 5, cached_tokens=2),
         ),
+        (  # all of it from the cache, which Anthropic counts beside the input
+            {"usage": {"input_tokens": 0, "output_tokens": 2, "cache_read_input_tokens": 5}},
+            Usage(5, 2, 7, cached_tokens=5),
+        ),
         (
             {"usage": {"promptTokens": 3, "completionTokens": 2, "totalTokens": 5}},
             Usage(3, 2, 5),

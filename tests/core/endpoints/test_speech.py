@@ -261,3 +261,7 @@ def test_a_text_that_cannot_be_spoken_is_told_to_the_model() -> None:
     assert spoken_mistake("").startswith("Nothing was spoken: input ")
     assert spoken_mistake("a" * 4096) == ""
     assert "4,097 characters" in spoken_mistake("a" * 4097)
+
+
+def test_the_bytes_of_speech_are_in_no_log() -> None:
+    assert "spoken" not in repr(Speech(content=b"spoken", media_type="audio/mpeg"))

@@ -1,7 +1,7 @@
 """The rows of an input: files at any address that fsspec supports, read in pieces.
 
 A piece is a row group of a Parquet file, some megabytes of JSON lines, a CSV file or compressed
-file, or some text files of a folder. Only the worker that gets a piece reads it.
+file, or some text files of a folder.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class State:
         self.run = self.fact("run")
 
     def execute(self, sql: str, *values: Any) -> list[Any]:
-        """Run one statement in a separate transaction, and return its rows."""
+        """Run one statement in a transaction, and return its rows."""
         work = lambda connection: connection.execute(sql, values).fetchall()  # noqa: E731
         return self.store.database.transact(work, wait=_LOCKED, reads_first=True)
 

@@ -45,7 +45,7 @@ def kept(url: str) -> str:
 
 
 def remarks(whole: Completion) -> Iterator[str]:
-    """Yield what there is to say beside an answer's text; its images are files then."""
+    """Yield remarks beside an answer's text; its images are saved."""
     for choice in whole.choices:
         if choice.message.refusal:
             yield f"refused: {choice.message.refusal}"
@@ -80,7 +80,7 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Text, PDF or image.")
 @click.option("-i", "--image", "images", multiple=True, help="The path or URL of an image to send.")
 @output.SCHEMA
-@click.option("--max-tokens", type=click.IntRange(1), help="Of the answer.")
+@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens of the answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="How varied answers are.")
 @output.JSON
 def ask(

@@ -28,16 +28,25 @@ _OPTIONS = (
     click.argument("target", metavar="OUTPUT", type=click.Path(file_okay=False, path_type=Path)),
     output.APP_ID,
     click.option("--keep", multiple=True, help="A column to write along; may be repeated."),
-    click.option("--on-long", type=click.Choice(["refuse", "cut"]), default="refuse"),
-    click.option("--most-tokens", type=_NUMBER, default=8191, help="Of a text, as estimated."),
-    click.option("--in-flight", type=_NUMBER, default=32, help="Requests at once, of a worker."),
-    click.option("--workers", type=_NUMBER, default=1, help="Processes."),
-    click.option("--rpm", type=float, help="Requests a minute, of all workers together."),
-    click.option("--tpm", type=float, help="Tokens a minute, of all workers together."),
+    click.option(
+        "--on-long",
+        type=click.Choice(["refuse", "cut"]),
+        default="refuse",
+        help="Texts that are too long.",
+    ),
+    click.option(
+        "--most-tokens", type=_NUMBER, default=8191, help="The most of a text, estimated."
+    ),
+    click.option("--in-flight", type=_NUMBER, default=32, help="Concurrent requests per worker."),
+    click.option("--workers", type=_NUMBER, default=1, help="Worker processes."),
+    click.option("--rpm", type=float, help="Requests per minute, all workers together."),
+    click.option("--tpm", type=float, help="Tokens per minute, all workers together."),
     click.option("--budget", help="USD; the job stops when it is spent."),
-    click.option("--per", type=click.Choice(["hour", "day", "week", "month"]), help="Of --budget."),
+    click.option(
+        "--per", type=click.Choice(["hour", "day", "week", "month"]), help="The budget's window."
+    ),
     click.option("--block", type=click.IntRange(1, 30_000), default=1024, help="Rows in a file."),
-    click.option("--dry-run", is_flag=True, help="Count tokens and the cost; pay nothing."),
+    click.option("--dry-run", is_flag=True, help="Count tokens and cost; pay nothing."),
     click.option("--retry-dead", is_flag=True, help="Ask again what failed, and nothing else."),
 )
 
@@ -63,10 +72,12 @@ def bulk() -> None:
 
 
 @bulk.command()
-@click.option("-m", "--model", default="openai/text-embedding-3-small", show_default=True)
-@click.option("--column", default="text", show_default=True, help="Of the texts.")
-@click.option("--dimensions", type=_NUMBER, help="Of the vectors.")
-@click.option("--batch-tokens", type=_NUMBER, default=8192, help="Of one request, as estimated.")
+@click.option("-m", "--model", default="openai/text-embedding-3-small")
+@click.option("--column", default="text", help="The column of texts.")
+@click.option("--dimensions", type=_NUMBER, help="The length of a vector.")
+@click.option(
+    "--batch-tokens", type=_NUMBER, default=8192, help="The most of a request, estimated."
+)
 @_with_options
 def embed(dimensions: int | None, **options: Any) -> None:
     """Embed the texts of INPUT: OUTPUT has "id" and "vector", float32."""
@@ -79,7 +90,7 @@ def embed(dimensions: int | None, **options: Any) -> None:
     "--prompt", required=True, type=output.TEXT, help="What to ask; {text} is that column of a row."
 )
 @output.SCHEMA
-@click.option("--max-tokens", type=_NUMBER, help="Of an answer.")
+@click.option("--max-tokens", type=_NUMBER, help="The most of an answer.")
 @_with_options
 def extract(max_tokens: int | None, **options: Any) -> None:
     """Ask the model about each row of INPUT: OUTPUT has "id" and "answer", JSON that is valid."""
@@ -126,7 +137,7 @@ def _run(
 
 
 class _Progress(Progress):
-    """Shows rows, rows a second, cost and time left while it is entered; `text` is the last."""
+    """Shows rows, rows per second, cost and time left; `text` is the last."""
 
     def __init__(self, state: State, size: int) -> None:
         self.text, self._requests, self._cost = "", 0, Decimal(0)
@@ -143,7 +154,6 @@ class _Progress(Progress):
         return super().get_renderables()
 
     def look(self) -> None:
-        """Read what has been done."""
         state = self._state
         sql = "SELECT MAX(id), COUNT(*) + SUM(retries), SUM(cost) FROM calls WHERE id > ? AND {}"
         ((last, requests, cost),) = state.execute(sql.format("status != 'refused'"), self._last)

@@ -48,4 +48,4 @@ def chat(model: str, lunos: Lunos, messages: list[Any]) -> None:
         if isinstance(end, KeyboardInterrupt):
             raise
     finally:
-        output.note(f"together {output.usd(total)}")
+        output.note(f"total: {output.usd(total)}")

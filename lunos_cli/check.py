@@ -52,9 +52,9 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
     if model is None and listed:
         model = (lunos.models.find(capability="chat") or listed)[0].id
     if model is None:
-        click.echo("skipped a call: no catalog to choose a model from; name one with --model")
+        click.echo("skipped the call: no catalog to choose a model from; name one with --model")
     elif config.api_key is None:
-        click.echo("skipped a call: it needs a key")
+        click.echo("skipped the call: it needs a key")
     else:
         asked: Any = {"model": model, "messages": [{"role": "user", "content": "Say hello."}]}
         run(

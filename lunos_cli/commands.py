@@ -1,4 +1,4 @@
-"""The group `lunos`: one file per command, and what they do in common with an error."""
+"""The group `lunos`: one file per command, and how errors end all of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _flush() -> None:
 
 
 class _Group(click.Group):
-    """Ends every error in one line and the exit code 1 or 2, an interruption in 130."""
+    """Shows an error as one line, with the exit code 1 or 2, or 130 for an interruption."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -70,6 +70,7 @@ class _Group(click.Group):
     commands=COMMANDS,
     context_settings={
         "help_option_names": ["-h", "--help"],
+        "show_default": True,
         "color": False if os.environ.get("NO_COLOR") else None,
     },
     epilog='Completion in bash: eval "$(_LUNOS_COMPLETE=bash_source lunos)" (zsh, fish alike)',

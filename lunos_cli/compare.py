@@ -20,7 +20,7 @@ _COLUMNS = ("model", "seconds", "input", "output", "USD")
 
 @click.command()
 @click.argument("prompt", type=output.TEXT)
-@click.option("-m", "--model", "models", multiple=True, required=True, help="Several times.")
+@click.option("-m", "--model", "models", multiple=True, required=True, help="May be repeated.")
 @output.CLIENT
 @output.SYSTEM
 @output.JSON

@@ -13,7 +13,7 @@ from lunos_core.accounting.questions import is_store
 
 @click.command()
 @output.USAGE_FILE
-@click.option("--port", type=click.IntRange(0, 65535), default=8485, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8485)
 def dashboard(file: Path, port: int) -> None:
     """Show what the apps cost, in the browser.
 

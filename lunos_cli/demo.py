@@ -16,15 +16,14 @@ from lunos_core.lazy import is_installed
 def demo(question: str | None, wide: bool) -> None:
     """Answer questions without a key, with every framework.
 
-    The core, LangChain and LlamaIndex answer in turn, from four passages.
-    A gateway in this process answers, without a key and without the network.
+    The core, LangChain and LlamaIndex answer from four passages, through a gateway in this process.
     """
     from lunos_local import LocalGateway
     from lunos_local.demo import EMBEDDING, FRAMEWORKS, MODEL, QUESTIONS, answers
 
     for extra, module in FRAMEWORKS.items():
         if not is_installed(module):
-            output.note(f'without {extra}: pip install "lunos-integrations[{extra}]" shows it too')
+            output.note(f'to see {extra}, too: pip install "lunos-integrations[{extra}]"')
     with LocalGateway() as gateway, UsageLedger() as ledger:
         click.echo(f"The local gateway answers {MODEL} and {EMBEDDING} at {gateway.base_url}\n")
         service = {"api_key": gateway.api_key, "base_url": gateway.base_url}

@@ -22,9 +22,9 @@ _TARGET = click.Path(dir_okay=False, writable=True, allow_dash=True)
 
 @click.command()
 @click.argument("file", type=click.File(encoding="utf-8-sig", lazy=True))
-@click.option("-m", "--model", default="openai/text-embedding-3-small", show_default=True)
+@click.option("-m", "--model", default="openai/text-embedding-3-small")
 @output.CLIENT
-@click.option("-o", "--output", "target", type=_TARGET, default="-", help="By default stdout.")
+@click.option("-o", "--output", "target", type=_TARGET, default="-", help="A file; - is stdout.")
 def embed(file: TextIO, model: str, lunos: Lunos, target: str) -> None:
     """Embed each line of a file, as JSON lines.
 

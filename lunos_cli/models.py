@@ -64,7 +64,7 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
     output.print_table([_HEADS, *map(_row, shown)], keys=3)
     hint = ""
     if given and not shown and all(map(is_lean, listed)):
-        hint = " that are known to be all that: this catalog says little"
+        hint = " are known to match: this catalog says little"
         hint += "" if has_key else " without a key (LUNOS_API_KEY)"
     if sys.stdout.isatty() or not shown:
         output.note(f"{len(shown)} models{hint}")

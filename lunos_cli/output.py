@@ -66,7 +66,7 @@ USAGE_FILE = click.argument(
     envvar="LUNOS_USAGE_DB",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-_MODEL: Any = {"default": "openai/gpt-4o-mini", "envvar": "LUNOS_MODEL", "show_default": True}
+_MODEL: Any = {"default": "openai/gpt-4o-mini", "envvar": "LUNOS_MODEL"}
 MODEL = click.option("-m", "--model", help="The model; LUNOS_MODEL sets it too.", **_MODEL)
 SYSTEM = click.option(
     *("-s", "--system", "messages"),
@@ -103,7 +103,7 @@ def _schema(context: click.Context, option: click.Parameter, value: str | None) 
 SCHEMA = click.option(
     "--schema",
     callback=_schema,
-    help="Of the answer: a JSON schema, its file, or a pydantic model (package:Model).",
+    help="The answer's schema: JSON, its file, or a pydantic model (package:Model).",
 )
 
 

@@ -20,19 +20,20 @@ _SHORT = ("calls", "errors", "input_tokens", "output_tokens", "cost", "p50_secon
 @output.USAGE_FILE
 @click.option("--wide", is_flag=True, help="All columns: by app, model and endpoint.")
 @click.option("--plot", "picture", type=_PATH, help="Draw cost and tokens into this file.")
-@click.option("--by", help="Of a store: app, user, model, endpoint, day, hour, tag:NAME.")
-@click.option("--since", help='Of a store: "7d", "12h" or a date.')
-@click.option("--until", help="Of a store: the same; the calls before it.")
-@click.option("--app", help="Of a store: only this app id.")
-@click.option("--model", help="Of a store: only this model.")
-@click.option("--user", help="Of a store: only this user.")
-@click.option("--top", type=click.IntRange(1), help="Of a store: the first rows only.")
-@click.option("--csv", is_flag=True, default=None, help="Of a store: as CSV.")
+@click.option("--by", help="Group by: app, user, model, endpoint, day, hour, tag:NAME.")
+@click.option("--since", help='Calls since then: "7d", "12h" or a date.')
+@click.option("--until", help="Calls before then.")
+@click.option("--app", help="Only this app id.")
+@click.option("--model", help="Only this model.")
+@click.option("--user", help="Only this user.")
+@click.option("--top", type=click.IntRange(1), help="The first rows only.")
+@click.option("--csv", is_flag=True, default=None, help="Print CSV.")
 @output.JSON
 def usage(file: Path, wide: bool, picture: Path | None, as_json: bool, **options: Any) -> None:
     """Show what the apps have used.
 
-    FILE is a usage store (LUNOS_USAGE_DB), or from a ledger's write_json or write_csv.
+    FILE is a usage store (LUNOS_USAGE_DB), or from a ledger's write_json or write_csv. Only a store
+    takes --by, --since, --until, --app, --model, --user, --top and --csv.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if picture is not None:

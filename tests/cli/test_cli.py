@@ -60,7 +60,7 @@ def test_a_gateway_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch
     )
     assert len(done.output.splitlines()) == 1
     last = run("check").output.splitlines()[-1]
-    assert last == "skipped a call: no catalog to choose a model from; name one with --model"
+    assert last == "skipped the call: no catalog to choose a model from; name one with --model"
 
 
 @pytest.mark.parametrize("command", ["models", "check"])

@@ -145,7 +145,7 @@ def test_a_chat_remembers_and_adds_up_its_cost(service: LocalGateway) -> None:
     assert done.exit_code == 0, done.output
     assert "My name is Ada." in done.stdout
     assert [len(request["body"]["messages"]) for request in service.requests()] == [1, 3, 1]
-    assert re.search(r"together 0\.0000\d\d USD", done.stderr)
+    assert re.search(r"total: 0\.0000\d\d USD", done.stderr)
     failed = run("chat", "-m", "lunos/error-402", input="hi\n")
     assert (failed.exit_code, "balance" in failed.stderr) == (0, True)
 

@@ -104,7 +104,7 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(service: LocalGateway) -> N
     terminal.wait_for("stopped")
     terminal.type("/quit\n")
     assert terminal.end() == 0
-    assert "together 0.000000 USD" in terminal.said
+    assert "total: 0.000000 USD" in terminal.said
 
 
 def test_ctrl_c_at_the_prompt_ends_the_chat_and_prints_its_cost(service: LocalGateway) -> None:
@@ -115,7 +115,7 @@ def test_ctrl_c_at_the_prompt_ends_the_chat_and_prints_its_cost(service: LocalGa
     time.sleep(0.5)  # Python's readline misses a signal between its prompt and its wait for a key
     terminal.type("\x03")
     assert terminal.end() == 130
-    assert "together 0.00000" in terminal.said
+    assert "total: 0.00000" in terminal.said
 
 
 @pytest.mark.parametrize("columns", [40, 80])

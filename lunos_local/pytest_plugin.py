@@ -2,8 +2,7 @@
 
 Installed with `pip install "lunos-integrations[testing]"`, it gives every test the fixtures
 `lunos_gateway`, `lunos_requests`, `assert_cost_below` and `lunos_cassette`, and the markers
-`lunos_fault` and `lunos_cassette`. The web server is imported by the first test that uses it, vcrpy
-by the first with a cassette.
+`lunos_fault` and `lunos_cassette`.
 
     @pytest.mark.lunos_fault("429", times=2)
     def test_a_busy_service_is_retried(lunos_gateway, lunos_requests, assert_cost_below):

@@ -166,3 +166,11 @@ def test_the_file_draws_without_a_server_in_the_dark(tmp_path: Path) -> None:
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 29)"
         assert page.evaluate("document.querySelectorAll('canvas').length") == 4
         assert page.evaluate("document.querySelector('#filters').hidden") is True
+        # the legend is names alone, until the pointer is over a bar: then their values and the day
+        legend = "document.querySelector('#spend .u-legend').innerText"
+        assert page.evaluate(legend).split() == ["a"]
+        bar = "(r => [r.right - 20, r.bottom - 40])"
+        bar += "(document.querySelector('#spend .u-over').getBoundingClientRect())"
+        x, y = page.evaluate(bar)
+        page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        page.wait_for(f"{legend}.includes('UTC') && {legend}.includes('$')")

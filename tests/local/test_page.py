@@ -86,6 +86,7 @@ def test_the_try_it_box_streams_and_the_request_is_listed(tmp_path: Path) -> Non
     assert "try-it" in rows[0]
     assert "openai/gpt-4o-mini" in rows[0]
     assert page.count("<img") == 0
+    assert re.findall(r"<label>([\w ]+) <\w+ id=", page) == ["model", "app id", "key"]
     assert html.escape(MARKUP) in page.split('id="models"')[1]
 
 

@@ -204,7 +204,7 @@
     box.replaceChildren();
     const made = new uPlot(options, [facts.times, ...order.map((i) => columns[i])], box);
     // the legend in the order of the lines, whatever is drawn first
-    made.root.querySelectorAll(".u-series").forEach((row, i) => { row.style.order = i ? order[i - 1] + 1 : 0; });
+    made.root.querySelectorAll(".u-series").forEach((row, i) => { row.style.order = i ? order[i - 1] : 99; });
     plots.push(made);
   }
   function charts() {

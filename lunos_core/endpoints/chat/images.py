@@ -170,8 +170,7 @@ def parse_chat_images(reply: Reply, *, as_base64: bool = False) -> Images:
         )
         error.partial = answer
         raise error
-    entries = [{"b64_json" if as_base64 and url[:5] == "data:" else "url": url} for url in urls]
-    images = read_images(reply, entries)
+    images = read_images(reply, [{"url": url} for url in urls])
     if as_base64:
         images = [
             GeneratedImage(b64_json=base64.b64encode(image.data).decode()) if image.data else image

@@ -497,6 +497,9 @@ def test_a_plot_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) -> 
     assert sum(line.get_ydata()[-1] for line in above.lines) == pytest.approx(12.75)
     assert sum(line.get_ydata()[-1] for line in below.lines) == 500
     assert not [line for line in above.lines if line.get_label().startswith("_")]
+    begun = min(line.get_xdata()[0] for line in above.lines)
+    assert all(begun <= moment for moment in above.lines[-1].get_xdata())
+    assert (above.lines[-1].get_xdata()[-1] - begun).total_seconds() < 60
 
 
 @pytest.mark.parametrize(("name", "library"), [("to_frame", "pandas"), ("plot", "matplotlib")])

@@ -217,6 +217,15 @@ def test_cached_tokens_are_part_of_the_prompt(
             },
             (103, 94, 135),
         ),
+        (
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 90,
+                "total_tokens": 129,
+                "completion_tokens_details": {"reasoning_tokens": 7},
+            },
+            (97, 7, 129),
+        ),
         # Google: beside it
         (
             {

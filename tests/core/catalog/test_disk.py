@@ -208,6 +208,15 @@ def test_the_cache_folder_is_the_platforms_own() -> None:
     assert cache_folder({}, "win32") is None
 
 
+def test_without_a_home_folder_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    assert cache_folder({}, "linux") is None
+    assert cache_folder({"LUNOS_CACHE_DIR": "/x"}, "linux") == Path("/x")
+
+
 def test_a_catalog_travels_in_a_pickle_without_its_lists() -> None:
     catalog = Lunos("k", base_url="https://lunos.test").models
     again = pickle.loads(pickle.dumps(catalog))

@@ -264,6 +264,7 @@ def test_fields_of_another_type_are_unknown() -> None:
     assert read([odd]) == [ModelInfo("m", max_output_tokens=7)]
     assert one(parameters={"context": 0, "max_output_tokens": "4096"}).max_output_tokens == 4096
     assert one(parameters={"context": 0}).context_window is None
+    assert one(parameters={"context": 1}).context_window == 1
     assert one(inputModalities=[]).input_modalities == ()
     assert one(status="disabled").enabled is False
 

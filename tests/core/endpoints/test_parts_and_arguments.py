@@ -19,6 +19,7 @@ from lunos_core.endpoints.chat.content_parts import (
     split_data_url,
     text_part,
     video_part,
+    without_blanks,
 )
 from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.endpoints.chat.message import parse_message, tool_call_fragments
@@ -275,3 +276,8 @@ def test_an_answer_is_decoded_in_the_encoding_in_which_it_came(encoding: str) ->
 def test_bytes_that_are_no_text_become_replacement_characters() -> None:
     assert wire_text.decode(b"a\xffb") == "a\ufffdb"
     assert wire_text.decode(b"\xff\xfea") == "\ufffd\ufffda"
+
+
+def test_blank_texts_of_an_answer_are_left_out_and_nothing_else() -> None:
+    kept = ["a", {"type": "text", "text": " b"}, {"type": "image_url"}, {"text": None}, 7]
+    assert without_blanks(["", " \n", {"type": "text", "text": "\t"}, *kept]) == kept

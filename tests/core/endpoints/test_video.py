@@ -96,6 +96,12 @@ async def test_a_video_is_begun_and_looked_at_until_it_is_there(
     assert sum(row["cost"] or 0 for row in ledger.rows()) == 0.5
 
 
+def test_jobs_are_equal_whatever_else_the_server_said() -> None:
+    asked, again = (VideoJob("1", "pending", raw={"time": i}) for i in range(2))
+    assert asked == again != VideoJob("1", "completed")
+    assert "time" not in repr(asked)
+
+
 async def test_a_bar_shows_the_status_beside_the_users_own_function(
     both: Both, waited: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:

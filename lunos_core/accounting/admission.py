@@ -159,8 +159,7 @@ class Admissions:
         if self._estimator.learn(call) is None and call.error is None and reservation.cost:
             # such as a stream that was closed early: the price is known, the usage isn't
             amount = float(dollars(reservation.cost))
-            usage = replace(call.usage or Usage(), cost=amount, cost_source="estimate")
-            call = call._replace(usage=usage)
+            call = call._replace(usage=(call.usage or Usage()).with_cost(amount, "estimate"))
         return call
 
     def after(self, call: CallRecord, reservation: Reservation | None) -> None:

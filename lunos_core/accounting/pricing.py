@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Context, Decimal
 from typing import Any, Protocol
 
@@ -44,6 +43,7 @@ Prices = Callable[[str], Priced | None]
 
 # our own context, so that sums are exact whatever precision the user has set
 EXACT = Context(prec=60)
+_FREE, _MOST = Decimal(0), Decimal(MOST_COST)
 
 
 def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
@@ -66,26 +66,25 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
         return None
     sent, got = usage.input_tokens, usage.output_tokens
     parts = []
-    for tokens, price in (
-        (usage.cached_tokens, model.cached_price),
-        (usage.cache_write_tokens, model.cache_write_price),
-    ):
-        if tokens:
-            tokens = min(tokens, sent)
-            sent -= tokens
-            parts.append((tokens, model.input_price if price is None else price))
+    if usage.cached_tokens:
+        tokens, price = min(usage.cached_tokens, sent), model.cached_price
+        sent -= tokens
+        parts.append((tokens, model.input_price if price is None else price))
+    if usage.cache_write_tokens:
+        tokens, price = min(usage.cache_write_tokens, sent), model.cache_write_price
+        sent -= tokens
+        parts.append((tokens, model.input_price if price is None else price))
     if usage.reasoning_tokens:
         tokens, price = min(usage.reasoning_tokens, got), model.reasoning_price
         got -= tokens
         parts.append((tokens, model.output_price if price is None else price))
-    total = Decimal(0)
+    total = _FREE
     for tokens, price in (*parts, (sent, model.input_price), (got, model.output_price)):
-        if not tokens:
-            continue
-        if price is None:
-            return None
-        total = EXACT.fma(price, tokens, total)
-    return total if total <= MOST_COST else None
+        if tokens:
+            if price is None:
+                return None
+            total = EXACT.fma(price, tokens, total)
+    return total if total <= _MOST else None
 
 
 def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Prices) -> None:
@@ -107,7 +106,7 @@ def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Pric
         known = prices(name) if isinstance(name, str) else None
         price = None if known is None else price_of(usage, known)
         if price is not None:
-            answer.usage = replace(usage, cost=float(price), cost_source="catalog")
+            answer.usage = usage.with_cost(float(price), "catalog")
             if hasattr(answer, "cost"):  # images have it twice
                 answer.cost = answer.usage.cost
             return

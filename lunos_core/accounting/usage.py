@@ -61,6 +61,15 @@ class Usage:
         """`output_tokens` under the wire's name."""
         return self.output_tokens
 
+    def with_cost(self, cost: float, source: str) -> Usage:
+        """Return the same usage with a cost and where it is from."""
+        return Usage(  # `dataclasses.replace` takes three times as long
+            *(self.input_tokens, self.output_tokens, self.total_tokens),
+            *(self.cached_tokens, self.cache_write_tokens, self.input_audio_tokens),
+            *(self.reasoning_tokens, self.output_audio_tokens, self.image_tokens),
+            *(cost, source, self.raw),
+        )
+
     def __add__(self, other: Usage) -> Usage:
         """Add field by field; a field that neither side knows stays `None`."""
         if not isinstance(other, Usage):

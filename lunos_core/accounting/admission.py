@@ -41,6 +41,7 @@ from lunos_core.accounting.reservations import (
 from lunos_core.accounting.schema import GUESS, SHARED, dollars, picodollars
 from lunos_core.accounting.spending import Facts, Spending, covering, facts_of
 from lunos_core.accounting.store import UsageStore
+from lunos_core.accounting.totals import Totals
 from lunos_core.accounting.usage import Usage
 from lunos_core.errors import LunosBudgetError, LunosConfigError
 from lunos_core.logs import log as _log
@@ -64,6 +65,7 @@ class Admissions:
         budgets: all budgets that cover a call must have money for it.
         limits: all limits that cover a call must have room for it.
         on_unknown_cost: "warn", "refuse" or "ignore".
+        totals: the ledger's, from which they learn.
         before: those of the parent process, which has already added up the same store.
     """
 
@@ -73,6 +75,7 @@ class Admissions:
         budgets: Sequence[Budget],
         limits: Sequence[RateLimit],
         on_unknown_cost: str,
+        totals: Totals | None = None,
         before: Admissions | None = None,
     ) -> None:
         self.store = store
@@ -81,6 +84,8 @@ class Admissions:
         self._estimator = Estimator(on_unknown_cost)
         self._is_watched = any(budget.on_warn is not None for budget in self.budgets)
         self._spending = Spending(store)
+        if totals is not None and self.budgets:
+            totals.heard, self._spending.drain = self.hear, totals.count
         if before is not None and before.store is store:
             self._spending.go_on_from(before._spending)
         elif not store.in_memory:
@@ -101,10 +106,11 @@ class Admissions:
 
     def draw(self, start: CallStart) -> Reservation | None:
         """Reserve the possible cost of a call from a lump, or return `None` if none has it."""
-        if not self._lumps.holds:
+        kind = self._kind(start)
+        if kind not in self._lumps.by_kind:
             return None
         cost, certain = self._estimator.cost(start, None)
-        lump = self._lumps.draw(self._kind(start), cost) if certain else None
+        lump = self._lumps.draw(kind, cost) if certain else None
         if lump is None:
             return None
         return Reservation(self.store, _HELD, cost, 0, True, lump.id, cost, False, lump.keys)
@@ -151,24 +157,27 @@ class Admissions:
             elif verdict.wait is not None:
                 yield verdict.wait
 
-    def finish(self, call: CallRecord, reservation: Reservation) -> CallRecord:
-        """Settle a reservation, and return the call in the form to record."""
-        reservation.settled = True
-        if not self.budgets:
+    def estimated(self, call: CallRecord, cost: int) -> CallRecord:
+        """Return an answered call of unknown cost with the cost that was reserved for it."""
+        self._spending.drain()
+        self._estimator.learn(call)
+        if not cost or call.error is not None:
             return call
-        if self._estimator.learn(call) is None and call.error is None and reservation.cost:
-            # such as a stream that was closed early: the price is known, the usage isn't
-            amount = float(dollars(reservation.cost))
-            call = call._replace(usage=(call.usage or Usage()).with_cost(amount, "estimate"))
-        return call
+        # such as a stream that was closed early: the price is known, the usage isn't
+        usage = (call.usage or Usage()).with_cost(float(dollars(cost)), "estimate")
+        return call._replace(usage=usage)
 
-    def after(self, call: CallRecord, reservation: Reservation | None) -> None:
+    def hear(self, call: CallRecord, keys: Iterable[Key]) -> None:
+        """Learn from a finished call, some time later."""
+        if call.usage is not None and call.usage.cost_source != "estimate":
+            self._estimator.learn(call)
+        self._spending.note(call, keys)
+
+    def after(self, call: CallRecord, keys: Iterable[Key]) -> None:
         """Call `on_warn` of budgets that are nearly spent, and delete old rows in memory."""
         try:
             if self.budgets:
                 self._estimator.tell_unknown(call)
-                keys = () if reservation is None else reservation.keys
-                self._spending.note(call, keys)
                 if self._is_watched:
                     self._warn(self._nearly_spent(keys))
             if self.store.in_memory and next(self._finished) % _PRUNE_EVERY == 0:
@@ -190,6 +199,7 @@ class Admissions:
         approved: set[Budget],
         patient: bool,
     ) -> Generator[float, None, tuple[Reservation, Verdict]]:
+        self._spending.drain()
         now = self.store.clock()
 
         def judge(connection: Connection) -> tuple[Reservation, Verdict, Lump | None]:

@@ -31,10 +31,10 @@ from lunos_core.forks import reset_after_fork
 
 if TYPE_CHECKING:
     from lunos_core.accounting.admission import Admissions
-    from lunos_core.accounting.reservations import Reservation
+    from lunos_core.accounting.reservations import Key, Reservation
     from lunos_core.accounting.store import UsageStore
 else:  # type hints can be read without SQLite
-    Admissions = Reservation = UsageStore = Any
+    Admissions = Key = Reservation = UsageStore = Any
 
 
 class UsageLedger:
@@ -108,6 +108,8 @@ class UsageLedger:
             self._admissions = self._new_admissions()
 
     def _new_admissions(self, before: Admissions | None = None) -> Admissions | None:
+        self._totals.heard = None  # in a forked child the locks of those before may be held
+        self._totals.count()
         budgets = [*self._budgets, *([] if self._total is None else [self._total])]
         if not budgets and not self._limits:
             return None
@@ -118,7 +120,7 @@ class UsageLedger:
         if store is None:
             store = MemoryStore()
             _add_spent(store, self._totals)
-        return Admissions(store, budgets, self._limits, self._on_unknown_cost, before)
+        return Admissions(store, budgets, self._limits, self._on_unknown_cost, self._totals, before)
 
     def reset_after_fork(self) -> None:
         """Start with a new lock, which no thread of the parent holds, and nothing reserved."""
@@ -179,7 +181,10 @@ class UsageLedger:
         if admissions is None or start.model is None:
             return self
         reservation = admissions.draw(start) or (yield from admissions.open(start))
-        return self if reservation is None else _OpenCall(self, admissions, reservation)
+        if reservation is None:
+            return self
+        reservation.count = self.count
+        return reservation
 
     def call_refused(self, call: CallRecord) -> None:
         """Write a call that was refused to the store; it isn't counted here."""
@@ -190,19 +195,25 @@ class UsageLedger:
         """Count a finished call: the clients' hook."""
         self.count(call)
 
-    def count(self, call: CallRecord, *, reservation: Reservation | None = None) -> None:
+    def count(self, call: CallRecord, reservation: Reservation | None = None) -> None:
         """Count one call, and end its reservation."""
         if call.model is None:
             return
-        self._totals.add(call)
-        admissions = self._admissions
-        store = self.store if admissions is None else admissions.store
+        admissions, store, settled = self._admissions, self.store, None
+        keys: tuple[Key, ...] = ()
+        if reservation is not None:
+            keys = reservation.keys
+            if reservation.id:
+                settled = reservation.id, reservation.part
+        if admissions is not None:
+            store = admissions.store
+            if reservation is not None and (call.usage is None or call.usage.cost is None):
+                call = admissions.estimated(call, reservation.cost)
+        self._totals.add(call, keys)
         if store is not None:
-            held = reservation is not None and reservation.id
-            settled = (reservation.id, reservation.part) if reservation and held else None
             store.add(call, reservation=settled)
         if admissions is not None:
-            admissions.after(call, reservation)
+            admissions.after(call, keys)
 
     @property
     def cost(self) -> float | None:
@@ -309,21 +320,6 @@ class UsageLedger:
         from lunos_core.accounting.report import plot
 
         return plot(self.history(), path)
-
-
-class _OpenCall:
-    def __init__(
-        self, ledger: UsageLedger, admissions: Admissions, reservation: Reservation
-    ) -> None:
-        self._ledger, self._admissions, self._reservation = ledger, admissions, reservation
-
-    def __call__(self, call: CallRecord) -> None:
-        call = self._admissions.finish(call, self._reservation)
-        self._ledger.count(call, reservation=self._reservation)
-
-    def abandon(self) -> None:
-        """Release the reservation of a cancelled call, which leaves no record."""
-        self._reservation.release()
 
 
 _ON_UNKNOWN_COST = ("warn", "refuse", "ignore")

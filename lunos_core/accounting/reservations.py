@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from lunos_core.accounting.budgets import Budget, RateLimit, Scope
+from lunos_core.accounting.observers import CallRecord
 from lunos_core.accounting.schema import REFUSED
 from lunos_core.accounting.store import UsageStore
 
@@ -28,13 +30,14 @@ _MOST = 1000
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Reservation:
-    """Money and tokens reserved for one call; released if the call leaves no record.
+    """Money and tokens reserved for one call, and its observer; released if it leaves no record.
 
     Attributes:
         certain: whether `cost` is more than a guess.
         id: the id of its row in the store, or of the lump that pays for it.
         part: its part of a lump, in picodollars.
         keys: the windows of the budgets that cover it.
+        count: called with the finished call and this reservation.
     """
 
     store: UsageStore
@@ -46,16 +49,21 @@ class Reservation:
     part: int | None = None
     settled: bool = False
     keys: tuple[Key, ...] = ()
+    count: Callable[[CallRecord, Reservation], None] | None = None
 
-    def release(self) -> None:
-        """Release the reservation, unless the call was settled."""
+    def __call__(self, call: CallRecord) -> None:
+        """Settle it: the money is spent, or free again, when the call is written."""
+        self.settled = True
+        if self.count is not None:
+            self.count(call, self)
+
+    def abandon(self) -> None:
+        """Release it if the call leaves no record, as a cancelled one."""
         if self.id and not self.settled:
             self.settled = True
             self.store.end_reservation(self.id, self.part)
 
-    def __del__(self) -> None:
-        if not self.settled:
-            self.release()
+    __del__ = abandon
 
 
 @dataclass(slots=True)
@@ -137,16 +145,8 @@ class Lump:
         self.keys: tuple[Key, ...] = ()
         self.left = min(room // _CALLS, cost * _CALLS)
 
-    def draw(self, cost: int, now: float) -> bool:
-        """Take the money for a call, if there is enough; the owner's lock must be held."""
-        if not now < self.expires or cost > self.left:
-            return False
-        self.left -= cost
-        return True
-
     def end(self) -> None:
-        """Release the money that wasn't drawn; the same lock must be held."""
-        self.expires = 0.0
+        """Release the money that wasn't drawn; the owner's lock must be held."""
         self._store.end_reservation(self.id, self.left)
 
 
@@ -169,40 +169,43 @@ class Lumps:
         self._store = store
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
-        self._lumps: dict[Kind, Lump] = {}
+        self.by_kind: dict[Kind, Lump] = {}
 
     def draw(self, kind: Kind, cost: int) -> Lump | None:
         """Return the lump that pays for a call, or `None` if there is none with enough money."""
         with self._lock:
-            lump = self._lumps.get(kind)
-            if lump is None or lump.draw(cost, self._store.clock()):
+            lump = self.by_kind.get(kind)
+            if lump is None:
+                return None
+            if cost <= lump.left and self._store.clock() < lump.expires:
+                lump.left -= cost
                 return lump
-            del self._lumps[kind]
+            del self.by_kind[kind]
             lump.end()
             return None
 
     def keep(self, kind: Kind, lump: Lump) -> None:
         """Keep a lump that is in the store now, and end the one that it replaces."""
         with self._lock:
-            before = self._lumps.pop(kind, None)
+            before = self.by_kind.pop(kind, None)
             if before is not None:
                 before.end()
-            if len(self._lumps) >= _MOST:
+            if len(self.by_kind) >= _MOST:
                 self.end_old(None)
-            self._lumps[kind] = lump
+            self.by_kind[kind] = lump
         self._store.watch(self)
 
     @property
     def holds(self) -> bool:
         """Whether there are lumps, which expire."""
-        return bool(self._lumps)
+        return bool(self.by_kind)
 
     def end_old(self, now: float | None) -> None:
         """End the lumps that have expired; `None` ends all."""
-        if not self._lumps:
+        if not self.by_kind:
             return
         with self._lock:
-            for kind, lump in list(self._lumps.items()):
+            for kind, lump in list(self.by_kind.items()):
                 if now is None or now >= lump.expires:
-                    del self._lumps[kind]
+                    del self.by_kind[kind]
                     lump.end()

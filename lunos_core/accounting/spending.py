@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from sqlite3 import Connection
 from typing import Any
 
@@ -46,15 +45,15 @@ def covering(
 class Spending:
     """Adds up the calls of windows, reading each row of the store once."""
 
-    def __init__(self, store: UsageStore) -> None:
+    def __init__(self, store: UsageStore, drain: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self.drain = drain  # notes the finished calls that wait for it
         # for each window: the last row that was added up, and the sum
         self._sums: dict[Key, tuple[int, int]] = {}
         # for windows from which no more was spent: the last row that was read
         self._seen: dict[tuple[Budget, float], int] = {}
         # for each window: what this process has spent since then, or hadn't written
         self._since: dict[Key, int] = {}
-        self._noted: deque[tuple[CallRecord, Iterable[Key]]] = deque()
         self._lock = threading.RLock()
 
     def add_up(self, budgets: Iterable[Budget]) -> None:
@@ -79,19 +78,14 @@ class Spending:
 
     def known(self, key: Key) -> int:
         """Return the picodollars of a window that this process knows, without reading the store."""
-        self._add_noted()
+        self.drain()
         return self._sums.get(key, (0, 0))[1] + self._since.get(key, 0)
 
     def note(self, call: CallRecord, keys: Iterable[Key]) -> None:
-        """Add a finished call to the windows that cover it, once somebody asks for them."""
-        self._noted.append((call, keys))
-
-    def _add_noted(self) -> None:
-        with self._lock, contextlib.suppress(IndexError):
-            while True:
-                call, keys = self._noted.popleft()
-                for key in keys:
-                    self._since[key] = self._since.get(key, 0) + (cost_of(call.usage) or 0)
+        """Add a finished call to the windows that cover it."""
+        with self._lock:
+            for key in keys:
+                self._since[key] = self._since.get(key, 0) + (cost_of(call.usage) or 0)
 
     def exact(self, key: Key, *, wait: float = 0.25) -> int:
         """Return the picodollars of a window, including unwritten calls of this process.
@@ -109,7 +103,7 @@ class Spending:
     def total(self, connection: Connection, key: Key, pending: Pending) -> int:
         """Add up the rows of a window that are new, and return the sum in picodollars."""
         budget, scope, begin = key
-        self._add_noted()
+        self.drain()
         last_id = last_id_of(connection)
         seen, total = self._sums.get(key) or (self._seen.get((budget, begin), 0), 0)
         if seen < last_id:

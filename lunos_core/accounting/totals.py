@@ -8,6 +8,7 @@ import functools
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -175,10 +176,13 @@ class Row:
 class Totals:
     """The rows of a ledger and the histories of its app ids."""
 
+    # told of each call that is counted, with the windows of the budgets that cover it
+    heard: Callable[[CallRecord, Any], None] | None = None
+
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, str], Row] = {}
         self._histories: dict[str, History] = {}
-        self._waiting: deque[tuple[float, CallRecord]] = deque()
+        self._waiting: deque[tuple[float, CallRecord, Any]] = deque()
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
@@ -186,20 +190,23 @@ class Totals:
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self._lock = threading.RLock()
 
-    def add(self, call: CallRecord) -> None:
+    def add(self, call: CallRecord, keys: Any = ()) -> None:
         """Add a call; it is counted when somebody asks, or together with others."""
-        self._waiting.append((time.time(), call))
+        self._waiting.append((time.time(), call, keys))
         # alone, each takes three times as long; an error keeps alive all that its frames hold
         if call.error is not None or len(self._waiting) >= _AT_ONCE:
-            self._count()
+            self.count()
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Count the calls that wait for it."""
         with self._lock, contextlib.suppress(IndexError):
             while True:
-                now, call = self._waiting.popleft()
+                now, call, keys = self._waiting.popleft()
                 # "Unknown" is the server's own name for it
                 key = (call.app_id or "Unknown", call.model or "", call.endpoint)
                 (self._rows.get(key) or self._row(key)).add(call, now)
+                if self.heard is not None:
+                    self.heard(call, keys)
 
     def _row(self, key: tuple[str, str, str]) -> Row:
         history = self._histories.setdefault(key[0], History())
@@ -207,7 +214,7 @@ class Totals:
 
     def merge(self, other: Totals) -> None:
         """Add the rows and histories of others, which no longer change."""
-        self._count()
+        self.count()
         with self._lock:
             for key, row in other._rows.items():
                 self._row(key).add_row(row)
@@ -216,7 +223,7 @@ class Totals:
 
     def spent(self) -> Decimal | None:
         """Return the exact sum of the known costs in USD, or `None` if none is known."""
-        self._count()
+        self.count()
         spent = Sum()
         for row in list(self._rows.values()):
             spent.add(row.cost.total)
@@ -224,7 +231,7 @@ class Totals:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict for each app id, model and endpoint, in the order of first calls."""
-        self._count()
+        self.count()
         with self._lock:
             return [
                 {**dict(zip(KEYS, key, strict=True)), **row.to_dict()}
@@ -233,13 +240,13 @@ class Totals:
 
     def histories(self) -> dict[str, list[tuple[float, float, int]]]:
         """Return the points of each app id."""
-        self._count()
+        self.count()
         with self._lock:
             return {app_id: list(item.points) for app_id, item in list(self._histories.items())}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the current state without the lock; other threads may continue to count."""
-        self._count()
+        self.count()
         with self._lock:  # dict: a re-entrant call would change it
             parts = {"_rows": dict(self._rows), "_histories": dict(self._histories)}
             return copy.deepcopy(parts)

@@ -162,8 +162,8 @@ def test_what_is_held_is_given_back_once_and_only_where_it_was_not_settled() -> 
     for name, settled in (("", False), ("settled", True), ("dropped", False), ("released", False)):
         held = Reservation(store, {}, 1, 1, certain=True, id=name, settled=settled)
         if name == "released":
-            held.release()
-            held.release()
+            held.abandon()
+            held.abandon()
         del held
     assert [name for name, _ in store._ended] == ["dropped", "released"]
     store.close()

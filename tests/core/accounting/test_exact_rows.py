@@ -38,7 +38,6 @@ from lunos_core.accounting.histograms import (
 )
 from lunos_core.accounting.memory import MemoryStore
 from lunos_core.accounting.questions import NUMBERS
-from lunos_core.accounting.reservations import Reservation
 from lunos_core.accounting.schema import (
     COLUMNS,
     RESERVE,
@@ -412,7 +411,7 @@ def test_the_rows_of_a_store_in_memory_are_forgotten_now_and_then(
     memory.add_many(calls())
     left = []
     for _ in range(7):
-        mine.after(CALL, None)
+        mine.after(CALL, ())
         memory.add_many([CALL])
         left.append(
             memory.database.transact(
@@ -427,14 +426,15 @@ def test_a_nearly_spent_budget_is_warned_of_once_even_if_the_store_is_locked(
 ) -> None:
     told: list[float] = []
     budget = Budget(1, warn_at=0.5, on_warn=lambda budget, spent: told.append(spent))
-    memory, mine = admissions(budget)
+    _, mine = admissions(budget)
 
     def locked(*_: Any, **__: Any) -> int:
         raise LunosConfigError("locked")
 
     monkeypatch.setattr(mine._spending, "exact", locked)
     key = (budget, Scope(), budget.window(NOW)[0])
-    reservation = Reservation(memory, {}, 0, 0, certain=True, settled=True, keys=(key,))
     for cost in (0.25, 0.25, 0.25):
-        mine.after(CALL._replace(usage=Usage(1, 1, 2, cost=cost)), reservation)
+        call = CALL._replace(usage=Usage(1, 1, 2, cost=cost))
+        mine.hear(call, (key,))
+        mine.after(call, (key,))
     assert told == [0.5]

@@ -52,18 +52,20 @@ def test_a_lump_is_a_fiftieth_of_the_room_or_fifty_calls(
 
 
 def test_a_call_draws_what_it_costs_until_the_lump_is_used_up_or_old(store: Noting) -> None:
-    lump = Lump(store, 5000, 100, 7.0)
-    lump.id = "lump"
-    assert lump.draw(60, 8.999)
+    lumps = Lumps(store)
+    lump = kept(lumps, store, ("m",), "a", 100)
+    store.now = 101.999
+    assert lumps.draw(("m",), 60) is lump
     assert lump.left == 40
-    assert not lump.draw(41, 8.0)
-    assert lump.left == 40
-    assert not lump.draw(1, 9.0)
-    assert lump.draw(40, 8.0)
-    lump.left = 3
-    lump.end()
-    assert store.ended == [("lump", 3)]
-    assert not lump.draw(0, 0.0), "after its end"
+    assert lumps.draw(("m",), 40) is lump
+    assert lumps.draw(("m",), 0) is lump
+    assert lumps.draw(("m",), 1) is None
+    assert store.ended == [("a", 0)]
+    assert lumps.draw(("m",), 0) is None, "after its end"
+    kept(lumps, store, ("m",), "b", 100)
+    store.now += 2.0
+    assert lumps.draw(("m",), 1) is None
+    assert store.ended == [("a", 0), ("b", 100)]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from typing import Any
 
 from lunos_core.accounting import schema
 from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
-from lunos_core.accounting.estimates import Estimator
 from lunos_core.accounting.observers import CallRecord, CallStart
 from lunos_core.accounting.pricing import EXACT
 from lunos_core.accounting.reservations import (
@@ -39,7 +38,7 @@ from lunos_core.accounting.reservations import (
     seconds_to_room,
 )
 from lunos_core.accounting.schema import GUESS, SHARED, dollars, picodollars
-from lunos_core.accounting.spending import Facts, Spending, covering, facts_of
+from lunos_core.accounting.spending import Estimator, Facts, Spending, covering, facts_of
 from lunos_core.accounting.store import UsageStore
 from lunos_core.accounting.totals import Totals
 from lunos_core.accounting.usage import Usage
@@ -83,6 +82,7 @@ class Admissions:
         self.limits = list(limits)
         self._estimator = Estimator(on_unknown_cost)
         self._is_watched = any(budget.on_warn is not None for budget in self.budgets)
+        self.is_watchful = self._is_watched or store.in_memory  # whether each call needs `after`
         self._spending = Spending(store)
         if totals is not None and self.budgets:
             totals.heard, self._spending.drain = self.hear, totals.count
@@ -174,7 +174,7 @@ class Admissions:
         self._spending.note(call, keys)
 
     def after(self, call: CallRecord, keys: Iterable[Key]) -> None:
-        """Call `on_warn` of budgets that are nearly spent, and delete old rows in memory."""
+        """Warn of unknown costs and nearly spent budgets, and delete old rows in memory."""
         try:
             if self.budgets:
                 self._estimator.tell_unknown(call)

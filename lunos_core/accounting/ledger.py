@@ -201,18 +201,18 @@ class UsageLedger:
             return
         admissions, store, settled = self._admissions, self.store, None
         keys: tuple[Key, ...] = ()
-        if reservation is not None:
-            keys = reservation.keys
-            if reservation.id:
-                settled = reservation.id, reservation.part
+        is_unknown = call.usage is None or call.usage.cost is None
         if admissions is not None:
             store = admissions.store
-            if reservation is not None and (call.usage is None or call.usage.cost is None):
-                call = admissions.estimated(call, reservation.cost)
+            if reservation is not None:
+                keys = reservation.keys
+                settled = (reservation.id, reservation.part) if reservation.id else None
+                if is_unknown:
+                    call = admissions.estimated(call, reservation.cost)
         self._totals.add(call, keys)
         if store is not None:
             store.add(call, reservation=settled)
-        if admissions is not None:
+        if admissions is not None and (is_unknown or admissions.is_watchful):
             admissions.after(call, keys)
 
     @property

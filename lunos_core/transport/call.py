@@ -79,8 +79,7 @@ class Call(Generic[Q]):
         self._secret = self._key or config.known_key
         self.request: Q = request
         # read now: a stream may be consumed outside the `app()` block in which it was opened. The
-        # call's own wins over the enclosing `app()` block, then the client's, which comes from its
-        # constructor or else the environment
+        # call's own wins over that block's, then the client's, of its constructor or environment
         own = request.app_id
         self._app_id = own if own is not None else current_app_id() or config.app_id
         self._config = config
@@ -127,8 +126,16 @@ class Call(Generic[Q]):
         self._prices = prices
         request, config = self.request, self._config
         start = CallStart(
-            *(self._app_id, request.model, request.path, request.user, self._tags, self._metadata),
-            *(self._errors.framework, len(request.body), request.max_tokens, prices),
+            self._app_id,
+            request.model,
+            request.path,
+            request.user,
+            self._tags,
+            self._metadata,
+            self._errors.framework,
+            len(request.body),
+            request.max_tokens,
+            prices,
             config.total_timeout,
         )
         try:
@@ -153,9 +160,8 @@ class Call(Generic[Q]):
     @property
     def timeout(self) -> Timeout:
         """The timeouts of the next attempt."""
-        return (
-            self._config.checked_timeout if self.request.timeout is None else self.request.timeout
-        )
+        own = self.request.timeout
+        return self._config.checked_timeout if own is None else own
 
     @property
     def retry_on_timeout(self) -> bool:
@@ -301,11 +307,9 @@ class Call(Generic[Q]):
 
     def over(self, error: LunosError | None = None) -> None:
         """Tell the observers once that the call is over."""
-        if self._over:
+        if self._over or not self.observers:
             return
         self._over = True
-        if not self.observers:
-            return
         record = CallRecord(  # positional: by name takes twice as long
             self._app_id,
             self.request.model,
@@ -315,10 +319,14 @@ class Call(Generic[Q]):
             None if self._first_event is None else self._first_event - self._started,
             self.usage,
             error,
-            *(self.request.user, self._tags, self._metadata, self._served),
+            self.request.user,
+            self._tags,
+            self._metadata,
+            self._served,
             self._request_id if error is None else error.request_id,
             self._errors.framework,
-            *(None, getattr(self._answer, "id", None)),
+            None,
+            getattr(self._answer, "id", None),
             getattr(self._answer, "finish_reasons", ()),
             tuple(b - a for a, b in pairwise(self._chunk_times)) if self._chunk_times else (),
         )

@@ -35,7 +35,7 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-from lunos_core.accounting import environment, estimates
+from lunos_core.accounting import environment
 from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
 
 from .test_store import rows_in
@@ -69,7 +69,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _nothing_told() -> None:
-    estimates.warned_models.clear()
+    spending.warned_models.clear()
 
 
 # --- what a budget is ----------------------------------------------------------------------------

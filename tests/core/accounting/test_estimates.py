@@ -21,13 +21,13 @@ from lunos_core import (
     Usage,
     UsageStore,
 )
-from lunos_core.accounting import estimates
+from lunos_core.accounting import spending
 from lunos_core.accounting.budgets import Scope
-from lunos_core.accounting.estimates import Estimator
 from lunos_core.accounting.memory import MemoryStore
 from lunos_core.accounting.observers import CallStart
 from lunos_core.accounting.reservations import Reservation, refusal_text, seconds_to_room
 from lunos_core.accounting.schema import RESERVE
+from lunos_core.accounting.spending import Estimator
 from lunos_core.accounting.store import BATCH
 
 USD = 10**12  # picodollars
@@ -145,7 +145,7 @@ def test_a_model_of_unknown_cost_is_held_for_nothing_once_that_is_certain() -> N
 def test_an_unknown_cost_is_warned_of_once_per_model(
     choice: str, call: CallRecord, warns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "warned_models", set())
+    monkeypatch.setattr(spending, "warned_models", set())
     estimator = Estimator(choice)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lunos_core import Budget, CallRecord, ModelInfo, Usage, UsageLedger, UsageStore
-from lunos_core.accounting.estimates import Estimator
 from lunos_core.accounting.observers import CallStart
 from lunos_core.accounting.pricing import price_of
+from lunos_core.accounting.spending import Estimator
 from lunos_core.accounting.usage import parse_usage
 from lunos_core.catalog.models import read_entries
 

@@ -35,7 +35,7 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-from lunos_core.accounting import environment
+from lunos_core.accounting import environment, spending
 from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
 
 from .test_store import rows_in

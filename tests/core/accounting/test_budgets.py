@@ -478,6 +478,19 @@ async def test_a_budget_can_warn_or_ask_in_place_of_refusing(both: Both) -> None
     assert asked == [(budget, 0.5), (budget, 1.0)]
 
 
+async def test_a_budget_of_nothing_turns_an_app_off(both: Both) -> None:
+    wire = Wire(answer(0.0), answer(0.0))
+    client = both.client(wire)
+    with UsageLedger(budgets=[Budget(0, app="off")]):
+        with pytest.raises(LunosBudgetError, match="the budget of 0 USD, app='off' is spent"):
+            await both(client.send(ask("off")))
+        assert wire.requests == []
+        await both(client.send(ask("on")))
+        with pytest.raises(LunosBudgetError):
+            await both(client.send(ask("off")))
+    assert len(wire.requests) == 1
+
+
 async def test_a_callback_is_told_what_may_follow(both: Both) -> None:
     told: list[Any] = []
 

@@ -255,6 +255,8 @@ class Lunos(Connection, Parameters, StructuredPrediction):
     def _prompt_question(self, prompt: str, formatted: bool, call: dict[str, Any]) -> Question:
         to_prompt: Any = self.completion_to_prompt
         text = prompt if formatted else to_prompt(prompt)
+        if not isinstance(text, str):  # LlamaIndex's message would drop it
+            raise TypeError(f"prompt must be a str, not {type(text).__name__}")
         model = call.get("model") or self.model
         if self._chats(facts_of(model, self.catalog)):
             message = ChatMessage(role=MessageRole.USER, content=text)

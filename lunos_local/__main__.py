@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m lunos_loca
     base_url = f"http://{host}:{listener.getsockname()[1]}/v1"
     print(_greeting(gateway, base_url, api_key), flush=True)
     try:
-        uvicorn_server(app, signals=True).run(sockets=[listener])
+        uvicorn_server(app).run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:

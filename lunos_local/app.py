@@ -103,12 +103,12 @@ def create_app(
         HTTPException: _answer_http_error,
     }
     routes = [
-        Route("/", gateway.page, methods=["GET"]),
-        Route("/public/models", gateway.public_models, methods=["GET"]),
-        Route("/files/{name}", gateway.file, methods=["GET"]),
+        Route("/", gateway.page),
+        Route("/public/models", gateway.public_models),
+        Route("/files/{name}", gateway.file),
         Route("/requests", gateway.requests, methods=["GET", "DELETE"]),
-        Route("/v1/models", gateway.list_models, methods=["GET"]),
-        Route("/v1/models/{id:path}", gateway.model, methods=["GET"]),
+        Route("/v1/models", gateway.list_models),
+        Route("/v1/models/{id:path}", gateway.model),
         Route("/v1/chat/completions", gateway.chat, methods=["POST"]),
         Route("/v1/completions", gateway.completion, methods=["POST"]),
         Route("/v1/embeddings", gateway.embedding, methods=["POST"]),
@@ -120,10 +120,10 @@ def create_app(
         Route("/v1/audio/speech", gateway.speech, methods=["POST"]),
         Route("/v1/audio/generations", gateway.speech, methods=["POST"]),
         Route("/v1/video/generations", gateway.video, methods=["POST"]),
-        Route("/v1/video/generations/{id}", gateway.video_job, methods=["GET"]),
-        Route("/v1/balance", gateway.balance, methods=["GET"]),
-        Route("/v1/account", gateway.account, methods=["GET"]),
-        Route("/v1/usage", gateway.usage, methods=["GET"]),
+        Route("/v1/video/generations/{id}", gateway.video_job),
+        Route("/v1/balance", gateway.balance),
+        Route("/v1/account", gateway.account),
+        Route("/v1/usage", gateway.usage),
     ]
     app = Starlette(
         routes=routes,

@@ -88,4 +88,4 @@ def serve_dashboard(store: UsageStore, port: int) -> None:
     """
     listener = listen(HOST, port)
     print(f"http://{HOST}:{listener.getsockname()[1]}/", flush=True)
-    uvicorn_server(dashboard_app(store), signals=True).run(sockets=[listener])
+    uvicorn_server(dashboard_app(store)).run(sockets=[listener])

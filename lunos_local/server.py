@@ -37,8 +37,8 @@ class _QuietAboutCuts(logging.Filter):
         return "graceful" not in record.getMessage()
 
 
-def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
-    """Return a uvicorn server for `app`; it handles the process's signals only with `signals`."""
+def uvicorn_server(app: Starlette) -> uvicorn.Server:
+    """Return a uvicorn server for `app`; in the main thread it handles the process's signals."""
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -60,12 +60,7 @@ def uvicorn_server(app: Starlette, *, signals: bool) -> uvicorn.Server:
     logger.setLevel(logging.WARNING)
     if not any(isinstance(old, _QuietAboutCuts) for old in logger.filters):
         logger.addFilter(_QuietAboutCuts())
-    return uvicorn.Server(config) if signals else _ThreadServer(config)
-
-
-class _ThreadServer(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """Leave the signal handlers of the process alone."""
+    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -144,7 +139,7 @@ class LocalGateway:
         self._gateway = app.state.gateway
         listener = listen(HOST, self._wanted_port)
         self._port = int(listener.getsockname()[1])
-        self._server = uvicorn_server(app, signals=False)
+        self._server = uvicorn_server(app)
         self._thread = threading.Thread(
             target=self._server.run,
             kwargs={"sockets": [listener]},

@@ -50,6 +50,8 @@ def passages_of(path: Path) -> list[Document]:
 def main(folder: Path, questions: tuple[str, ...]) -> None:
     """Embed the folder, then answer each question with its sources."""
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".pdf", ".md"})
+    if not files:
+        sys.exit(f"no PDF or Markdown files in {folder}")
     passages = [passage for path in files for passage in passages_of(path)]
     store = InMemoryVectorStore(
         LunosEmbeddings(model="openai/text-embedding-3-small", app_id="library-embed")

@@ -51,6 +51,8 @@ def translate_error(
         error = LunosResponseError(f"the answer could not be read ({name}): {failure}")
     else:
         reason = str(failure) or "no reason given"
+        if isinstance(failure, httpx.ConnectError) and not remedy:
+            reason += "; is base_url right, and is its server running?"
         error = LunosConnectionError(f"the connection failed ({name}): {reason}{remedy}")
     error.__cause__ = failure
     retried = (*_RETRIED, *_RETRIED_AS_CHOSEN) if call.retry_on_timeout else _RETRIED

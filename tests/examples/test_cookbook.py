@@ -58,6 +58,20 @@ def test_a_program_prints_what_its_page_shows(run_program: RunExample, path: str
     assert complained == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rag_langchain.py", "no PDF or Markdown files in "),
+        ("rag_llamaindex.py", "No files found in "),
+    ],
+)
+def test_an_empty_folder_is_named_before_anything_is_asked(
+    run_program: RunExample, tmp_path: Path, name: str, says: str
+) -> None:
+    with pytest.raises((SystemExit, ValueError), match=f"{says}{re.escape(str(tmp_path))}"):
+        run_program(f"examples/cookbook/{name}", str(tmp_path))
+
+
 def test_every_file_is_shown_whole_on_a_page() -> None:
     shown = re.findall(r'{% include "\.\./\.\./(examples/[^"]+)" %}', "".join(PAGES.values()))
     for path in sorted(FOLDER.glob("*.py")):

@@ -36,6 +36,19 @@ async def test_chat_sends_the_messages_and_nothing_that_was_not_set(way: Way) ->
     assert str(response) == "assistant: Hi there"
 
 
+@pytest.mark.parametrize("chats", [True, False])
+@pytest.mark.parametrize("prompt", [42, None, b"Hello"])
+@pytest.mark.parametrize("method", ["complete", "stream_complete"])
+async def test_a_prompt_that_is_no_text_is_refused_before_it_is_sent(
+    way: Way, method: str, prompt: Any, chats: bool
+) -> None:
+    """LlamaIndex's message would drop a number silently, and the answer would be to nothing."""
+    wire = Wire(answer("Hi there"))
+    with pytest.raises(TypeError, match=f"prompt must be a str, not {type(prompt).__name__}"):
+        await way(way.llm(wire, is_chat_model=chats), method, prompt)
+    assert not wire.requests
+
+
 async def test_a_stream_asks_for_the_usage_and_nothing_else(way: Way) -> None:
     wire = Wire(stream(delta("Hi"), delta(finish="stop"), usage_event()))
     await way(way.llm(wire), "stream_chat", HELLO)

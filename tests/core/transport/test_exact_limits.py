@@ -130,6 +130,7 @@ TRUST = (
 )
 RENEW = "; the server must renew its certificate, unless this machine's clock is wrong"
 OTHER = "; is base_url right? The certificate is another host's"
+UNREACHED = "; is base_url right, and is its server running?"
 VERIFY = "CERTIFICATE_VERIFY_FAILED"
 
 
@@ -138,7 +139,13 @@ VERIFY = "CERTIFICATE_VERIFY_FAILED"
     [
         *(
             (kind(""), LunosConnectionError, CONNECTION.format(kind.__name__, "no reason given"), 1)
-            for kind in (httpx.ConnectError, httpx.ReadError, httpx.WriteError)
+            for kind in (httpx.ReadError, httpx.WriteError)
+        ),
+        (
+            httpx.ConnectError(""),
+            LunosConnectionError,
+            CONNECTION.format("ConnectError", "no reason given") + UNREACHED,
+            1,
         ),
         (
             httpx.RemoteProtocolError("cut"),
@@ -182,7 +189,7 @@ VERIFY = "CERTIFICATE_VERIFY_FAILED"
             (
                 httpx.ConnectError(reason),
                 LunosConnectionError,
-                CONNECTION.format("ConnectError", reason + remedy),
+                CONNECTION.format("ConnectError", reason + (remedy or UNREACHED)),
                 0 if remedy else 1,
             )
             for reason, remedy in (

@@ -64,10 +64,18 @@ class Usage:
     def with_cost(self, cost: float, source: str) -> Usage:
         """Return the same usage with a cost and where it is from."""
         return Usage(  # `dataclasses.replace` takes three times as long
-            *(self.input_tokens, self.output_tokens, self.total_tokens),
-            *(self.cached_tokens, self.cache_write_tokens, self.input_audio_tokens),
-            *(self.reasoning_tokens, self.output_audio_tokens, self.image_tokens),
-            *(cost, source, self.raw),
+            self.input_tokens,
+            self.output_tokens,
+            self.total_tokens,
+            self.cached_tokens,
+            self.cache_write_tokens,
+            self.input_audio_tokens,
+            self.reasoning_tokens,
+            self.output_audio_tokens,
+            self.image_tokens,
+            cost,
+            source,
+            self.raw,
         )
 
     def __add__(self, other: Usage) -> Usage:

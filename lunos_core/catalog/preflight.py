@@ -53,17 +53,19 @@ class Needs(NamedTuple):
 def needs_of(content: Any, params: Mapping[str, Any]) -> Needs:
     """Return what a request needs, from its wire messages or prompt and its parameters."""
     inputs: dict[str, None] = {}
-    lengths = []
+    tokens = 0
     for message in content if isinstance(content, list) else (content,):
-        said = message.get("content") if isinstance(message, dict) else message
-        lengths.append(estimate_tokens(said))
-        for part in said if isinstance(said, list) else ():
-            kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and kind in _MODALITIES:
-                inputs[_MODALITIES[kind]] = None
-    # several prompts of a request are read separately, messages together
-    are_prompts = isinstance(content, list) and bool(content) and isinstance(content[0], str)
-    tokens = max(lengths) if are_prompts else sum(lengths)
+        if isinstance(message, dict):
+            said = message.get("content")
+            tokens += estimate_tokens(said)
+        else:  # several prompts of a request are read separately, messages together
+            said = message
+            tokens = max(tokens, estimate_tokens(said))
+        if isinstance(said, list):
+            for part in said:
+                kind = part.get("type") if isinstance(part, dict) else None
+                if isinstance(kind, str) and kind in _MODALITIES:
+                    inputs[_MODALITIES[kind]] = None
     modalities = params.get("modalities")
     return Needs(
         tuple(inputs),

@@ -23,7 +23,10 @@ from lunos_core.sdk import AsyncLunos
 # not the fault of the text that was asked; what times out is a connection error, too
 _PASSING = (errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError)
 # hardly ever the fault of a text
-_OF_THE_JOB = (errors.LunosAuthenticationError, errors.LunosPaymentError, errors.LunosNotFoundError)
+_OF_THE_JOB = (
+    *(errors.LunosAuthenticationError, errors.LunosPaymentError),
+    *(errors.LunosPermissionError, errors.LunosNotFoundError),
+)
 _MOST_FAILURES, _MAX_RETRIES = 20, 8
 _LOOK, _BEAT = 0.2, 5.0  # seconds
 

@@ -231,13 +231,14 @@ def test_a_refusal_states_the_spending_the_reservations_and_the_end_of_the_windo
 
 
 def test_a_store_in_memory_writes_a_batch_at_a_time_without_a_thread() -> None:
+    before = {*threading.enumerate()}
     store = MemoryStore(clock=lambda: NOON)
     for _ in range(BATCH - 1):
         store.add(record(0.1))
     assert len(store.pending) == BATCH - 1
     store.add(record(0.1))
     assert (store.pending, store.in_memory) == ([], True)
-    assert "lunos-usage-store" not in [thread.name for thread in threading.enumerate()]
+    assert {*threading.enumerate()} <= before
     (row,) = store.database.transact(
         lambda connection: connection.execute("SELECT COUNT(*) FROM calls").fetchall()
     )

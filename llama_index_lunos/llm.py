@@ -259,8 +259,8 @@ class Lunos(Connection, Parameters, StructuredPrediction):
             raise TypeError(f"prompt must be a str, not {type(text).__name__}")
         model = call.get("model") or self.model
         if self._chats(facts_of(model, self.catalog)):
-            message = ChatMessage(role=MessageRole.USER, content=text)
-            return self._messages_question([message], call)
+            wire = to_wire([ChatMessage(role=MessageRole.USER, content=text)])
+            return self._question(True, wire, model, self.chat_params(call))
         return self._text_question(text, model, call)
 
     def _text_question(self, prompt: str, model: str, call: dict[str, Any]) -> Question:

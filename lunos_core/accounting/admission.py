@@ -212,7 +212,7 @@ class Admissions:
                     )
                 self._hold(connection, start, reservation, now, int(reservation.certain))
                 if reservation.certain and not self.limits and not approved:
-                    lump = lump_of(self.store, verdict.room, reservation.cost, now)
+                    lump = lump_of(verdict.room, reservation.cost, now)
                 if lump is not None:
                     more = replace(reservation, cost=lump.left, tokens=0, settled=True)
                     self._hold(connection, start, more, now, SHARED)

@@ -129,6 +129,7 @@ def refusal_text(budget: Budget, spent: Decimal, estimate: Decimal, end: float |
     return f"{text}: nothing was sent; raise the budget, or begin a new ledger"
 
 
+@dataclass(slots=True)
 class Lump:
     """Money reserved in one row for the next calls of one kind if a budget is far from spent.
 
@@ -137,29 +138,22 @@ class Lump:
     reserved until those calls are written.
     """
 
-    __slots__ = ("_store", "expires", "id", "keys", "left")
-
-    def __init__(self, store: UsageStore, room: int, cost: int, now: float) -> None:
-        self._store, self.expires = store, now + _SECONDS
-        self.id = ""
-        self.keys: tuple[Key, ...] = ()
-        self.left = min(room // _CALLS, cost * _CALLS)
-
-    def end(self) -> None:
-        """Release the money that wasn't drawn; the owner's lock must be held."""
-        self._store.end_reservation(self.id, self.left)
+    left: int
+    expires: float
+    id: str = ""
+    keys: tuple[Key, ...] = ()
 
 
-def lump_of(store: UsageStore, room: int, cost: int, now: float) -> Lump | None:
+def lump_of(room: int, cost: int, now: float) -> Lump | None:
     """Return a lump for the next calls, or `None` near the end of a budget.
 
     Args:
-        store: the store with the reservations.
         room: the rest of the budget in picodollars.
         cost: the cost of one call.
         now: the time of the store's clock.
     """
-    return Lump(store, room, cost, now) if room > cost * _CALLS else None
+    most = cost * _CALLS
+    return Lump(min(room // _CALLS, most), now + _SECONDS) if room > most else None
 
 
 class Lumps:
@@ -180,16 +174,14 @@ class Lumps:
             if cost <= lump.left and self._store.clock() < lump.expires:
                 lump.left -= cost
                 return lump
-            del self.by_kind[kind]
-            lump.end()
+            self._end(kind)
             return None
 
     def keep(self, kind: Kind, lump: Lump) -> None:
         """Keep a lump that is in the store now, and end the one that it replaces."""
         with self._lock:
-            before = self.by_kind.pop(kind, None)
-            if before is not None:
-                before.end()
+            if kind in self.by_kind:
+                self._end(kind)
             if len(self.by_kind) >= _MOST:
                 self.end_old(None)
             self.by_kind[kind] = lump
@@ -207,5 +199,9 @@ class Lumps:
         with self._lock:
             for kind, lump in list(self.by_kind.items()):
                 if now is None or now >= lump.expires:
-                    del self.by_kind[kind]
-                    lump.end()
+                    self._end(kind)
+
+    def _end(self, kind: Kind) -> None:
+        """Release the money that wasn't drawn; the lock must be held."""
+        lump = self.by_kind.pop(kind)
+        self._store.end_reservation(lump.id, lump.left)

@@ -32,8 +32,7 @@ def store(tmp_path: Path) -> Noting:
 
 
 def kept(lumps: Lumps, store: UsageStore, kind: tuple[Any, ...], name: str, left: int) -> Lump:
-    lump = Lump(store, 50 * left, left, store.clock())
-    lump.id = name
+    lump = Lump(left, store.clock() + 2, name)
     lumps.keep(kind, lump)
     return lump
 
@@ -43,9 +42,9 @@ def kept(lumps: Lumps, store: UsageStore, kind: tuple[Any, ...], name: str, left
     [(1000, 20, None), (1001, 20, 20), (10_000, 20, 200), (50_049, 20, 1000), (99_999, 20, 1000)],
 )
 def test_a_lump_is_a_fiftieth_of_the_room_or_fifty_calls(
-    store: Noting, room: int, cost: int, left: int | None
+    room: int, cost: int, left: int | None
 ) -> None:
-    lump = lump_of(store, room, cost, 7.0)
+    lump = lump_of(room, cost, 7.0)
     assert (lump and (lump.left, lump.expires, lump.id, lump.keys)) == (
         left and (left, 9.0, "", ())
     )

@@ -19,6 +19,7 @@ from mkdocs.structure.pages import Page
 _RENAMED = {"what-works.html": "supported-features.html"}
 _MANY, _LONG = 3, 26  # columns, and letters of a word, that don't fit on a phone
 _TABLE = re.compile(r"<table>(\s*<thead>.*?</thead>)(.*?)</table>", re.DOTALL)
+_OPTION = re.compile(r"<code>(?=--[^<]{1,24}</code>)")
 _HEAD = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
 _ASSET = re.compile(r"<(?:script|img|iframe|link|source)\b[^>]*?\b(?:src|href)=\W?https?:[^>]*>")
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?(?: \"([^\"]*)\")?\)")
@@ -78,8 +79,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Name the column in each cell of a table with many: narrow screens show a row as a list."""
-    return _TABLE.sub(_labelled, html)
+    """Name the column in each cell of a table with many: narrow screens show a row as a list.
+
+    An option of a command isn't broken behind its hyphens.
+    """
+    return _TABLE.sub(_labelled, _OPTION.sub('<code class="option">', html))
 
 
 def _labelled(table: re.Match[str]) -> str:

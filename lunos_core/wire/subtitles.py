@@ -76,4 +76,4 @@ def _seconds(clock: str) -> float:
     seconds = 0
     for part in whole.split(":"):
         seconds = seconds * 60 + int(part)
-    return seconds + float(f"0.{fraction}")
+    return float(f"{seconds}.{fraction}")

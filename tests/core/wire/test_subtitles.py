@@ -29,6 +29,11 @@ def test_an_srt_has_a_cue_for_each_number_with_times(text: str) -> None:
     assert read_srt(text) == TWO
 
 
+def test_a_time_is_the_number_that_stands_there() -> None:
+    (cue,) = read_srt("1\n00:00:01,618 --> 00:01:04,853\nHello.\n")
+    assert (cue.start, cue.end) == (1.618, 64.853)  # a sum of floats would be 1.6179999999999999
+
+
 def test_an_srts_text_keeps_its_lines_and_what_only_looks_like_a_number() -> None:
     text = (
         "1\n00:00:00,000 --> 00:00:01,000\nI count:\n2\n\n3 <i>\n\n2\n00:00:01,0 --> 00:00:02,0\n"

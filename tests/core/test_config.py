@@ -214,6 +214,18 @@ def test_the_defaults_of_a_config() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("words", "tracing"),
+    [(" 1 true True ON yes", True), ("0 false False OFF no", False), ("\t", None)],
+)
+def test_the_words_for_on_and_off_are_the_usual_ones(
+    monkeypatch: pytest.MonkeyPatch, words: str, tracing: bool | None
+) -> None:
+    for word in words.split(" "):
+        monkeypatch.setenv("LUNOS_TRACING", word)
+        assert Config.from_env().tracing is (tracing if word.strip() else None)
+
+
 @pytest.mark.parametrize("name", ["max_response_bytes", "total_timeout", "stream_idle_timeout"])
 def test_a_limit_of_nothing_is_refused_and_the_smallest_is_taken(name: str) -> None:
     with pytest.raises(LunosConfigError, match=name):

@@ -35,6 +35,7 @@ _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$
 _COMMAS = {"csv": ",", "tsv": "\t"}
 _open: Any = fsspec.open  # typed as if it could return a list
 _PIECE, _TAIL, _TEXTS, _SAMPLE = 16 * 2**20, 2**20, 64, 100
+_HEADER = -1  # the position of the names of a table's columns
 csv.field_size_limit(2**31 - 1)  # a cell may contain a book
 
 
@@ -77,7 +78,8 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         raise LunosConfigError(f"{address} can't be read: {error}") from None
     # zip://a.jsonl::file.zip has its files inside of another; simplecache:: has the same files
     head, chained, rest = address.partition("::")
-    before, after = ("", chained + rest) if "://" in head else (head + chained, "")
+    is_inside = "://" in head or not chained
+    before, after = ("", chained + rest) if is_inside else (head + chained, "")
     root = re.split(r"[*?[]", path)[0] if is_pattern else path
     if is_pattern or len(listed) == 1:
         root = root.rpartition("/")[0]
@@ -85,10 +87,8 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
     for path, facts in sorted(listed.items()):
         name, match = path[len(root) :], _KIND.search(path)
         if facts["type"] != "directory" and not re.search(r"/[._]", name):
-            kind, paths = (
-                match[1].lower() if match else "text",
-                (before * bool(chained) + fs.unstrip_protocol(path) + after,),
-            )
+            kind = match[1].lower() if match else "text"
+            paths = (before + fs.unstrip_protocol(path) + after,)
             files.append(Piece(name.strip("/"), kind, paths, facts["size"] or 0))
     kinds = sorted({file.kind for file in files})
     if len(kinds) != 1:
@@ -122,24 +122,20 @@ def _named(piece: Piece) -> Iterator[None]:
         raise LunosConfigError(f"{piece.paths[0]} can't be used: {said}") from None
 
 
-def _split(whole: Piece, check_all: Check) -> Iterator[Piece]:
-    (path,), size = whole.paths, whole.size
-
-    def check(there: Mapping[str, Any]) -> None:
-        check_all({**there, **dict.fromkeys(whole.partition)})
-
+def _split(whole: Piece, check: Check) -> Iterator[Piece]:
+    (path,), size, folders = whole.paths, whole.size, dict.fromkeys(whole.partition)
     if whole.kind == "parquet":
         with _open(path) as file:
             facts = pq.ParquetFile(file)
             names, types = facts.schema_arrow.names, facts.schema_arrow.types
             _check_names(names)
-            check(dict(zip(names, types, strict=True)))
+            check({**dict(zip(names, types, strict=True)), **folders})
             for i in range(facts.num_row_groups):
                 yield replace(whole, size=facts.metadata.row_group(i).num_rows, start=i)
         return
-    sample = [row for _, row in islice(_numbered(whole, check), _SAMPLE)]
+    sample = [row for _, row in islice(_numbered(whole), _SAMPLE)]
     if any(sample):
-        check(dict.fromkeys(name for row in sample for name in row or ()))
+        check(dict.fromkeys(name for row in (*sample, folders) for name in row or ()))
     elif sample:
         raise ValueError("its lines aren't JSON objects in UTF-8")
     is_packed = not path.lower().endswith(whole.kind)
@@ -178,10 +174,11 @@ def rows_of(piece: Piece) -> Iterator[Row]:
     """Yield the rows of a piece; a row without an `id` gets its position as one."""
     with _named(piece):
         for position, row in _numbered(piece):
-            yield {"id": f"{piece.name}:{position}", **piece.partition, **(row or {})}
+            if position != _HEADER:
+                yield {"id": f"{piece.name}:{position}", **piece.partition, **(row or {})}
 
 
-def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, Row | None]]:
+def _numbered(piece: Piece) -> Iterator[tuple[Any, Row | None]]:
     """Yield rows with their positions; a line that isn't a JSON object is `None`."""
     path = piece.paths[0]
     if piece.kind == "parquet":
@@ -203,9 +200,9 @@ def _numbered(piece: Piece, check: Check | None = None) -> Iterator[tuple[Any, R
         with _unpacked(path) as packed:
             file = io.TextIOWrapper(packed, encoding, newline="")
             table = csv.DictReader(file, delimiter=_COMMAS[piece.kind], strict=True)
-            if check and table.fieldnames:  # there may be no rows
+            if table.fieldnames:  # there may be no rows
                 _check_names(table.fieldnames)
-                check(dict.fromkeys(table.fieldnames))
+                yield _HEADER, dict.fromkeys(table.fieldnames)
             for i, row in enumerate(table):
                 # more cells than columns: a comma wasn't quoted, and the columns are unknown
                 yield i, {"id": row.get("id")} if None in row else row

@@ -89,8 +89,8 @@ class State:
 
         def work(connection: Any) -> tuple[list[bytes], dict[bytes, Answer]]:
             now, mine, known = time.time(), [], {}
-            beat = "UPDATE answers SET beat = ? WHERE owner = ? AND error IS NULL"
-            connection.execute(beat, (now, self.owner))
+            sql = "UPDATE answers SET beat = ? WHERE owner = ? AND error IS NULL"
+            connection.execute(sql, (now, self.owner))
             for key in keys:
                 if connection.execute(_CLAIM, (key, self.owner, now, now - _DEAD_AFTER)).rowcount:
                     mine.append(key)
@@ -105,6 +105,6 @@ class State:
     def keep(self, answers: Mapping[bytes, Answer], *, passing: bool = False) -> None:
         """Keep answers for good, or errors for this run alone."""
         owner = self.owner if passing else None
-        rows = [(key, owner, *answers[key]) for key in answers]
+        rows = [(key, owner, *answer) for key, answer in answers.items()]
         sql = "INSERT OR REPLACE INTO answers (key, owner, value, error) VALUES (?, ?, ?, ?)"
         self.store.database.transact(lambda c: c.executemany(sql, rows), wait=_LOCKED)

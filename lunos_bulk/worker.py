@@ -38,7 +38,7 @@ def begin(job: Job) -> None:
         state.begin(job.identity)
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the job can continue
+class Stopped(Exception):  # noqa: N818 - no error: the job can continue
     """The job stops, for example because its budget is spent; the next run continues it."""
 
 
@@ -54,9 +54,7 @@ class Worker:
             app_id=job.app_id, max_retries=_MAX_RETRIES, observers=[pace, self, ledger]
         )
         self._places, self._trying = asyncio.Semaphore(job.in_flight), asyncio.Lock()
-        self._failures, self._checked = 0, job.checked
-        sql = "SELECT 1 FROM answers WHERE value IS NOT NULL LIMIT 1"
-        self._answered = bool(self.state.execute(sql))
+        self._failures, self._answered, self._checked = 0, False, job.checked
 
     def before_call(self, **_: Any) -> None:
         """Refuse a call once the job has stopped: the client's hook before it sends."""
@@ -89,9 +87,7 @@ class Worker:
         Raises:
             Stopped: the job must stop; its answers are stored.
         """
-        keys: list[bytes] = []
-        texts: dict[bytes, str] = {}
-        known: dict[bytes, Answer] = {}
+        keys, texts, known = list[bytes](), dict[bytes, str](), dict[bytes, Answer]()
         for i, row in enumerate(rows):
             try:
                 text = self.job.text_of(row)
@@ -121,26 +117,24 @@ class Worker:
 
     async def _ask(self, texts: list[str]) -> None:
         """Send texts and store the answers; if a batch fails, find the texts that cause it."""
-        try:
-            async with self._places:
-                try:
-                    values = await self._send(texts)
-                except Exception as error:  # whoever waits for a place sends nothing meanwhile
-                    await self._stop_if_to_blame(error)
-                    raise
-        except Exception as error:
-            if self.state.stopped:
+        keys = list(map(self.job.key_of, texts))
+        async with self._places:
+            try:
+                values = await self._send(texts)
+            except Exception as error:  # whoever waits for a place sends nothing meanwhile
+                failure = error
+                await self._stop_if_to_blame(failure)
+            else:
+                self.state.keep({key: (v, None) for key, v in zip(keys, values, strict=True)})
                 return
-            if half := len(texts) // 2:
-                await self._ask(texts[:half])
-                await self._ask(texts[half:])
-                return
-            answer = (None, f"{type(error).__name__}: {' '.join(str(error).split())}")
-            passing = isinstance(error, _PASSING)
-            self.state.keep({self.job.key_of(texts[0]): answer}, passing=passing)
-        else:
-            rows = zip(map(self.job.key_of, texts), values, strict=True)
-            self.state.keep({key: (value, None) for key, value in rows})
+        if self.state.stopped:
+            return
+        if half := len(texts) // 2:
+            await self._ask(texts[:half])
+            await self._ask(texts[half:])
+            return
+        said = f"{type(failure).__name__}: {' '.join(str(failure).split())}"
+        self.state.keep({keys[0]: (None, said)}, passing=isinstance(failure, _PASSING))
 
     async def _stop_if_to_blame(self, error: Exception) -> None:
         if isinstance(error, errors.LunosBudgetError | errors.LunosConfigError):
@@ -152,9 +146,8 @@ class Worker:
                 try:
                     await self._send([self.job.text_of(dict.fromkeys(self.job.columns, "Hi"))])
                 except errors.LunosError as failure:
-                    self.state.stop(
-                        f"requests fail, with a harmless text, too: {one_line(failure)}"
-                    )
+                    said = one_line(failure)
+                    self.state.stop(f"requests fail, with a harmless text, too: {said}")
                 except ValueError:
                     pass  # an invalid answer is an answer
 
@@ -171,7 +164,6 @@ class Worker:
         if schema is not None:
             named = {"name": "answer", "schema": schema}
             params["response_format"] = {"type": "json_schema", "json_schema": named}
-        said = ""
         for _ in range(2):
             whole = await lunos.chat.completions.create(messages=messages, **params)
             if whole.choices and whole.choices[0].message.refusal:

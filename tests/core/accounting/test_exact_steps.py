@@ -97,6 +97,22 @@ def test_calls_with_other_tags_are_of_another_kind() -> None:
     assert len({*kinds, mine._kind(start)}) == 3
 
 
+def test_another_models_lump_refuses_no_model_whose_cost_the_store_knows(store: UsageStore) -> None:
+    paid = CALL._replace(usage=Usage(cost=0.5))
+    store.add_many([paid, paid._replace(model="other")])
+    mine = Admissions(store, [Budget(1000)], (), "refuse")
+    held = []
+    for model in ("m", "m", "other", "other"):
+        start = CallStart("app", model, "/x")
+        drawn = mine.draw(start)
+        held.append(drawn)
+        if drawn is None:
+            assert list(mine.open(start)) == []
+    assert [drawn and drawn.cost for drawn in held] == [None, DOLLAR // 2] * 2
+    with pytest.raises(LunosBudgetError, match="unknown"):
+        list(mine.open(CallStart("app", "new", "/x")))
+
+
 def test_a_guess_waits_no_longer_than_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([100.0, 100.0, 105.0, 109.9, 110.0])  # when it began, and of each try
     monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: next(moments)))

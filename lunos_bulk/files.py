@@ -27,6 +27,7 @@ from lunos_bulk.worker import Stopped, Worker
 from lunos_core.accounting.files import replacing
 from lunos_core.errors import LunosConfigError
 
+_Block = tuple[str, str, list[Row]]
 _BLOCKS_AT_ONCE = 8
 
 
@@ -105,9 +106,7 @@ class Files:
                 elif failure is not None and not isinstance(failure, Stopped):
                     raise failure
 
-    def _blocks(
-        self, state: State, pieces: Sequence[Piece]
-    ) -> Iterator[tuple[str, str, list[Row]]]:
+    def _blocks(self, state: State, pieces: Sequence[Piece]) -> Iterator[_Block]:
         for number, piece in enumerate(pieces):
             if state.fact(f"{state.run} reads {number}", state.owner) != state.owner:
                 continue

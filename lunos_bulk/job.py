@@ -80,9 +80,8 @@ class Job:
     @cached_property
     def columns(self) -> list[str]:
         """The columns to read."""
-        if self.prompt is None:
-            return [self.column]
-        return list(dict.fromkeys(filter(None, _PLACE.findall(self.prompt))))
+        named = [self.column] if self.prompt is None else _PLACE.findall(self.prompt)
+        return list(dict.fromkeys(filter(None, named)))
 
     @property
     def label(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from functools import reduce
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,18 +24,14 @@ if TYPE_CHECKING:
     from lunos_bulk.state import State
 
 DEAD_LETTERS, STOPPED = 3, 4
-_NUMBER = click.IntRange(1)
+_NUMBER, _LONG = click.IntRange(1), click.Choice(["refuse", "cut"])
+_PER = click.Choice(["hour", "day", "week", "month"])
 _OPTIONS = (
     click.argument("source", metavar="INPUT"),
     click.argument("target", metavar="OUTPUT", type=click.Path(file_okay=False, path_type=Path)),
     output.APP_ID,
     click.option("--keep", multiple=True, help="A column to write along; may be repeated."),
-    click.option(
-        "--on-long",
-        type=click.Choice(["refuse", "cut"]),
-        default="refuse",
-        help="Texts that are too long.",
-    ),
+    click.option("--on-long", type=_LONG, default="refuse", help="Texts that are too long."),
     click.option(
         "--most-tokens", type=_NUMBER, default=8191, help="The most of a text, estimated."
     ),
@@ -42,9 +40,7 @@ _OPTIONS = (
     click.option("--rpm", type=float, help="Requests per minute, all workers together."),
     click.option("--tpm", type=float, help="Tokens per minute, all workers together."),
     click.option("--budget", help="USD; the job stops when it is spent."),
-    click.option(
-        "--per", type=click.Choice(["hour", "day", "week", "month"]), help="The budget's window."
-    ),
+    click.option("--per", type=_PER, help="The budget's window."),
     click.option("--block", type=click.IntRange(1, 30_000), default=1024, help="Rows in a file."),
     click.option("--dry-run", is_flag=True, help="Count tokens and cost; pay nothing."),
     click.option("--retry-dead", is_flag=True, help="Ask again what failed, and nothing else."),
@@ -52,9 +48,7 @@ _OPTIONS = (
 
 
 def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return reduce(lambda inner, option: option(inner), reversed(_OPTIONS), command)
 
 
 @click.group()
@@ -175,19 +169,16 @@ def _estimate(job: Any, pieces: Any) -> None:
     from lunos_core.accounting.token_estimate import estimate_tokens
 
     rows = dead = texts = tokens = 0
-    with TemporaryDirectory() as folder:
-        seen = State(folder)
-        for piece in pieces:
-            for row in rows_of(piece):
-                rows += 1
-                try:
-                    text = job.text_of(row)
-                except ValueError:
-                    dead += 1
-                    continue
-                if seen.claim([job.key_of(text)])[0]:
-                    texts, tokens = texts + 1, tokens + estimate_tokens(text)
-        seen.store.close()
+    with TemporaryDirectory() as folder, (seen := State(folder)).store:
+        for row in chain.from_iterable(map(rows_of, pieces)):
+            rows += 1
+            try:
+                text = job.text_of(row)
+            except ValueError:
+                dead += 1
+                continue
+            if seen.claim([job.key_of(text)])[0]:
+                texts, tokens = texts + 1, tokens + estimate_tokens(text)
     with output.client(job.app_id) as lunos:
         known = lunos.models.get(job.model)
     cost = None if known is None or known.input_price is None else known.input_price * tokens

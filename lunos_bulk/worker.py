@@ -164,6 +164,7 @@ class Worker:
         if schema is not None:
             named = {"name": "answer", "schema": schema}
             params["response_format"] = {"type": "json_schema", "json_schema": named}
+        said = ""
         for _ in range(2):
             whole = await lunos.chat.completions.create(messages=messages, **params)
             if whole.choices and whole.choices[0].message.refusal:

@@ -24,7 +24,10 @@ RULES = SystemMessage("You are a friendly assistant. Answer briefly.")
 def main(file: Path | None) -> None:
     """Talk until Ctrl-D; with a file, go on where the last conversation ended."""
     llm = ChatLunos(model="openai/gpt-4o-mini", app_id="chatbot")
-    memory = messages_from_dict(json.loads(file.read_text())) if file and file.exists() else []
+    try:
+        memory = messages_from_dict(json.loads(file.read_text())) if file and file.exists() else []
+    except (KeyError, TypeError, ValueError):
+        sys.exit(f"{file} isn't a conversation of this chatbot: name another file")
     while True:
         try:
             said = HumanMessage(input("> "))

@@ -111,6 +111,15 @@ def test_the_chatbot_forgets_a_question_that_failed(
     assert asked[1:] == ["Hello again"]
 
 
+@pytest.mark.parametrize("text", ["{", "7", '{"a": 1}', '[{"type": "x", "data": {}}]'])
+def test_the_chatbot_names_a_file_that_is_no_conversation(
+    run_program: RunExample, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "memory.json").write_text(text)
+    with pytest.raises(SystemExit, match=r"memory\.json isn't a conversation"):
+        run_program("examples/cookbook/chatbot.py", str(tmp_path / "memory.json"))
+
+
 @pytest.mark.slow
 def test_embeddings_continue_where_they_stopped(run_program: RunExample, tmp_path: Path) -> None:
     target = tmp_path / "vectors.jsonl"

@@ -31,6 +31,7 @@ from lunos_core.endpoints.video import parse_video
 from lunos_core.errors import LunosAPIError, LunosError
 from lunos_core.request import Reply
 from lunos_core.wire.error_bodies import error_from_response, error_in_answer, retry_after_seconds
+from lunos_core.wire.json import loads
 from lunos_core.wire.scrub import scrub
 from lunos_core.wire.sse import SSEDecoder
 
@@ -179,8 +180,8 @@ def errors(data: bytes) -> None:
     wait = retry_after_seconds(headers)
     assert wait is None or wait >= 0
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = loads(body)
+    except ValueError:
         return
     assert error_in_answer(value) is None or str(error_in_answer(value))
 

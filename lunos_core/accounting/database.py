@@ -95,10 +95,10 @@ class Database:
 
     def __init__(self, path: str, *, patience: float = 5.0) -> None:
         self.path = path
+        self.connection: sqlite3.Connection | None = None
         # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
         self.lock = threading.RLock()
         self.closed = False
-        self.connection: sqlite3.Connection | None = None
         try:
             self.connection = _open(path, patience)
         except sqlite3.Error as error:
@@ -110,6 +110,10 @@ class Database:
         _left_open.append(self.connection)
         self.connection = None
         self.lock = threading.RLock()
+
+    def __del__(self) -> None:
+        if self.connection is not None:  # Python 3.13 warns of one that is left open
+            self.connection.close()
 
     def close(self) -> None:
         """Close the file."""

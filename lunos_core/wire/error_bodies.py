@@ -50,7 +50,12 @@ _BY_STATUS: dict[int, type[LunosAPIError]] = {
 # For errors that arrive with status 200 (in a body, or inside a stream) and a code that is a word:
 # HTTP's own ("UNAUTHORIZED") and the providers'.
 _STATUS_BY_WORD = {
-    **{status.name.lower(): int(status) for status in HTTPStatus if status >= 400},
+    # with the names that Python 3.13 has replaced, and those that older ones lack
+    **{name.lower(): int(s) for name, s in HTTPStatus.__members__.items() if s >= 400},
+    "content_too_large": 413,
+    "uri_too_long": 414,
+    "range_not_satisfiable": 416,
+    "unprocessable_content": 422,
     "invalid_request": 400,
     "invalid_request_error": 400,
     "validation_error": 422,

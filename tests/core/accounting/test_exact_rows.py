@@ -174,6 +174,7 @@ def test_times_are_counted_in_buckets_and_packed_as_they_are() -> None:
     joined = "SELECT packed(p), histogram(h) FROM (SELECT ? AS p, ? AS h UNION ALL SELECT ?, ?)"
     ((both, twice),) = connection.execute(joined, (packed, counted) * 2)
     assert (len(both), twice) == (2 * len(packed), merged)
+    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -438,3 +439,14 @@ def test_a_nearly_spent_budget_is_warned_of_once_even_if_the_store_is_locked(
         mine.hear(call, (key,))
         mine.after(call, (key,))
     assert told == [0.5]
+
+
+def test_a_store_that_is_forgotten_is_closed(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "u.db"):
+        store = MemoryStore() if path is None else UsageStore(path)
+        connection = store.database.connection
+        assert connection is not None
+        del store
+        gc.collect()
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")

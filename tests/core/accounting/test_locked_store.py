@@ -8,15 +8,28 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from lunos_core import AsyncClient, Budget, CallRecord, Client, Config, UsageLedger, UsageStore
+from lunos_core import (
+    AsyncClient,
+    Budget,
+    CallRecord,
+    Client,
+    Config,
+    LunosBudgetError,
+    LunosCostWarning,
+    UsageLedger,
+    UsageStore,
+)
 from lunos_core.accounting.memory import LateStore
-from lunos_core.endpoints.chat.requests import chat_request
-from tests.core.wire_samples import HELLO
+from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
+from tests.core.wire_samples import HELLO, Wire, reply
+
+if TYPE_CHECKING:
+    from tests.conftest import Both
 
 ANSWER = {
     "model": "m",
@@ -72,6 +85,70 @@ async def test_a_budget_waits_for_a_locked_file_without_the_loop(
     assert row["calls"] == 1 + (spent > 0)
     assert not [line for line in caplog.messages if "this process alone" in line]
     assert len(told) == (1 if spent else 0)
+
+
+@contextlib.contextmanager
+def store_in_a_locked_file(path: Path, *, is_open: bool) -> Iterator[UsageStore]:
+    """A store whose file can't be written, nor read where it was locked before it was opened."""
+    UsageStore(path).close()
+    if is_open:
+        with UsageStore(path) as store, locked(path):
+            yield store
+    else:
+        with locked(path) as other, LateStore(path) as store:
+            yield store
+            other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("amount", ["0", "0.5"])
+async def test_a_budget_without_money_refuses_while_the_file_is_locked(
+    both: Both, tmp_path: Path, caplog: pytest.LogCaptureFixture, amount: str, is_open: bool
+) -> None:
+    wire = Wire(reply(ANSWER))
+    client = both.client(wire)
+    off, on = Budget(amount, app="off"), Budget(1, app="on")
+    with (
+        store_in_a_locked_file(tmp_path / "u.db", is_open=is_open) as store,
+        UsageLedger(store=store, budgets=[off, on]),
+    ):
+        await both(client.send(chat_request(HELLO, model="m", app_id="on")))
+        if off.limit:
+            await both(client.send(chat_request(HELLO, model="m", app_id="off")))
+        sent = len(wire.requests)
+        with pytest.raises(LunosBudgetError, match=f"the budget of {amount} USD, app='off' "):
+            await both(client.send(chat_request(HELLO, model="m", app_id="off")))
+        with pytest.raises(LunosBudgetError, match="nothing was sent"):
+            await both.chunks(client, chat_stream_request(HELLO, model="m", app_id="off"))
+        assert len(wire.requests) == sent
+    assert any(
+        line.startswith("budgets hold for this process alone for now: ") for line in caplog.messages
+    )
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_a_budget_of_nothing_warns_or_asks_while_the_file_is_locked(
+    both: Both, tmp_path: Path, is_open: bool
+) -> None:
+    wire, asked = Wire(reply(ANSWER)), list[Any]()
+
+    def decide(budget: Budget, spent: float, estimate: float) -> bool:
+        asked.append(budget)
+        return len(asked) == 1
+
+    client = both.client(wire)
+    warns, asks = Budget(0, app="warns", on_exceed="warn"), Budget(0, app="asks", on_exceed=decide)
+    with (
+        store_in_a_locked_file(tmp_path / "u.db", is_open=is_open) as store,
+        UsageLedger(store=store, budgets=[warns, asks]),
+    ):
+        with pytest.warns(LunosCostWarning, match="of 0 USD, app='warns' is spent"):
+            await both(client.send(chat_request(HELLO, model="m", app_id="warns")))
+        await both(client.send(chat_request(HELLO, model="m", app_id="asks")))
+        with pytest.raises(LunosBudgetError, match="of 0 USD, app='asks' is spent"):
+            await both(client.send(chat_request(HELLO, model="m", app_id="asks")))
+    assert asked == [asks, asks]
+    assert len(wire.requests) == 2
 
 
 async def test_many_tasks_and_a_thread_that_writes_leave_the_loop_alone(tmp_path: Path) -> None:

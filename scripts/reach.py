@@ -95,17 +95,19 @@ class Reach:
         naming = tests_naming(name, frozenset(self.seconds))
         using = {test for line in lines_naming(path, name) for test in lines.get(line, ())}
         reaching |= naming | using
-        # first a few tests for each line of the function: a condition that thousands of tests meet
-        # matters to those that go into its branches
+        # first a few tests for each line of the function, and most of those that reach a rare one: a
+        # condition that thousands of tests meet matters to those that go into its branches
         first_of_all = {*heapq.nsmallest(30, naming, self.seconds.__getitem__)}
         first_of_all.update(heapq.nsmallest(150, using, self.seconds.__getitem__))
         for line in function_lines(path, number):
             several = reaching.intersection(lines.get(line, ()))
-            first_of_all.update(heapq.nsmallest(3, several, self.seconds.__getitem__))
-        # and those of the files that say a word of the line
+            count = 3 if 10 * len(several) > len(reaching) else 200
+            first_of_all.update(heapq.nsmallest(count, several, self.seconds.__getitem__))
+        # and those of the files that say a word of the line, first the cases that have it as a name
         for word in re.findall(r'"([\w-]{4,})"', source_of(path).splitlines()[number - 1]):
             several = {test for test in reaching if word in source_of(test.partition("::")[0])}
-            first_of_all.update(heapq.nsmallest(30, several, self.seconds.__getitem__))
+            ranks = sorted((word not in test, self.seconds[test], test) for test in several)
+            first_of_all.update(test for *_, test in ranks[:30])
         # then the package's own tests; of those a case of each, then the next case: the cases of
         # one test mostly see the same
         own = TESTS[path.partition("/")[0]]

@@ -172,7 +172,7 @@ PROBES = [
     ),
     Probe(
         *("POST /audio/transcriptions", "transcription"),
-        partial(transcription_request, _second_of_silence()),
+        lambda model: transcription_request(_second_of_silence(), model=model),
         lambda answer, _: [answer.format, *_usage(answer)],
     ),
 ]

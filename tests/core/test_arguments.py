@@ -59,6 +59,10 @@ def test_half_a_name_and_a_rhyme_are_no_misspelling(typed: str) -> None:
     assert closest_name(typed, known) is None
 
 
+def test_a_word_that_is_said_twice_is_no_misspelling() -> None:
+    assert closest_name("model_model", ["model"]) is None
+
+
 def test_the_sdk_names_a_close_setting() -> None:
     with pytest.raises(TypeError, match=r"no argument 'max_retry': did you mean 'max_retries'"):
         Lunos("k", max_retry=3)  # type: ignore[call-arg]

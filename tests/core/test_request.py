@@ -8,7 +8,7 @@ import pytest
 
 from lunos_core import Config, LunosResponseError, LunosServerError
 from lunos_core.endpoints.build import json_call
-from lunos_core.request import Outgoing, Reply, unwrap
+from lunos_core.request import Outgoing, Reply, Request, StreamRequest, unwrap
 from lunos_core.wire.text import decimal_of, flag_of
 
 KEY = "sk-hush-0123456789"
@@ -25,6 +25,12 @@ CONFIG = Config(api_key=KEY, base_url="https://h/v1", default_headers={"X-Own": 
 )
 def test_a_request_is_sent_below_the_base_url_or_the_root(facts: Any, url: str) -> None:
     assert Outgoing(path="/a", **facts).url(CONFIG) == url
+
+
+@pytest.mark.parametrize("kind", [Outgoing, Request, StreamRequest])
+def test_the_facts_of_a_request_are_given_by_name(kind: Any) -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        kind("/a")
 
 
 OURS = ("accept", "authorization", "content-type", "user-agent", "x-own")

@@ -53,7 +53,7 @@ _WRITTEN = re.compile(_BEFORE + r"([\w-]+)(?:\(\)|:\d+|<\|.*)?[\s\"'`]*", re.ASC
 
 def bare_name(name: str) -> str:
     """Return a name, or its beginning, without the prefix, quotes and spaces before it."""
-    return re.sub(_BEFORE, "", name, count=1)
+    return re.sub(r"\A" + _BEFORE, "", name)
 
 
 def offered_name(name: str, own: Mapping[str, str]) -> str:

@@ -377,6 +377,16 @@ def test_a_summary_is_in_the_order_of_time_or_cost(
     ]
 
 
+def test_of_models_that_cost_the_same_or_nothing_the_busiest_comes_first(tmp_path: Path) -> None:
+    with UsageStore(tmp_path / "u.db") as store:
+        for model, count, cost in (("b", 1, None), ("c", 3, None), ("d", 2, 0.0), ("a", 1, 0.5)):
+            usage = None if cost is None else Usage(1, 1, 2, cost=cost)
+            store.add_many([CALL._replace(model=model, usage=usage)] * count)
+        store.add(CALL._replace(model="e"))
+        rows = store.summary("model")
+    assert [row["model"] for row in rows] == ["a", "c", "d", "b", "e"]
+
+
 @pytest.mark.parametrize(
     ("asked", "count"),
     [
@@ -420,6 +430,15 @@ def test_the_rows_of_a_store_in_memory_are_forgotten_now_and_then(
             )
         )
     assert left == [5, 6, 4, 5, 6, 7, 8]  # three are older than this moment
+
+
+def test_a_store_in_memory_that_cannot_be_emptied_now_fails_no_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "_PRUNE_EVERY", 1)
+    memory, mine = admissions(Budget(1))
+    memory.database.close()
+    mine.after(CALL, ())
 
 
 def test_a_nearly_spent_budget_is_warned_of_once_even_if_the_store_is_locked(

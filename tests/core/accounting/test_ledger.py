@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
 import pickle
@@ -93,6 +94,20 @@ async def test_a_ledger_attached_twice_counts_once(both: Both) -> None:
         ledger.stop()
     await both(client.send(ASK))  # attached still
     assert [row["calls"] for row in ledger.rows()] == [2]
+
+
+@pytest.mark.parametrize("ways", [("client", "process"), ("client", "here"), ("process", "here")])
+async def test_a_ledger_attached_in_two_ways_counts_once(both: Both, ways: tuple[str, str]) -> None:
+    ledger = UsageLedger()
+    client = both.client(Wire(ANSWER), observers=[ledger.record] if "client" in ways else [])
+    if "process" in ways:
+        ledger.start()
+    try:
+        with ledger if "here" in ways else contextlib.nullcontext():
+            await both(client.send(ASK))
+    finally:
+        ledger.stop()
+    assert [row["calls"] for row in ledger.rows()] == [1]
 
 
 async def test_a_ledger_can_belong_to_one_plain_client(both: Both) -> None:

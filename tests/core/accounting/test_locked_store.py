@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,28 @@ async def test_a_budget_of_nothing_warns_or_asks_while_the_file_is_locked(
             await both(client.send(chat_request(HELLO, model="m", app_id="asks")))
     assert asked == [asks, asks]
     assert len(wire.requests) == 2
+
+
+async def test_a_warning_waits_for_no_other_thread(
+    both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps, told = list[float](), list[float]()
+    budget = Budget(1, warn_at=0.4, on_warn=lambda _, so_far: told.append(so_far))
+    with ThreadPoolExecutor(1) as other, UsageStore(tmp_path / "u.db") as store:
+        monkeypatch.setattr(store, "_wake_writer", lambda **_: None)  # its naps are its own
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            # until the call has ended, another thread is in a transaction
+            assert other.submit(store.database.lock.acquire).result()
+            monkeypatch.setattr(time, "sleep", naps.append)
+            return httpx.Response(200, json=ANSWER)
+
+        with UsageLedger(store=store, budgets=[budget]):
+            await both(both.client(answer).send(chat_request(HELLO, model="m")))
+        other.submit(store.database.lock.release).result()
+        monkeypatch.undo()
+    assert told == [0.5]
+    assert naps == []
 
 
 async def test_many_tasks_and_a_thread_that_writes_leave_the_loop_alone(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_a_plot_has_an_axis_of_dates(seconds: float, dates: list[str], year: str
     assert list(line.get_xdata()) == moments
     assert list(line.get_ydata()) == [0, 0.1, 0.3, 0.3]
     assert list(below.lines[0].get_ydata()) == [0, 5, 9, 9]
+    assert above.get_xlim() == below.get_xlim()  # a moment is at one place in both
 
 
 @pytest.mark.parametrize(("cost", "is_said"), [(0.0, True), (0.1, False)])

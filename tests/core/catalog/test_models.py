@@ -231,7 +231,9 @@ def test_a_price_that_makes_no_sense_is_unknown(price: Any) -> None:
     assert one(pricing={"input": price}).input_price is None
 
 
-@pytest.mark.parametrize("more", [{"currency": "EUR"}, {"currency": 7}, {"unit": "image"}])
+@pytest.mark.parametrize(
+    "more", [{"currency": "EUR"}, {"currency": "yen"}, {"currency": 7}, {"unit": "image"}]
+)
 def test_a_price_in_another_currency_or_unit_is_unknown(more: dict[str, Any]) -> None:
     assert one(pricing={"input": 1, "output": 2, **more}).input_price is None
 

@@ -81,6 +81,8 @@ def test_a_strict_schema_requires_all_and_allows_no_more() -> None:
     [
         ({"A": {"$ref": "#/$defs/B"}, "B": {"items": {"$ref": "#/$defs/A"}}}, True),
         ({"A": {"$ref": "#/$defs/A"}}, True),
+        ({"A": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/A"}]}}, True),
+        ({"A": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/B"}]}, "B": TEXT}, False),
         ({"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/C"}, "C": TEXT}, False),
     ],
 )

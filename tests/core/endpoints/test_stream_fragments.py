@@ -82,6 +82,10 @@ def assembled(
             [fragment("a", "f"), fragment("b", "", '{"x"'), fragment("c", "", ":1}")],
             [("a", "f", '{"x":1}')],
         ),
+        (  # with nothing to tell by, it is the last call that goes on
+            [fragment("a", "f", "{}"), fragment("b", "g"), fragment("", "", '{"y":2}')],
+            [("a", "f", "{}"), ("b", "g", '{"y":2}')],
+        ),
         # another name at the same place
         (
             [fragment("a", "f", "{}", 0), fragment("b", "g", '{"y":2}', 0)],

@@ -177,10 +177,12 @@ async def test_an_error_as_the_very_first_event_is_tried_again_and_then_falls_ba
     again = Wire(stream([error]), good)
     chunks = await both.chunks(both.client(again, max_retries=1), REQUEST)
     assert (chunks[-1].last.text, chunks[-1].last.attempts) == ("Hello", 2)
+    assert [chunk.text for chunk in chunks if chunk.text] == ["Hello"]
     request = chat_stream_request(HELLO, model="m", fallback_model="other")
     other = Wire(stream([error]), good)
     chunks = await both.chunks(both.client(other, max_retries=0), request)
     assert chunks[-1].last.fallback
+    assert [chunk.text for chunk in chunks if chunk.text] == ["Hello"]
     assert [body["model"] for body in other.bodies] == ["m", "other"]
 
 

@@ -95,8 +95,8 @@ class Reach:
         naming = tests_naming(name, frozenset(self.seconds))
         using = {test for line in lines_naming(path, name) for test in lines.get(line, ())}
         reaching |= naming | using
-        # first a few tests for each line of the function, and most of those that reach a rare one: a
-        # condition that thousands of tests meet matters to those that go into its branches
+        # first a few tests for each line of the function, and most of those that reach a rare one:
+        # a condition that thousands of tests meet matters to those that go into its branches
         first_of_all = {*heapq.nsmallest(30, naming, self.seconds.__getitem__)}
         first_of_all.update(heapq.nsmallest(150, using, self.seconds.__getitem__))
         for line in function_lines(path, number):

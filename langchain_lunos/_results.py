@@ -95,24 +95,24 @@ def to_token_usage(usage: Usage) -> dict[str, Any]:
 
 def add_llm_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     """Return the `llm_output` of several calls, with the sums of all counts."""
+    given = [output for output in outputs if output]
     usage: dict[str, Any] = {}
-    costs = [output["total_cost"] for output in outputs if output and "total_cost" in output]
-    cost = {"total_cost": math.fsum(costs)} if costs else {}
-    for output in outputs:
-        _add(usage, (output or {}).get("token_usage") or {})
-    own = [dict(output) for output in outputs if output]
-    facts = own[0] if len(own) == 1 else {}  # an id belongs to one call
-    if cost:
-        usage |= {**cost, "cost": cost["total_cost"]}
-    return {**facts, "token_usage": usage, "model_provider": PROVIDER, **cost}
+    for output in given:
+        _add(usage, output.get("token_usage") or {})
+    facts = given[0] if len(given) == 1 else {}  # an id belongs to one call
+    total = {**facts, "token_usage": usage, "model_provider": PROVIDER}
+    costs = [output["total_cost"] for output in given if "total_cost" in output]
+    if costs:
+        usage["total_cost"] = usage["cost"] = total["total_cost"] = math.fsum(costs)
+    return total
 
 
 def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:
     for name, value in more.items():
-        if isinstance(value, Mapping):
-            _add(total.setdefault(name, {}), value)
-        elif isinstance(value, int | float):
+        if isinstance(value, int | float):
             total[name] = total.get(name, 0) + value
+        elif isinstance(value, Mapping):
+            _add(total.setdefault(name, {}), value)
 
 
 def to_message(completion: Completion, choice: Choice) -> AIMessage:
@@ -358,7 +358,7 @@ def _metadata(completion: Completion, choice: Choice) -> dict[str, Any]:
 
 
 def _details(value: Any) -> dict[str, Any] | None:
-    return dict(value) if isinstance(value, Mapping) and value else None
+    return dict(value) if value and isinstance(value, Mapping) else None
 
 
 def normalize_finish_reason(choice: Choice) -> str | None:

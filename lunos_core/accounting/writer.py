@@ -36,9 +36,9 @@ class Writer:
         if not self._is_started:
             self._start()
         self.is_awake = True
-        self._wake.set()
-        if hurry:
-            self._hurry.set()
+        for event in (self._wake, self._hurry) if hurry else (self._wake,):
+            if not event.is_set():  # setting it takes a lock; many calls may come before the thread
+                event.set()
 
     def _start(self) -> None:
         with self._starting:

@@ -15,7 +15,7 @@ from lunos_core import Completion, Lunos
 from lunos_core.endpoints.chat.content_parts import image_part, part_of_file, text_part
 from lunos_core.endpoints.images import GeneratedImage, Images
 
-_CUT = {"length": "--max-tokens", "content_filter": "by a filter of content"}
+_CUT = {"length": "--max-tokens", "content_filter": "by a content filter"}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -80,8 +80,8 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Text, PDF or image.")
 @click.option("-i", "--image", "images", multiple=True, help="The path or URL of an image to send.")
 @output.SCHEMA
-@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens of the answer.")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="How varied answers are.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Most tokens the answer may have.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="How varied the answer is.")
 @output.JSON
 def ask(
     prompt: tuple[str, ...], lunos: Lunos, messages: list[Any], model: str, **options: Any

@@ -67,10 +67,13 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
 
 def _agree(models: Sequence[str]) -> bool:
     asked = output.safe(", ".join(dict.fromkeys(models)))
-    text = f"{len(models)} small requests cost money, images the most of it. They go to: {asked}."
+    text = f"{len(models)} small requests cost money, most of it for images. They go to: {asked}."
     click.echo(text, err=True)
     try:
         return click.confirm("Send them?", err=True)
-    except click.Abort:  # nobody there to answer
+    except click.Abort as end:
         click.echo("", err=True)
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        # else nobody is there to answer
         return False

@@ -28,7 +28,7 @@ def _flush() -> None:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:  # who reads no more needs no words
+        if error.errno != errno.EPIPE:  # a closed pipe needs no message
             raise
 
 

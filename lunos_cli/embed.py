@@ -62,7 +62,7 @@ def embed(file: TextIO, model: str, lunos: Lunos, target: str) -> None:
                 if shown:
                     bar.update(len(batch))
     except (LunosError, OSError) as error:
-        if getattr(error, "errno", None) == errno.EPIPE:  # who reads no more needs no words
+        if getattr(error, "errno", None) == errno.EPIPE:  # a closed pipe needs no message
             raise
         said = one_line(error) if isinstance(error, LunosError) else f"{target}: {error.strerror}"
         said += f"; {done} of {len(texts)} texts are done" if done else ""

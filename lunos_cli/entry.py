@@ -20,6 +20,8 @@ def main() -> None:
         if getattr(sys, name) is None:  # closed by the shell: <&-
             file = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # until the end
             setattr(sys, name, file)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # whoever reads it refuses what isn't text
+        sys.stdin.reconfigure(errors="surrogateescape")
     if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
     # one line, instead of one that names a file of ours and another that quotes it

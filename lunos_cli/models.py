@@ -34,8 +34,8 @@ def _price(_context: click.Context, _option: click.Parameter, value: float | Non
 @click.option("--reasoning/--no-reasoning", default=None, help="Whether it reasons first.")
 @click.option("--max-input-price", type=_USD, callback=_price, help="USD per million tokens.")
 @click.option("--max-output-price", type=_USD, callback=_price, help="USD per million tokens.")
-@click.option("--min-context", type=click.IntRange(0), help="Tokens of the window, at least.")
-@click.option("--faults", is_flag=True, help="With the local gateway's models that fail on demand.")
+@click.option("--min-context", type=click.IntRange(0), help="Smallest context window, in tokens.")
+@click.option("--faults", is_flag=True, help="Include the local gateway's models that fail on demand.")
 @output.JSON
 def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any) -> None:
     """List the models. SEARCH is words of their ids or names.
@@ -64,7 +64,7 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
     output.print_table([_HEADS, *map(_row, shown)], keys=3)
     hint = ""
     if given and not shown and all(map(is_lean, listed)):
-        hint = " are known to match: this catalog says little"
+        hint = " are known to match: this catalog gives few details"
         hint += "" if has_key else " without a key (LUNOS_API_KEY)"
     if sys.stdout.isatty() or not shown:
         output.note(f"{len(shown)} models{hint}")

@@ -32,8 +32,8 @@ _SHORT = ("calls", "errors", "input_tokens", "output_tokens", "cost", "p50_secon
 def usage(file: Path, wide: bool, picture: Path | None, as_json: bool, **options: Any) -> None:
     """Show what the apps have used.
 
-    FILE is a usage store (LUNOS_USAGE_DB), or from a ledger's write_json or write_csv. Only a store
-    takes --by, --since, --until, --app, --model, --user, --top and --csv.
+    FILE is a usage store (LUNOS_USAGE_DB), or a file written by a ledger's write_json or write_csv.
+    Only a store takes --by, --since, --until, --app, --model, --user, --top and --csv.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if picture is not None:

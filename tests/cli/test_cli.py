@@ -92,7 +92,7 @@ def test_with_a_key_the_table_has_what_the_public_list_leaves_out(
     assert len(done.output.splitlines()) == 1
     monkeypatch.delenv("LUNOS_API_KEY")
     assert "lunos/scripted" in run("models").output
-    assert "says little without a key" in run("models", "--min-context", "9").output
+    assert "gives few details without a key" in run("models", "--min-context", "9").output
 
 
 def test_a_price_that_isnt_a_number_is_one_line(service: LocalGateway) -> None:

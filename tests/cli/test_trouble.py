@@ -63,6 +63,15 @@ class Terminal:
             pass
         assert self.said.count(text) >= times
 
+    def wait_for_prompt(self, text: str, times: int = 1) -> None:
+        """Wait until it reads from the keyboard: until then Python may miss a signal."""
+        self.wait_for(text, times)
+        state, asleep = Path(f"/proc/{self._process.pid}/stat"), 0
+        while asleep < 5 and self._process.poll() is None:
+            is_asleep = not state.exists() or ") S" in state.read_text()  # not all systems tell
+            asleep = asleep + 1 if is_asleep else 0
+            time.sleep(0.02)
+
     def type(self, keys: str) -> None:
         """Type on the keyboard."""
         os.write(self._leader, keys.encode())
@@ -111,11 +120,19 @@ def test_ctrl_c_at_the_prompt_ends_the_chat_and_prints_its_cost(service: LocalGa
     terminal = Terminal("chat")
     terminal.wait_for("> ")
     terminal.type("hi\n")
-    terminal.wait_for("> ", 2)
-    time.sleep(0.5)  # Python's readline misses a signal between its prompt and its wait for a key
+    terminal.wait_for_prompt("> ", 2)
     terminal.type("\x03")
     assert terminal.end() == 130
     assert "total: 0.00000" in terminal.said
+
+
+def test_ctrl_c_at_a_question_ends_the_check_and_sends_nothing(service: LocalGateway) -> None:
+    terminal = Terminal("check", "--deep")
+    terminal.wait_for_prompt("[y/N]")
+    terminal.type("\x03")
+    assert terminal.end() == 130
+    assert terminal.said.splitlines()[-1] == "Interrupted."
+    assert not [entry for entry in service.requests() if entry["body"]]
 
 
 @pytest.mark.parametrize("columns", [40, 80])
@@ -199,7 +216,7 @@ def test_a_temperature_of_zero_is_sent(service: LocalGateway) -> None:
 
 @pytest.mark.parametrize(
     ("model", "told"),
-    [("lunos/refusal", "refused: I cannot"), ("lunos/content-filter", "by a filter of content")],
+    [("lunos/refusal", "refused: I cannot"), ("lunos/content-filter", "by a content filter")],
 )
 def test_the_reason_for_a_missing_or_short_answer_is_shown(
     service: LocalGateway, model: str, told: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import signal
 import socket
 import subprocess
 import types
@@ -35,9 +36,12 @@ settings.register_profile("thorough", max_examples=150, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how many inputs a property is tried with, and let nothing walk what is collected."""
+    """Choose how often a property is tried, let Ctrl-C work, and let nothing walk the tests."""
     is_quick = "not slow" in config.getoption("markexpr", "")
     settings.load_profile("quick" if is_quick else "thorough")
+    # what a shell starts in the background ignores SIGINT, and so would all that the tests start
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.disable()  # until the collection has ended: nearly all that it makes stays
 
 

@@ -272,14 +272,8 @@ def test_help_completion_and_version(service: LocalGateway) -> None:
 
 
 def process(*arguments: str, **options: int) -> subprocess.Popen[bytes]:
-    # what a shell starts in the background ignores SIGINT, and so do its children
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "lunos_cli", *arguments], stderr=subprocess.PIPE, **options
-        )
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    command = [sys.executable, "-m", "lunos_cli", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
 
 
 def test_a_reader_that_leaves_early_sees_no_traceback(service: LocalGateway) -> None:

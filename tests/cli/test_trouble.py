@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -44,16 +43,11 @@ class Terminal:
         self._leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         environment = {name: text for name, text in os.environ.items() if name != "COLUMNS"}
-        # what a shell starts in the background ignores SIGINT, and so do its children
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            self._process = subprocess.Popen(
-                [*COMMAND, *arguments],
-                stdin=follower, stdout=follower, stderr=follower, env=environment,
-                start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            )  # fmt: skip
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=follower, stdout=follower, stderr=follower, env=environment,
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
         os.close(follower)
         self.said = ""
 

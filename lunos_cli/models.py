@@ -35,7 +35,9 @@ def _price(_context: click.Context, _option: click.Parameter, value: float | Non
 @click.option("--max-input-price", type=_USD, callback=_price, help="USD per million tokens.")
 @click.option("--max-output-price", type=_USD, callback=_price, help="USD per million tokens.")
 @click.option("--min-context", type=click.IntRange(0), help="Smallest context window, in tokens.")
-@click.option("--faults", is_flag=True, help="Include the local gateway's models that fail on demand.")
+@click.option(
+    "--faults", is_flag=True, help="Include the local gateway's models that fail on demand."
+)
 @output.JSON
 def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any) -> None:
     """List the models. SEARCH is words of their ids or names.

@@ -99,7 +99,7 @@ class Admissions:
         self._ids = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
         self._numbers = itertools.count()
         self._in_trouble = False
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        # re-entrant, as in the ledger
         self._lock = threading.RLock()
         self._lumps = Lumps(store)
         self._shown = float("-inf")

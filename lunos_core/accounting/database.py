@@ -96,7 +96,7 @@ class Database:
     def __init__(self, path: str, *, patience: float = 5.0) -> None:
         self.path = path
         self.connection: sqlite3.Connection | None = None
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        # re-entrant, as in the ledger
         self.lock = threading.RLock()
         self.closed = False
         try:

@@ -56,8 +56,7 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     Example:
         >>> from decimal import Decimal
         >>> from lunos_core.accounting.pricing import price_of
-        >>> from lunos_core import Usage
-        >>> from lunos_core import ModelInfo
+        >>> from lunos_core import ModelInfo, Usage
         >>> model = ModelInfo("m", input_price=Decimal("0.00003"), output_price=Decimal("0.00006"))
         >>> price_of(Usage(input_tokens=1000, output_tokens=500), model)
         Decimal('0.06000')

@@ -161,7 +161,7 @@ class Lumps:
 
     def __init__(self, store: UsageStore) -> None:
         self._store = store
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        # re-entrant, as in the ledger
         self._lock = threading.RLock()
         self.by_kind: dict[Kind, Lump] = {}
 

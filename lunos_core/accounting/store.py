@@ -94,7 +94,7 @@ class UsageStore:
         return bool(self._pending or self._ended)
 
     def _forget(self) -> None:
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        # re-entrant, as in the ledger
         self._flushing = threading.RLock()
         self._pending: deque[_Pending] = deque()
         self._ended: deque[Settled] = deque()

@@ -72,13 +72,7 @@ class History:
 
 
 def amount_of(cost: object) -> Decimal | None:
-    """Return a cost as an exact amount, or `None` if no call can cost that.
-
-    Example:
-        >>> from lunos_core.accounting.totals import amount_of
-        >>> amount_of(0.1), amount_of(float("nan")), amount_of(-1), amount_of(1e308)
-        (Decimal('0.1'), None, None, None)
-    """
+    """Return a cost as an exact amount, or `None` if no call can cost that."""
     if type(cost) is float:
         return _amount_of_float(cost)
     if isinstance(cost, bool) or not isinstance(cost, int | float | Decimal):
@@ -187,7 +181,7 @@ class Totals:
 
     def reset_after_fork(self) -> None:
         """Start with a new lock, which no thread of the parent holds."""
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        # re-entrant, as in the ledger
         self._lock = threading.RLock()
 
     def add(self, call: CallRecord, keys: Any = ()) -> None:

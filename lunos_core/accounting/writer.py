@@ -26,7 +26,7 @@ class Writer:
     def __init__(self, store: UsageStore) -> None:
         self._store = weakref.ref(store)
         self._wake, self._hurry = threading.Event(), threading.Event()
-        # re-entrant: a garbage collection in here may close a forgotten stream, which is counted
+        # re-entrant, as in the ledger
         self._starting = threading.RLock()
         self._is_started = False
         self.is_awake = False

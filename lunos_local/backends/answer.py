@@ -24,6 +24,7 @@ class Choice:
     tool_calls: list[ToolCall] = field(default_factory=list)
     reasoning: str | None = None
     images: list[str] = field(default_factory=list)
+    audio: dict[str, Any] = field(default_factory=dict)
     annotations: list[dict[str, Any]] = field(default_factory=list)
     refusal: str | None = None
     logprobs: int | None = None
@@ -142,6 +143,8 @@ def _message(choice: Choice) -> dict[str, Any]:
         message["reasoning_details"] = [{**detail, "signature": _SIGNATURE}]
     if choice.images:
         message["images"] = _image_parts(choice.images)
+    if choice.audio:  # OpenAI's models speak instead
+        message |= {"content": None, "audio": choice.audio}
     if choice.annotations:
         message["annotations"] = choice.annotations
     if choice.refusal is not None:
@@ -163,7 +166,9 @@ def _deltas(choice: Choice) -> Iterator[tuple[dict[str, Any], str | None]]:
         for piece in tokens.pieces(choice.refusal):
             yield {"refusal": piece}, None
     for piece in tokens.pieces(choice.text or ""):
-        yield {"content": piece}, None
+        yield {"audio": {"transcript": piece}} if choice.audio else {"content": piece}, None
+    if choice.audio:
+        yield {"audio": {**choice.audio, "transcript": ""}}, None
     for index, call in enumerate(choice.tool_calls):
         start = {"index": index, **call.to_wire()}
         start["function"] = {"name": call.name, "arguments": ""}

@@ -14,6 +14,7 @@ from lunos_local.backends.answer import Answer, Choice, usage
 from lunos_local.backends.base import Body
 from lunos_local.backends.extractive import Extractive
 from lunos_local.backends.schema_args import Generator, generate, quoted
+from lunos_local.backends.scripted_audio import spoken
 from lunos_local.backends.scripted_images import png_data_url
 from lunos_local.backends.tool_rules import choose, make_call, named_in, overlap
 
@@ -44,18 +45,23 @@ class Scripted:
         ]
         for choice in choices:
             choice.reasoning = shown
+            if choice.text and "audio" in (body.get("modalities") or ()):
+                choice.audio = spoken(choice.text)
+        heard = _AUDIO_TOKENS * sum(bool(choice.audio) for choice in choices)
+        seen = _IMAGE_TOKENS if _wants_image(body) else 0
+        thought = tokens.count(reasoning or "")
         return Answer(
             id="chatcmpl-" + conversation.fingerprint(body),
             model=body["model"],
             choices=choices,
             usage=usage(
                 tokens.of_chat(body),
-                sum(limits.size(choice) for choice in choices) + _unseen_size(body, reasoning),
+                sum(map(limits.size, choices)) + thought + heard + seen,
                 prompt_details={**self._cache(body), "audio_tokens": tokens.of_audio(body)},
                 completion_details={
-                    "reasoning_tokens": tokens.count(reasoning or ""),
-                    "audio_tokens": _AUDIO_TOKENS if _wants_audio(body) else 0,
-                    "image_tokens": _IMAGE_TOKENS if _wants_image(body) else 0,
+                    "reasoning_tokens": thought,
+                    "audio_tokens": heard,
+                    "image_tokens": seen,
                 },
             ),
         )
@@ -175,10 +181,6 @@ def _wants_image(body: Body) -> bool:
     return "image" in (body.get("modalities") or ())
 
 
-def _wants_audio(body: Body) -> bool:
-    return "audio" in (body.get("modalities") or ())
-
-
 def _citation(text: str) -> dict[str, Any]:
     title, _ = tokens.cut(text, 6)
     return {
@@ -191,9 +193,3 @@ def _citation(text: str) -> dict[str, Any]:
             "end_index": 8,
         },
     }
-
-
-def _unseen_size(body: Body, reasoning: str | None) -> int:
-    size = tokens.count(reasoning or "")
-    size += _AUDIO_TOKENS if _wants_audio(body) else 0
-    return size + (_IMAGE_TOKENS if _wants_image(body) else 0)

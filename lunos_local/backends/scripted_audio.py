@@ -7,13 +7,17 @@ are always WAV, whatever `response_format` asks for.
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import math
 import shutil
 import struct
 import wave
+from typing import Any
 
+from lunos_local.backends.answer import CREATED
 from lunos_local.backends.base import Body
+from lunos_local.backends.conversation import fingerprint
 from lunos_local.backends.transcription import Heard, Recording, Stretch
 
 _RATE = 8_000
@@ -34,6 +38,16 @@ class ScriptedSpeech:
         program = shutil.which("espeak-ng")
         data = await _spoken(program, body["input"], speed) if program else b""
         return data or await asyncio.to_thread(_tones, body["input"], speed), "audio/wav"
+
+
+def spoken(text: str) -> dict[str, Any]:
+    """Return the `audio` of a chat message: a tone for each word, as WAV."""
+    return {
+        "id": f"audio_{fingerprint(text)}",
+        "data": base64.b64encode(_tones(text, 1.0)).decode(),
+        "transcript": text,
+        "expires_at": CREATED + 3600,
+    }
 
 
 async def _spoken(program: str, text: str, speed: float) -> bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import struct
+import wave
 import zlib
 from typing import Any
 
@@ -253,9 +255,28 @@ def test_a_drawn_image_is_a_png_and_the_last_chunk_repeats_it(wire: Wire) -> Non
     assert shown == [message["images"], message["images"]]
 
 
-def test_spoken_output_counts_audio_tokens(wire: Wire) -> None:
-    usage = wire.chat(modalities=["text", "audio"]).json()["usage"]
+def test_spoken_output_is_sound_with_its_transcript_and_counts_audio_tokens(wire: Wire) -> None:
+    answer = wire.chat(modalities=["text", "audio"]).json()
+    message, usage = answer["choices"][0]["message"], answer["usage"]
     assert 0 < usage["completion_tokens_details"]["audio_tokens"] <= usage["completion_tokens"]
+    assert message["content"] is None
+    audio = message["audio"]
+    assert audio["transcript"].startswith("Scripted answer to: ")
+    with wave.open(io.BytesIO(base64.b64decode(audio["data"]))) as sound:
+        assert sound.getnframes() > 0
+    deltas = [chunk["choices"][0]["delta"] for chunk in wire.chunks(modalities=["text", "audio"])]
+    parts = [delta["audio"] for delta in deltas if "audio" in delta]
+    assert not any("content" in delta for delta in deltas)
+    assert len(parts) > 2
+    assert "".join(part.get("transcript", "") for part in parts) == audio["transcript"]
+    assert [part["data"] for part in parts if "data" in part] == [audio["data"]]
+
+
+def test_a_tool_call_makes_no_sound(wire: Wire) -> None:
+    tool = {"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}
+    answer = wire.chat(modalities=["text", "audio"], tools=[tool], tool_choice="required").json()
+    assert "audio" not in answer["choices"][0]["message"]
+    assert answer["usage"]["completion_tokens_details"]["audio_tokens"] == 0
 
 
 def test_a_cached_prefix_is_written_once_and_read_afterwards(wire: Wire) -> None:

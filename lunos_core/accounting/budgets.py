@@ -68,11 +68,11 @@ class Budget:
             )
         if not callable(self.on_warn) and self.on_warn is not None:
             raise TypeError("on_warn must be callable: on_warn(budget, spent)")
-        at = self.warn_at
-        if at is not None and (isinstance(at, bool) or not isinstance(at, int | float)):
-            raise TypeError(f"warn_at must be a number, not {type(at).__name__}")
-        if at is not None and not 0 < at <= 1:
-            raise ValueError(f"warn_at must be above 0 and at most 1, not {at}")
+        part = self.warn_at
+        if part is not None and (isinstance(part, bool) or not isinstance(part, int | float)):
+            raise TypeError(f"warn_at must be a number, not {type(part).__name__}")
+        if part is not None and not 0 < part <= 1:
+            raise ValueError(f"warn_at must be above 0 and at most 1, not {part}")
 
     @property
     def limit(self) -> Decimal:

@@ -242,8 +242,8 @@ class Spending:
             total += high * 1_000_000 + low
             if key not in self._sums:
                 # windows that have ended don't count any more
-                over = [k for k in self._sums if k[0] is budget and k[2] != begin]
-                for old in over:
+                ended = [k for k in self._sums if k[0] is budget and k[2] != begin]
+                for old in ended:
                     self._sums.pop(old, None)
                     self._since.pop(old, None)
             with self._lock:

@@ -70,8 +70,8 @@ def embedding_array_request(
         >>> from lunos_core import Lunos
         >>> lunos = Lunos()
         >>> request = embedding_array_request(["a", "b"], model="lunos/scripted-embedding")
-        >>> found = lunos.client.send(request).array
-        >>> found.shape[0], str(found.dtype)
+        >>> array = lunos.client.send(request).array
+        >>> array.shape[0], str(array.dtype)
         (2, 'float32')
     """
     if not is_installed("numpy"):

@@ -133,7 +133,7 @@ def parse_embeddings(reply: Reply, expected: int, dimensions: int | None = None)
     """
     value = reply.json()
     entries = entries_of(reply, value, expected)
-    vectors = [_parse_vector(reply, entry, at) for at, entry in enumerate(entries)]
+    vectors = [_parse_vector(reply, entry, i) for i, entry in enumerate(entries)]
     length = dimensions or len(vectors[0])
     for position, vector in enumerate(vectors):
         check_length(reply, position, len(vector), length)
@@ -165,14 +165,14 @@ def facts_of(reply: Reply, value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_length(reply: Reply, position: int, found: int, asked: int) -> None:
+def check_length(reply: Reply, position: int, length: int, expected: int) -> None:
     """Check the length of a vector.
 
     Raises:
         LunosResponseError: it is another one.
     """
-    if found != asked:
-        raise reply.malformed(f"has vector {position} of length {found}, not {asked}")
+    if length != expected:
+        raise reply.malformed(f"has vector {position} of length {length}, not {expected}")
 
 
 def _ordered(reply: Reply, data: list[Any]) -> list[Any]:

@@ -101,7 +101,7 @@ class Call(Generic[Q]):
         self._retries_left = config.max_retries
         self.deadline = Deadline(config.total_timeout, config.max_response_bytes)
         self._primary_error: LunosError | None = None
-        self._over = False
+        self._is_over = False
         self.usage: Usage | None = None
         self._served: str | None = None
         self._request_id: str | None = None
@@ -141,7 +141,7 @@ class Call(Generic[Q]):
         try:
             self.observers = yield from opening(self.observers, start)
         except LunosBudgetError as error:
-            self._over = True
+            self._is_over = True
             raise self._errors.apply(error) from None
         self._started = time.monotonic()
         if self.deadline.limited:
@@ -261,7 +261,7 @@ class Call(Generic[Q]):
         if self.usage is None and error.partial is not None:
             self._note_usage(error.partial)  # a useless answer was paid for anyway
         mapped = self._errors.apply(error)
-        self.over(mapped)
+        self.tell_observers(mapped)
         raise mapped from error.__cause__
 
     def _accept_refusal(self, error: LunosError) -> bool:
@@ -305,11 +305,11 @@ class Call(Generic[Q]):
                 with contextlib.suppress(Exception):  # a cancelled call stays cancelled
                     abandon()
 
-    def over(self, error: LunosError | None = None) -> None:
+    def tell_observers(self, error: LunosError | None = None) -> None:
         """Tell the observers once that the call is over."""
-        if self._over or not self.observers:
+        if self._is_over or not self.observers:
             return
-        self._over = True
+        self._is_over = True
         record = CallRecord(  # positional: by name takes twice as long
             self._app_id,
             self.request.model,
@@ -363,7 +363,7 @@ class SendCall(Call["Request[T]"], Generic[T]):
         elif self._paths:
             self._paths.pop(self._home, None)
         self._note_usage(result)
-        self.over()
+        self.tell_observers()
         return result
 
     def _ask_elsewhere(self, error: LunosError) -> bool:

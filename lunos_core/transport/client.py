@@ -155,7 +155,7 @@ class Client:
                     _leave(response, place)
                 time.sleep(delay)
         finally:
-            call.over()
+            call.tell_observers()
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -322,7 +322,7 @@ class AsyncClient:
                     await exchange.close()
                 await asyncio.sleep(delay)
         finally:
-            call.over()
+            call.tell_observers()
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""

@@ -51,11 +51,6 @@ class Deadline:
         self._idle_end = math.inf
         self.limited = total is not None
 
-    @property
-    def over(self) -> bool:
-        """Whether the time of the whole call is up."""
-        return self._clock() >= self._end
-
     def allows(self, delay: float) -> bool:
         """Return whether there is time for another request after `delay` seconds."""
         return self._clock() + delay < self._end

@@ -147,7 +147,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
         if events:  # last: the consumer's own time doesn't count
             self.deadline.event(last=reader.done)
 
-    def over(self, error: LunosError | None = None) -> None:
+    def tell_observers(self, error: LunosError | None = None) -> None:
         """Tell the observers; a stream that was closed early has its usage so far."""
         if self.usage is None and self.observers and self._reader is not None:
             if error is None:
@@ -155,7 +155,7 @@ class StreamCall(Call[StreamRequest[T]], Generic[T]):
                     for event in self._events:
                         self._reader.read(event)
             self._note_usage(self._reader.partial())
-        super().over(error)
+        super().tell_observers(error)
 
 
 def is_streamed(status: int, headers: Mapping[str, str]) -> bool:

@@ -171,13 +171,13 @@ def _recent(connection: sqlite3.Connection, chosen: Mapping[str, Any]) -> list[d
     )
     conditions = "".join(f" AND {name} = ?" for name in only)
     last = last_id_of(connection)
-    found = connection.execute(
+    calls = connection.execute(
         f"SELECT {', '.join(columns)} FROM calls WHERE id > ?{conditions} "
         f"ORDER BY id DESC LIMIT {_MOST_RECENT}",
         (last - _LOOKED_AT, *only.values()),
     )
     rows = []
-    for cells in found:
+    for cells in calls:
         row = dict(zip(columns, cells, strict=True))
         row["cost"] = None if row["cost"] is None else float(dollars(row["cost"]))
         texts = ("app", "user", "model", "endpoint", "status")

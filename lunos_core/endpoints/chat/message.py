@@ -85,8 +85,8 @@ def parse_images(value: object) -> list[str]:
     """
     if not value:
         return []
-    found = map(_image_url, value if isinstance(value, list) else [value])
-    return list(dict.fromkeys(url for url in found if url))
+    urls = map(_image_url, value if isinstance(value, list) else [value])
+    return list(dict.fromkeys(filter(None, urls)))
 
 
 def _image_url(part: object) -> str:

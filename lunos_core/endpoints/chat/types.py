@@ -203,7 +203,7 @@ class Chunk:
 
     def _fact(self, name: str) -> str | None:
         if self.last is not None:
-            found: str | None = getattr(self.last, name)
-            return found
+            fact: str | None = getattr(self.last, name)
+            return fact
         value = self.raw.get(name)
         return value if isinstance(value, str) else None

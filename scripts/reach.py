@@ -99,10 +99,14 @@ class Reach:
         # a condition that thousands of tests meet matters to those that go into its branches
         first_of_all = {*heapq.nsmallest(30, naming, self.seconds.__getitem__)}
         first_of_all.update(heapq.nsmallest(150, using, self.seconds.__getitem__))
+        # the other cases of these tests come next, such as the one that stays out of the branch
+        close: set[str] = set()
         for line in function_lines(path, number):
             several = reaching.intersection(lines.get(line, ()))
-            count = 3 if 10 * len(several) > len(reaching) else 200
-            first_of_all.update(heapq.nsmallest(count, several, self.seconds.__getitem__))
+            is_rare = 10 * len(several) <= len(reaching)
+            quickest = heapq.nsmallest(200 if is_rare else 3, several, self.seconds.__getitem__)
+            first_of_all.update(quickest)
+            close.update(test.partition("[")[0] for test in quickest if is_rare)
         # and those of the files that say a word of the line, first the cases that have it as a name
         for word in re.findall(r'"([\w-]{4,})"', source_of(path).splitlines()[number - 1]):
             several = {test for test in reaching if word in source_of(test.partition("::")[0])}
@@ -116,7 +120,8 @@ class Reach:
         for test in sorted(reaching, key=self.seconds.__getitem__):
             name = test.partition("[")[0]
             cases[name] += 1
-            place = (test not in first_of_all, not test.startswith(own), cases[name])
+            rank = 0 if test in first_of_all else 1 if name in close else 2
+            place = (rank, not test.startswith(own), cases[name])
             ranked.append((*place, self.seconds[test], test))
         total = 0.0
         chosen: list[str] = []

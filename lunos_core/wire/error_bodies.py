@@ -172,18 +172,7 @@ def error_response(
     status: int, headers: Mapping[str, str], body: bytes, *, secret: str | None = None
 ) -> ErrorResponse:
     """Return an answer in the form that errors have, without the key."""
-    text = scrub(decode(body), secret)
-    if secret and text:
-        # for spellings of the key that only decoding reveals
-        try:
-            value = json.loads(text)
-        except ValueError:
-            pass
-        else:
-            clean = scrub_value(value, secret)
-            if clean != value:
-                text = json.dumps(clean).decode()
-    return ErrorResponse(status, scrub_value(dict(headers), secret), text)
+    return ErrorResponse(status, scrub_value(dict(headers), secret), scrub(decode(body), secret))
 
 
 def _unwrapped(value: Any) -> Any:

@@ -100,7 +100,9 @@ def _spellings(secret: str) -> re.Pattern[str]:
         others = [secret, f":{secret}", f"{secret}:", f"Bearer {secret}"]
         encoded = [re.escape(_base64(text)) + "={0,2}" for text in others]
         whole = "|".join([key, secret.encode().hex(), *encoded])
-        return re.compile(rf"(?<![\w-])(?<!\w\.)(?:{whole})(?![\w-]|\.\w)", re.IGNORECASE)
+        # the letter of an escaped line break or tab is no part of a word
+        before = r"(?:(?<![\w-])(?<!\w\.)|(?<=\\[bfnrt]))"
+        return re.compile(rf"{before}(?:{whole})(?![\w-]|\.\w)", re.IGNORECASE)
     pairs = r"[\s:,-]?(?:0x)?".join(f"{byte:02x}" for byte in secret.encode())
     cores = "|".join(_base64_cores(secret))
     return re.compile(rf"{key}|{pairs}|(?:{cores})[\w+/=%\\-]*", re.IGNORECASE)

@@ -34,6 +34,8 @@ def test_each_route_of_the_local_gateway_works(service: LocalGateway) -> None:
     assert 0 < told["cost"] < 0.1
     chat = next(item for item in told["routes"] if item["route"] == "POST /chat/completions")
     assert chat["shape"]["choices"][0]["message"]["content"] == "str"
+    tools = next(item for item in told["routes"] if item["route"].endswith("(tools)"))
+    assert tools["shape"]["choices"][0]["message"]["tool_calls"] == "list"  # no deeper
     assert chat["model"] == "openai/gpt-4o-mini"
     assert service.api_key not in done.output
     asked = [entry for entry in service.requests() if entry["body"]]

@@ -164,6 +164,7 @@ def test_a_rate_limit_counted_in_tokens_is_not_an_overflow() -> None:
 
 def test_an_error_without_facts_shows_only_its_message() -> None:
     assert str(LunosError("It failed", attempts=1)) == "It failed"
+    assert str(LunosError("It failed", attempts=2)) == "It failed (attempts 2)"
     with pytest.raises(TypeError, match="statuss"):
         LunosError("It failed", statuss=1)
 

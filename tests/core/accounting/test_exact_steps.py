@@ -21,6 +21,7 @@ from lunos_core.accounting.observers import CallStart, begin_here, end_here
 from lunos_core.accounting.pricing import price_of
 from lunos_core.accounting.report import read_file, write_csv
 from lunos_core.accounting.reservations import POLL, Reservation
+from lunos_core.accounting.schema import GUESS, SHARED
 from lunos_core.accounting.spending import facts_of
 from lunos_core.accounting.totals import COLUMNS, COUNTED, amount_of
 from lunos_core.accounting.usage import MOST_COST
@@ -87,6 +88,25 @@ def test_a_guess_waits_for_another_guess_a_moment() -> None:
 
     assert memory.database.transact(judge) == [None, POLL, None, None]
     assert POLL == 0.02
+
+
+@pytest.mark.parametrize("kind", [GUESS, SHARED])
+def test_money_that_may_soon_be_free_is_waited_for_a_moment(kind: int) -> None:
+    memory = MemoryStore(lambda: NOW)
+    mine = Admissions(memory, [Budget(1)], (), "ignore")
+    start, dear = CallStart("app", "m", "/x"), wanted(mine, DOLLAR)
+
+    def judge(connection: sqlite3.Connection) -> tuple[Any, Any]:
+        mine._hold(connection, start, wanted(mine, 1), NOW, kind)
+        return (
+            mine._judge(connection, NOW, dear, set(), patient=True),
+            mine._judge(connection, NOW, dear, set(), patient=False),
+        )
+
+    patient, hasty = memory.database.transact(judge)
+    assert (patient.wait, patient.exceeded) == (POLL, [])
+    assert hasty.wait is None
+    assert [amounts for _, *amounts, _, _ in hasty.exceeded] == [[0, 1 + Decimal("1e-12")]]
 
 
 def test_calls_with_other_tags_are_of_another_kind() -> None:

@@ -160,6 +160,7 @@ def test_each_line_has_its_name_at_its_end_and_no_name_lies_on_another(costs: li
     # of the words alone, without the line that leads to them
     boxes = [Text.get_window_extent(text) for text in above.texts]
     assert len(boxes) == 10
+    assert all(-1e-9 <= text.xyann[1] <= 1 for text in above.texts)
     for i, box in enumerate(boxes):
         assert box.x1 <= figure.bbox.x1
         assert not any(box.overlaps(other) for other in boxes[:i])

@@ -186,6 +186,15 @@ async def test_a_mock_leaves_no_file_unless_a_folder_is_named(
     assert len(files_in(tmp_path / "own")) == 1
 
 
+@pytest.mark.parametrize("url", ["https://lunos.test", "http://127.0.0.1:9"])
+async def test_a_file_that_is_asked_for_is_in_the_usual_folder(
+    both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("LUNOS_CACHE_DIR", str(tmp_path))
+    await both(catalog_of(both, Wire(LIST), cache_dir=True, base_url=url).list())
+    assert len(files_in(tmp_path)) == 1
+
+
 def test_a_gateway_on_this_machine_leaves_no_file(
     gateway: LocalGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

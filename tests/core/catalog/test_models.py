@@ -341,6 +341,16 @@ def test_what_newer_catalogs_tell_reaches_the_model() -> None:
     assert (odd.model_id, odd.free_tokens, odd.tokens_per_second, odd.release_date) == (None,) * 4
 
 
+@pytest.mark.parametrize("said", [0, -0.5, -1, "0", None, "fast"])
+def test_a_speed_that_is_no_speed_is_unknown(said: Any) -> None:
+    assert one(avgThroughput=said).tokens_per_second is None
+
+
+@pytest.mark.parametrize(("said", "count"), [(1, 1), ("1", 1), (0, None), (-1, None), (0.5, None)])
+def test_a_window_that_is_none_is_unknown(said: Any, count: int | None) -> None:
+    assert one(parameters={"context": said}).context_window == count
+
+
 @pytest.mark.parametrize("listed", ["tool_choice", "Functions", "tool-use"])
 def test_a_parameter_is_taken_under_any_of_its_names(listed: str) -> None:
     assert ModelInfo("m", supported_parameters=(listed,)).takes("tools")

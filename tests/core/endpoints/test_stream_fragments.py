@@ -234,6 +234,27 @@ def test_an_offered_name_is_exact_before_it_is_anything_else() -> None:
         assert assembled([fragment("a", name, "{}")], tools=tools) == [("a", "functions.f", "{}")]
 
 
+@pytest.mark.parametrize("order", [("get", "get_all"), ("get_all", "get")])
+def test_a_name_that_may_go_on_is_not_shown_before_it_is_whole(order: tuple[str, ...]) -> None:
+    assembler = ToolCallAssembler({name: name for name in order})
+    assert assembler.add([fragment("a", "get", "", 0)]) == []
+    (delta,) = assembler.add([fragment("", "_all", "", 0)])
+    assert (delta.id, delta.name) == ("a", "get_all")
+    assembler = ToolCallAssembler({name: name for name in order})
+    assert assembler.add([fragment("a", "get", "", 0)]) == []
+    (delta,) = assembler.finish("tool_calls")
+    assert (delta.id, delta.name, delta.arguments) == ("a", "get", "{}")
+
+
+def test_the_real_arguments_behind_an_empty_object_are_shown_as_they_come() -> None:
+    assembler = ToolCallAssembler(TOOLS)
+    shown = [assembler.add([fragment("a", "f", "{}", 0)])]
+    shown += [assembler.add([fragment("", "", said, 0)]) for said in ('\n{"x"', ":1}")]
+    texts = ["".join(delta.arguments for delta in deltas) for deltas in shown]
+    assert texts == ["", '{"x"', ":1}"]
+    assert [call.arguments for call in assembler.calls()] == ['{"x":1}']
+
+
 def test_a_prefix_in_a_fragment_of_its_own_belongs_to_the_name() -> None:
     pieces = [fragment("a", "functions.", "", 0), fragment("", "f", "", 0)]
     assert assembled([*pieces, fragment("", "", '{"x":1}', 0)]) == [("a", "f", '{"x":1}')]

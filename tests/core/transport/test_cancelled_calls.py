@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 import trustme
 
@@ -22,6 +24,7 @@ from tests.safety.answering_server import answer_to
 pytest.importorskip("langchain_core")
 pytest.importorskip("llama_index.core")
 
+SEND, STREAM = chat_request(HELLO, model="m"), chat_stream_request(HELLO, model="m")
 Ask = Callable[[], Awaitable[Any]]
 Cancel = Callable[[Ask], Awaitable[None]]
 
@@ -179,6 +182,73 @@ def test_a_cancelled_call_leaves_no_connection_open(
 
     with Stalls(STALLED[stalled]) as server:
         run(main())
+
+
+def test_a_call_whose_caller_has_left_complains_to_nobody() -> None:
+    """Neither that it was cancelled, nor of what it raised after that."""
+
+    async def main(reaction: type[Exception] | None, request: Any) -> list[Any]:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, facts: complaints.append(facts))
+        sending = asyncio.Event()
+
+        async def never(request: httpx.Request) -> httpx.Response:
+            sending.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if reaction is not None:
+                    raise reaction("lost") from None
+                raise
+            raise AssertionError
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(never)) as http:
+            client = AsyncClient(Config(api_key="k", base_url="https://x.test"), http_client=http)
+            call = client.stream(request) if request is STREAM else client.send(request)
+            task = asyncio.ensure_future(call)
+            await sending.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        del task, call
+        for _ in range(3):
+            await asyncio.sleep(0)
+            gc.collect()
+        return complaints
+
+    for reaction in (None, httpx.ReadError, RuntimeError):
+        for request in (SEND, STREAM):
+            assert run(main(reaction, request)) == []
+
+
+def test_a_call_that_was_read_to_its_end_leaves_no_timer() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        answer = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
+        events = lines([delta("Hi", "stop"), "[DONE]"])
+        timers: list[Any] = []
+        later = loop.call_later
+
+        def call_later(*arguments: Any, **options: Any) -> Any:
+            timers.append(arguments)
+            return later(*arguments, **options)
+
+        def wire(request: httpx.Request) -> httpx.Response:
+            if b'"stream":true' in request.content:
+                return httpx.Response(
+                    200, headers={"content-type": "text/event-stream"}, content=events
+                )
+            return httpx.Response(200, json=answer)
+
+        loop.call_later = call_later  # type: ignore[method-assign]  # of this loop alone
+        async with httpx.AsyncClient(transport=httpx.MockTransport(wire)) as http:
+            config = Config(api_key="k", base_url="https://x.test")
+            client = AsyncClient(config, http_client=http)
+            assert (await client.send(SEND)).text == "Hi"
+            assert [chunk async for chunk in await client.stream(STREAM)]
+        assert timers == []
+
+    run(main())
 
 
 @both_transports

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
-from lunos_core import LunosServerError, chat_request, chat_stream_request
+from lunos_core import (
+    Client,
+    Config,
+    LunosConnectionError,
+    LunosServerError,
+    chat_request,
+    chat_stream_request,
+    completion_request,
+    embedding_request,
+    image_request,
+    models_request,
+    transcription_request,
+)
 from tests.core.transport.test_telemetry import ADAPTERS, _adapter
 from tests.core.transport.test_telemetry import spans as spans
-from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
+from tests.core.wire_samples import HELLO, Wire, delta, reply, stored, stream
 
 if TYPE_CHECKING:
     from lunos_local import LocalGateway
@@ -87,7 +101,9 @@ async def test_calls_are_measured_with_the_conventions_buckets(both: Both, point
         sums[kind] = sums.get(kind, 0) + point.sum
     assert sums == {"input": 18, "output": 6}
     assert [point.count for point in measured["operation.time_to_first_chunk"]] == [1]
-    assert [point.count for point in measured["operation.time_per_output_chunk"]] == [2]
+    (between,) = measured["operation.time_per_output_chunk"]
+    assert between.count == 2
+    assert 0 <= between.sum <= sum(point.sum for point in duration)
 
 
 async def test_a_span_describes_request_and_answer_without_their_texts(
@@ -119,6 +135,156 @@ async def test_a_span_describes_request_and_answer_without_their_texts(
     assert key not in text
     assert "Hidden" not in text
     assert json.dumps(HELLO[0]["content"]) not in text
+
+
+PARAMETERS = {
+    "top_k": "top_k",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "n": "choice.count",
+}
+
+
+@pytest.mark.parametrize(("sent", "named"), PARAMETERS.items())
+async def test_a_parameter_has_the_conventions_name(
+    both: Both, spans: Any, sent: str, named: str
+) -> None:
+    client = both.client(Wire(reply(ANSWER)), base_url="https://lunos.test:8443/v1")
+    given: Any = {sent: 2}
+    await both(client.send(chat_request(HELLO, model="m", **given)))
+    (span,) = spans.get_finished_spans()
+    told = {key.removeprefix("gen_ai.request."): value for key, value in span.attributes.items()}
+    assert told[named] == 2
+    assert not told.keys() & ({*PARAMETERS.values()} - {named})
+    assert (told["server.address"], told["server.port"]) == ("lunos.test", 8443)
+    assert not told.keys() & {"stream", "temperature", "max_tokens", "gen_ai.conversation.id"}
+
+
+VECTOR = {"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 7}}
+PICTURE = {"data": [{"url": "https://x.test/a.png"}], "usage": {"prompt_tokens": 7}}
+OPERATIONS = [
+    (chat_request(HELLO, model="m"), ANSWER, "chat", {"input": 9, "output": 3}),
+    (
+        completion_request("x", model="m"),
+        {"choices": [{"text": "Hi"}], "usage": {"prompt_tokens": 7, "completion_tokens": 0}},
+        "text_completion",
+        {"input": 7, "output": 0},
+    ),
+    (embedding_request("x", model="m"), VECTOR, "embeddings", {"input": 7}),
+    (image_request("x", model="m"), PICTURE, "generate_content", {"input": 7, "output": 0}),
+    (transcription_request(b"RIFF", model="m"), {"text": "Hi"}, "transcription", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "operation", "tokens"), OPERATIONS, ids=[case[2] for case in OPERATIONS]
+)
+async def test_each_endpoint_has_the_conventions_operation_and_counts(
+    both: Both,
+    spans: Any,
+    points: Any,
+    request_: Any,
+    answer: Any,
+    operation: str,
+    tokens: dict[str, int],
+) -> None:
+    await both(both.client(Wire(reply(answer))).send(request_))
+    (span,) = spans.get_finished_spans()
+    assert span.name == f"{operation} m"
+    measured = points()
+    (duration,) = measured["operation.duration"]
+    assert duration.attributes["gen_ai.operation.name"] == operation
+    assert span.attributes["gen_ai.operation.name"] == operation
+    told = {
+        point.attributes["gen_ai.token.type"]: point.sum
+        for point in measured.get("token.usage", [])
+    }
+    assert told == tokens
+    assert not measured.keys() & {"operation.time_to_first_chunk"}
+
+
+async def test_what_asks_no_model_and_what_is_switched_off_is_not_told(
+    both: Both, spans: Any, points: Any
+) -> None:
+    wire = Wire(reply([{"id": "m"}]), reply(ANSWER))
+    await both(both.client(wire).send(models_request()))
+    await both(both.client(wire, tracing=False).send(chat_request(HELLO, model="m")))
+    assert len(wire.requests) == 2
+    assert spans.get_finished_spans() == ()
+    assert points() == {}
+
+
+async def test_a_failure_without_a_status_is_told_by_its_kind(
+    both: Both, spans: Any, points: Any
+) -> None:
+    client = both.client(Wire(httpx.ConnectError("refused")), max_retries=0)
+    with pytest.raises(LunosConnectionError):
+        await both(client.send(chat_request(HELLO, model="m")))
+    (span,) = spans.get_finished_spans()
+    assert span.attributes["error.type"] == "LunosConnectionError"
+    assert span.status.status_code.name == "ERROR"
+    assert "gen_ai.response.finish_reasons" not in span.attributes
+    (duration,) = points()["operation.duration"]
+    assert duration.attributes["error.type"] == "LunosConnectionError"
+
+
+async def test_tokens_written_to_a_cache_are_told(both: Both, spans: Any) -> None:
+    usage = {"input_tokens": 9, "output_tokens": 4, "cache_creation_input_tokens": 5}
+    client = both.client(Wire(reply({**ANSWER, "usage": usage})))
+    await both(client.send(chat_request(HELLO, model="m")))
+    (span,) = spans.get_finished_spans()
+    assert span.attributes["gen_ai.usage.cache_creation.input_tokens"] == 5
+    assert "gen_ai.usage.reasoning.output_tokens" not in span.attributes
+
+
+@pytest.mark.parametrize("body", [b'"text"', b"no JSON", b'{"temperature": true, "seed": "7"}'])
+async def test_a_body_of_the_callers_own_is_sent_and_what_it_asks_is_not_guessed(
+    both: Both, spans: Any, body: bytes
+) -> None:
+    wire = Wire(reply(stored("chat")))
+    request = dataclasses.replace(chat_request(HELLO, model="m", temperature=1), body=body)
+    await both(both.client(wire).send(request))
+    assert wire.sent.content == body
+    (span,) = spans.get_finished_spans()
+    asked = [name for name in span.attributes if name.startswith("gen_ai.request.")]
+    assert asked == ["gen_ai.request.model"]
+
+
+def test_instruments_have_the_conventions_names_units_and_are_made_once(points: Any) -> None:
+    from opentelemetry import metrics
+
+    class Old:
+        """A provider before 1.30, which takes no buckets."""
+
+        def __init__(self) -> None:
+            self.made: list[tuple[str, str]] = []
+
+        def get_meter(self, name: str) -> Any:
+            return self
+
+        def create_histogram(self, name: str, unit: str = "", description: str = "") -> Any:
+            assert description.endswith(".")
+            self.made.append((name, unit))
+            return self
+
+        def record(self, value: float, attributes: Any) -> None:
+            pass
+
+    old = Old()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        httpx.Client(transport=httpx.MockTransport(Wire(reply(ANSWER)))) as http,
+    ):
+        patch.setattr(metrics, "get_meter_provider", lambda: old)
+        client = Client(Config(api_key="k", base_url="https://lunos.test"), http_client=http)
+        for _ in range(2):
+            client.send(chat_request(HELLO, model="m"))
+    assert old.made == [
+        ("gen_ai.client.operation.duration", "s"),
+        ("gen_ai.client.token.usage", "{token}"),
+        ("gen_ai.client.operation.time_to_first_chunk", "s"),
+        ("gen_ai.client.operation.time_per_output_chunk", "s"),
+    ]
 
 
 @pytest.mark.parametrize("name", list(ADAPTERS))

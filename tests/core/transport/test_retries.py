@@ -61,13 +61,21 @@ async def test_a_passing_failure_is_tried_again(both: Both, request_: Any, statu
     assert len({request.content for request in wire.requests}) == 1
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [300, 301, 400, 401, 402, 403, 404, 413, 422])
 @pytest.mark.parametrize("request_", [SEND, STREAM])
 async def test_a_lasting_failure_is_not_retried(both: Both, request_: Any, status: int) -> None:
     wire = Wire(no(status), good(request_))
     with pytest.raises(LunosError) as caught:
         await run(both, wire, request_)
     assert (len(wire.requests), caught.value.attempts) == (1, 1)
+
+
+@pytest.mark.parametrize("request_", [SEND, STREAM])
+async def test_an_answer_elsewhere_is_not_read_here(both: Both, request_: Any) -> None:
+    wire = Wire(lambda: httpx.Response(300, content=good(request_)().read()))
+    with pytest.raises(LunosError) as caught:
+        await run(both, wire, request_)
+    assert caught.value.status == 300
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])

@@ -165,6 +165,10 @@ def test_a_short_key_is_taken_out_as_a_word_and_garbles_no_other(key: str) -> No
         clean = scrub(text, key)
         assert STARS in clean
         assert clean in (text.replace(key, STARS), text.replace(f"={key}", f"={STARS}"))
+    for text in (f"a\n{key}", f"a\t{key}\r\nb", f"a\n\n{key}"):
+        body = json.dumps({"error": {"message": text}})
+        for told in (body, json.dumps(body), repr(text)):
+            assert scrub(told, key) == told.replace(key, STARS)
     encoded = base64.b64encode(f"Bearer {key}".encode()).decode()
     assert scrub(f"authorization {encoded}", key).startswith(f"authorization {STARS}")
 

@@ -280,7 +280,9 @@ class Admissions:
             wait = scope and seconds_to_room(connection, now, limit, scope, wanted.tokens)
             if wait:
                 verdict.wait, verdict.limit = max(verdict.wait or 0.0, wait), limit
-        pending = self._spending.pending() if self.budgets else []
+        if not self.budgets:
+            return verdict
+        pending = self._spending.pending()
         for budget, scope, end, key in covering(self.budgets, wanted.facts, now, approved):
             spent = self._spending.total(connection, key, pending)
             held, guessed, shared = connection.execute(

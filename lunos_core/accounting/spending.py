@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from decimal import Decimal
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
 from lunos_core.accounting.observers import CallRecord, CallStart
@@ -40,8 +40,13 @@ warned_models: set[str] = set()
 
 Facts = dict[str, Any]
 """The facts by which budgets cover a call: its app, user and tags."""
-Pending = list[tuple[Facts, int]]
-"""Calls that haven't been written yet: their facts and picodollars."""
+
+
+class Pending(NamedTuple):
+    """The unwritten calls of a moment: their facts and picodollars; and what was noted by then."""
+
+    calls: list[tuple[Facts, int]]
+    since: dict[Key, int]
 
 
 class Estimator:
@@ -174,7 +179,7 @@ class Spending:
         self.drain = drain  # notes the finished calls that wait for it
         # for each window: the last row that was added up, and the sum
         self._sums: dict[Key, tuple[int, int]] = {}
-        # for windows from which no more was spent: the last row that was read
+        # for windows without sums: the last row that was read
         self._seen: dict[tuple[Budget, float], int] = {}
         # for each window: what this process has spent since then, or hadn't written
         self._since: dict[Key, int] = {}
@@ -227,7 +232,6 @@ class Spending:
     def total(self, connection: Connection, key: Key, pending: Pending) -> int:
         """Add up the rows of a window that are new, and return the sum in picodollars."""
         budget, scope, begin = key
-        self.drain()
         last_id = last_id_of(connection)
         seen, total = self._sums.get(key) or (self._seen.get((budget, begin), 0), 0)
         if seen < last_id:
@@ -247,22 +251,26 @@ class Spending:
                     self._sums.pop(old, None)
                     self._since.pop(old, None)
             with self._lock:
-                self._since[key] = self.unwritten(key, pending)
+                # with the calls that have ended meanwhile
+                later = self._since.get(key, 0) - pending.since.get(key, 0)
+                self._since[key] = self.unwritten(key, pending) + later
                 self._sums[key] = (last_id, total)
         return total
 
     def pending(self) -> Pending:
         """Return the finished calls of this process that haven't been written yet."""
+        self.drain()
+        since = self._since.copy()  # first: a call that ends now may count twice, but not never
         calls = [
             (facts_of(self._store, call), cost_of(call.usage) or 0) for call in self._store.pending
         ]
-        return [item for item in calls if item[1]]
+        return Pending([item for item in calls if item[1]], since)
 
     @staticmethod
     def unwritten(key: Key, pending: Pending) -> int:
         """Return the cost of the unwritten calls that a window covers."""
         budget, scope, _ = key
-        return sum(cost for facts, cost in pending if budget.scope(facts) == scope)
+        return sum(cost for facts, cost in pending.calls if budget.scope(facts) == scope)
 
     def forget_old_rows(self, limits: Iterable[RateLimit]) -> None:
         """Add up and delete the rows of a store in memory.

@@ -37,7 +37,7 @@ class Writer:
             self._start()
         self.is_awake = True
         for event in (self._wake, self._hurry) if hurry else (self._wake,):
-            if not event.is_set():  # setting it takes a lock; many calls may come before the thread
+            if not event.is_set():  # setting it takes a lock
                 event.set()
 
     def _start(self) -> None:

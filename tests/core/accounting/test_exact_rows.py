@@ -339,7 +339,18 @@ def test_a_call_that_is_not_written_yet_counts_with_its_cost_if_it_has_one(
 ) -> None:
     free, dear = CALL._replace(usage=Usage(cost=0.0)), CALL._replace(usage=Usage(cost=0.5))
     monkeypatch.setattr(UsageStore, "pending", [CALL, free, dear, CALL._replace(usage=Usage())])
-    assert [cost for _, cost in Spending(store).pending()] == [picodollars(Decimal("0.5"))]
+    assert [cost for _, cost in Spending(store).pending().calls] == [picodollars(Decimal("0.5"))]
+
+
+def test_a_call_that_ends_while_a_window_is_added_up_counts(store: UsageStore) -> None:
+    spending = Spending(store)
+    key: Any = (Budget(9), Scope(), 0.0)
+    spending.note(CALL._replace(usage=Usage(cost=0.25)), [key])  # its row is in the store
+    pending = spending.pending()
+    spending.note(CALL._replace(usage=Usage(cost=0.5)), [key])
+    with store.database.reading() as connection:
+        total = spending.total(connection, key, pending)
+    assert dollars(spending.known(key)) == dollars(total) + Decimal("0.5")
 
 
 def test_a_window_that_is_over_is_forgotten_and_others_are_not(store: UsageStore) -> None:

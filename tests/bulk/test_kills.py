@@ -140,6 +140,7 @@ def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
     children = children_of(process)
     assert len(children) == 2
     os.kill(children[0] if killed == "a worker" else process.pid, signal.SIGKILL)
+    service.seconds = 0.02
     assert process.wait(timeout=60) == (4 if killed == "a worker" else -signal.SIGKILL)
     if killed == "a worker":
         assert "one of the worker processes was killed" in said_by(target).read_text()

@@ -322,6 +322,25 @@ async def test_what_the_references_list_does_not_say_is_asked_once_behind_the_ke
     assert wire.paths == ["/public/models", "/v1/models"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "asks"),
+    [
+        *(({"input": "text"}, True), ({"output": "text"}, True), ({"parameter": "tools"}, True)),
+        *(({"reasoning": True}, True), ({"reasoning": False}, True), ({"min_output": 1}, True)),
+        *(({"provider": "openai"}, False), ({"max_output_price": 1}, False)),
+        *(({"capability": "chat"}, False), ({"include_disabled": True}, False)),
+    ],
+)
+async def test_a_search_asks_behind_the_key_for_what_the_references_list_leaves_out(
+    both: Both, wanted: Any, asks: bool
+) -> None:
+    for extra in ({}, {"supportedParameters": ["seed"]}):
+        lean = {"id": "openai/a", "pricing": {"input": 1, "output": 1}, **extra}
+        wire = by_path(public=reply([lean]), v1=reply([lean]))
+        await both(catalog_of(both, wire).find(**wanted))
+        assert ("/v1/models" in wire.paths) is (asks and not extra)
+
+
 async def test_details_that_cannot_be_had_leave_what_is_known(both: Both) -> None:
     wire = by_path(public=reply([REFERENCE]), v1=reply({"error": "no"}, 401))
     model = await both(catalog_of(both, wire).get("gpt-4"))

@@ -144,6 +144,27 @@ def test_a_prompt_is_too_long_only_where_two_thirds_of_the_estimate_are(
         assert f"about {tokens} tokens, the window of small holds {window}" in error.message
 
 
+def test_a_prompt_may_be_half_as_long_again_as_the_window_and_fits_one_of_its_length() -> None:
+    prompt = [{"role": "user", "content": "x " * 600}]
+    tokens = needs_of(prompt, {}).tokens
+    assert tokens % 3 == 0
+    most = 2 * tokens // 3
+    assert check(prompt, ModelInfo("small", context_window=most), model="small") is None
+    others = [ModelInfo(f"w{more}", context_window=tokens + more) for more in (-1, 0)]
+    tight = ModelInfo("tight", context_window=most - 1)
+    error = check(prompt, tight, *others, model="tight")
+    assert "models that could do it: w0 (" in error.message
+
+
+def test_a_model_of_unknown_window_could_do_what_needs_none() -> None:
+    able = [
+        ModelInfo(name, supported_parameters=("tools",), context_window=window)
+        for name, window in (("known", 9), ("unknown", None))
+    ]
+    error = check("", *able, tools=[{}])
+    assert "models that could do it: known, unknown (" in error.message
+
+
 def test_messages_are_added_up_and_prompts_are_not() -> None:
     long = "word " * 100
     assert needs_of([long, "a"], {}).tokens == needs_of(long, {}).tokens
@@ -223,3 +244,4 @@ def test_the_error_knows_model_and_app() -> None:
     error = check(message(PARTS["image"]), app_id="billing")
     assert (error.model, error.app_id) == ("plain", "billing")
     assert check(message(PARTS["image"])).app_id is None
+    assert check(message(PARTS["image"])).facts() == {"model": "plain"}

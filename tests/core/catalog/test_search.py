@@ -149,6 +149,31 @@ def test_no_more_than_three_are_suggested_and_usable_ones_first() -> None:
     assert similar(models, "model") == ["p/model-2", "p/model-3", "p/model-4"]
 
 
+@pytest.mark.parametrize(
+    ("ids", "typed", "meant"),
+    [
+        (("p/abcde",), "abcxy", ["p/abcde"]),  # three letters of five
+        (("p/abcde",), "abxyz", []),
+        # as like as each other: first the provider's, then the shorter one
+        (("google/model", "openai/model"), "opena/model", ["openai/model", "google/model"]),
+        (("p/gpt-4", "p/gpt4"), "p/gpt4x", ["p/gpt4", "p/gpt-4"]),
+        (("p/模型",), "提示", []),
+    ],
+)
+def test_what_is_like_an_id_is_suggested_the_likeliest_first(
+    ids: tuple[str, ...], typed: str, meant: list[str]
+) -> None:
+    assert similar([*map(ModelInfo, ids)], typed) == meant
+
+
+def test_of_models_with_one_id_the_first_counts_and_a_whole_id_before_a_part() -> None:
+    first, second = ModelInfo("m", name="first"), ModelInfo("m", name="second")
+    assert ModelIndex([first, second]).get("m") == first
+    whole, part = ModelInfo("gpt-4"), ModelInfo("openai/gpt-4")
+    for models in ([whole, part], [part, whole]):
+        assert ModelIndex(models).get("GPT-4") == whole
+
+
 async def test_the_cost_is_priced_by_id_or_by_model_and_unknown_is_none(both: Both) -> None:
     catalog = catalog_of(both, Wire(LIST))
     usage = Usage(1_000_000, 100_000, 1_100_000)

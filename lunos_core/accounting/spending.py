@@ -46,7 +46,7 @@ class Pending(NamedTuple):
     """The unwritten calls of a moment: their facts and picodollars; and what was noted by then."""
 
     calls: list[tuple[Facts, int]]
-    since: dict[Key, int]
+    noted: dict[Key, int]
 
 
 class Estimator:
@@ -177,12 +177,12 @@ class Spending:
     def __init__(self, store: UsageStore, drain: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self.drain = drain  # notes the finished calls that wait for it
-        # for each window: the last row that was added up, and the sum
-        self._sums: dict[Key, tuple[int, int]] = {}
+        # for each window: the last row that was added up, the sum, and what was noted of its calls
+        self._sums: dict[Key, tuple[int, int, int]] = {}
         # for windows without sums: the last row that was read
         self._seen: dict[tuple[Budget, float], int] = {}
-        # for each window: what this process has spent since then, or hadn't written
-        self._since: dict[Key, int] = {}
+        # for each window: the cost of this process's calls
+        self._noted: dict[Key, int] = {}
         self._lock = threading.RLock()
 
     def add_up(self, budgets: Iterable[Budget]) -> None:
@@ -199,22 +199,25 @@ class Spending:
                 for facts, amount in spent_of(connection, budget, now):
                     scope = budget.scope(facts)
                     if scope is not None:
-                        self._sums[budget, scope, begin] = (last_id, amount)
+                        self._sums[budget, scope, begin] = (last_id, amount, 0)
 
     def go_on_from(self, before: Spending) -> None:
         """Copy the sums of the parent process, which has the same store, in a forked child."""
-        self._sums, self._seen = before._sums.copy(), before._seen.copy()
+        sums = before._sums.copy()
+        self._sums = {key: (row, amount, 0) for key, (row, amount, _) in sums.items()}
+        self._seen = before._seen.copy()
 
     def known(self, key: Key) -> int:
         """Return the picodollars of a window that this process knows, without reading the store."""
         self.drain()
-        return self._sums.get(key, (0, 0))[1] + self._since.get(key, 0)
+        _, total, included = self._sums.get(key, (0, 0, 0))
+        return total + self._noted.get(key, 0) - included
 
     def note(self, call: CallRecord, keys: Iterable[Key]) -> None:
         """Add a finished call to the windows that cover it."""
         with self._lock:
             for key in keys:
-                self._since[key] = self._since.get(key, 0) + (cost_of(call.usage) or 0)
+                self._noted[key] = self._noted.get(key, 0) + (cost_of(call.usage) or 0)
 
     def exact(self, key: Key, *, wait: float = 0.25) -> int:
         """Return the picodollars of a window, including unwritten calls of this process.
@@ -233,7 +236,7 @@ class Spending:
         """Add up the rows of a window that are new, and return the sum in picodollars."""
         budget, scope, begin = key
         last_id = last_id_of(connection)
-        seen, total = self._sums.get(key) or (self._seen.get((budget, begin), 0), 0)
+        seen, total, _ = self._sums.get(key) or (self._seen.get((budget, begin), 0), 0, 0)
         if seen < last_id:
             # a window that has just begun has few rows, which the index by time finds
             row = "id" if seen or not begin else "+id"
@@ -249,22 +252,19 @@ class Spending:
                 ended = [k for k in self._sums if k[0] is budget and k[2] != begin]
                 for old in ended:
                     self._sums.pop(old, None)
-                    self._since.pop(old, None)
-            with self._lock:
-                # with the calls that have ended meanwhile
-                later = self._since.get(key, 0) - pending.since.get(key, 0)
-                self._since[key] = self.unwritten(key, pending) + later
-                self._sums[key] = (last_id, total)
+                    self._noted.pop(old, None)
+            included = pending.noted.get(key, 0) - self.unwritten(key, pending)
+            self._sums[key] = (last_id, total, included)
         return total
 
     def pending(self) -> Pending:
         """Return the finished calls of this process that haven't been written yet."""
         self.drain()
-        since = self._since.copy()  # first: a call that ends now may count twice, but not never
+        noted = self._noted.copy()  # first: a call that ends now may count twice, but not never
         calls = [
             (facts_of(self._store, call), cost_of(call.usage) or 0) for call in self._store.pending
         ]
-        return Pending([item for item in calls if item[1]], since)
+        return Pending([item for item in calls if item[1]], noted)
 
     @staticmethod
     def unwritten(key: Key, pending: Pending) -> int:

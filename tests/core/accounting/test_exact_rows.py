@@ -351,6 +351,10 @@ def test_a_call_that_ends_while_a_window_is_added_up_counts(store: UsageStore) -
     with store.database.reading() as connection:
         total = spending.total(connection, key, pending)
     assert dollars(spending.known(key)) == dollars(total) + Decimal("0.5")
+    store.add_many([CALL._replace(usage=Usage(cost=4.0))])  # another process's
+    with store.database.reading() as connection:
+        assert spending.total(connection, key, pending) > total  # begun before, and ended later
+    assert dollars(spending.known(key)) == dollars(total) + Decimal("4.5")
 
 
 def test_a_window_that_is_over_is_forgotten_and_others_are_not(store: UsageStore) -> None:

@@ -35,7 +35,7 @@ from lunos_core import (
     chat_request,
     chat_stream_request,
 )
-from lunos_core.accounting import environment, spending
+from lunos_core.accounting import environment, spending, writer
 from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
 
 from .test_store import rows_in
@@ -411,6 +411,34 @@ async def test_what_calls_share_is_held_until_the_last_of_them_is_written(tmp_pa
                 await task
                 assert held(store) == []
             assert store.summary()[0]["cost"] == pytest.approx(0.4)
+
+
+async def test_what_nobody_has_drawn_is_given_back_without_another_call(
+    both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "DELAY", 0.02)
+    clock = Clock("2026-11-25T10:00")
+    client = both.client(Wire(answer(0.1)))
+
+    def held(store: UsageStore) -> Any:
+        with store.database.reading() as connection:
+            return connection.execute("SELECT SUM(cost) FROM reservations").fetchone()[0] or 0
+
+    with (
+        UsageStore(tmp_path / "u.db", clock=clock) as store,
+        UsageLedger(budget=1000, store=store),
+    ):
+        for _ in range(2):  # one to learn, and one that holds money for those after it
+            await both(client.send(ask()))
+        store.flush()
+        assert held(store) > 10**12
+        await asyncio.sleep(0.2)  # until nothing is left to write
+        clock.now += 3
+        for _ in range(300):
+            if not held(store):
+                break
+            await asyncio.sleep(0.02)
+        assert held(store) == 0
 
 
 async def test_a_failed_call_and_a_cancelled_one_give_back_what_they_held(tmp_path: Path) -> None:

@@ -341,6 +341,10 @@ def test_what_newer_catalogs_tell_reaches_the_model() -> None:
     assert (odd.model_id, odd.free_tokens, odd.tokens_per_second, odd.release_date) == (None,) * 4
 
 
+def test_a_speed_may_be_less_than_one() -> None:
+    assert one(avgThroughput=0.5).tokens_per_second == 0.5
+
+
 @pytest.mark.parametrize("said", [0, -0.5, -1, "0", None, "fast"])
 def test_a_speed_that_is_no_speed_is_unknown(said: Any) -> None:
     assert one(avgThroughput=said).tokens_per_second is None

@@ -180,6 +180,21 @@ def test_of_two_spellings_in_one_delta_one_is_shown_even_where_they_differ() -> 
     assert merger.details() == [detail]
 
 
+@pytest.mark.parametrize("reason", [7, True, ["stop"], {"stop": 1}, "", None])
+async def test_a_finish_reason_that_is_no_word_is_none(both: Both, reason: Any) -> None:
+    parts = [delta("Hel", reason), delta("lo", reason)]
+    for end, word in (([delta("", "stop")], "stop"), ([], None)):
+        wire = Wire(stream([*parts, *end, "[DONE]"]))
+        chunks = await both.chunks(both.client(wire), REQUEST)
+        finishes = [choice.finish_reason for chunk in chunks for choice in chunk.choices]
+        assert [said for said in finishes if said is not None] == ([word] if word else [])
+        last = whole_of(chunks)
+        assert (last.text, last.choices[0].finish_reason) == ("Hello", word)
+    answer = {"choices": [{"message": {"content": "Hello"}, "finish_reason": reason}]}
+    whole = await both(both.client(Wire(reply(answer))).send(chat_request(HELLO, model="m")))
+    assert (whole.text, whole.choices[0].finish_reason) == ("Hello", None)
+
+
 async def test_what_follows_done_is_not_read(both: Both) -> None:
     events = [delta("a"), delta(None, "stop"), "[DONE]", delta("b"), "nonsense", "[DONE]"]
     chunks = await both.chunks(both.client(Wire(stream(events))), REQUEST)

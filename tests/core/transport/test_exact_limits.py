@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import sys
+from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -43,7 +44,7 @@ from lunos_core.transport.stream_call import (
     without_stream_options,
 )
 from lunos_core.wire.scrub import add_facts
-from tests.core.wire_samples import HELLO, Wire
+from tests.core.wire_samples import HELLO, Wire, delta, reply, stored, stream
 
 if TYPE_CHECKING:
     from tests.conftest import Both
@@ -498,3 +499,33 @@ async def test_a_fallback_model_is_not_asked_when_the_time_of_the_call_is_over(
     with pytest.raises(LunosError):
         await both(client.send(chat_request(HELLO, model="m", fallback_model="other")))
     assert len(wire.requests) == requests
+
+
+@pytest.mark.parametrize("request_", [chat_request, chat_stream_request])
+async def test_the_time_of_a_call_begins_when_budgets_and_limits_have_allowed_it(
+    both: Both, monkeypatch: pytest.MonkeyPatch, request_: Any
+) -> None:
+    now = 100.0
+
+    class Waits:
+        """A limit that has room after ten seconds."""
+
+        def __call__(self, record: CallRecord) -> None:
+            assert record.error is None
+
+        def open_call(self, start: Any) -> Generator[float, None, Any]:
+            nonlocal now
+            now += 10.0
+            yield 0.0
+            return self
+
+    monkeypatch.setattr(call, "Deadline", partial(Deadline, clock=lambda: now))
+    events = stream([delta("Hi", "stop"), "[DONE]"])
+    wire = Wire(events if request_ is chat_stream_request else reply(stored("chat")))
+    client = both.client(wire, total_timeout=5.0, max_retries=0, observers=[Waits()])
+    request = request_(HELLO, model="m")
+    if request_ is chat_stream_request:
+        assert (await both.chunks(client, request))[-1].last.text == "Hi"
+    else:
+        assert (await both(client.send(request))).text == "Hello there"
+    assert len(wire.requests) == 1

@@ -63,6 +63,17 @@ def test_the_same_request_is_sent(sessions: Any) -> None:
     assert len(sessions) == 1
 
 
+def test_httpx_logs_the_same_line(caplog: pytest.LogCaptureFixture) -> None:
+    odd = http(body=CHAT).replace(b"Whatever", b"Gr\xfc\xdfe")
+    with RawServer(http(body=CHAT), http(body=CHAT), odd) as server, caplog.at_level("INFO"):
+        plain = AsyncClient(Config(api_key="k", base_url=server.url))
+        for way in (plain, client(server), client(server)):
+            assert asyncio.run(way.send(SEND)).text == "Hello there"
+    told = [item.getMessage() for item in caplog.records if item.name == "httpx"]
+    assert told[0] == told[1] != told[2]
+    assert told[0].endswith('"HTTP/1.1 200 Whatever"')
+
+
 @pytest.mark.slow
 def test_connections_are_kept_bounded_by_nothing_and_closed_with_their_loop(sessions: Any) -> None:
     with RawServer(http(body=CHAT)) as server:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -104,7 +105,13 @@ def texts_in(root: Path) -> dict[str, str]:
 def test_recording_again_changes_nothing(sessions: Sessions) -> None:
     status, output = sessions.done["again"]
     assert status == 0, output
-    assert texts_in(sessions.folder / "again") == texts_in(CASSETTES)
+    # the gateway's server takes its reason phrases from Python, and 3.13 has a new one
+    phrase = f"message: {HTTPStatus(422).phrase}\n"
+    again = {
+        name: text.replace(phrase, "message: Unprocessable Entity\n")
+        for name, text in texts_in(sessions.folder / "again").items()
+    }
+    assert again == texts_in(CASSETTES)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -110,13 +111,14 @@ def test_a_users_program_reads_its_own_line_in_the_warning() -> None:
     program = """
         from langchain_lunos import ChatLunos
         from llama_index_lunos import Lunos
-        ChatLunos(model="m", api_key="sk-hush", base_url="http://a.internal")
-        Lunos("m", api_key="sk-hush", api_base="http://b.internal")
-        ChatLunos(model="m", api_key="sk-hush", base_url="http://b.internal")
+        ChatLunos(model="m", base_url="http://a.internal")
+        Lunos("m", api_base="http://b.internal")
+        ChatLunos(model="m", base_url="http://b.internal")
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True, text=True, timeout=60, env=os.environ | {"LUNOS_API_KEY": "sk-hush"},
+    )  # fmt: skip
     told = [line for line in done.stderr.splitlines() if "LunosPlainHTTPWarning" in line]
     assert [line.partition(" LunosPlain")[0] for line in told] == ["<string>:4:", "<string>:5:"]
     assert "sk-hush" not in done.stderr

@@ -93,15 +93,17 @@ class Reach:
         # and so may whoever reaches a line of its file that names it
         name = assigned_name(path, number)
         naming = tests_naming(name, frozenset(self.seconds))
-        using = {test for line in lines_naming(path, name) for test in lines.get(line, ())}
+        uses = lines_naming(path, name)
+        using = {test for line in uses for test in lines.get(line, ())}
         reaching |= naming | using
-        # first a few tests for each line of the function, and most of those that reach a rare one:
-        # a condition that thousands of tests meet matters to those that go into its branches
+        # first a few tests for each line of the function (or of those that use the constant), and
+        # most of those that reach a rare one: a condition that thousands of tests meet matters to
+        # those that go into its branches
         first_of_all = {*heapq.nsmallest(30, naming, self.seconds.__getitem__)}
         first_of_all.update(heapq.nsmallest(150, using, self.seconds.__getitem__))
         # the other cases of these tests come next, such as the one that stays out of the branch
         close: set[str] = set()
-        for line in function_lines(path, number):
+        for line in {line for place in [number, *uses] for line in function_lines(path, place)}:
             several = reaching.intersection(lines.get(line, ()))
             is_rare = 10 * len(several) <= len(reaching)
             quickest = heapq.nsmallest(200 if is_rare else 3, several, self.seconds.__getitem__)

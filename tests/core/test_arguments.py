@@ -59,6 +59,11 @@ def test_half_a_name_and_a_rhyme_are_no_misspelling(typed: str) -> None:
     assert closest_name(typed, known) is None
 
 
+def test_words_of_two_letters_are_equal_or_others() -> None:
+    assert closest_name("input_as", ["input_is"]) is None
+    assert closest_name("inputs_is", ["input_is"]) == "input_is"
+
+
 def test_a_word_that_is_said_twice_is_no_misspelling() -> None:
     assert closest_name("model_model", ["model"]) is None
 

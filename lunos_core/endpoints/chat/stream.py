@@ -282,7 +282,7 @@ class _ChoiceReader:
     def _show_held(self, reason: str, delta: Delta) -> None:
         begun = {call.index: call for call in delta.tool_calls}
         for held in self._tools.finish(reason):
-            if held.name is None and held.index in begun:  # it began in this event
+            if held.index in begun:  # it began in this event
                 begun[held.index].arguments += held.arguments
             else:
                 delta.tool_calls = [*delta.tool_calls, held]

@@ -48,7 +48,7 @@ def sent_names(names: Sequence[str]) -> dict[str, str]:
 
 
 _BEFORE = r"[\s\"'`]*(?:(?:functions?|tools?|default_api)[.:/])?"
-_WRITTEN = re.compile(_BEFORE + r"([\w-]+)(?:\(\)|:\d+|<\|.*)?[\s\"'`]*", re.ASCII | re.DOTALL)
+_WRITTEN = re.compile(_BEFORE + r"([\w-]+)(?:\(\)|:\d+|<\|.*)?[\s\"'`]*", re.DOTALL)
 
 
 def bare_name(name: str) -> str:

@@ -69,6 +69,16 @@ async def test_what_makes_no_sense_is_refused(both: Both, vectors: Any) -> None:
         await embed(both, {"data": data}, embedding_array_request)
 
 
+@pytest.mark.parametrize("texts", ["a", ["a"]])
+async def test_one_text_is_one_row(both: Both, texts: Any) -> None:
+    rows = [{"index": i, "embedding": packed(1.0, 2.0)} for i in range(2)]
+    client = both.client(Wire(reply({"data": rows[:1]}), reply({"data": rows})))
+    request = embedding_array_request(texts, model="m")
+    assert (await both(client.send(request))).array.tolist() == [[1.0, 2.0]]
+    with pytest.raises(LunosResponseError):
+        await both(client.send(request))
+
+
 async def test_vectors_of_another_length_than_asked_are_refused(both: Both) -> None:
     data = [{"index": i, "embedding": GOOD} for i in range(3)]
     with pytest.raises(LunosResponseError, match="length 2, not 3"):

@@ -317,6 +317,101 @@ async def test_a_stream_cut_in_the_call_of_another_choice_is_not_whole(both: Bot
         await both.chunks(both.client(wire), chat_stream_request(HELLO, **WITH_TOOLS))
 
 
+async def test_equal_calls_of_another_choice_that_nothing_tells_apart_are_two(both: Both) -> None:
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    events = [in_choice(0, content="Let me."), in_choice(1, tool_calls=[call, call]), *ENDS[:2]]
+    request = chat_stream_request(HELLO, **WITH_TOOLS)
+    *_, end = await both.chunks(both.client(Wire(stream([*events, "[DONE]"]))), request)
+    assert [call.name for call in end.last.choices[0].message.tool_calls] == ["f", "f"]
+
+
+async def test_a_role_alone_makes_no_choice_the_answer(both: Both) -> None:
+    call = {"index": 0, "id": "f", "function": {"name": "f", "arguments": "{}"}}
+    events = [
+        in_choice(1, role="assistant", tool_calls=[call]),
+        in_choice(0, content="Let me."),
+        *ENDS[:2],
+    ]
+    request = chat_stream_request(HELLO, **WITH_TOOLS)
+    *_, end = await both.chunks(both.client(Wire(stream([*events, "[DONE]"]))), request)
+    first = end.last.choices[0].message
+    assert (first.content, [call.name for call in first.tool_calls]) == ("Let me.", ["f"])
+
+
+IMAGE = "http://x.test/a.png"
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (
+            {"content": [{"type": "image_url", "image_url": {"url": IMAGE}, "text": "alt"}]},
+            {"content": "", "images": [IMAGE]},
+        ),
+        ({"content": [{"type": "text", "text": "a", "thought": "yes"}]}, {"content": "a"}),
+        ({"content": [{"type": "text", "text": "a", "thought": True}]}, {"reasoning": "a"}),
+        (
+            {"content": [{"type": "refusal", "refusal": "part"}], "refusal": "field"},
+            {"refusal": "field"},
+        ),
+        ({"content": [{"type": "refusal", "refusal": "part"}]}, {"refusal": "part"}),
+        ({"content": None, "images": [IMAGE, "ftp://x.test/b.png"]}, {"images": [IMAGE]}),
+        ({"content": {"role": "model", "parts": []}}, {}),
+        ({"content": {"parts": []}}, {"content": '{"parts":[]}'}),
+    ],
+)
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_message_is_read_as_its_provider_means_it(
+    both: Both, said: dict[str, Any], read: dict[str, Any], streams: bool
+) -> None:
+    place = {"delta" if streams else "message": said, "finish_reason": "stop"}
+    event = {"choices": [{"index": 0, **place}]}
+    client = both.client(Wire(stream([event, "[DONE]"]) if streams else reply(event)))
+    if streams:
+        answer = (await both.chunks(client, chat_stream_request(HELLO, model="m")))[-1].last
+    else:
+        answer = await both(client.send(chat_request(HELLO, model="m")))
+    message = answer.choices[0].message
+    nothing = {"content": "", "reasoning": "", "refusal": "", "images": []}
+    assert {name: getattr(message, name) for name in nothing} == nothing | read
+
+
+@pytest.mark.parametrize("key", ["123456789", "1234567890"])
+async def test_calls_under_keys_have_these_as_ids_unless_they_are_places(
+    both: Both, key: str
+) -> None:
+    calls = {key: {"function": {"name": "f", "arguments": "{}"}}}
+    wire = Wire(reply({"choices": [{"message": {"tool_calls": calls}}]}))
+    answer = await both(both.client(wire).send(chat_request(HELLO, model="m")))
+    (call,) = answer.choices[0].message.tool_calls
+    assert (call.name, call.id == key) == ("f", len(key) > 9)
+
+
+@pytest.mark.parametrize(("created", "known"), [(7, 7), ("yesterday", None), (7.5, None)])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_the_facts_of_an_answer_are_those_that_make_sense(
+    both: Both, created: Any, known: int | None, streams: bool
+) -> None:
+    place = {"delta" if streams else "message": {"content": "Hi"}, "finish_reason": "stop"}
+    first = {"model": "m", "created": created, "choices": [{"index": 0, **place}]}
+    late = {"model": "m", "service_tier": "priority", "choices": []}
+    if streams:
+        client = both.client(Wire(stream([first, late, "[DONE]"])))
+        answer = (await both.chunks(client, chat_stream_request(HELLO, model="m")))[-1].last
+    else:
+        client = both.client(Wire(reply(late | first)))
+        answer = await both(client.send(chat_request(HELLO, model="m")))
+    assert (answer.created, answer.service_tier) == (known, "priority")
+
+
+async def test_of_a_sounds_facts_the_last_ones_count(both: Both) -> None:
+    sounds = [{"id": "a", "data": "AA"}, {"data": "BB", "expires_at": 1}, {"expires_at": 2}]
+    wire = Wire(stream([*(in_choice(0, audio=sound) for sound in sounds), *ENDS[:1], "[DONE]"]))
+    chunks = await both.chunks(both.client(wire), chat_stream_request(HELLO, model="m"))
+    audio = chunks[-1].last.choices[0].message.audio
+    assert audio == {"id": "a", "data": "AABB", "expires_at": 2}
+
+
 @pytest.mark.parametrize("numbers", [(0, 1), (1, 2), (1, 0)])
 async def test_an_answer_that_nobody_requested_is_not_mixed_into_the_first(
     both: Both, numbers: tuple[int, int]

@@ -195,7 +195,16 @@ def test_reasoning_among_the_parts_of_the_content_is_shown_before_others() -> No
             "tool/f",
             "default_api:f",
         ),
-        *("f()", "functions.f:0", "f<|channel|>commentary", '"f"', "`f`", "\nf\n", "functions.f()"),
+        *(
+            "f()",
+            "functions.f:0",
+            "f<|channel|>commentary",
+            "f<|a|>\nb",
+            '"f"',
+            "`f`",
+            "\nf\n",
+            "functions.f()",
+        ),
     ],
 )
 def test_a_name_as_a_models_template_has_it_is_that_of_the_tool_that_was_offered(

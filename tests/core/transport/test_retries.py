@@ -78,6 +78,15 @@ async def test_an_answer_elsewhere_is_not_read_here(both: Both, request_: Any) -
     assert caught.value.status == 300
 
 
+@pytest.mark.parametrize("status", [201, 206, 299])
+@pytest.mark.parametrize("request_", [SEND, STREAM])
+async def test_every_status_of_success_is_an_answer(both: Both, request_: Any, status: int) -> None:
+    kind = {"content-type": "text/event-stream"} if request_ is STREAM else {}
+    body = good(request_)().read()
+    wire = Wire(lambda: httpx.Response(status, headers=kind, content=body))
+    assert (await run(both, wire, request_)).text == "Hello there"
+
+
 @pytest.mark.parametrize("retries", [0, 1, 3])
 @pytest.mark.parametrize("request_", [SEND, STREAM])
 async def test_max_retries_counts_retries(both: Both, request_: Any, retries: int) -> None:

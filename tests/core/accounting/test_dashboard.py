@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lunos_core import Budget, CallRecord, LunosServerError, Usage, UsageStore
+from lunos_core.accounting.dashboard import facts
 from lunos_core.accounting.dashboard.facts import dashboard_facts
 from lunos_core.accounting.dashboard.metrics import metrics_of
 from lunos_core.accounting.schema import SHOW
@@ -103,6 +104,16 @@ def test_what_is_nearest_to_its_budget_is_shown_first(store: UsageStore) -> None
     row = Budget(1, per="day", app="*").row(NOW)
     store.database.transact(lambda connection: connection.execute(SHOW, row))
     assert [bar["of"] for bar in dashboard_facts(store)["budgets"]] == ["app b", "app c", "app a"]
+
+
+def test_of_very_many_budgets_the_first_are_shown(
+    store: UsageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_MOST_BUDGETS", 3)
+    store.add_many([call(app, 60, 0.25) for app in "abcdef"])
+    rows = [Budget(1, per="day", app=app).row(NOW) for app in "abcdef"]
+    store.database.transact(lambda connection: connection.executemany(SHOW, rows))
+    assert [bar["of"] for bar in dashboard_facts(store)["budgets"]] == ["app a", "app b", "app c"]
 
 
 def test_budgets_of_ledgers_are_shown_with_what_is_spent(store: UsageStore) -> None:

@@ -175,7 +175,10 @@ def test_names_of_a_table_are_left_and_numbers_right() -> None:
 
 def test_a_name_is_as_high_as_the_end_of_its_line() -> None:
     pytest.importorskip("matplotlib")
-    above, _ = plot({name: [(BEGIN, cost, 5)] for name, cost in [("a", 0.5), ("b", 1.0)]}).axes
+    history = {
+        name: [(BEGIN, cost / 8, 2), (BEGIN + 9, cost, 5)] for name, cost in [("a", 0.5), ("b", 1)]
+    }
+    above, _ = plot(history).axes
     highest = above.get_ylim()[1]
     assert [text.xyann[1] * highest for text in above.texts] == pytest.approx([0.5, 1.0])
     assert all(text.xyann[0] > 1 for text in above.texts)  # beside the picture

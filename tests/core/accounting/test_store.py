@@ -468,6 +468,17 @@ def test_a_summary_holds_what_was_added_a_moment_ago(path: Path) -> None:
         assert store.summary()[0]["cost"] == float(Decimal("0.1"))
 
 
+def test_a_call_without_a_model_and_one_after_the_end_are_not_kept(path: Path) -> None:
+    with UsageStore(path) as store:
+        store.add(call()._replace(model=None))
+        assert not store.has_pending
+        assert store.summary() == []
+    store.add(call())
+    assert not store.has_pending
+    with UsageStore(path) as again:
+        assert again.summary() == []
+
+
 def test_only_calls_can_be_added_and_a_group_is_a_text(path: Path) -> None:
     with UsageStore(path) as store:
         with pytest.raises(TypeError, match="records must be CallRecord"):

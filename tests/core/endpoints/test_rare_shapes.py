@@ -396,7 +396,8 @@ async def test_the_facts_of_an_answer_are_those_that_make_sense(
     first = {"model": "m", "created": created, "choices": [{"index": 0, **place}]}
     late = {"model": "m", "service_tier": "priority", "choices": []}
     if streams:
-        client = both.client(Wire(stream([first, late, "[DONE]"])))
+        odd = {"model": "m-2", "created": "later", "choices": []}
+        client = both.client(Wire(stream([first, late, odd, "[DONE]"])))
         answer = (await both.chunks(client, chat_stream_request(HELLO, model="m")))[-1].last
     else:
         client = both.client(Wire(reply(late | first)))

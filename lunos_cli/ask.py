@@ -19,20 +19,26 @@ _CUT = {"length": "--max-tokens", "content_filter": "by a content filter"}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def _image(name: str) -> dict[str, Any]:
-    if name.startswith(("https://", "http://", "data:")):
-        return image_part(name)
-    part = part_of_file(name, _FILE.convert(name, None, None).read_bytes())
-    if part["type"] != "image_url":
-        raise click.ClickException(f"{name} isn't an image by its name (.png, .jpg, .webp, …)")
-    return part
+class _Image(click.types.StringParamType):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value.startswith(("https://", "http://", "data:")):
+            return image_part(value)
+        part = part_of_file(value, _FILE.convert(value, param, ctx).read_bytes())
+        if part["type"] != "image_url":
+            self.fail(f"{value} isn't an image by its name (.png, .jpg, .webp, …)", param, ctx)
+        return part
 
 
-def _piped() -> str:
-    try:
-        return sys.stdin.buffer.read().decode().strip()
-    except UnicodeDecodeError:
-        raise click.ClickException("stdin isn't text in UTF-8: -f sends images and PDFs") from None
+def with_stdin(prompt: tuple[str, ...]) -> str:
+    """Return the words of a question, and the text that is piped to it."""
+    texts = [" ".join(word for word in prompt if word != "-").strip()]
+    if "-" in prompt or not sys.stdin.isatty():
+        try:
+            texts.append(sys.stdin.buffer.read().decode().strip())
+        except UnicodeDecodeError:
+            wrong = "stdin isn't text in UTF-8: `lunos ask -f` sends images and PDFs"
+            raise click.ClickException(wrong) from None
+    return "\n\n".join(filter(None, texts))
 
 
 def kept(url: str) -> str:
@@ -78,7 +84,7 @@ def answer(lunos: Lunos, model: str, messages: list[Any], **params: Any) -> Comp
 @output.CLIENT
 @output.SYSTEM
 @click.option("-f", "--file", "files", multiple=True, type=_FILE, help="Text, PDF or image.")
-@click.option("-i", "--image", "images", multiple=True, help="The path or URL of an image to send.")
+@click.option("-i", "--image", "images", multiple=True, type=_Image(), help="Its path or URL.")
 @output.SCHEMA
 @click.option("--max-tokens", type=click.IntRange(1), help="Most tokens the answer may have.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="How varied the answer is.")
@@ -90,10 +96,8 @@ def ask(
 
     Its cost is printed on stderr. Text on stdin is sent along: git diff | lunos ask "What changed?"
     """
-    texts = [" ".join(word for word in prompt if word != "-").strip()]
-    if "-" in prompt or not sys.stdin.isatty():
-        texts.append(_piped())
-    sent = [_image(name) for name in options["images"]]
+    texts = [with_stdin(prompt)]
+    sent = list(options["images"])
     sent += [part_of_file(path.name, path.read_bytes()) for path in options["files"]]
     texts += [part["text"] for part in sent if part["type"] == "text"]
     content: Any = "\n\n".join(filter(None, texts))

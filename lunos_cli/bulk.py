@@ -18,7 +18,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from lunos_cli import output
 from lunos_core import Config, LunosConfigError
 from lunos_core.accounting.schema import dollars
-from lunos_core.lazy import is_installed
 
 if TYPE_CHECKING:
     from lunos_bulk.state import State
@@ -31,9 +30,9 @@ _OPTIONS = (
     click.argument("target", metavar="OUTPUT", type=click.Path(file_okay=False, path_type=Path)),
     output.APP_ID,
     click.option("--keep", multiple=True, help="A column to write along; may be repeated."),
-    click.option("--on-long", type=_LONG, default="refuse", help="Texts that are too long."),
+    click.option("--on-long", type=_LONG, default="refuse", help="If a text is too long."),
     click.option(
-        "--most-tokens", type=_NUMBER, default=8191, help="The most of a text, estimated."
+        "--most-tokens", type=_NUMBER, default=8191, help="Most tokens in a text, by estimate."
     ),
     click.option("--in-flight", type=_NUMBER, default=32, help="Concurrent requests per worker."),
     click.option("--workers", type=_NUMBER, default=1, help="Worker processes."),
@@ -41,7 +40,7 @@ _OPTIONS = (
     click.option("--tpm", type=float, help="Tokens per minute, all workers together."),
     click.option("--budget", help="USD; the job stops when it is spent."),
     click.option("--per", type=_PER, help="The budget's window."),
-    click.option("--block", type=click.IntRange(1, 30_000), default=1024, help="Rows in a file."),
+    click.option("--block", type=click.IntRange(1, 30_000), default=1024, help="Rows per file."),
     click.option("--dry-run", is_flag=True, help="Count tokens and cost; pay nothing."),
     click.option("--retry-dead", is_flag=True, help="Ask again what failed, and nothing else."),
 )
@@ -58,11 +57,11 @@ def bulk() -> None:
     What is paid is kept, and the same command goes on after any end.
 
     INPUT is a file, a folder or a pattern, at any address that fsspec knows: Parquet, JSON lines,
-    CSV, or texts. OUTPUT is a folder on this machine: Parquet files, and _dead for what failed.
+    CSV or text. OUTPUT is a folder on this machine: Parquet files, and _dead for what failed.
     Exit codes: 3 with dead letters, 4 when the job stopped (the budget is spent, say).
     """
-    if not all(map(is_installed, ("pyarrow", "fsspec", "numpy"))):
-        raise click.ClickException('bulk work needs: pip install "lunos-integrations[bulk]"')
+    needed = ("pyarrow", "fsspec", "numpy")
+    output.need("bulk work", *needed, install='"lunos-integrations[bulk]"')
 
 
 @bulk.command()
@@ -70,7 +69,7 @@ def bulk() -> None:
 @click.option("--column", default="text", help="The column of texts.")
 @click.option("--dimensions", type=_NUMBER, help="The length of a vector.")
 @click.option(
-    "--batch-tokens", type=_NUMBER, default=8192, help="The most of a request, estimated."
+    "--batch-tokens", type=_NUMBER, default=8192, help="Most tokens in a request, by estimate."
 )
 @_with_options
 def embed(dimensions: int | None, **options: Any) -> None:
@@ -84,7 +83,7 @@ def embed(dimensions: int | None, **options: Any) -> None:
     "--prompt", required=True, type=output.TEXT, help="What to ask; {text} is that column of a row."
 )
 @output.SCHEMA
-@click.option("--max-tokens", type=_NUMBER, help="The most of an answer.")
+@click.option("--max-tokens", type=_NUMBER, help="Most tokens an answer may have.")
 @_with_options
 def extract(max_tokens: int | None, **options: Any) -> None:
     """Ask the model about each row of INPUT: OUTPUT has "id" and "answer", JSON that is valid."""
@@ -124,7 +123,8 @@ def _run(
         stopped = files.run(pieces, workers)
         progress.look()
     dead = files.dead()
-    output.note(f"{progress.text}; {dead:,} dead letters" + (f" in {target}/_dead" if dead else ""))
+    letters = output.counted(dead, "dead letter") + (f" in {target}/_dead" if dead else "")
+    output.note(f"{progress.text}; {letters}")
     if stopped:
         output.note(f"stopped: {stopped}; the same command goes on from here")
     raise SystemExit(STOPPED if stopped else DEAD_LETTERS if dead else 0)

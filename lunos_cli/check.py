@@ -48,7 +48,7 @@ def check(model: str | None, deep: bool, yes: bool, as_json: bool) -> None:
     config = lunos.client.config
     run("base URL", lambda: config.base_url)
     run("key", lambda: "is set" if config.key else "")
-    listed = run("catalog", lunos.models.list, lambda models: f"{len(models)} models")
+    listed = run("catalog", lunos.models.list, lambda models: output.counted(len(models), "model"))
     if model is None and listed:
         model = (lunos.models.find(capability="chat") or listed)[0].id
     if model is None:

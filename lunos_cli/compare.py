@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lunos_cli import output
-from lunos_cli.ask import remarks
+from lunos_cli.ask import remarks, with_stdin
 from lunos_core import AsyncLunos, Lunos, LunosError
 from lunos_core.compatibility.advice import one_line
 
@@ -19,18 +19,23 @@ _COLUMNS = ("model", "seconds", "input", "output", "USD")
 
 
 @click.command()
-@click.argument("prompt", type=output.TEXT)
+@click.argument("prompt", nargs=-1, type=output.TEXT)
 @click.option("-m", "--model", "models", multiple=True, required=True, help="May be repeated.")
 @output.CLIENT
 @output.SYSTEM
 @output.JSON
 def compare(
-    prompt: str, models: tuple[str, ...], lunos: Lunos, messages: list[Any], as_json: bool
+    prompt: tuple[str, ...],
+    models: tuple[str, ...],
+    lunos: Lunos,
+    messages: list[Any],
+    as_json: bool,
 ) -> None:
     """Ask several models at once. Shows their answers, seconds, tokens and cost."""
-    if not prompt.strip():
+    question = with_stdin(prompt)
+    if not question:
         raise click.UsageError("PROMPT is empty: what should the models be asked?")
-    results = asyncio.run(_ask(lunos, models, [*messages, {"role": "user", "content": prompt}]))
+    results = asyncio.run(_ask(lunos, models, [*messages, {"role": "user", "content": question}]))
     for result in results:  # after all have answered: the catalog may be asked
         cost = output.cost_of(result.pop("usage"), result["model"], lunos)
         result["USD"] = None if cost is None else float(cost)

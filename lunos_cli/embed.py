@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import io
 import json
 import os
 import sys
@@ -30,24 +30,24 @@ def embed(file: TextIO, model: str, lunos: Lunos, target: str) -> None:
 
     Each line of the output has "text" and "embedding". "-" is stdin.
     """
+    name = "stdin" if file.name == "-" else file.name
     try:
         texts = [line.strip() for line in file if line.strip()]
     except UnicodeDecodeError:
-        raise click.ClickException(f"{file.name} isn't text in UTF-8") from None
+        raise click.ClickException(f"{name} isn't text in UTF-8") from None
     if not texts:
-        raise click.ClickException(f"{file.name} has no text to embed")
+        raise click.ClickException(f"{name} has no text to embed")
     if os.path.exists(target) and os.path.exists(file.name):
         if os.path.samefile(target, file.name):
             raise click.UsageError(f"{target} would be overwritten: give -o another name")
     elif target != "-" and not os.path.exists(target):  # else a request would be paid in vain
-        open(target, "x").close()
-        os.unlink(target)
+        made = os.path.realpath(target) if os.path.islink(target) else target
+        open(made, "x").close()
+        os.unlink(made)
     total, tokens, done = Decimal(0), 0, 0
     # the lines that a terminal or a pipe gets are progress enough
-    shown = target != "-" and sys.stderr.isatty()
-    bar: Any = contextlib.nullcontext()
-    if shown:
-        bar = click.progressbar(length=len(texts), show_pos=True, width=0, file=sys.stderr)
+    shown = sys.stderr if target != "-" and sys.stderr.isatty() else io.StringIO()
+    bar: Any = click.progressbar(length=len(texts), show_pos=True, width=0, file=shown)
     try:
         with click.open_file(target, "w", encoding="utf-8", lazy=True) as out, bar:
             for i in range(0, len(texts), _BATCH):
@@ -59,12 +59,12 @@ def embed(file: TextIO, model: str, lunos: Lunos, target: str) -> None:
                 done += len(batch)
                 total += output.cost_of(result.usage, model, lunos) or 0
                 tokens += result.usage.input_tokens if result.usage else 0
-                if shown:
-                    bar.update(len(batch))
+                bar.update(len(batch))
     except (LunosError, OSError) as error:
         if getattr(error, "errno", None) == errno.EPIPE:  # a closed pipe needs no message
             raise
         said = one_line(error) if isinstance(error, LunosError) else f"{target}: {error.strerror}"
         said += f"; {done} of {len(texts)} texts are done" if done else ""
         raise click.ClickException(said) from None
-    output.note(f"{model}: {len(texts)} texts, {tokens} tokens, {output.usd(total)}")
+    counts = f"{output.counted(len(texts), 'text')}, {output.counted(tokens, 'token')}"
+    output.note(f"{model}: {counts}, {output.usd(total)}")

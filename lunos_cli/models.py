@@ -64,12 +64,12 @@ def models(search: tuple[str, ...], faults: bool, as_json: bool, **options: Any)
         output.print_json([{name: getattr(model, name) for name in names} for model in shown])
         return
     output.print_table([_HEADS, *map(_row, shown)], keys=3)
-    hint = ""
+    said = output.counted(len(shown), "model")
     if given and not shown and all(map(is_lean, listed)):
-        hint = " are known to match: this catalog gives few details"
-        hint += "" if has_key else " without a key (LUNOS_API_KEY)"
+        said = "No model is known to match: this catalog gives few details"
+        said += "" if has_key else " without a key (LUNOS_API_KEY)"
     if sys.stdout.isatty() or not shown:
-        output.note(f"{len(shown)} models{hint}")
+        output.note(said)
 
 
 def _row(model: ModelInfo) -> list[str]:

@@ -82,21 +82,26 @@ def _schema(context: click.Context, option: click.Parameter, value: str | None) 
         return None
     module, colon, name = value.partition(":")
     is_json = value.lstrip().startswith("{")
+    is_model = module and colon and not is_json and not os.path.exists(value)
     wrong = f"{value[:60]} is neither a JSON object nor a pydantic model"
     try:
-        if is_json or not colon or os.path.exists(value):
-            schema = loads(value if is_json else Path(value).read_bytes())
-        else:
+        if is_model:
             sys.path.insert(0, "")  # the user's folder, as `python -m` has it
             schema = getattr(importlib.import_module(module), name, None)
+        elif is_json:
+            schema = loads(value)
+        else:
+            with open(value, "rb") as file:
+                schema = loads(file.read())
         if isinstance(schema, dict) or hasattr(schema, "model_json_schema"):
             return schema
-    except OSError as error:
-        wrong = one_line(error)
-    except ValueError as error:
-        wrong = f"{value[:60]} isn't valid JSON: {error}"
-    except Exception as error:  # of a module that isn't ours
-        wrong = f"{module} can't be imported: {error}"
+    except Exception as error:  # a module isn't ours
+        if is_model:
+            wrong = f"{module} can't be imported: {error}"
+        elif isinstance(error, OSError):
+            wrong = one_line(error)
+        else:
+            wrong = f"{value[:60]} isn't valid JSON: {error}"
     raise click.BadParameter(wrong, context, option)
 
 
@@ -121,6 +126,11 @@ def safe(text: str) -> str:
 def note(text: str) -> None:
     """Print a line beside the result: to stderr, so that a pipe gets the result alone."""
     click.secho(safe(text), err=True, dim=True)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: "1 model", "2 models"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:

@@ -36,7 +36,11 @@ def usage(file: Path, wide: bool, picture: Path | None, as_json: bool, **options
     Only a store takes --by, --since, --until, --app, --model, --user, --top and --csv.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if as_json and options["csv"]:
+        raise click.UsageError("--json or --csv, not both")
     if picture is not None:
+        if picture == Path():
+            raise click.UsageError("--plot is empty: name a file")
         output.need("--plot", "matplotlib", install="matplotlib")
     if is_store(file):
         if picture is not None:

@@ -7,7 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from errno import EADDRNOTAVAIL
 from pathlib import Path
+from socket import gaierror
 from typing import NoReturn
 
 from lunos_core.compatibility.advice import one_line
@@ -77,6 +79,8 @@ def _arguments(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     for alias in args.alias:
         if not all(alias.partition("=")):
             parser.error(f"argument --alias: expected NAME=MODEL, got {alias!r}")
+    if not args.host:
+        parser.error("argument --host: expected an address, got ''")
     if args.gguf is not None and not _is_gguf(args.gguf):
         parser.error(f"argument --gguf: {args.gguf} isn't a GGUF model file")
     return args
@@ -142,8 +146,10 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m lunos_loca
     try:
         listener = listen(args.host, args.port)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        said = f"cannot listen on {args.host}:{args.port}: {reason}; --port 0 takes a free port"
+        reason = getattr(error, "strerror", None) or "ports end at 65535"
+        is_host = isinstance(error, gaierror) or getattr(error, "errno", 0) == EADDRNOTAVAIL
+        remedy = "is --host right?" if is_host else "--port 0 takes a free port"
+        said = f"cannot listen on {args.host}:{args.port}: {reason}; {remedy}"
         print(f"lunos local: {said}", file=sys.stderr)
         return 1
     try:

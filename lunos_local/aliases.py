@@ -1,7 +1,6 @@
 """Well-known model names that the gateway serves with its own models.
 
-An application that asks for `openai/gpt-4o` runs on the local gateway unchanged. Each alias has its
-own catalog entry, at a price near the real one, so that costs aren't zero.
+Each has its own catalog entry, at a price near the real one, so that costs aren't zero.
 """
 
 from __future__ import annotations

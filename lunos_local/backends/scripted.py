@@ -1,7 +1,6 @@
 """`lunos/scripted`: scripted responses. The same request always has the same answer.
 
-It calls tools, fills JSON schemas, reasons, makes images and caches on request, so that a client
-can be tested against every part of the API.
+It calls tools, fills JSON schemas, reasons, makes images and caches on request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Small checks on JSON values; each raises a `WireError` that names the path of a bad value.
 
-A check is a function of the value and its path. The tables in `bodies` and `messages` consist of
-these.
+A check is a function of the value and its path.
 """
 
 from __future__ import annotations

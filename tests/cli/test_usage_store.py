@@ -60,6 +60,16 @@ def test_a_question_that_makes_no_sense_is_one_line(path: str, arguments: tuple[
     assert "Traceback" not in result.output
 
 
+def test_two_forms_at_once_and_a_picture_without_a_name_are_refused(
+    path: str, tmp_path: Path
+) -> None:
+    both = CliRunner().invoke(lunos, ["usage", path, "--csv", "--json"])
+    assert (both.exit_code, "--json or --csv, not both" in both.stderr) == (2, True)
+    (tmp_path / "usage.json").write_text('{"rows": [], "history": {}}')
+    unnamed = CliRunner().invoke(lunos, ["usage", str(tmp_path / "usage.json"), "--plot", ""])
+    assert (unnamed.exit_code, "--plot is empty" in unnamed.stderr) == (2, True)
+
+
 def test_options_of_a_store_need_one(tmp_path: Path) -> None:
     file = tmp_path / "usage.json"
     file.write_text('{"rows": [], "history": {}}')

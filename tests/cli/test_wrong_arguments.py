@@ -29,6 +29,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("list.json").write_text("[1]")
     Path("rows.csv").write_text("id,text\n1,hi\n")
     Path("broken_module.py").write_text("1 / 0\n")
+    Path("choosy_module.py").write_text("raise ValueError('no such backend')\n")
+    Path("nowhere").symlink_to("none/out")
     Path("shapes.py").write_text(
         "from pydantic import BaseModel\n\nclass Number(BaseModel):\n    n: int\n\nanswer = 42\n"
     )
@@ -40,13 +42,14 @@ SCHEMAS = [
     ("list.json", "list.json is neither a JSON object nor a pydantic model"),
     ("none.json", "'none.json': No such file"),
     ("folder", "'folder': Is a directory"),
-    ("", "--schema"),
+    ("", "'': No such file"),
     ("{", "isn't valid JSON"),
     ("shapes:Missing", "shapes:Missing is neither"),
     ("shapes:answer", "shapes:answer is neither"),
     ("no_such_module:Model", "no_such_module can't be imported"),
     ("broken_module:Model", "broken_module can't be imported: division by zero"),
-    (":Model", "--schema"),
+    (":Model", "':Model': No such file"),
+    ("choosy_module:Model", "choosy_module can't be imported: no such backend"),
 ]
 
 
@@ -69,7 +72,8 @@ def test_a_schema_that_cannot_be_used_is_named_and_nothing_is_paid(
         (["ask", "  "], "nothing to ask"),
         (["ask", "x", "-i", "folder"], "'folder' is a directory"),
         (["ask", "x", "-i", "lines.txt"], "lines.txt isn't an image by its name"),
-        (["ask", "x", "-i", ""], "'' does not exist"),
+        (["ask", "x", "-i", ""], "'-i' / '--image': File '' does not exist"),
+        (["ask", "x", "-i", "shapes.py"], "'-i' / '--image': shapes.py isn't an image"),
         (["ask", "x", "-f", "binary.json"], "binary.json is neither an image, nor a PDF"),
         (["compare", " ", "-m", "openai/gpt-4o"], "PROMPT is empty"),
         (["embed", "folder"], "Is a directory"),
@@ -77,6 +81,8 @@ def test_a_schema_that_cannot_be_used_is_named_and_nothing_is_paid(
         (["embed", "lines.txt", "-o", "lines.txt"], "lines.txt would be overwritten"),
         (["embed", "lines.txt", "-o", "folder/../lines.txt"], "would be overwritten"),
         (["embed", "lines.txt", "-o", ""], "No such file"),
+        (["embed", "lines.txt", "-o", "nowhere"], "none/out': No such file"),
+        (["embed", "-"], "stdin has no text to embed"),
         (["embed", "lines.txt", "-o", "/proc/none"], "/proc/none"),
         (["models", "--max-input-price", "-1"], "--max-input-price"),
         (["models", "--max-output-price", "cheap"], "--max-output-price"),
@@ -119,17 +125,21 @@ def refused(service: LocalGateway, arguments: list[str], said: str) -> None:
             "binary.json is empty or binary; it must",
         ),
         ("--host 256.1.1.1", "cannot listen on 256.1.1.1:8484"),
-        ("--port 99999", "--port 0 takes a free port"),
+        ("--host none.invalid", "; is --host right?"),
+        ("--host 192.0.2.1", "; is --host right?"),
+        (["--host", ""], "argument --host: expected an address"),
+        ("--port 99999", "ports end at 65535; --port 0 takes a free port"),
         ("--alias a=none --port 0", "the alias 'a' names 'none'"),
     ],
 )
 def test_a_gateway_that_cannot_start_says_why_in_one_line(
-    capsys: pytest.CaptureFixture[str], arguments: str, said: str
+    capsys: pytest.CaptureFixture[str], arguments: str | list[str], said: str
 ) -> None:
     from lunos_local.__main__ import main
 
+    words = arguments.split() if isinstance(arguments, str) else arguments
     try:
-        code: object = main(arguments.split(), prog="lunos local")
+        code: object = main(words, prog="lunos local")
     except SystemExit as end:
         code = end.code
     (line,) = capsys.readouterr().err.splitlines()
@@ -176,7 +186,7 @@ def test_a_pydantic_model_of_the_users_folder_is_a_schema_too(service: LocalGate
 def test_stdin_that_isnt_text_is_refused_before_it_is_paid(service: LocalGateway) -> None:
     done = run("ask", "What is this?", input=b"\x89PNG\xff\x00")
     assert (done.exit_code, service.requests()) == (1, [])
-    assert done.stderr == "Error: stdin isn't text in UTF-8: -f sends images and PDFs\n"
+    assert done.stderr == "Error: stdin isn't text in UTF-8: `lunos ask -f` sends images and PDFs\n"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +208,23 @@ def test_a_prompt_that_isnt_text_is_refused_before_it_is_paid(
     assert "it isn't text in UTF-8 (see lunos " in done.stderr.splitlines()[-1]
 
 
+def test_the_file_of_an_output_may_be_a_link_to_one_that_is_not_there_yet(
+    service: LocalGateway,
+) -> None:
+    Path("link").symlink_to("folder/new")
+    done = run("embed", "lines.txt", "-o", "link")
+    assert done.exit_code == 0, done.output
+    assert len(Path("folder/new").read_text().splitlines()) == 2
+
+
+def test_models_are_compared_by_a_text_that_is_piped_too(service: LocalGateway) -> None:
+    done = run("compare", "What", "changed?", "-m", "openai/gpt-4o", input="a diff\n")
+    assert "Scripted answer to: What changed?\n\na diff\n" in done.stdout
+    done = run("compare", "-m", "openai/gpt-4o", input=b"caf\xe9")
+    assert (done.exit_code, "stdin isn't text in UTF-8" in done.stderr) == (1, True)
+    assert len(service.requests()) == 1
+
+
 def test_an_image_that_a_compared_model_draws_is_kept(
     service: LocalGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -210,6 +237,11 @@ def test_an_image_that_a_compared_model_draws_is_kept(
 def test_a_search_without_results_says_so_in_a_pipe_too(service: LocalGateway) -> None:
     done = run("models", "no-such-model")
     assert (done.exit_code, done.stderr) == (0, "0 models\n")
+
+
+def test_one_of_a_thing_is_not_called_several(service: LocalGateway) -> None:
+    Path("one.txt").write_text("one\n")
+    assert ": 1 text, 1 token, " in run("embed", "one.txt").stderr
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:

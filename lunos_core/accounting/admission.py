@@ -321,7 +321,8 @@ class Admissions:
             if guessed and patient and not wanted.certain and spent < limit_cost:
                 verdict.wait = POLL
             elif spent >= limit_cost or (held and spent + held + wanted.cost > limit_cost):
-                verdict.exceeded.append((budget, dollars(spent), dollars(held), end, key))
+                more = wanted.cost if spent >= limit_cost else held + wanted.cost
+                verdict.exceeded.append((budget, dollars(spent), dollars(more), end, key))
         return verdict
 
     def _under_way(self) -> list[Reservation]:

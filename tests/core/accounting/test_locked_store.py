@@ -27,7 +27,7 @@ from lunos_core import (
 )
 from lunos_core.accounting.memory import LateStore
 from lunos_core.endpoints.chat.requests import chat_request, chat_stream_request
-from tests.core.wire_samples import HELLO, Wire, reply
+from tests.core.wire_samples import HELLO, Wire, delta, reply, stream
 
 if TYPE_CHECKING:
     from tests.conftest import Both
@@ -150,6 +150,30 @@ async def test_a_budget_of_nothing_warns_or_asks_while_the_file_is_locked(
             await both(client.send(chat_request(HELLO, model="m", app_id="asks")))
     assert asked == [asks, asks]
     assert len(wire.requests) == 2
+
+
+async def test_a_callback_is_told_what_may_follow_while_the_file_is_locked(
+    both: Both, tmp_path: Path
+) -> None:
+    told: list[Any] = []
+
+    def decide(_: Budget, spent: float, estimate: float) -> bool:
+        told.append((spent, estimate))
+        return True
+
+    events = stream([delta("One"), delta("two")])
+    client = both.client(Wire(reply(ANSWER), events, reply(ANSWER)))
+    with (
+        store_in_a_locked_file(tmp_path / "u.db", is_open=False) as store,
+        UsageLedger(store=store, budgets=[Budget("0.9", on_exceed=decide)]),
+    ):
+        await both(client.send(chat_request(HELLO, model="m")))
+        opened = await both(client.stream(chat_stream_request(HELLO, model="m")))
+        await both(client.send(chat_request(HELLO, model="m")))
+        await both(client.send(chat_request(HELLO, model="m")))
+        await both(opened.close())
+    # while there is money: this call and those under way; once it is spent: this call
+    assert told == [(0.5, 1.0), (1.0, 0.5)]
 
 
 async def test_a_warning_waits_for_no_other_thread(

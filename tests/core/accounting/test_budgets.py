@@ -92,6 +92,7 @@ def _nothing_told() -> None:
         ({"amount": 1, "warn_at": 2}, ValueError, "warn_at"),
         ({"amount": 1, "warn_at": 1.5}, ValueError, "warn_at"),
         ({"amount": 1, "warn_at": 0}, ValueError, "warn_at"),
+        ({"amount": 1, "warn_at": -0.5}, ValueError, "warn_at"),
         ({"amount": 1, "warn_at": True}, TypeError, "warn_at"),
         ({"amount": 10**9 + 1}, ValueError, "budget"),
         ({"amount": 1, "user": 7}, TypeError, "user"),

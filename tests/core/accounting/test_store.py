@@ -521,6 +521,7 @@ def test_no_tags_is_a_mapping_that_nobody_can_fill() -> None:
         ("time", float("nan")),
         ("time", 1e300),
         ("time", -5.0),
+        ("time", -0.5),
     ],
 )
 def test_a_wrong_record_is_refused_by_name_and_keeps_no_other_from_being_written(

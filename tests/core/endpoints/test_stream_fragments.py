@@ -82,6 +82,7 @@ def assembled(
             [fragment("a", "f"), fragment("b", "", '{"x"'), fragment("c", "", ":1}")],
             [("a", "f", '{"x":1}')],
         ),
+        ([fragment("a", "f", "{}", 0), fragment("a", "f", "{}", 0)], [("a", "f", "{}")]),
         (  # with nothing to tell by, it is the last call that goes on
             [fragment("a", "f", "{}"), fragment("b", "g"), fragment("", "", '{"y":2}')],
             [("a", "f", "{}"), ("b", "g", '{"y":2}')],

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lunos_core import Completion, LunosAPIError
 from lunos_core.endpoints.chat.types import Choice, Message
 from lunos_core.wire.error_bodies import error_from_response, error_in_answer
-from lunos_core.wire.scrub import STARS, scrub, scrub_error, scrub_value
+from lunos_core.wire.scrub import STARS, scrub, scrub_body, scrub_error, scrub_value
 
 KEYS = st.text(
     string.ascii_letters + string.digits + "-_.+/=~:'\"\\{}%$&;", min_size=12, max_size=60
@@ -171,6 +171,13 @@ def test_a_short_key_is_taken_out_as_a_word_and_garbles_no_other(key: str) -> No
             assert scrub(told, key) == told.replace(key, STARS)
     encoded = base64.b64encode(f"Bearer {key}".encode()).decode()
     assert scrub(f"authorization {encoded}", key).startswith(f"authorization {STARS}")
+
+
+@pytest.mark.parametrize("key", ["#0123456789", "sk-0123456789", "~0123456789"])
+def test_a_body_without_the_key_stays_as_it_is_and_loses_it_otherwise(key: str) -> None:
+    odd = b"\xff\xfe not UTF-8 \xe9 " + b"no key"
+    assert scrub_body(odd, key) == odd
+    assert scrub_body(f'{{"a": "{key}"}}'.encode(), key) == f'{{"a": "{STARS}"}}'.encode()
 
 
 def test_a_text_without_the_key_is_unchanged() -> None:

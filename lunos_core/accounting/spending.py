@@ -177,7 +177,7 @@ class Spending:
     def __init__(self, store: UsageStore, drain: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self.drain = drain  # notes the finished calls that wait for it
-        # for each window: the last row that was added up, the sum, and what was noted of its calls
+        # for each window: the last row added up, the sum, and the noted part of it
         self._sums: dict[Key, tuple[int, int, int]] = {}
         # for windows without sums: the last row that was read
         self._seen: dict[tuple[Budget, float], int] = {}
@@ -260,7 +260,7 @@ class Spending:
     def pending(self) -> Pending:
         """Return the finished calls of this process that haven't been written yet."""
         self.drain()
-        noted = self._noted.copy()  # first: a call that ends now may count twice, but not never
+        noted = self._noted.copy()  # first: better twice than never
         calls = [
             (facts_of(self._store, call), cost_of(call.usage) or 0) for call in self._store.pending
         ]

@@ -143,7 +143,7 @@ def _message(choice: Choice) -> dict[str, Any]:
         message["reasoning_details"] = [{**detail, "signature": _SIGNATURE}]
     if choice.images:
         message["images"] = _image_parts(choice.images)
-    if choice.audio:  # OpenAI's models speak instead
+    if choice.audio:
         message |= {"content": None, "audio": choice.audio}
     if choice.annotations:
         message["annotations"] = choice.annotations

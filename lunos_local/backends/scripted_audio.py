@@ -41,7 +41,7 @@ class ScriptedSpeech:
 
 
 def spoken(text: str) -> dict[str, Any]:
-    """Return the `audio` of a chat message: a tone for each word, as WAV."""
+    """Return the `audio` of a chat message: a WAV of tones."""
     return {
         "id": f"audio_{fingerprint(text)}",
         "data": base64.b64encode(_tones(text, 1.0)).decode(),

@@ -265,12 +265,19 @@ class _ChoiceReader:
         return Choice(self._index, message, self.finish_reason, logprobs, self._native_reason)
 
     def _without_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """Return the delta in a whole message, or in the text of `/completions`."""
+        """Return what is new in a whole message, or the text of `/completions`."""
         message = choice.get("message")
-        if isinstance(message, dict):
-            # an answer that wasn't streamed, or a repetition at the end
-            return {} if self._text.whole or self._tools.calls() else message
-        return {"content": text_of(choice.get("text"))}
+        if not isinstance(message, dict):
+            return {"content": text_of(choice.get("text"))}
+        streamed = (
+            (("content",), self._text.whole),
+            (("refusal",), self._refusal.whole),
+            (("audio",), self._audio),
+            (_OF_CALLS, self._tools.calls()),
+            (REASONING, self._thoughts.whole),
+        )
+        known = {name for names, value in streamed if value for name in names}
+        return {name: value for name, value in message.items() if name not in known}
 
     def _finish(self, reason: str, native: Any, delta: Delta) -> None:
         """Note why the answer ended, and show what was held back."""

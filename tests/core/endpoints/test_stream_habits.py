@@ -209,3 +209,35 @@ async def test_a_whole_message_after_deltas_of_nothing_is_the_answer(both: Both)
     result = await both.chunks(client, chat_stream_request(HELLO, model="m"))
     assert "".join(chunk.text for chunk in result) == "All of it"
     assert result[-1].last.text == "All of it"
+
+
+CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+MESSAGE: dict[str, Any] = {
+    "content": "Let me look.",
+    "reasoning": "Hm.",
+    "refusal": "No.",
+    "audio": {"data": "AAAA"},
+    "tool_calls": [CALLED],
+    "images": [{"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}],
+    "annotations": [{"type": "url_citation"}],
+}
+
+
+@pytest.mark.parametrize("streamed", [(), *((name,) for name in MESSAGE), tuple(MESSAGE)], ids=str)
+async def test_a_whole_message_at_the_end_adds_what_was_not_streamed_and_nothing_twice(
+    both: Both, streamed: tuple[str, ...]
+) -> None:
+    begun = [{"choices": [{"index": 0, "delta": {name: MESSAGE[name]}}]} for name in streamed]
+    whole = {"index": 0, "message": MESSAGE, "finish_reason": "stop"}
+    client = both.client(Wire(stream([*begun, {"choices": [whole]}, "[DONE]"])))
+    result = await both.chunks(client, chat_stream_request(HELLO, model="m"))
+    message = result[-1].last.choices[0].message
+    deltas = [choice.delta for chunk in result for choice in chunk.choices]
+    assert "".join(delta.content for delta in deltas) == message.content == "Let me look."
+    assert "".join(delta.reasoning for delta in deltas) == message.reasoning == "Hm."
+    assert message.refusal == "No."
+    assert message.audio == {"data": "AAAA"}
+    assert [call.arguments for call in message.tool_calls] == ['{"a": 1}']
+    assert "".join(call.arguments for d in deltas for call in d.tool_calls) == '{"a": 1}'
+    assert message.images == ["https://x.test/a.png"]
+    assert message.annotations == [{"type": "url_citation"}]

@@ -74,5 +74,5 @@ def _agree(models: Sequence[str]) -> bool:
     except click.Abort as end:
         click.echo("", err=True)
         if isinstance(end.__context__, KeyboardInterrupt):
-            raise  # else nobody is there to answer
+            raise  # else nobody answers
         return False

@@ -11,7 +11,7 @@ from lunos_core.lazy import is_installed
 
 
 @click.command()
-@click.argument("question", required=False)
+@click.argument("question", required=False, type=output.TEXT)
 @click.option("--wide", is_flag=True, help="All columns of the table.")
 def demo(question: str | None, wide: bool) -> None:
     """Answer questions without a key, with every framework.

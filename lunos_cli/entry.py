@@ -24,7 +24,7 @@ def main() -> None:
         sys.stdin.reconfigure(errors="surrogateescape")
     if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
-    # one line, instead of one that names a file of ours and another that quotes it
+    # one line, instead of two that name and quote a file of ours
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     from lunos_cli.commands import lunos
 

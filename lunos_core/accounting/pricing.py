@@ -49,9 +49,8 @@ _FREE, _MOST = Decimal(0), Decimal(MOST_COST)
 def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
     """Return the cost of tokens at a model's prices in USD, or `None` if that is unknown.
 
-    If the model has no separate prices for them, cached tokens and cache writes cost as much as
-    input, and reasoning as much as output. `usage.cost`, if the gateway sent it, is more exact; it
-    isn't used here.
+    Without separate prices, cached tokens and cache writes cost as much as input, and reasoning as
+    much as output. `usage.cost`, if the gateway sent it, is more exact; it isn't used here.
 
     Example:
         >>> from decimal import Decimal

@@ -241,7 +241,7 @@ class Totals:
     def __getstate__(self) -> dict[str, Any]:
         """Return the current state without the lock; other threads may continue to count."""
         self.count()
-        with self._lock:  # dict: a re-entrant call would change it
+        with self._lock:  # a re-entrant call would change them
             parts = {"_rows": dict(self._rows), "_histories": dict(self._histories)}
             return copy.deepcopy(parts)
 

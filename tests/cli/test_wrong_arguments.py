@@ -194,6 +194,7 @@ def test_stdin_that_isnt_text_is_refused_before_it_is_paid(service: LocalGateway
     [
         "lunos ask \"$(printf 'caf\\351')\"",
         "lunos ask hi -s \"$(printf 'caf\\351')\"",
+        "lunos demo \"$(printf 'caf\\351')\"",
         "lunos compare -m lunos/scripted \"$(printf 'caf\\351')\"",
         "printf 'caf\\351 {text}\\n/quit\\n' | lunos chat",
         # as Python reads in en_US.UTF-8; C.UTF-8 lets such bytes pass

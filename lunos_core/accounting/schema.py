@@ -127,11 +127,7 @@ def dollars(picodollars: int) -> Decimal:
 
 def cost_of(usage: Usage | None) -> int | None:
     """Return the cost of a call in picodollars, or `None` if it is unknown."""
-    cost = None if usage is None else usage.cost
-    # read several times in each call; up to here a float has all digits of a picodollar
-    if type(cost) is float and 0 <= cost <= 1000:
-        return round(cost * 1e12)
-    return picodollars(amount_of(cost))
+    return None if usage is None else picodollars(amount_of(usage.cost))
 
 
 def picodollars(amount: Decimal | None) -> int | None:

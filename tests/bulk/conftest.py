@@ -7,6 +7,7 @@ import json
 import struct
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,6 +62,7 @@ class Service:
         self.answered: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.prices: list[dict[str, Any]] = []
+        self._open, self._changed = 0, threading.Condition()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -94,6 +96,17 @@ class Service:
         class Server(ThreadingHTTPServer):
             request_queue_size = 128
 
+            def process_request(self, request: Any, client_address: Any) -> None:
+                with service._changed:
+                    service._open += 1
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request: Any) -> None:
+                super().shutdown_request(request)
+                with service._changed:
+                    service._open -= 1
+                    service._changed.notify_all()
+
             def handle_error(self, *_: object) -> None: ...  # a killed client
 
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -108,6 +121,13 @@ class Service:
         return Counter(
             text for body in (self.answered if paid else self.bodies) for text in body["input"]
         )
+
+    def wait_until_left(self) -> None:
+        """Wait until all that was sent has been answered, and every client has left."""
+        with urllib.request.urlopen(self.base_url):  # connections are accepted in their order
+            pass
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._open, timeout=60), "a client stays"
 
     def close(self) -> None:
         self._server.shutdown()

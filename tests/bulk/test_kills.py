@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
-        time.sleep(0.2)  # what was in flight arrives at the gateway
+        service.wait_until_left()  # what was in flight arrives at the gateway
         # whoever is killed can't keep what the gateway answers later: these are paid again
         after += sum(len(body["input"]) for body in service.answered[answered:])
         before, lost = lost, sum(service.texts().values()) - texts_kept_in(target)
@@ -121,6 +122,12 @@ def children_of(process: subprocess.Popen[bytes]) -> list[int]:
     return [child for child, words in command if b"spawn_main" in words]
 
 
+def files_begun(service: Service) -> int:
+    """Of how many of two files with a thousand different texts some have been sent."""
+    sent = [text for body in list(service.bodies) for text in body["input"]]
+    return len({int(text.removeprefix("text ")) // 500 for text in sent})
+
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 
@@ -135,7 +142,8 @@ def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
     texts, target = two_files(tmp_path / "corpus", rows=1000, different=1000), tmp_path / "out"
     small = ("--workers", 2, "--in-flight", 1, "--block", 20)
     process = start(tmp_path / "corpus", target, *small)
-    while len(service.bodies) < 4 and process.poll() is None:
+    # both are at work: who is killed before would leave both files to the other
+    while files_begun(service) < 2 and process.poll() is None:
         time.sleep(0.01)
     children = children_of(process)
     assert len(children) == 2
@@ -161,11 +169,19 @@ def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
 @linux
 def test_ctrl_c_lets_workers_keep_what_they_have_asked(service: Service, tmp_path: Path) -> None:
     service.seconds = 0.3
+    pressed = threading.Event()  # nothing is answered before, so the job can't have ended
+
+    def answer(body: dict[str, Any]) -> Reply:
+        assert pressed.wait(60)
+        return vectors(body)
+
+    service.answer = answer
     texts, target = two_files(tmp_path / "corpus"), tmp_path / "out"
     process = start(tmp_path / "corpus", target, "--workers", 2)
     while len(service.bodies) < 4 and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
+    pressed.set()
     assert process.wait(timeout=60) == 130, said_by(target).read_text()
     assert "Traceback" not in said_by(target).read_text()
     assert start(tmp_path / "corpus", target, "--workers", 2).wait(timeout=60) == 0

@@ -82,8 +82,11 @@ async def test_the_cost_arrives_where_the_environment_asks_for_traces(
     monkeypatch.setattr(langsmith.run_trees, "_CLIENT", server.client())
     with langsmith.tracing_context(enabled=True):
         await ask(chat(both_kinds("Hi")), way)
-        await asyncio.sleep(0.05)  # an async v3 stream tells its callbacks after its output
-    langsmith.run_trees.get_cached_client().flush(timeout=20)
+    for _ in range(500):  # an async v3 stream tells its callbacks after its output
+        langsmith.run_trees.get_cached_client().flush(timeout=20)
+        if usages(server):
+            break
+        await asyncio.sleep(0.01)
     assert [usage["total_cost"] for usage in usages(server)] == [0.5]
 
 

@@ -135,7 +135,9 @@ async def test_behind_a_server_that_answers_no_more_nothing_is_left_and_nothing_
     model = made(kind, load_server.url("stall-0"), timeout=0.3)
     outcomes = await at_once(20, model, kind, is_async=is_async)
     assert all(isinstance(item, LunosTimeoutError) for item in outcomes)
-    await _until(lambda: load_server.counts()["now"] == 0)  # every connection was given back
+    # the server may be slower than the timeout; every connection was given back
+    await _until(lambda: load_server.counts()["requests"] >= 20)
+    await _until(lambda: load_server.counts()["now"] == 0)
     assert load_server.counts()["requests"] == 20  # a timeout is not tried again by itself
     await close(model)
 
@@ -155,7 +157,7 @@ async def test_a_server_that_fails_is_asked_no_more_than_the_retries_say(
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not holds() and time.monotonic() < end:  # noqa: ASYNC110 - in another process
         await asyncio.sleep(0.02)
     assert holds()

@@ -383,11 +383,12 @@ def test_four_processes_share_a_budget(tmp_path: Path, known: bool) -> None:
 
 
 async def test_what_calls_share_is_held_until_the_last_of_them_is_written(tmp_path: Path) -> None:
-    go, clock = asyncio.Event(), Clock("2026-11-25T10:00")
+    go, sent, clock = asyncio.Event(), asyncio.Event(), Clock("2026-11-25T10:00")
     slow = False
 
     async def handler(request: httpx.Request) -> httpx.Response:
         if slow:
+            sent.set()
             await go.wait()
         return answer(0.1)()
 
@@ -405,7 +406,7 @@ async def test_what_calls_share_is_held_until_the_last_of_them_is_written(tmp_pa
                 assert held(store) == [(4900,)]
                 slow = True
                 task = asyncio.create_task(client.send(ask()))
-                await asyncio.sleep(0.05)
+                await sent.wait()
                 clock.now += 3  # what nobody has drawn is given back; the call goes on
                 assert held(store) == [(100,)]
                 go.set()

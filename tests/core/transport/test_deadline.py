@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -96,18 +97,30 @@ async def test_the_idle_timeout_is_the_read_timeout_unless_it_is_given(both: Bot
 async def test_a_silent_stream_ends_with_the_idle_timeout_and_not_with_the_longer_read_timeout(
     both: Both,
 ) -> None:
-    with RawServer([sse_head(), HELLO_EVENT, STALL]) as server:
+    with RawServer([sse_head() + HELLO_EVENT, STALL]) as server:
         error = await fails(both, server, STREAM, timeout=600, stream_idle_timeout=0.1)
         assert "stream_idle_timeout" in error.message
         assert error.partial.text == "Hello"
 
 
 async def test_a_slow_reader_is_not_a_slow_server(both: Both) -> None:
-    with RawServer([sse_head(), HELLO_EVENT, COMMENT, chunk(WHOLE), chunk(b"")]) as server:
+    wanted, sent = threading.Event(), threading.Event()
+
+    class Steps(list[Any]):
+        def __iter__(self) -> Any:
+            yield sse_head() + HELLO_EVENT
+            wanted.wait(60)
+            yield COMMENT
+            yield chunk(WHOLE) + chunk(b"")
+            sent.set()
+
+    with RawServer(Steps()) as server:
         client = both.client(base_url=server.url, stream_idle_timeout=0.05)
         stream = await both(client.stream(STREAM))
         shown = []
         async for piece in both.each(stream):
+            wanted.set()
+            assert sent.wait(60)  # the server is never slow
             time.sleep(0.1)  # noqa: ASYNC251 - the reader is slow, not the loop's other tasks
             shown.append(piece.text)
         assert "".join(shown) == "HelloHello"
@@ -137,6 +150,7 @@ async def test_a_silent_server_is_abandoned_at_the_deadline(both: Both, request_
         error = await fails(both, server, request_, **settings)
         assert type(error) is LunosTimeoutError
         assert "total_timeout" in error.message
+        server.wait_for_request()
         assert len(server.requests) == 1
 
 
@@ -160,6 +174,7 @@ async def test_a_read_timeout_is_tried_again_only_where_the_user_wants_it(
         assert (answer.attempts, len(server.requests)) == (2, 2)
     with RawServer([STALL]) as server:
         error = await fails(both, server, request_, timeout=0.1)
+        server.wait_for_request()
         assert (error.attempts, len(server.requests)) == (1, 1)
 
 
@@ -171,7 +186,7 @@ async def test_an_idle_stream_is_tried_again_only_before_its_first_event(
     good = [sse_head() + chunk(WHOLE) + chunk(b"")]
     with RawServer([sse_head(), STALL], good) as server:
         assert (await ask(both, server, STREAM, **settings)).attempts == 2
-    with RawServer([sse_head(), HELLO_EVENT, STALL], good) as server:
+    with RawServer([sse_head() + HELLO_EVENT, STALL], good) as server:
         error = await fails(both, server, STREAM, **settings)
         assert (error.partial.text, len(server.requests)) == ("Hello", 1)
 

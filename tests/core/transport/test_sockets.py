@@ -130,14 +130,14 @@ async def test_an_answer_that_is_whole_survives_what_happens_to_its_connection(
 ) -> None:
     whole = sse_head() + chunk(lines([delta("Hello"), delta(None, "stop")]) + b"data: {")
     with RawServer([whole, after]) as server:
-        client = both.client(base_url=server.url, timeout=0.2)
+        client = both.client(base_url=server.url, timeout=1.0)
         chunks = await both.chunks(client, STREAM)
         assert chunks[-1].last.text == "Hello"
 
 
 async def test_a_stream_that_stalls_times_out_with_what_had_come(both: Both) -> None:
-    with RawServer([sse_head(), chunk(HELLO_EVENT), STALL]) as server:
-        error = await fails(both, server, STREAM, timeout=0.15)
+    with RawServer([sse_head() + chunk(HELLO_EVENT), STALL]) as server:
+        error = await fails(both, server, STREAM, timeout=1.0)
         assert type(error) is LunosTimeoutError
         assert error.partial.text == "Hello"
         assert "timeout=" in error.message
@@ -151,6 +151,7 @@ async def test_an_answer_that_does_not_come_in_time_is_not_asked_for_again(
     with RawServer([STALL]) as server:
         error = await fails(both, server, request_, timeout=0.15)
         assert type(error) is LunosTimeoutError
+        server.wait_for_request()
         assert (error.attempts, len(server.requests)) == (1, 1)
 
 

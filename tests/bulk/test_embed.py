@@ -110,7 +110,8 @@ def test_dead_letters_alone_are_tried_again(service: Service, tmp_path: Path) ->
     assert embed(source, target, "--block", 10, "--retry-dead").exit_code == 3
     # what may show that a row is to blame is asked beside them, at most once in a run
     asked = [body["input"] for body in service.bodies]
-    assert [texts for texts in asked if texts != ["Hi"]] == [["text 3"], ["text 17"]]
+    # two blocks are asked at once, in no order
+    assert sorted(texts for texts in asked if texts != ["Hi"]) == [["text 17"], ["text 3"]]
     assert asked.count(["Hi"]) <= 1
     poison.clear()
     assert embed(source, target, "--block", 10, "--retry-dead").exit_code == 0

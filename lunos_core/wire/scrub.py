@@ -24,7 +24,7 @@ T = TypeVar("T")
 # A shorter key may be a part of other words, so only whole words count.
 _SHORT = 8
 # Nested encodings, such as percent-encoding in a JSON string in a JSON string.
-_MOST_LAYERS = 4
+_MOST_LAYERS = 5
 _MOST_CHARACTERS = 2_000_000
 # only complete ones: `&#\u0033…` waits until the other layer is decoded
 _ENTITY = re.compile(r"&(?:#[0-9]{1,9}|#[xX][0-9a-fA-F]{1,8}|[A-Za-z][A-Za-z0-9]{1,31});")

@@ -7,6 +7,7 @@ import contextlib
 import html
 import json
 import random
+import re
 import string
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from lunos_core import Completion, LunosAPIError
 from lunos_core.endpoints.chat.types import Choice, Message
-from lunos_core.wire.error_bodies import error_from_response, error_in_answer
+from lunos_core.wire.error_bodies import error_from_response, error_in_answer, error_response
 from lunos_core.wire.scrub import STARS, scrub, scrub_body, scrub_error, scrub_value
 
 KEYS = st.text(
@@ -236,3 +237,15 @@ def test_a_code_point_in_braces_may_begin_with_zeros(zeros: int) -> None:
 
 def test_a_key_in_base64_alone_leaves_no_character() -> None:
     assert scrub(base64.b64encode(KEY.encode()).decode(), KEY) == STARS
+
+
+@pytest.mark.parametrize("key", ["sk-test-4f9a1c8d7e6b5a4", "abc123"])
+def test_a_key_under_six_layers_of_escapes_is_out_of_an_errors_body(key: str) -> None:
+    hidden = key
+    for _ in range(6):
+        hidden = "".join(f"\\u{ord(character):04x}" for character in hidden)
+    sent = f'{{"error": {{"message": "bad {hidden}"}}}}'.encode()
+    body = error_response(401, {}, sent, secret=key).text
+    for _ in range(7):
+        assert key not in body
+        body = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), body)

@@ -475,6 +475,7 @@ def test_a_frame_is_of_polars_where_pandas_is_missing(
     assert tuple(UsageLedger().to_frame().columns) == COLUMNS
 
 
+@pytest.mark.subprocess  # a machine's first plot lists its fonts
 def test_a_plot_has_a_line_for_each_app_in_two_panels(ledger: UsageLedger, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     figure = ledger.plot(tmp_path / "usage.png")
@@ -486,6 +487,7 @@ def test_a_plot_has_a_line_for_each_app_in_two_panels(ledger: UsageLedger, tmp_p
     UsageLedger().plot()  # nothing yet is a picture, too
 
 
+@pytest.mark.subprocess  # a machine's first plot lists its fonts
 def test_a_lines_name_points_to_its_end(ledger: UsageLedger) -> None:
     pytest.importorskip("matplotlib")
     for moment in (2e9, 3e9):
@@ -499,6 +501,7 @@ def test_a_lines_name_points_to_its_end(ledger: UsageLedger) -> None:
         assert len({*panel.lines[0].get_xdata()}) > 2
 
 
+@pytest.mark.subprocess  # a machine's first plot lists its fonts
 def test_a_plot_of_many_apps_has_ten_lines_and_loses_nothing(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     ledger = UsageLedger()

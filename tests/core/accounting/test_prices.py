@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import decimal
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -268,11 +267,3 @@ def test_sums_are_exact_whatever_precision_the_program_works_with(tmp_path: Path
         ledger.close()
         with UsageStore(tmp_path / "u.db") as store:
             assert store.summary()[0]["cost"] == 0.470370367036
-
-
-def test_a_usage_with_a_cost_keeps_all_that_it_had() -> None:
-    raw = {"prompt_tokens": 1}
-    usage = Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, None, None, raw)
-    priced = usage.with_cost(0.5, "catalog")
-    assert priced == replace(usage, cost=0.5)
-    assert (priced.cost_source, priced.raw, usage.cost) == ("catalog", raw, None)

@@ -101,8 +101,11 @@ def test_control_characters_are_spelled_out_in_a_table_and_a_csv() -> None:
 # --- pictures ------------------------------------------------------------------------------------
 
 BEGIN = 1_764_072_000.0
+# a machine's first plot lists its fonts with another program
+plots = pytest.mark.subprocess
 
 
+@plots
 @pytest.mark.parametrize(
     ("seconds", "dates", "year"),
     [
@@ -130,6 +133,7 @@ def test_a_plot_has_an_axis_of_dates(seconds: float, dates: list[str], year: str
     assert above.get_xlim() == below.get_xlim()  # a moment is at one place in both
 
 
+@plots
 @pytest.mark.parametrize(("cost", "is_said"), [(0.0, True), (0.1, False)])
 def test_a_plot_states_that_nothing_was_charged(cost: float, is_said: bool) -> None:
     pytest.importorskip("matplotlib")
@@ -140,6 +144,7 @@ def test_a_plot_states_that_nothing_was_charged(cost: float, is_said: bool) -> N
     assert [axis.get_ylabel() for axis in (above, below)] == ["cost so far, USD", "tokens so far"]
 
 
+@plots
 def test_a_long_name_is_cut_and_none_is_left_out() -> None:
     pytest.importorskip("matplotlib")
     most = report._LONGEST_LABEL
@@ -151,6 +156,7 @@ def test_a_long_name_is_cut_and_none_is_left_out() -> None:
         assert not any(text.get_parse_math() for text in panel.texts)
 
 
+@plots
 @pytest.mark.parametrize("costs", [[1.0] * 10, [0.0] * 9 + [5.0], [0.1 * i for i in range(10)]])
 def test_each_line_has_its_name_at_its_end_and_no_name_lies_on_another(costs: list[float]) -> None:
     Text = pytest.importorskip("matplotlib.text").Text
@@ -173,6 +179,7 @@ def test_names_of_a_table_are_left_and_numbers_right() -> None:
     assert lines == ["app     calls", "a           5", "bbbb  1000000"]
 
 
+@plots
 def test_a_name_is_as_high_as_the_end_of_its_line() -> None:
     pytest.importorskip("matplotlib")
     history = {
@@ -186,6 +193,7 @@ def test_a_name_is_as_high_as_the_end_of_its_line() -> None:
     assert {text.get_text(): tuple(text.xy) for text in above.texts} == ends
 
 
+@plots
 def test_eleven_apps_are_the_nine_dearest_and_the_rest() -> None:
     pytest.importorskip("matplotlib")
     history = {f"a{i:02}": [(BEGIN + i, 0.1 * i, i)] for i in range(1, 12)}

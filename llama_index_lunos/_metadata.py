@@ -44,8 +44,8 @@ def facts_of(model: str, catalog: KnowsModels | None = None) -> ModelFacts:
     known = None if catalog is None else catalog.cached(model, disk=False)
     if known is None:
         return NOTHING
-    words = known.supported_parameters or (), known.capabilities or ()
-    return _facts(known.context_window, *map(tuple, words))
+    parameters = tuple(known.supported_parameters or ())
+    return _facts(known.context_window, parameters, tuple(known.capabilities or ()))
 
 
 @functools.lru_cache(maxsize=256)  # LlamaIndex asks several times a call

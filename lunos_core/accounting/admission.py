@@ -164,7 +164,7 @@ class Admissions:
         if not cost or call.error is not None:
             return call
         # such as a stream that was closed early: the price is known, the usage isn't
-        usage = (call.usage or Usage()).with_cost(float(dollars(cost)), "estimate")
+        usage = replace(call.usage or Usage(), cost=float(dollars(cost)), cost_source="estimate")
         return call._replace(usage=usage)
 
     def hear(self, call: CallRecord, keys: Iterable[Key]) -> None:

@@ -4,46 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Context, Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lunos_core.accounting.usage import MOST_COST, Usage
 
+# our own context, so that sums are exact whatever precision the user has set
+EXACT = Context(prec=60)
+DECIMALS = 30
+_DOLLAR = 10**DECIMALS
+_MOST = MOST_COST * _DOLLAR
+
+
+class Rates(NamedTuple):
+    """Prices in 10⁻³⁰ USD for a token, or `None`: whole numbers, as every answer is priced.
+
+    Parts without a separate price cost as much as the whole.
+    """
+
+    input: int | None
+    output: int | None
+    cached: int | None
+    cache_write: int | None
+    reasoning: int | None
+
 
 class Priced(Protocol):
-    """The prices of a model: USD for one token, or `None` if unknown."""
+    """A model with prices."""
 
     @property
-    def input_price(self) -> Decimal | None:
-        """For the prompt."""
-        ...
-
-    @property
-    def output_price(self) -> Decimal | None:
-        """For the answer."""
-        ...
-
-    @property
-    def cached_price(self) -> Decimal | None:
-        """For parts of the prompt that are read from a cache."""
-        ...
-
-    @property
-    def cache_write_price(self) -> Decimal | None:
-        """For parts of the prompt that are written to a cache."""
-        ...
-
-    @property
-    def reasoning_price(self) -> Decimal | None:
-        """For the answer's reasoning."""
+    def rates(self) -> Rates:
+        """Its prices."""
         ...
 
 
 Prices = Callable[[str], Priced | None]
 """Finds a model by its id without a request: `Catalog.cached`."""
-
-# our own context, so that sums are exact whatever precision the user has set
-EXACT = Context(prec=60)
-_FREE, _MOST = Decimal(0), Decimal(MOST_COST)
 
 
 def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
@@ -58,30 +53,33 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
         >>> from lunos_core import ModelInfo, Usage
         >>> model = ModelInfo("m", input_price=Decimal("0.00003"), output_price=Decimal("0.00006"))
         >>> price_of(Usage(input_tokens=1000, output_tokens=500), model)
-        Decimal('0.06000')
+        Decimal('0.06')
     """
-    if usage is None or not (usage.input_tokens or usage.output_tokens):
+    cost = None if usage is None else _cost(usage, model.rates)
+    return None if cost is None else usd(cost)
+
+
+def usd(cost: int) -> Decimal:
+    """Return 10⁻³⁰ USD in USD."""
+    exact = EXACT.normalize(EXACT.scaleb(Decimal(cost), -DECIMALS))
+    return EXACT.add(exact, Decimal(0))  # "30", not "3E+1"
+
+
+def _cost(usage: Usage, rates: Rates) -> int | None:
+    sent, got, total = usage.input_tokens, usage.output_tokens, 0
+    counts: tuple[int, ...] = sent, got
+    if not (sent or got):
         return None
-    sent, got = usage.input_tokens, usage.output_tokens
-    parts = []
-    if usage.cached_tokens:
-        tokens, price = min(usage.cached_tokens, sent), model.cached_price
-        sent -= tokens
-        parts.append((tokens, model.input_price if price is None else price))
-    if usage.cache_write_tokens:
-        tokens, price = min(usage.cache_write_tokens, sent), model.cache_write_price
-        sent -= tokens
-        parts.append((tokens, model.input_price if price is None else price))
-    if usage.reasoning_tokens:
-        tokens, price = min(usage.reasoning_tokens, got), model.reasoning_price
-        got -= tokens
-        parts.append((tokens, model.output_price if price is None else price))
-    total = _FREE
-    for tokens, price in (*parts, (sent, model.input_price), (got, model.output_price)):
+    if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
+        read = min(usage.cached_tokens or 0, sent)
+        written = min(usage.cache_write_tokens or 0, sent - read)
+        thought = min(usage.reasoning_tokens or 0, got)
+        counts = sent - read - written, got - thought, read, written, thought
+    for tokens, rate in zip(counts, rates, strict=False):
         if tokens:
-            if price is None:
+            if rate is None:
                 return None
-            total = EXACT.fma(price, tokens, total)
+            total += tokens * rate
     return total if total <= _MOST else None
 
 
@@ -102,9 +100,9 @@ def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Pric
     # key, unless another model may have answered
     for name in (served, asked) if fallback else (asked, served):
         known = prices(name) if isinstance(name, str) else None
-        price = None if known is None else price_of(usage, known)
-        if price is not None:
-            answer.usage = usage.with_cost(float(price), "catalog")
+        cost = None if known is None else _cost(usage, known.rates)
+        if cost is not None:
+            usage.cost, usage.cost_source = cost / _DOLLAR, "catalog"
             if hasattr(answer, "cost"):  # images have it twice
-                answer.cost = answer.usage.cost
+                answer.cost = usage.cost
             return

@@ -6,13 +6,12 @@ import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
-from decimal import Decimal
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
 from lunos_core.accounting.observers import CallRecord, CallStart
-from lunos_core.accounting.pricing import EXACT
+from lunos_core.accounting.pricing import usd
 from lunos_core.accounting.questions import spent_of
 from lunos_core.accounting.reservations import Key
 from lunos_core.accounting.schema import (
@@ -33,7 +32,6 @@ _TYPICAL_TOKENS = 1000
 # how many of a model's last calls predict the cost of the next one
 _SAMPLE = 20
 _LOOKED_AT = 10_000
-_FREE = Decimal(0)
 
 warned_models: set[str] = set()
 """Models about whose unknown cost this process has warned."""
@@ -141,14 +139,14 @@ class Estimator:
 def _ceiling(start: CallStart) -> int | None:
     """Return the highest cost of a call by its price, or `None` if that is unknown."""
     known = None if start.prices is None else start.prices(start.model or "")
-    if known is None or (known.input_price is None and known.output_price is None):
+    if known is None or known.rates[:2] == (None, None):
         return None
+    rates = known.rates
     most = start.max_tokens or getattr(known, "max_output_tokens", None) or _TYPICAL_TOKENS
     prompt = start.input_bytes // _CHARACTERS_PER_TOKEN
-    of_prompt = max(known.input_price or _FREE, known.cache_write_price or _FREE)
-    of_answer = max(known.output_price or _FREE, known.reasoning_price or _FREE)
-    price = EXACT.multiply(of_prompt, Decimal(prompt))
-    return picodollars(amount_of(EXACT.add(price, EXACT.multiply(of_answer, Decimal(most)))))
+    cost = max(rates.input or 0, rates.cache_write or 0) * prompt
+    cost += max(rates.output or 0, rates.reasoning or 0) * most
+    return picodollars(amount_of(usd(cost)))
 
 
 def facts_of(store: UsageStore, call: CallRecord | CallStart) -> Facts:

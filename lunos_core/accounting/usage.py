@@ -11,7 +11,7 @@ MOST_TOKENS = 10**12
 MOST_COST = 10**6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # frozen, each takes 2 µs longer
 class Usage:
     """Tokens and cost of one call, or of several added up.
 
@@ -60,23 +60,6 @@ class Usage:
     def completion_tokens(self) -> int:
         """`output_tokens` under the wire's name."""
         return self.output_tokens
-
-    def with_cost(self, cost: float, source: str) -> Usage:
-        """Return the same usage with a cost and where it is from."""
-        return Usage(  # `dataclasses.replace` takes three times as long
-            self.input_tokens,
-            self.output_tokens,
-            self.total_tokens,
-            self.cached_tokens,
-            self.cache_write_tokens,
-            self.input_audio_tokens,
-            self.reasoning_tokens,
-            self.output_audio_tokens,
-            self.image_tokens,
-            cost,
-            source,
-            self.raw,
-        )
 
     def __add__(self, other: Usage) -> Usage:
         """Add field by field; a field that neither side knows stays `None`."""

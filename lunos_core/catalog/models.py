@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from lunos_core.accounting.pricing import EXACT
+from lunos_core.accounting.pricing import DECIMALS, EXACT, Rates
 from lunos_core.request import Reply, Request
 from lunos_core.wire.text import decimal_of, flag_of
 
@@ -94,6 +94,7 @@ class ModelInfo:
         free_tokens: tokens per day that cost nothing.
         free_is_premium: whether these are only for premium accounts.
         raw: the original entry.
+        rates: the prices as whole numbers.
     """
 
     id: str
@@ -122,6 +123,17 @@ class ModelInfo:
     free_tokens: int | None = field(default=None, compare=False)
     free_is_premium: bool | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    rates: Rates = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the prices whole numbers."""
+        rates: list[int | None] = []
+        for name in _PRICES:
+            price = getattr(self, name)
+            if price is None and name in _PART_OF:
+                price = getattr(self, _PART_OF[name])
+            rates.append(None if price is None else int(EXACT.scaleb(price, DECIMALS)))
+        object.__setattr__(self, "rates", Rates(*rates))
 
     @property
     def reads(self) -> frozenset[str]:
@@ -291,7 +303,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
     )
 
 
-# Lunos's and OpenRouter's names, without "_" and in lower case
+# Lunos's and OpenRouter's names in the order of `Rates`, without "_" and in lower case
 _PRICES = {
     "input_price": ("input", "prompt"),
     "output_price": ("output", "completion"),

@@ -29,6 +29,7 @@ _FEATURES = (
     "reasoning",
     "reasoning_effort",
 )
+_ASKED = frozenset(("modalities", *_FEATURES))
 # a long prompt is refused only if two thirds of the estimate would be too many: an estimate must
 # not refuse a request that would have worked
 _DOUBT = 1.5
@@ -82,6 +83,8 @@ def refusal(
     known = index.get(model)
     if known is None or params.get("fallback_model"):
         return None
+    if params.keys().isdisjoint(_ASKED) and _is_short_text(content, known.context_window):
+        return None  # most requests: half of the time that the rest takes
     needs = needs_of(content, params)
     lack = _lack(known, needs)
     window = known.context_window
@@ -100,6 +103,16 @@ def refusal(
         f"nothing was sent{hint} (preflight=False sends it anyway)",
         **facts,
     )
+
+
+def _is_short_text(content: Any, window: int | None) -> bool:
+    characters = 0
+    for message in content if isinstance(content, list) else (content,):
+        said = message.get("content") if isinstance(message, dict) else message
+        if not isinstance(said, str):
+            return False
+        characters += len(said)
+    return window is None or characters <= window
 
 
 def _lack(model: ModelInfo, needs: Needs) -> str | None:

@@ -13,7 +13,7 @@ from lunos_core.endpoints.audio import Sound, Transcription, transcription_reque
 from lunos_core.endpoints.chat.images import Picture, Route, drawing_request
 from lunos_core.endpoints.images import Images as Drawn
 from lunos_core.endpoints.speech import Speech, speech_request, speech_stream_request
-from lunos_core.sdk.resource import Resource
+from lunos_core.sdk.text import Resource
 from lunos_core.transport.client import AsyncClient, Client
 from lunos_core.transport.streams import AsyncStream, Stream
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from lunos_core.endpoints.chat.requests import (
     chat_request,
@@ -16,12 +16,19 @@ from lunos_core.endpoints.embedding_arrays import EmbeddingArray, embedding_arra
 from lunos_core.endpoints.embeddings import Embeddings as Vectors
 from lunos_core.endpoints.embeddings import embedding_request
 from lunos_core.endpoints.params import check_messages
-from lunos_core.sdk.resource import Resource
 from lunos_core.transport.client import AsyncClient, Client
 from lunos_core.transport.streams import AsyncStream, Stream
 
 Messages = Sequence[Mapping[str, Any]]
 Prompt = str | Sequence[str]
+C = TypeVar("C")
+
+
+class Resource(Generic[C]):
+    """Methods that send requests with a client."""
+
+    def __init__(self, client: C) -> None:
+        self._client = client
 
 
 class Chat:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lunos_core.endpoints.video import VideoJob, video_request, video_status_request, waits
-from lunos_core.sdk.resource import Resource
+from lunos_core.sdk.text import Resource
 from lunos_core.transport.client import AsyncClient, Client
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import decimal
+import pickle
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -267,3 +270,19 @@ def test_sums_are_exact_whatever_precision_the_program_works_with(tmp_path: Path
         ledger.close()
         with UsageStore(tmp_path / "u.db") as store:
             assert store.summary()[0]["cost"] == 0.470370367036
+
+
+def test_a_price_is_exact_to_thirty_decimals_and_reads_as_one_writes_it() -> None:
+    model = ModelInfo("m", input_price=Decimal("1e-30"), output_price=Decimal("30"))
+    assert str(price_of(Usage(3, 0), model)) == "3E-30"
+    assert str(price_of(Usage(0, 10), model)) == "300"
+    assert str(price_of(Usage(1, 1), model)) == "30.000000000000000000000000000001"
+    with decimal.localcontext(prec=3):
+        assert price_of(Usage(1, 1), model) == Decimal("30.000000000000000000000000000001")
+
+
+def test_a_replaced_price_is_the_one_that_counts() -> None:
+    model = ModelInfo("m", input_price=Decimal(3), output_price=Decimal(15))
+    assert price_of(Usage(2, 0), replace(model, input_price=Decimal(1))) == 2
+    assert price_of(Usage(2, 0), pickle.loads(pickle.dumps(model))) == 6
+    assert price_of(Usage(2, 0), copy.deepcopy(model)) == 6

@@ -156,6 +156,29 @@ def test_a_prompt_may_be_half_as_long_again_as_the_window_and_fits_one_of_its_le
     assert "models that could do it: w0 (" in error.message
 
 
+@pytest.mark.parametrize(
+    ("texts", "is_refused"),
+    [
+        (["日" * 15], False),  # a token for each character, half as many again as the window
+        (["日" * 16], True),
+        (["日" * 8] * 2, True),  # together
+        (["日" * 8, "x" * 28], False),
+        (["日" * 8, "x" * 32], True),
+        (["日" * 16, None], True),  # a message without a text, as one with calls alone
+        ([None, "", "x" * 60], False),
+        ([None, "", "x" * 61], True),
+    ],
+)
+def test_the_texts_of_all_messages_count(texts: list[str | None], is_refused: bool) -> None:
+    small = ModelInfo("small", context_window=10)
+    messages = [{"role": "user", "content": text} for text in texts]
+    error = check(messages, small, model="small")
+    assert isinstance(error, LunosContextOverflowError) is is_refused
+    if len(texts) == 1:
+        assert (check(texts[0], small, model="small") is None) is (error is None)
+    assert check(messages, ModelInfo("any"), model="any") is None
+
+
 def test_a_model_of_unknown_window_could_do_what_needs_none() -> None:
     able = [
         ModelInfo(name, supported_parameters=("tools",), context_window=window)

@@ -81,6 +81,7 @@ def test_killed_at_random_moments_it_pays_again_only_for_what_was_in_flight(
         after += sum(len(body["input"]) for body in service.answered[answered:])
         before, lost = lost, sum(service.texts().values()) - texts_kept_in(target)
         assert lost - before <= IN_FLIGHT * PER_REQUEST
+    assert kills, "it had ended before it was killed"
     process = start(source, target)
     assert process.wait(timeout=300) == 0
     texts = service.texts()

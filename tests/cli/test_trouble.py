@@ -66,6 +66,11 @@ class Terminal:
             asleep = asleep + 1 if is_asleep else 0
             time.sleep(0.02)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it hasn't ended."""
+        return self._process.poll() is None
+
     def type(self, keys: str) -> None:
         """Type on the keyboard."""
         os.write(self._leader, keys.encode())
@@ -92,6 +97,7 @@ class Terminal:
 def test_ctrl_c_ends_a_comparison_that_waits_for_an_answer(service: LocalGateway) -> None:
     terminal = Terminal("compare", "hi", "-m", "lunos/stall", "-m", "openai/gpt-4o")
     while len(service.requests()) < 2:
+        assert terminal.is_running
         time.sleep(0.01)
     terminal.type("\x03")
     assert terminal.end() == 130

@@ -61,7 +61,7 @@ def async_client() -> AsyncClient:
 async def give_back(other: sqlite3.Connection) -> None:
     """Release the lock from a task of the loop: one that is blocked never gets to it."""
     for _ in range(3):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
     other.execute("ROLLBACK")
 
 

@@ -8,16 +8,29 @@ import pickle
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lunos_core import Budget, CallRecord, ModelInfo, Usage, UsageLedger, UsageStore
+from lunos_core import (
+    Budget,
+    CallRecord,
+    ModelInfo,
+    RateLimit,
+    Usage,
+    UsageLedger,
+    UsageStore,
+    chat_request,
+)
 from lunos_core.accounting.observers import CallStart
 from lunos_core.accounting.pricing import price_of
 from lunos_core.accounting.spending import Estimator
 from lunos_core.accounting.usage import parse_usage
 from lunos_core.catalog.models import read_entries
+from tests.core.wire_samples import HELLO, Wire, reply
+
+if TYPE_CHECKING:
+    from tests.conftest import Both
 
 MILLIONTH = Decimal("0.000001")
 
@@ -286,3 +299,37 @@ def test_a_replaced_price_is_the_one_that_counts() -> None:
     assert price_of(Usage(2, 0), replace(model, input_price=Decimal(1))) == 2
     assert price_of(Usage(2, 0), pickle.loads(pickle.dumps(model))) == 6
     assert price_of(Usage(2, 0), copy.deepcopy(model)) == 6
+
+
+async def test_prices_are_loaded_once_and_only_for_a_model_whose_price_is_unknown(
+    both: Both,
+) -> None:
+    answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"prompt_tokens": 2}}
+    client = both.client(Wire(reply(answer)))
+    known = ModelInfo("known", input_price=Decimal("0.25"), output_price=Decimal(1))
+    loads: list[Any] = []
+
+    def found(asked: Any) -> Any:
+        loads.append(asked)
+        return lambda model: replace(known, input_price=Decimal("0.5"))
+
+    async def afound(asked: Any) -> Any:
+        return found(asked)
+
+    client.prices = {"known": known}.get
+    client.load_prices = afound if both.is_async else found
+    with UsageLedger(budgets=[Budget(100)]):
+        answer_of_known = await both(client.send(chat_request(HELLO, model="known")))
+        assert (answer_of_known.usage.cost, loads) == (0.5, [])
+        for _ in range(2):
+            answer_of_other = await both(client.send(chat_request(HELLO, model="other")))
+            assert (answer_of_other.usage.cost, loads) == (1.0, [client])
+
+
+async def test_without_a_budget_no_prices_are_loaded(both: Both) -> None:
+    answer = {"choices": [{"message": {"content": "Hi"}}], "usage": {"prompt_tokens": 2}}
+    client = both.client(Wire(reply(answer)))
+    client.load_prices = lambda _: pytest.fail("nobody asked for prices")
+    with UsageLedger(limits=[RateLimit(requests=100)]):
+        answer_of_other = await both(client.send(chat_request(HELLO, model="other")))
+    assert answer_of_other.usage.cost is None

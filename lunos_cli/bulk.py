@@ -157,8 +157,8 @@ class _Progress(Progress):
         sql = "SELECT TOTAL(rows), TOTAL(size), TOTAL(rows * new) FROM blocks WHERE run = ?"
         rows, size, new = map(int, state.execute(sql, state.fact("run"))[0])
         speed = new / (time.monotonic() - self._began)
-        self.text = f"{rows:,} rows, {speed:,.0f} rows/s, {self._requests:,} requests, "
-        self.text += f"{self._cost:.6f} USD"
+        done, requests = output.counted(rows, "row"), output.counted(self._requests, "request")
+        self.text = f"{done}, {speed:,.0f} rows/s, {requests}, {self._cost:.6f} USD"
         for task in self.task_ids:  # none yet while the bar is made
             self.update(task, description=self.text, completed=min(size, self._size))
 
@@ -183,7 +183,8 @@ def _estimate(job: Any, pieces: Any) -> None:
         known = lunos.models.get(job.model)
     cost = None if known is None or known.input_price is None else known.input_price * tokens
     click.echo(
-        f"{rows:,} rows, {dead:,} of them can't be sent; {texts:,} texts, about {tokens:,} tokens, "
+        f"{output.counted(rows, 'row')}, {dead:,} of them can't be sent; "
+        f"{output.counted(texts, 'text')}, about {output.counted(tokens, 'token')}, "
         f"{output.usd(None if cost is None else Decimal(cost))}"
         + (" without the answers" if job.prompt else "")
     )

@@ -24,9 +24,10 @@ def demo(question: str | None, wide: bool) -> None:
     for extra, module in FRAMEWORKS.items():
         if not is_installed(module):
             output.note(f'to see {extra}, too: pip install "lunos-integrations[{extra}]"')
+    asked = (question or "").strip()
     with LocalGateway() as gateway, UsageLedger() as ledger:
         click.echo(f"The local gateway answers {MODEL} and {EMBEDDING} at {gateway.base_url}\n")
         service = {"api_key": gateway.api_key, "base_url": gateway.base_url}
-        for name, text, answer in answers(service, [question] if question else QUESTIONS):
+        for name, text, answer in answers(service, [asked] if asked else QUESTIONS):
             click.echo(f"[{name}] {text}\n  {answer}\n")
         click.echo(ledger.table() if wide else app_table(ledger.rows(), output.width()))

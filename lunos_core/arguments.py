@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from lunos_core.errors import LunosConfigError
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
-_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f]")
+_UNUSABLE_IN_URL = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 HEADER_TEXT = re.compile(r"[\t -~]*")  # printable ASCII and tab
 
 

@@ -130,6 +130,8 @@ class Question:
                 raise ValueError(f"by takes {', '.join(_GROUPS)} and tag:NAME, not {name!r}")
         begin = -math.inf if since is None else moment(since, "since", now)
         end = math.inf if until is None else moment(until, "until", now)
+        if begin > end:
+            raise ValueError(f"since={since!r} is after until={until!r}")
         only = {"app": app, "model": model, "user": user}
         for name, value in only.items():
             if value is not None and not isinstance(value, str):

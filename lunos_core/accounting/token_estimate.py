@@ -49,13 +49,7 @@ def estimate_tokens(content: Any) -> int:
 
 
 def cut_to_tokens(text: str, most: int) -> str:
-    """Return the longest beginning of a text with an estimate of at most `most` tokens.
-
-    Example:
-        >>> from lunos_core.accounting.token_estimate import cut_to_tokens
-        >>> cut_to_tokens("The quick brown fox", 2), cut_to_tokens("日本語", 2)
-        ('The quic', '日本')
-    """
+    """Return the longest beginning of a text with an estimate of at most `most` tokens."""
     if len(text) <= most or estimate_tokens(text) <= most:
         return text
     lengths = range(1, most * CHARACTERS_PER_TOKEN + 1)
@@ -71,11 +65,6 @@ def batches_by_tokens(
         texts: the texts; one with more tokens gets a separate batch.
         tokens: the estimated tokens of a batch.
         most_texts: the most texts in a batch; embedding services accept 2,048.
-
-    Example:
-        >>> from lunos_core.accounting.token_estimate import batches_by_tokens
-        >>> list(batches_by_tokens(["one", "two", "a longer text"], 4))
-        [['one', 'two'], ['a longer text']]
     """
     batch: list[str] = []
     left = tokens

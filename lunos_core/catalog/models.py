@@ -50,13 +50,7 @@ _WRITES = {
 
 @functools.lru_cache(maxsize=1024)  # called several times in each call
 def shared_name(word: str) -> str:
-    """Return the common name of an ability, parameter or modality.
-
-    Example:
-        >>> from lunos_core.catalog.models import shared_name
-        >>> shared_name("Function_Calling"), shared_name("seed")
-        ('tools', 'seed')
-    """
+    """Return the common name of an ability, parameter or modality."""
     word = word.lower().replace("_", "-").replace(" ", "-")
     return _SHARED_NAME.get(word, word)
 

@@ -184,6 +184,7 @@ def test_the_demo_ends_in_right_answers_and_costs() -> None:
     assert max(map(len, done.stdout.splitlines()[-6:])) <= 80
     own = run("demo", "What does the catalog list?")
     assert "The catalog lists every model with its price." in own.stdout
+    assert run("demo", " ").stdout.count("\n[") == done.stdout.count("\n[")
 
 
 def test_a_ledgers_table_fits_80_columns(tmp_path: Path) -> None:

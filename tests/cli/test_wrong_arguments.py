@@ -23,6 +23,7 @@ def run(*arguments: str, input: str | bytes | None = None) -> Result:
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
+    Path("empty.png").touch()
     Path("lines.txt").write_text("one\ntwo\n")
     Path("binary.json").write_bytes(b"\xeb\xfe\x00")
     Path("cut.json").write_text('{"type": ')
@@ -72,6 +73,8 @@ def test_a_schema_that_cannot_be_used_is_named_and_nothing_is_paid(
         (["ask", "  "], "nothing to ask"),
         (["ask", "x", "-i", "folder"], "'folder' is a directory"),
         (["ask", "x", "-i", "lines.txt"], "lines.txt isn't an image by its name"),
+        (["ask", "x", "-i", "empty.png"], "empty.png is empty"),
+        (["ask", "x", "-f", "empty.png"], "empty.png is empty"),
         (["ask", "x", "-i", ""], "'-i' / '--image': File '' does not exist"),
         (["ask", "x", "-i", "shapes.py"], "'-i' / '--image': shapes.py isn't an image"),
         (["ask", "x", "-f", "binary.json"], "binary.json is neither an image, nor a PDF"),

@@ -50,7 +50,7 @@ def test_a_base_url_is_taken_with_and_without_v1_and_slash(given: str, used: str
     ["", " ", "api.lunos.tech", "/v1", "ftp://h", "http://", "http:///v1", "http://h:port",
      "http://h:99999", "http://h:0", "http://[::1", "http://user:pw@h", "http://@h", "http://h?a=1",
      "http://h#x", "http://ex ample.com", "http://h/a b", "http://h/\x01", "http://h\n/v1", None, 7,
-     "file:///etc", "http://\x7f"],
+     "file:///etc", "http://\x7f", "http://h\udcff/v1", "http://h/\udcff"],
 )  # fmt: skip
 def test_a_base_url_that_cannot_work_is_refused(url: Any) -> None:
     with pytest.raises(LunosConfigError, match="base_url") as caught:

@@ -93,7 +93,7 @@ def part_of_file(name: str, data: bytes) -> dict[str, Any]:
         data: the whole file.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or an empty image.
 
     Example:
         >>> from lunos_core.endpoints.chat.content_parts import part_of_file
@@ -102,6 +102,8 @@ def part_of_file(name: str, data: bytes) -> dict[str, Any]:
     """
     media_type = mimetypes.guess_type(name)[0] or ""
     if media_type.startswith("image/"):
+        if not data:
+            raise ValueError(f"{name} is empty")
         return image_part(data_url(base64.b64encode(data).decode(), media_type))
     if data.startswith(b"%PDF"):
         return file_part(data_url(base64.b64encode(data).decode(), "application/pdf"), name)

@@ -39,6 +39,17 @@ def test_an_invalid_point_in_time_is_refused_by_its_name(said: Any) -> None:
         moment(said, "until", NOW)
 
 
+@pytest.mark.parametrize(
+    ("since", "until"), [("1d", "7d"), ("2026-02-01", "2026-01-31"), (6, 5.5), ("1d", 0)]
+)
+def test_a_span_that_ends_before_it_begins_is_refused(since: Any, until: Any) -> None:
+    with pytest.raises(ValueError, match=f"^since={since!r} is after until={until!r}$"):
+        Question.of((), since=since, until=until, now=NOW)
+    turned = Question.of((), since=until, until=since, now=NOW)
+    assert turned.since < turned.until
+    assert Question.of((), since=since, until=since, now=NOW).since >= 0  # of no length: empty
+
+
 def test_a_question_names_each_group_once_and_filters_by_what_is_given() -> None:
     question = Question.of("app, day,app,tag:x", since="1d", app="a", user="u", now=NOW)
     assert question == Question(

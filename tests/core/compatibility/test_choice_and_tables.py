@@ -114,3 +114,5 @@ def test_a_local_file_is_the_part_that_it_is(name: str, data: bytes, kind: str) 
 def test_a_local_file_that_is_none_of_these_is_named() -> None:
     with pytest.raises(ValueError, match=r"a\.zip is neither an image, nor a PDF, nor text"):
         part_of_file("a.zip", b"PK\xff\xfe")
+    with pytest.raises(ValueError, match=r"a\.png is empty"):
+        part_of_file("a.png", b"")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Context, Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from lunos_core.accounting.usage import MOST_COST, Usage
 
 # our own context, so that sums are exact whatever precision the user has set
 EXACT = Context(prec=60)
-DECIMALS = 30
-_DOLLAR = 10**DECIMALS
+_DECIMALS = 30
+_DOLLAR = 10**_DECIMALS
 _MOST = MOST_COST * _DOLLAR
 
 
 class Rates(NamedTuple):
-    """Prices in 10⁻³⁰ USD for a token, or `None`: whole numbers, as every answer is priced.
-
-    Parts without a separate price cost as much as the whole.
-    """
+    """Prices in 10⁻³⁰ USD for a token, or `None`: whole numbers, as every answer is priced."""
 
     input: int | None
     output: int | None
@@ -28,20 +25,25 @@ class Rates(NamedTuple):
     reasoning: int | None
 
 
-class Priced(Protocol):
-    """A model with prices."""
-
-    @property
-    def rates(self) -> Rates:
-        """Its prices."""
-        ...
+Prices = Callable[[str], Any]
+"""Finds a `ModelInfo`, or another object with prices, by its id without a request."""
 
 
-Prices = Callable[[str], Priced | None]
-"""Finds a model by its id without a request: `Catalog.cached`."""
+def rates_of(model: Any) -> Rates:
+    """Return a model's prices, which a `ModelInfo` keeps."""
+    kept: Rates | None = getattr(model, "rates", None)
+    if kept is not None:
+        return kept
+    own = [getattr(model, f"{part}_price", None) for part in Rates._fields]
+    rates = []
+    for price, whole in zip(own, (0, 1, 0, 0, 1), strict=True):
+        price = own[whole] if price is None else price
+        known = Decimal("NaN" if price is None else price)
+        rates.append(int(EXACT.scaleb(known, _DECIMALS)) if known.is_finite() else None)
+    return Rates(*rates)
 
 
-def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
+def price_of(usage: Usage | None, model: Any) -> Decimal | None:
     """Return the cost of tokens at a model's prices in USD, or `None` if that is unknown.
 
     Without separate prices, cached tokens and cache writes cost as much as input, and reasoning as
@@ -55,31 +57,32 @@ def price_of(usage: Usage | None, model: Priced) -> Decimal | None:
         >>> price_of(Usage(input_tokens=1000, output_tokens=500), model)
         Decimal('0.06')
     """
-    cost = None if usage is None else _cost(usage, model.rates)
+    cost = None if usage is None else _cost(usage, rates_of(model))
     return None if cost is None else usd(cost)
 
 
 def usd(cost: int) -> Decimal:
     """Return 10⁻³⁰ USD in USD."""
-    exact = EXACT.normalize(EXACT.scaleb(Decimal(cost), -DECIMALS))
+    exact = EXACT.normalize(EXACT.scaleb(Decimal(cost), -_DECIMALS))
     return EXACT.add(exact, Decimal(0))  # "30", not "3E+1"
 
 
 def _cost(usage: Usage, rates: Rates) -> int | None:
     sent, got, total = usage.input_tokens, usage.output_tokens, 0
-    counts: tuple[int, ...] = sent, got
     if not (sent or got):
         return None
     if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
         read = min(usage.cached_tokens or 0, sent)
         written = min(usage.cache_write_tokens or 0, sent - read)
         thought = min(usage.reasoning_tokens or 0, got)
-        counts = sent - read - written, got - thought, read, written, thought
-    for tokens, rate in zip(counts, rates, strict=False):
-        if tokens:
-            if rate is None:
+        sent, got = sent - read - written, got - thought
+        for tokens, rate in zip((read, written, thought), rates[2:], strict=True):
+            if tokens and rate is None:
                 return None
-            total += tokens * rate
+            total += tokens * (rate or 0)
+    if (sent and rates.input is None) or (got and rates.output is None):
+        return None
+    total += sent * (rates.input or 0) + got * (rates.output or 0)
     return total if total <= _MOST else None
 
 
@@ -100,7 +103,7 @@ def price_answer(answer: Any, asked: str | None, *, fallback: bool, prices: Pric
     # key, unless another model may have answered
     for name in (served, asked) if fallback else (asked, served):
         known = prices(name) if isinstance(name, str) else None
-        cost = None if known is None else _cost(usage, known.rates)
+        cost = None if known is None else _cost(usage, rates_of(known))
         if cost is not None:
             usage.cost, usage.cost_source = cost / _DOLLAR, "catalog"
             if hasattr(answer, "cost"):  # images have it twice

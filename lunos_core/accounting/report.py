@@ -111,16 +111,11 @@ def write_json(path: str | os.PathLike[str], rows: Rows, history: Histories) -> 
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Return a text with escaped control characters, which a terminal would obey.
+    """Return a text with escaped control characters, which a terminal would obey.
 
     Args:
         text: a text from someone else.
         keep: characters that stay, such as line breaks.
-
-    Example:
-        >>> from lunos_core.accounting.report import visible
-        >>> print(visible("a\x1b[31mb"))
-        a\x1b[31mb
     """
     if text.isprintable():
         return text

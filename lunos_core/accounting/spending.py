@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lunos_core.accounting.budgets import Budget, LunosCostWarning, RateLimit, Scope
 from lunos_core.accounting.observers import CallRecord, CallStart
-from lunos_core.accounting.pricing import usd
+from lunos_core.accounting.pricing import rates_of, usd
 from lunos_core.accounting.questions import spent_of
 from lunos_core.accounting.reservations import Key
 from lunos_core.accounting.schema import (
@@ -139,9 +139,9 @@ class Estimator:
 def _ceiling(start: CallStart) -> int | None:
     """Return the highest cost of a call by its price, or `None` if that is unknown."""
     known = None if start.prices is None else start.prices(start.model or "")
-    if known is None or known.rates[:2] == (None, None):
+    rates = rates_of(known)
+    if rates[:2] == (None, None):
         return None
-    rates = known.rates
     most = start.max_tokens or getattr(known, "max_output_tokens", None) or _TYPICAL_TOKENS
     prompt = start.input_bytes // _CHARACTERS_PER_TOKEN
     cost = max(rates.input or 0, rates.cache_write or 0) * prompt

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from lunos_core.accounting.pricing import DECIMALS, EXACT, Rates
+from lunos_core.accounting.pricing import EXACT, Rates, rates_of
 from lunos_core.request import Reply, Request
 from lunos_core.wire.text import decimal_of, flag_of
 
@@ -121,13 +121,7 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         """Make the prices whole numbers."""
-        rates: list[int | None] = []
-        for name in _PRICES:
-            price = getattr(self, name)
-            if price is None and name in _PART_OF:
-                price = getattr(self, _PART_OF[name])
-            rates.append(None if price is None else int(EXACT.scaleb(price, DECIMALS)))
-        object.__setattr__(self, "rates", Rates(*rates))
+        object.__setattr__(self, "rates", rates_of(self))
 
     @property
     def reads(self) -> frozenset[str]:
@@ -297,7 +291,7 @@ def _parse_entry(entry: Mapping[str, Any]) -> ModelInfo | None:
     )
 
 
-# Lunos's and OpenRouter's names in the order of `Rates`, without "_" and in lower case
+# Lunos's and OpenRouter's names, without "_" and in lower case
 _PRICES = {
     "input_price": ("input", "prompt"),
     "output_price": ("output", "completion"),

@@ -91,13 +91,7 @@ class TextPieces:
 
 
 def flag_of(value: Any) -> bool | None:
-    """Read a flag: `true`, 1, "1" or "true", or their opposites; `None` for anything else.
-
-    Example:
-        >>> from lunos_core.wire.text import flag_of
-        >>> flag_of(1), flag_of("False"), flag_of(None)
-        (True, False, None)
-    """
+    """Read a flag: `true`, 1, "1" or "true", or their opposites; `None` for anything else."""
     if isinstance(value, bool | int | str):
         return _FLAGS.get(str(value).strip().lower())
     return None

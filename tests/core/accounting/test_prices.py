@@ -8,6 +8,7 @@ import pickle
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -333,3 +334,12 @@ async def test_without_a_budget_no_prices_are_loaded(both: Both) -> None:
     with UsageLedger(limits=[RateLimit(requests=100)]):
         answer_of_other = await both(client.send(chat_request(HELLO, model="other")))
     assert answer_of_other.usage.cost is None
+
+
+def test_any_object_with_prices_has_a_price() -> None:
+    stand_in = SimpleNamespace(input_price=0.25, output_price=2)
+    assert price_of(Usage(2, 1, reasoning_tokens=1), stand_in) == Decimal("2.5")
+    assert price_of(Usage(2, 1), SimpleNamespace(input_price=Decimal("0.1"))) is None
+    assert price_of(Usage(2, 1), None) is None
+    odd = ModelInfo("odd", input_price=Decimal("NaN"), output_price=Decimal("Infinity"))
+    assert (price_of(Usage(2, 0), odd), price_of(Usage(0, 2), odd)) == (None, None)

@@ -55,8 +55,13 @@ def shared_name(word: str) -> str:
     return _SHARED_NAME.get(word, word)
 
 
+class _Rated:
+    __slots__ = ("rates",)  # no field of the dataclass: it follows from the prices
+    rates: Rates
+
+
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(_Rated):
     """One model of the catalog. Facts that the catalog leaves out are `None`, never guessed.
 
     Attributes:
@@ -88,7 +93,6 @@ class ModelInfo:
         free_tokens: tokens per day that cost nothing.
         free_is_premium: whether these are only for premium accounts.
         raw: the original entry.
-        rates: the prices as whole numbers.
     """
 
     id: str
@@ -117,7 +121,6 @@ class ModelInfo:
     free_tokens: int | None = field(default=None, compare=False)
     free_is_premium: bool | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    rates: Rates = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Make the prices whole numbers."""

@@ -42,8 +42,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return plain({name: getattr(value, name) for name in type(value).model_fields})
     if is_dataclass(value):
-        # what isn't given to a constructor follows from what is
-        known = {part.name: getattr(value, part.name) for part in fields(value) if part.init}
+        known = {part.name: getattr(value, part.name) for part in fields(value)}
         if known.get("raw"):  # the body, which the other fields are read from: short, but exact
             known["raw"] = _digest(json.dumps(known["raw"], sort_keys=True).encode())
         return plain(known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import decimal
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -300,6 +300,7 @@ def test_a_replaced_price_is_the_one_that_counts() -> None:
     assert price_of(Usage(2, 0), replace(model, input_price=Decimal(1))) == 2
     assert price_of(Usage(2, 0), pickle.loads(pickle.dumps(model))) == 6
     assert price_of(Usage(2, 0), copy.deepcopy(model)) == 6
+    assert "rates" not in {item.name for item in fields(model)}
 
 
 async def test_prices_are_loaded_once_and_only_for_a_model_whose_price_is_unknown(

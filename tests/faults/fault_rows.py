@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import trustme
 
 from tests.core.raw_server import CLOSE, RESET, STALL, RawServer, chunk, head, http, sse_head
@@ -138,7 +139,7 @@ FAULTS = [
         "read timeout",
         "LunosTimeoutError",
         CHOSEN,
-        settings={"timeout": 0.2},
+        settings={"timeout": httpx.Timeout(30, read=0.2)},
         **both([STALL]),
     ),
     Fault(

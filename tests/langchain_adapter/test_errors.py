@@ -149,7 +149,7 @@ async def test_a_stalled_server_is_a_timeout(way: str, gateway: LocalGateway) ->
         model="lunos/stall",
         api_key=gateway.api_key,
         base_url=gateway.base_url,
-        timeout=0.2,
+        timeout=httpx.Timeout(30, read=0.2),
         max_retries=0,
     )
     with pytest.raises(LunosTimeoutError) as caught:

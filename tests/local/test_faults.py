@@ -91,7 +91,7 @@ def test_stall_is_silent_until_the_client_leaves(wire: Wire, stream: bool) -> No
         "messages": [{"role": "user", "content": "a"}],
     }
     with pytest.raises(httpx.ReadTimeout):
-        wire.http.post("/chat/completions", json=body, timeout=0.3)
+        wire.http.post("/chat/completions", json=body, timeout=httpx.Timeout(30, read=0.3))
     assert wire.chat().status_code == 200
 
 

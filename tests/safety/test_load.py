@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.runnables import RunnableConfig
 from llama_index.core.async_utils import run_jobs
@@ -132,7 +133,7 @@ async def test_the_frameworks_own_bounds_hold(load_server: LoadServer) -> None:
 async def test_behind_a_server_that_answers_no_more_nothing_is_left_and_nothing_multiplied(
     kind: Kind, is_async: bool, load_server: LoadServer
 ) -> None:
-    model = made(kind, load_server.url("stall-0"), timeout=0.3)
+    model = made(kind, load_server.url("stall-0"), timeout=httpx.Timeout(30, read=0.3))
     outcomes = await at_once(20, model, kind, is_async=is_async)
     assert all(isinstance(item, LunosTimeoutError) for item in outcomes)
     # the server may be slower than the timeout; every connection was given back

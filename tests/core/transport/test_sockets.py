@@ -149,7 +149,7 @@ async def test_an_answer_that_does_not_come_in_time_is_not_asked_for_again(
     both: Both, request_: Any
 ) -> None:
     with RawServer([STALL]) as server:
-        error = await fails(both, server, request_, timeout=0.15)
+        error = await fails(both, server, request_, timeout=httpx.Timeout(30, read=0.15))
         assert type(error) is LunosTimeoutError
         server.wait_for_request()
         assert (error.attempts, len(server.requests)) == (1, 1)

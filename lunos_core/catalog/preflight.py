@@ -84,7 +84,7 @@ def refusal(
     if known is None or params.get("fallback_model"):
         return None
     if params.keys().isdisjoint(_ASKED) and _is_short_text(content, known.context_window):
-        return None  # most requests: half of the time that the rest takes
+        return None  # as for most requests, and in half the time
     needs = needs_of(content, params)
     lack = _lack(known, needs)
     window = known.context_window

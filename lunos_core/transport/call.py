@@ -84,7 +84,6 @@ class Call(Generic[Q]):
         self._app_id = own if own is not None else current_app_id() or config.app_id
         self._config = config
         self._errors = errors
-        # read now: a stream may be closed in another context
         self.observers = active_observers(observers)
         if USAGE_DB in os.environ:
             self.observers = with_recorder(self.observers)
@@ -106,11 +105,13 @@ class Call(Generic[Q]):
         self._served: str | None = None
         self._request_id: str | None = None
 
-    @property
-    def wants_prices(self) -> bool:
-        """Whether a ledger needs prices that haven't been loaded yet."""
+    def wants_prices(self, priced: set[str]) -> bool:
+        """Return whether a ledger needs prices that haven't been loaded; `priced` are known."""
         model = self.request.model
-        if model is None or (self._prices is not None and self._prices(model) is not None):
+        if model is None or model in priced:
+            return False
+        if self._prices is not None and self._prices(model) is not None:
+            priced.add(model)
             return False
         return any(getattr(observer, "wants_prices", False) for observer in self.observers)
 
@@ -247,8 +248,7 @@ class Call(Generic[Q]):
                 f"total_timeout={self._config.total_timeout:g} leaves no time for the next attempt"
             )
         may_help = not self.delivered and not no_route and _is_of_the_model(error)
-        may_help = may_help and self.deadline.allows(0)
-        if self.request.fallback is not None and may_help:
+        if self.request.fallback is not None and may_help and self.deadline.allows(0):
             _log.info(
                 "model %s failed, asking its fallback: %s", self.request.model, reason_of(error)
             )

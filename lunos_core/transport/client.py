@@ -82,6 +82,7 @@ class Client:
         self.prices = prices
         self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
+        self._priced: set[str] = set()
         self.load_prices: Callable[[Client], Prices] | None = None
 
     def send(self, request: Request[T]) -> T:
@@ -174,7 +175,7 @@ class Client:
 
     def _admit(self, call: _AnyCall) -> None:
         """Wait until budgets and limits allow a call, loading the prices that they need."""
-        if self.load_prices is not None and call.wants_prices:
+        if self.load_prices is not None and call.wants_prices(self._priced):
             load, self.load_prices = self.load_prices, None  # only once, even if it fails
             try:
                 self.prices = load(self)
@@ -248,6 +249,7 @@ class AsyncClient:
         self.prices = prices
         self._no_stream_options: set[str | None] = set()  # models whose servers refuse it
         self._paths: dict[str, str] = {}  # a missing path, and the one that answered instead
+        self._priced: set[str] = set()
         self.load_prices: Callable[[AsyncClient], Awaitable[Prices]] | None = None
 
     async def send(self, request: Request[T]) -> T:
@@ -345,7 +347,7 @@ class AsyncClient:
         return Exchange(self._take, send, call.deadline, stream=isinstance(call, StreamCall))
 
     async def _admit(self, call: _AnyCall) -> None:
-        if self.load_prices is not None and call.wants_prices:
+        if self.load_prices is not None and call.wants_prices(self._priced):
             load, self.load_prices = self.load_prices, None
             try:
                 self.prices = await load(self)

@@ -16,7 +16,7 @@ _MOST = MOST_COST * _DOLLAR
 
 
 class Rates(NamedTuple):
-    """Prices in 10⁻³⁰ USD for a token, or `None`: whole numbers, as every answer is priced."""
+    """Prices in 10⁻³⁰ USD for a token, or `None`: whole numbers are fast and exact."""
 
     input: int | None
     output: int | None
@@ -30,12 +30,13 @@ Prices = Callable[[str], Any]
 
 
 def rates_of(model: Any) -> Rates:
-    """Return a model's prices, which a `ModelInfo` keeps."""
-    kept: Rates | None = getattr(model, "rates", None)
-    if kept is not None:
+    """Return a model's prices as whole numbers; a `ModelInfo` keeps them."""
+    kept = getattr(model, "rates", None)
+    if isinstance(kept, Rates):
         return kept
     own = [getattr(model, f"{part}_price", None) for part in Rates._fields]
     rates = []
+    # a part without a price costs as much as the whole
     for price, whole in zip(own, (0, 1, 0, 0, 1), strict=True):
         price = own[whole] if price is None else price
         known = Decimal("NaN" if price is None else price)
@@ -62,7 +63,7 @@ def price_of(usage: Usage | None, model: Any) -> Decimal | None:
 
 
 def usd(cost: int) -> Decimal:
-    """Return 10⁻³⁰ USD in USD."""
+    """Convert 10⁻³⁰ USD to USD."""
     exact = EXACT.normalize(EXACT.scaleb(Decimal(cost), -_DECIMALS))
     return EXACT.add(exact, Decimal(0))  # "30", not "3E+1"
 

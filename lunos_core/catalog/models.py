@@ -56,7 +56,7 @@ def shared_name(word: str) -> str:
 
 
 class _Rated:
-    __slots__ = ("rates",)  # no field of the dataclass: it follows from the prices
+    __slots__ = ("rates",)  # no field: it follows from the prices
     rates: Rates
 
 

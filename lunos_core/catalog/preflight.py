@@ -83,8 +83,9 @@ def refusal(
     known = index.get(model)
     if known is None or params.get("fallback_model"):
         return None
+    # most requests
     if params.keys().isdisjoint(_ASKED) and _is_short_text(content, known.context_window):
-        return None  # as for most requests, and in half the time
+        return None
     needs = needs_of(content, params)
     lack = _lack(known, needs)
     window = known.context_window

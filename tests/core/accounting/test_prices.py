@@ -342,5 +342,7 @@ def test_any_object_with_prices_has_a_price() -> None:
     assert price_of(Usage(2, 1, reasoning_tokens=1), stand_in) == Decimal("2.5")
     assert price_of(Usage(2, 1), SimpleNamespace(input_price=Decimal("0.1"))) is None
     assert price_of(Usage(2, 1), None) is None
+    own = SimpleNamespace(rates={"input": 1}, input_price=2, output_price=0)  # of its own meaning
+    assert price_of(Usage(2, 1), own) == 4
     odd = ModelInfo("odd", input_price=Decimal("NaN"), output_price=Decimal("Infinity"))
     assert (price_of(Usage(2, 0), odd), price_of(Usage(0, 2), odd)) == (None, None)

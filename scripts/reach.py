@@ -29,7 +29,7 @@ TESTS = {
     "langchain_lunos": ("tests/langchain_adapter", *_BOTH_ADAPTERS),
     "llama_index_lunos": ("tests/llama_index_adapter", *_BOTH_ADAPTERS),
     "lunos_local": ("tests/local",),
-    "lunos_cli": ("tests/cli",),
+    "lunos_cli": ("tests/cli", "tests/bulk"),
     "lunos_bulk": ("tests/bulk",),
 }
 # run by pytest in a process of its own: the context of coverage is the running test

@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_read_is_not_left_out(service: Service, tmp_path
     (folder / "inner").chmod(0)
     code = f"""
 import os
-from lunos_bulk.inputs import pieces_of
+from lunos_cli.bulk.inputs import pieces_of
 from lunos_core import errors
 if os.getuid() == 0:
     for path in {[str(p) for p in (tmp_path, *tmp_path.parents[:2])]!r}:

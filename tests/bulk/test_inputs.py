@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lunos_bulk import inputs
-from lunos_bulk.inputs import pieces_of, rows_of
+from lunos_cli.bulk import inputs
+from lunos_cli.bulk.inputs import pieces_of, rows_of
 from lunos_core import LunosConfigError
 
 ROWS = [{"id": i, "text": f"text {i}, \u6d77\nsecond line" * (i % 5 + 1)} for i in range(200)]

@@ -197,8 +197,8 @@ def test_what_can_no_longer_be_read_is_said_by_several_workers_too(
     target = tmp_path / "out"
     code = f"""
 from pathlib import Path
-from lunos_bulk.files import Files
-from lunos_bulk.inputs import pieces_of
+from lunos_cli.bulk.files import Files
+from lunos_cli.bulk.inputs import pieces_of
 from lunos_bulk.job import Job
 if __name__ == "__main__":
     corpus = Path({str(tmp_path / "corpus")!r})
@@ -280,10 +280,10 @@ def test_the_driver_reads_nothing_whole(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten times the corpus: the same rows in memory at once, at most."""
-    from lunos_bulk import files
-    from lunos_bulk.files import Files
-    from lunos_bulk.inputs import pieces_of
     from lunos_bulk.job import Job
+    from lunos_cli.bulk import files
+    from lunos_cli.bulk.files import Files
+    from lunos_cli.bulk.inputs import pieces_of
 
     def most_rows(count: int) -> int:
         alive, most = [0], [0]

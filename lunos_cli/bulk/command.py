@@ -102,10 +102,10 @@ def _run(
     retry_dead: bool,
     **settings: Any,
 ) -> None:
-    from lunos_bulk.files import Files
-    from lunos_bulk.inputs import pieces_of
     from lunos_bulk.job import Job
     from lunos_bulk.state import State
+    from lunos_cli.bulk.files import Files
+    from lunos_cli.bulk.inputs import pieces_of
 
     if settings["per"] and settings["budget"] is None:
         raise LunosConfigError("--per is the window of --budget: give both")
@@ -164,8 +164,8 @@ class _Progress(Progress):
 
 
 def _estimate(job: Any, pieces: Any) -> None:
-    from lunos_bulk.inputs import rows_of
     from lunos_bulk.state import State
+    from lunos_cli.bulk.inputs import rows_of
     from lunos_core.accounting.token_estimate import estimate_tokens
 
     rows = dead = texts = tokens = 0

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lunos_bulk.inputs import Piece, Row, rows_of
 from lunos_bulk.job import Job
 from lunos_bulk.state import State
 from lunos_bulk.worker import Stopped, Worker
+from lunos_cli.bulk.inputs import Piece, Row, rows_of
 from lunos_core.accounting.files import replacing
 from lunos_core.errors import LunosConfigError
 

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 from lunos_core.accounting.budgets import Budget
@@ -20,7 +19,7 @@ _TEXT = ("string", "large_string", "dictionary<values=string", "dictionary<value
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
     """The requests of a job, their model, their pace and their budget.
 
@@ -62,63 +61,41 @@ class Job:
     app_id: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "state", os.path.abspath(self.state))
+        self.state = os.path.abspath(self.state)
         for name in ("most_tokens", "batch_tokens", "in_flight", "rpm", "tpm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
+            if (value := getattr(self, name)) is not None and not value > 0:
                 raise LunosConfigError(f"{name} must be above 0, not {value}")
         if self.on_long not in ("cut", "refuse"):
             raise LunosConfigError(f'on_long must be "cut" or "refuse", not {self.on_long!r}')
+        named = [self.column] if self.prompt is None else _PLACE.findall(self.prompt)
+        self.columns = list(dict.fromkeys(filter(None, named)))  # those to read
+        self.label = "vector" if self.prompt is None else "answer"  # the column to write
         if not self.columns:
             raise LunosConfigError("the prompt names no column: write {text} where its text is")
         try:
-            _ = self.budgets, self.checked
+            self.budgets = [] if self.budget is None else [Budget(self.budget, per=self.per)]
+            facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
+            # all that an answer depends on
+            self.identity = json.dumps([*facts, self.checked()[0]], sort_keys=True)
         except Exception as error:
             said = " ".join(str(error).split())[:300]
             raise LunosConfigError(f"the budget or the schema can't be used: {said}") from None
 
-    @cached_property
-    def columns(self) -> list[str]:
-        """The columns to read."""
-        named = [self.column] if self.prompt is None else _PLACE.findall(self.prompt)
-        return list(dict.fromkeys(filter(None, named)))
-
-    @property
-    def label(self) -> str:
-        """The column of the answers."""
-        return "answer" if self.prompt is not None else "vector"
-
-    @property
-    def budgets(self) -> list[Budget]:
-        """The budget, if there is one."""
-        return [] if self.budget is None else [Budget(self.budget, per=self.per)]
-
-    @property
     def checked(self) -> tuple[Any, Callable[[str], object]]:
-        """The JSON schema, and a function that raises if an answer doesn't fit it."""
-        schema = self.schema
-        if schema is None:
+        """Return the JSON schema, and a function that raises if an answer doesn't fit it."""
+        if self.schema is None:
             return None, str
-        if hasattr(schema, "model_validate_json"):
-            return schema.model_json_schema(), schema.model_validate_json
-        from jsonschema.validators import validator_for
-        from referencing import Registry
-        from referencing.jsonschema import DRAFT202012
-
-        if not isinstance(schema, dict):
+        if hasattr(self.schema, "model_validate_json"):
+            return self.schema.model_json_schema(), self.schema.model_validate_json
+        if not isinstance(self.schema, dict):
             raise TypeError("a JSON schema must be an object")
-        validator = validator_for(schema)
-        validator.check_schema(schema)
-        resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-        for name in re.findall(r'"\$ref": "([^"]*)"', json.dumps(schema, ensure_ascii=False)):
-            resolver.lookup(name)  # raises
-        return schema, lambda text: validator(schema).validate(json.loads(text))
+        import jsonschema_rs
 
-    @cached_property
-    def identity(self) -> str:
-        """Everything on which an answer depends, as text."""
-        facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
-        return json.dumps([*facts, self.checked[0]], sort_keys=True)
+        def refuse(address: str) -> Any:
+            raise ValueError(f"{address} isn't fetched")
+
+        validator = jsonschema_rs.validator_for(self.schema, retriever=refuse)
+        return self.schema, lambda text: validator.validate(json.loads(text))
 
     def check_columns(self, there: Mapping[str, Any], *keep: str) -> None:
         """Refuse an input without the columns to read, or with those to write.
@@ -128,9 +105,8 @@ class Job:
         for name in (*self.columns, *keep):
             if name not in there:
                 raise LunosConfigError(f"there is no column {name!r}, but {', '.join(there)}")
-            kind = there[name]
-            if name in self.columns and not str(kind).startswith(_TEXT):
-                raise LunosConfigError(f"the column {name!r} holds no text, but {kind}")
+            if name in self.columns and not str(there[name]).startswith(_TEXT):
+                raise LunosConfigError(f"the column {name!r} holds no text, but {there[name]}")
             if name in keep and name in (self.label, "error"):
                 raise LunosConfigError(f"the column {name!r} is to be written: rename yours")
 

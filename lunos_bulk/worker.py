@@ -54,7 +54,7 @@ class Worker:
             app_id=job.app_id, max_retries=_MAX_RETRIES, observers=[pace, self, ledger]
         )
         self._places, self._trying = asyncio.Semaphore(job.in_flight), asyncio.Lock()
-        self._failures, self._answered, self._checked = 0, False, job.checked
+        self._failures, self._answered, self._checked = 0, False, job.checked()
 
     def before_call(self, **_: Any) -> None:
         """Refuse a call once the job has stopped: the client's hook before it sends."""

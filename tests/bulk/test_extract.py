@@ -14,7 +14,11 @@ from tests.bulk.conftest import Service, corpus, no, rows_in, run, says
 
 pytestmark = pytest.mark.socket
 
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+}
 
 
 def extract(source: Path, target: Path, *more: object) -> Any:
@@ -58,7 +62,7 @@ def test_an_invalid_answer_is_asked_once_more_with_what_is_wrong(
         body for body in service.bodies if len(body["messages"]) == 3 and "mended" in asked(body)
     ]
     assert again["messages"][1] == {"role": "assistant", "content": '{"n": "many"}'}
-    assert "'many' is not of type 'integer'" in again["messages"][2]["content"]
+    assert '"many" is not of type "integer"' in again["messages"][2]["content"]
     assert len(service.bodies) == 4
 
 
@@ -122,6 +126,7 @@ def test_a_refusal_is_a_dead_letter(service: Service, tmp_path: Path) -> None:
         (("--prompt", "{title}: {text}"), "there is no column 'title'"),
         (("--schema", '{"type": "nothing"}'), "can't be used"),
         (("--schema", '{"$ref": "#/nothing"}'), "can't be used: "),
+        (("--schema", '{"pattern": "("}'), "can't be used: "),
         (("--schema", '{"items": {"$ref": "http://x.invalid/y"}}'), "http://x.invalid/y"),
         (("--schema", "[1]"), "no such file"),
         (("--schema", "no_such_module:Model"), "no_such_module"),
@@ -148,6 +153,40 @@ def test_a_missing_key_is_reported_first(
     result = extract(corpus(tmp_path / "c.jsonl", ["a"]), tmp_path / "out")
     assert result.exit_code == 1
     assert "LUNOS_API_KEY" in result.output
+
+
+@pytest.mark.parametrize("schema", ['{"type": "object"}', True, [], 7])
+def test_a_schema_that_is_no_object_is_refused(schema: Any) -> None:
+    with pytest.raises(LunosConfigError, match="a JSON schema must be an object"):
+        Job("s", "m", prompt="{text}", schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("said", "valid"),
+    [
+        ('{"n": 1, "seen": "2026-11-26"}', True),
+        ('{"n": 12345678901234567890123}', True),
+        ('{"n": NaN}', False),
+        ('{"n": 1e400}', False),
+        ('{"n": "\\ud800"}', False),
+        ("[" * 400 + "]" * 400, False),
+        ("[" * 100_000, False),
+        ('{"inner": {"n": "x"}}', False),
+        ('{"inner": {"n": 1}}', False),
+        ('{"inner": {"n": 1}, "n": 2}', True),
+    ],
+)
+def test_an_answer_is_valid_if_it_fits_the_whole_schema(said: str, valid: bool) -> None:
+    inner = {"type": "object", "properties": {"n": {"$ref": "#/$defs/number"}}}
+    schema = {**SCHEMA, "$defs": {"number": {"type": "integer"}}}
+    properties = {**SCHEMA["properties"], "inner": inner}
+    job = Job("s", "m", prompt="{text}", schema={**schema, "properties": properties})
+    _, validate = job.checked()
+    if valid:
+        validate(said)
+    else:
+        with pytest.raises((ValueError, RecursionError)):
+            validate(said)
 
 
 def test_doubled_braces_are_braces() -> None:

@@ -68,7 +68,8 @@ class Files:
 
     def _work_in_processes(self, pieces: Sequence[Piece], workers: int, state: State) -> None:
         spawn = get_context("spawn")
-        processes = [spawn.Process(target=self._work, args=[pieces]) for _ in range(workers)]
+        ours: Any = {"target": self._work, "args": [pieces], "daemon": True}  # they end with us
+        processes = [spawn.Process(**ours) for _ in range(workers)]
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers keep what they have asked
         for process in processes:
             process.start()
@@ -100,7 +101,14 @@ class Files:
             blocks, reading = self._blocks(worker.state, pieces), asyncio.Lock()
             # what can't be read or written ends one of them: no other's answer is lost
             writers = (write() for _ in range(_BLOCKS_AT_ONCE))
-            for failure in await asyncio.gather(*writers, return_exceptions=True):
+            writing = asyncio.gather(*writers, return_exceptions=True)
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:  # Ctrl-C: what was sent is kept
+                worker.state.stop("interrupted")
+                await writing
+                raise
+            for failure in writing.result():
                 if isinstance(failure, LunosConfigError | OSError):
                     worker.state.stop(str(failure))
                 elif failure is not None and not isinstance(failure, Stopped):

@@ -11,7 +11,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +32,6 @@ Check = Callable[[Mapping[str, Any]], None]
 
 _KIND = re.compile(r"\.(parquet|jsonl|ndjson|csv|tsv)(\.(?:gz|bz2|xz|zst|lz4))?$", re.IGNORECASE)
 _COMMAS = {"csv": ",", "tsv": "\t"}
-_open: Any = fsspec.open  # typed as if it could return a list
 _PIECE, _TAIL, _TEXTS, _SAMPLE = 16 * 2**20, 2**20, 64, 100
 _HEADER = -1  # the position of the names of a table's columns
 csv.field_size_limit(2**31 - 1)  # a cell may contain a book
@@ -47,6 +45,7 @@ class Piece:
     begin, or `start` is the number of a row group.
     """
 
+    fs: Any
     name: str
     kind: str
     paths: tuple[str, ...]
@@ -67,29 +66,21 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         LunosConfigError: there is no input, or a file can't be used.
     """
     try:
-        fs, path = fsspec.core.url_to_fs(address)
-        listed = fs.find(path, detail=True)
-        is_pattern = not listed
-        if is_pattern:
-            listed = {name: fs.info(name) for name in fs.glob(path)}
-        if isinstance(fs, LocalFileSystem):  # fsspec silently omits unreadable files
-            list(os.walk(path, onerror=_fail))
+        fs, root = fsspec.core.url_to_fs(address)
+        # fsspec silently omits unreadable folders
+        strict = {"on_error": _fail} if isinstance(fs, LocalFileSystem) else {}
+        found = fs.find(root, detail=True, **strict)
+        if root in found or not found:  # a file or a pattern: names begin behind its folder
+            found = found or fs.glob(root, detail=True)
+            root = re.split(r"[*?[]", root)[0].rpartition("/")[0]
     except (OSError, ValueError, ImportError) as error:
         raise LunosConfigError(f"{address} can't be read: {error}") from None
-    # zip://a.jsonl::file.zip has its files inside of another; simplecache:: has the same files
-    head, chained, rest = address.partition("::")
-    is_inside = "://" in head or not chained
-    before, after = ("", chained + rest) if is_inside else (head + chained, "")
-    root = re.split(r"[*?[]", path)[0] if is_pattern else path
-    if is_pattern or len(listed) == 1:
-        root = root.rpartition("/")[0]
     files = []
-    for path, facts in sorted(listed.items()):
+    for path, facts in sorted(found.items()):
         name, match = path[len(root) :], _KIND.search(path)
-        if facts["type"] != "directory" and not re.search(r"/[._]", name):
+        if facts["type"] != "directory" and not re.search(r"(^|/)[._]", name):
             kind = match[1].lower() if match else "text"
-            paths = (before + fs.unstrip_protocol(path) + after,)
-            files.append(Piece(name.strip("/"), kind, paths, facts["size"] or 0))
+            files.append(Piece(fs, name.strip("/"), kind, (path,), facts["size"] or 0))
     kinds = sorted({file.kind for file in files})
     if len(kinds) != 1:
         what = f"files of several kinds: {', '.join(kinds)}" if kinds else "no files"
@@ -125,7 +116,7 @@ def _named(piece: Piece) -> Iterator[None]:
 def _split(whole: Piece, check: Check) -> Iterator[Piece]:
     (path,), size, folders = whole.paths, whole.size, dict.fromkeys(whole.partition)
     if whole.kind == "parquet":
-        with _open(path) as file:
+        with _opened(whole) as file:
             facts = pq.ParquetFile(file)
             names, types = facts.schema_arrow.names, facts.schema_arrow.types
             _check_names(names)
@@ -153,15 +144,17 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
 
 
 @contextlib.contextmanager
-def _unpacked(path: str) -> Iterator[Any]:
+def _opened(piece: Piece, number: int = 0) -> Iterator[io.BufferedReader]:
+    path = piece.paths[number]
     is_zstandard = path.lower().endswith(".zst")
-    with _open(path, compression=None if is_zstandard else "infer") as file:
+    packed = None if is_zstandard else "infer"
+    with fsspec.core.OpenFile(piece.fs, path, compression=packed) as file:
         # Arrow's reader knows where the data must end, the library that fsspec has does not
-        yield io.BufferedReader(pa.CompressedInputStream(file, "zstd")) if is_zstandard else file
+        yield io.BufferedReader(pa.CompressedInputStream(file, "zstd") if is_zstandard else file)
 
 
 def _encoding(start: bytes) -> str:
-    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -180,34 +173,30 @@ def rows_of(piece: Piece) -> Iterator[Row]:
 
 def _numbered(piece: Piece) -> Iterator[tuple[Any, Row | None]]:
     """Yield rows with their positions; a line that isn't a JSON object is `None`."""
-    path = piece.paths[0]
-    if piece.kind == "parquet":
-        with _open(path) as file:
-            batches = pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start])
-            rows = (row for batch in batches for row in batch.to_pylist())
-            yield from ((f"{piece.start}:{i}", row) for i, row in enumerate(rows))
-    elif piece.kind == "text":
-        for text_path in piece.paths:
-            with _unpacked(text_path) as file:
+    if piece.kind == "text":
+        for i, path in enumerate(piece.paths):
+            with _opened(piece, i) as file:
                 data = file.read()
             text = None
             with contextlib.suppress(UnicodeDecodeError):
-                text = data.decode(_encoding(data[:2]))
-            yield None, {"id": text_path[len(path) - len(piece.name) :], "text": text}
-    elif piece.kind in _COMMAS:
-        with _unpacked(path) as file:
-            encoding = _encoding(file.read(2))
-        with _unpacked(path) as packed:
-            file = io.TextIOWrapper(packed, encoding, newline="")
-            table = csv.DictReader(file, delimiter=_COMMAS[piece.kind], strict=True)
+                text = data.decode(_encoding(data))
+            yield None, {"id": path[len(piece.paths[0]) - len(piece.name) :], "text": text}
+        return
+    with _opened(piece) as file:
+        if piece.kind == "parquet":
+            batches = pq.ParquetFile(file).iter_batches(1024, row_groups=[piece.start])
+            rows = (row for batch in batches for row in batch.to_pylist())
+            yield from ((f"{piece.start}:{i}", row) for i, row in enumerate(rows))
+        elif piece.kind in _COMMAS:
+            lines = io.TextIOWrapper(file, _encoding(file.peek(2)), newline="")
+            table = csv.DictReader(lines, delimiter=_COMMAS[piece.kind], strict=True)
             if table.fieldnames:  # there may be no rows
                 _check_names(table.fieldnames)
                 yield _HEADER, dict.fromkeys(table.fieldnames)
             for i, row in enumerate(table):
                 # more cells than columns: a comma wasn't quoted, and the columns are unknown
                 yield i, {"id": row.get("id")} if None in row else row
-    else:
-        with _unpacked(path) as file:
+        else:
             position = piece.start
             if position:  # a line belongs to the piece where it begins
                 file.seek(position - 1)

@@ -48,8 +48,9 @@ def test_json_lines_are_split_anywhere_and_each_line_is_read_once(
         if size > 100:  # the last line is looked at in the last piece of the file
             assert read(tmp_path / "a.jsonl") == rows
         else:
+            local, path = fsspec.filesystem("file"), str(tmp_path / "a.jsonl")
             pieces = [
-                inputs.Piece("a", "jsonl", (str(tmp_path / "a.jsonl"),), size, i, i + size)
+                inputs.Piece(local, "a", "jsonl", (path,), size, i, i + size)
                 for i in range(0, len((text + end).encode()), size)
             ]
             assert [row for piece in pieces for row in rows_of(piece)] == rows

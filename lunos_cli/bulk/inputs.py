@@ -69,11 +69,13 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         fs, root = fsspec.core.url_to_fs(address)
         # fsspec silently omits unreadable folders
         strict = {"on_error": _fail} if isinstance(fs, LocalFileSystem) else {}
-        found = fs.find(root, detail=True, **strict)
-        if root in found or not found:  # a file or a pattern: names begin behind its folder
-            found = found or fs.glob(root, detail=True)
-            root = re.split(r"[*?[]", root)[0].rpartition("/")[0]
-    except (OSError, ValueError, ImportError) as error:
+        facts = fs.info(root) if fs.exists(root) else {}
+        # over HTTP, `find` would fetch all of a file, and every folder is one that ends with "/"
+        if facts.get("type") == "file" and not root.endswith("/"):
+            found, root = {root: facts}, root.rpartition("/")[0]
+        elif not (found := fs.find(root, detail=True, **strict)):
+            found, root = fs.glob(root, detail=True), re.split(r"[*?[]", root)[0].rpartition("/")[0]
+    except Exception as error:  # file systems have errors of their own
         raise LunosConfigError(f"{address} can't be read: {error}") from None
     files = []
     for path, facts in sorted(found.items()):

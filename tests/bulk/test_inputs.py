@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
 import gzip
+import io
 import json
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +134,84 @@ def test_packed_lines_are_read(tmp_path: Path, kind: str) -> None:
     except ValueError:
         pytest.skip("fsspec lacks the library that packs it")
     assert read(path) == ROWS
+
+
+class Web(SimpleHTTPRequestHandler):
+    """A folder by HTTP, in parts too; counts the bytes of files that are sent."""
+
+    sent = 0
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        asked = self.headers.get("range")
+        if path.name == "closed.jsonl":
+            self.send_error(403)
+        elif not asked or not path.is_file():
+            super().do_GET()
+        else:
+            first, last = asked.removeprefix("bytes=").split("-")
+            size = path.stat().st_size
+            data = path.read_bytes()[int(first) : int(last or size) + 1]
+            self.send_response(206)
+            self.send_header("content-length", str(len(data)))
+            self.send_header("content-range", f"bytes {first}-{int(first) + len(data) - 1}/{size}")
+            self.end_headers()
+            self.copyfile(io.BytesIO(data), self.wfile)
+
+    def end_headers(self) -> None:
+        self.send_header("accept-ranges", "bytes")
+        super().end_headers()
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        with contextlib.suppress(ConnectionError):  # whoever asks needn't read to the end
+            while data := source.read(2**16):
+                outputfile.write(data)
+                Web.sent += len(data)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    handler = functools.partial(Web, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.socket
+def test_files_of_a_web_server_are_read_in_parts(
+    tmp_path: Path, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "_TAIL", 1000)
+    rows = [{"id": i, "text": "x" * 3000} for i in range(5000)]
+    text = "\n".join(map(json.dumps, rows))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text(text)
+    (tmp_path / "in" / "b.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / "c.parquet")
+    Web.sent = 0
+    pieces = pieces_of(f"{web}/in/a.jsonl", anything)
+    assert Web.sent < len(text), "only its beginning and its end are fetched"
+    assert [row for piece in pieces for row in rows_of(piece)] == rows
+    for name in ("in/b.jsonl.gz", "in/c.parquet", "in/*.gz"):
+        assert read(f"{web}/{name}") == rows
+    with pytest.raises(LunosConfigError, match="has no files"):
+        read(f"{web}/in/d.jsonl")
+    (tmp_path / "in" / "closed.jsonl").touch()
+    with pytest.raises(LunosConfigError, match=r"closed\.jsonl"):
+        read(f"{web}/in/closed.jsonl")
+    (tmp_path / "in" / "closed.jsonl").unlink()
+    (tmp_path / "in" / "c.parquet").unlink()
+    assert len(read(f"{web}/in/")) == 2 * len(rows)
+
+
+def test_a_name_with_brackets_is_a_file_or_a_folder_before_it_is_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "[a]").mkdir()
+    (tmp_path / "[a]" / "[b].jsonl").write_text('{"text": "x"}')
+    for address in ("[a]", "[a]/[b].jsonl"):
+        assert [row["id"] for row in read(tmp_path / address)] == ["[b].jsonl:0"]
 
 
 def test_files_inside_of_an_archive_and_behind_a_cache_are_read(tmp_path: Path) -> None:

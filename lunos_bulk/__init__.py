@@ -1,7 +1,6 @@
 """Bulk work: millions of texts through one key, resumable, at one pace, within a budget.
 
-`embed` and `complete` add a column to a Ray dataset; `lunos bulk` works from files to files. Every
-answer is stored in the state's folder as soon as it arrives.
+`embed` and `complete` add a column to a Ray dataset; `lunos bulk` works from files to files.
 """
 
 from __future__ import annotations

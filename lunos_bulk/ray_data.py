@@ -49,10 +49,13 @@ def complete(dataset: Any, prompt: str, *, block: int = 256, **settings: Any) ->
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
-        dataset: as in `embed`, which names what is raised, too.
+        dataset: a `ray.data.Dataset`.
         prompt: the prompt; `{column}` stands for a row's text.
-        block: as in `embed`.
-        **settings: the other arguments of `embed`; `schema` is the schema of the answers.
+        block: rows in a block.
+        **settings: as in `embed`, and `schema`, the schema of the answers.
+
+    Raises:
+        LunosConfigError: as in `embed`.
     """
     return embed(dataset, prompt=prompt, block=block, **settings)
 

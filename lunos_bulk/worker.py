@@ -33,8 +33,7 @@ _LOOK, _BEAT = 0.2, 5.0  # seconds
 
 def begin(job: Job) -> None:
     """Start a run of a job before its workers: see `State.begin`."""
-    state = State(job.state)
-    with state.store:
+    with (state := State(job.state)).store:
         state.begin(job.identity)
 
 
@@ -167,8 +166,8 @@ class Worker:
         said = ""
         for _ in range(2):
             whole = await lunos.chat.completions.create(messages=messages, **params)
-            if whole.choices and whole.choices[0].message.refusal:
-                raise ValueError(f"refused: {whole.choices[0].message.refusal}")
+            if whole.choices and (refusal := whole.choices[0].message.refusal):
+                raise ValueError(f"refused: {refusal}")
             objects = json_objects(whole.text) if schema is not None else ()
             for text in (whole.text, *objects):  # an object may be in a fence, or in prose
                 try:
@@ -176,8 +175,8 @@ class Worker:
                     return [text.encode("utf-8", "replace")]
                 except Exception as error:
                     said = " ".join(str(error).split())[:1000]
-            messages.append({"role": "assistant", "content": whole.text})
             again = f"That isn't valid: {said}\nAnswer again."
+            messages.append({"role": "assistant", "content": whole.text})
             messages.append({"role": "user", "content": again})
         raise ValueError(f"an invalid answer, twice: {said}")
 

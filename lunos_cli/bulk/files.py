@@ -27,7 +27,6 @@ from lunos_cli.bulk.inputs import Piece, Row, rows_of
 from lunos_core.accounting.files import replacing
 from lunos_core.errors import LunosConfigError
 
-_Block = tuple[str, str, list[Row]]
 _BLOCKS_AT_ONCE = 8
 
 
@@ -114,7 +113,7 @@ class Files:
                 elif failure is not None and not isinstance(failure, Stopped):
                     raise failure
 
-    def _blocks(self, state: State, pieces: Sequence[Piece]) -> Iterator[_Block]:
+    def _blocks(self, state: State, pieces: Sequence[Piece]) -> Iterator[Any]:
         for number, piece in enumerate(pieces):
             if state.fact(f"{state.run} reads {number}", state.owner) != state.owner:
                 continue
@@ -162,11 +161,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
-    """Return a column of the input; one with several types becomes text."""
     values = [row.get(name) for row in rows]
     try:
         return pa.array(values)
-    except (pa.ArrowException, OverflowError, UnicodeError):
+    except (pa.ArrowException, OverflowError, UnicodeError):  # of several types
         texts = [None if v is None else str(v).encode("utf-8", "replace").decode() for v in values]
         return pa.array(texts)
 

@@ -11,6 +11,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,13 +68,13 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
     """
     try:
         fs, root = fsspec.core.url_to_fs(address)
-        # fsspec silently omits unreadable folders
-        strict = {"on_error": _fail} if isinstance(fs, LocalFileSystem) else {}
+        if isinstance(fs, LocalFileSystem):  # fsspec silently omits unreadable folders
+            list(os.walk(root, onerror=_fail))
         facts = fs.info(root) if fs.exists(root) else {}
         # over HTTP, `find` would fetch all of a file, and every folder is one that ends with "/"
         if facts.get("type") == "file" and not root.endswith("/"):
             found, root = {root: facts}, root.rpartition("/")[0]
-        elif not (found := fs.find(root, detail=True, **strict)):
+        elif not (found := fs.find(root, detail=True)):
             found, root = fs.glob(root, detail=True), re.split(r"[*?[]", root)[0].rpartition("/")[0]
     except Exception as error:  # file systems have errors of their own
         raise LunosConfigError(f"{address} can't be read: {error}") from None

@@ -33,14 +33,14 @@ def embed(
     begin(job)
     import ray
 
-    node = ray.get_runtime_context().get_node_id()  # this machine: the state is here
+    node = ray.get_runtime_context().get_node_id()  # the state is here
     return dataset.map_batches(
         _Actor,
         fn_constructor_args=(job,),
         batch_size=block,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=0.1,  # a worker waits for the network nearly all the time
+        num_cpus=0.1,  # a worker mostly waits
         label_selector={"ray.io/node-id": node},
     )
 

@@ -50,9 +50,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test as `unit`, `socket` or `subprocess` by what its module and fixtures use.
 
     A mark that a test or its module has stays; `_unit_means_alone` holds the `unit` ones to it.
+    What `slow` tests cover isn't counted: it can triple their time, and other tests cover the code.
     """
     config.stash[COLLECTED] = frozenset(item.nodeid.partition("[")[0] for item in items)
     for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
         if any(map(item.get_closest_marker, ("socket", "subprocess"))):
             continue
         names = vars(getattr(item, "module", None) or types.SimpleNamespace())

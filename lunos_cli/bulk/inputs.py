@@ -1,7 +1,6 @@
 """The rows of an input: files at any address that fsspec supports, read in pieces.
 
-A piece is a row group of a Parquet file, some megabytes of JSON lines, a CSV file or compressed
-file, or some text files of a folder.
+A piece is a row group of Parquet, 16 MB of JSON lines, a CSV or compressed file, or 64 texts.
 """
 
 from __future__ import annotations
@@ -67,6 +66,7 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         LunosConfigError: there is no input, or a file can't be used.
     """
     try:
+        found: Any
         fs, root = fsspec.core.url_to_fs(address)
         if isinstance(fs, LocalFileSystem):  # fsspec silently omits unreadable folders
             list(os.walk(root, onerror=_fail))

@@ -58,8 +58,12 @@ class Terminal:
         assert self.said.count(text) >= times
 
     def wait_for_prompt(self, text: str, times: int = 1) -> None:
-        """Wait until it reads from the keyboard: until then Python may miss a signal."""
+        """Wait until the text has come, and nothing more is done."""
         self.wait_for(text, times)
+        self.wait_until_asleep()
+
+    def wait_until_asleep(self) -> None:
+        """Wait until it waits for something: until then Python may miss a signal."""
         state, asleep = Path(f"/proc/{self._process.pid}/stat"), 0
         while asleep < 5 and self._process.poll() is None:
             is_asleep = not state.exists() or ") S" in state.read_text()  # not all systems tell
@@ -99,6 +103,7 @@ def test_ctrl_c_ends_a_comparison_that_waits_for_an_answer(service: LocalGateway
     while len(service.requests()) < 2:
         assert terminal.is_running
         time.sleep(0.01)
+    terminal.wait_until_asleep()
     terminal.type("\x03")
     assert terminal.end() == 130
     assert terminal.said.splitlines()[-1] == "Interrupted."
@@ -108,7 +113,7 @@ def test_ctrl_c_stops_an_answer_and_the_chat_goes_on(service: LocalGateway) -> N
     terminal = Terminal("chat", "-m", "lunos/stall")
     terminal.wait_for("> ")
     terminal.type("hi\n")
-    terminal.wait_for("Scripted")
+    terminal.wait_for_prompt("Scripted")
     terminal.type("\x03")
     terminal.wait_for("stopped")
     terminal.type("/quit\n")

@@ -68,8 +68,7 @@ test: $(VENV)/.test  ## run the tests but the slow ones, in about three minutes 
 
 # with what the tests cover, where too little fails the run (tests/coverage_bars.py)
 test-all: $(VENV)/.dev  ## run every test, with coverage, in about eight minutes on two cores
-	@# three workers, as many tests wait; files in their order: else those of few, long tests come last
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --cov $(ARGS)
 
 lint: $(VENV)/.dev  ## check rules and format with ruff
 	$(PY) -m ruff check .

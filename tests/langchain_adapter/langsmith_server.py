@@ -34,11 +34,17 @@ class LangSmithServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.bodies: list[bytes] = []
         self.parts: dict[str, Any] = {}
+        self.clients: list[Client] = []
 
     def client(self, **settings: Any) -> Client:
-        """Make a client of LangSmith's that sends here."""
+        """Make a client of LangSmith's that sends here.
+
+        It is told what it would ask for: its thread may do so once the server has gone.
+        """
         address = f"http://127.0.0.1:{self.server_port}"
-        return Client(api_url=address, api_key="ls-key", **settings)
+        made = Client(api_url=address, api_key="ls-key", info=_INFO, **settings)
+        self.clients.append(made)
+        return made
 
     def keep(self, content_type: str, body: bytes) -> None:
         """Keep a multipart body and its parts, which are named `post.<id>.outputs` and so on."""
@@ -84,5 +90,7 @@ def langsmith_server() -> Iterator[LangSmithServer]:
         try:
             yield server
         finally:
+            for client in server.clients:
+                client.cleanup()
             server.shutdown()
             thread.join()

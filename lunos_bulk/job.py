@@ -19,7 +19,7 @@ _TEXT = ("string", "large_string", "dictionary<values=string", "dictionary<value
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """The requests of a job, their model, their pace and their budget.
 
@@ -59,24 +59,28 @@ class Job:
     budget: float | str | None = None
     per: str | None = None
     app_id: str | None = None
+    columns: list[str] = field(init=False, repr=False)  # those to read
+    label: str = field(init=False, repr=False)  # the column to write
+    budgets: list[Budget] = field(init=False, repr=False)
+    identity: str = field(init=False, repr=False)  # all that an answer depends on
 
     def __post_init__(self) -> None:
-        self.state = os.path.abspath(self.state)
+        facts = vars(self)
+        facts["state"] = os.path.abspath(self.state)
         for name in ("most_tokens", "batch_tokens", "in_flight", "rpm", "tpm"):
-            if (value := getattr(self, name)) is not None and not value > 0:
+            if (value := facts[name]) is not None and not value > 0:
                 raise LunosConfigError(f"{name} must be above 0, not {value}")
         if self.on_long not in ("cut", "refuse"):
             raise LunosConfigError(f'on_long must be "cut" or "refuse", not {self.on_long!r}')
         named = [self.column] if self.prompt is None else _PLACE.findall(self.prompt)
-        self.columns = list(dict.fromkeys(filter(None, named)))  # those to read
-        self.label = "vector" if self.prompt is None else "answer"  # the column to write
+        facts["columns"] = list(dict.fromkeys(filter(None, named)))
+        facts["label"] = "vector" if self.prompt is None else "answer"
         if not self.columns:
             raise LunosConfigError("the prompt names no column: write {text} where its text is")
         try:
-            self.budgets = [] if self.budget is None else [Budget(self.budget, per=self.per)]
-            facts = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
-            # all that an answer depends on
-            self.identity = json.dumps([*facts, self.checked()[0]], sort_keys=True)
+            facts["budgets"] = [] if self.budget is None else [Budget(self.budget, per=self.per)]
+            asked = [self.model, self.prompt, self.params, self.on_long, self.most_tokens]
+            facts["identity"] = json.dumps([*asked, self.checked()[0]], sort_keys=True)
         except Exception as error:
             said = " ".join(str(error).split())[:300]
             raise LunosConfigError(f"the budget or the schema can't be used: {said}") from None

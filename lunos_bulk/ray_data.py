@@ -49,13 +49,10 @@ def complete(dataset: Any, prompt: str, *, block: int = 256, **settings: Any) ->
     """Return a Ray dataset with the columns "answer" (text, JSON with a schema) and "error".
 
     Args:
-        dataset: a `ray.data.Dataset`.
+        dataset: a `ray.data.Dataset`; see `embed` for what is raised.
         prompt: the prompt; `{column}` stands for a row's text.
         block: rows in a block.
         **settings: as in `embed`, and `schema`, the schema of the answers.
-
-    Raises:
-        LunosConfigError: as in `embed`.
     """
     return embed(dataset, prompt=prompt, block=block, **settings)
 

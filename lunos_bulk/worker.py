@@ -20,9 +20,9 @@ from lunos_core.compatibility.advice import one_line
 from lunos_core.endpoints.chat.json_text import json_objects
 from lunos_core.sdk import AsyncLunos
 
-# not the fault of the text that was asked; what times out is a connection error, too
+# not the text's fault; a timeout is a connection error, too
 _PASSING = (errors.LunosConnectionError, errors.LunosServerError, errors.LunosRateLimitError)
-# hardly ever the fault of a text
+# hardly ever the text's fault
 _OF_THE_JOB = (
     *(errors.LunosAuthenticationError, errors.LunosPaymentError),
     *(errors.LunosPermissionError, errors.LunosNotFoundError),

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test as `unit`, `socket` or `subprocess` by what its module and fixtures use.
 
     A mark that a test or its module has stays; `_unit_means_alone` holds the `unit` ones to it.
-    What `slow` tests cover isn't counted: it can triple their time, and other tests cover the code.
+    Coverage isn't measured in `slow` tests: it can triple their time, and others cover the code.
     """
     config.stash[COLLECTED] = frozenset(item.nodeid.partition("[")[0] for item in items)
     for item in items:

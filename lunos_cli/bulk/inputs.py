@@ -71,7 +71,7 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         if isinstance(fs, LocalFileSystem):  # fsspec silently omits unreadable folders
             list(os.walk(root, onerror=_fail))
         facts = fs.info(root) if fs.exists(root) else {}
-        # over HTTP, `find` would fetch all of a file, and every folder is one that ends with "/"
+        # over HTTP, `find` fetches a whole file, and only what ends with "/" is a folder
         if facts.get("type") == "file" and not root.endswith("/"):
             found, root = {root: facts}, root.rpartition("/")[0]
         elif not (found := fs.find(root, detail=True)):
@@ -83,7 +83,7 @@ def pieces_of(address: str, check: Check) -> list[Piece]:
         name, match = path[len(root) :], _KIND.search(path)
         if facts["type"] != "directory" and not re.search(r"(^|/)[._]", name):
             kind = match[1].lower() if match else "text"
-            files.append(Piece(fs, name.strip("/"), kind, (path,), facts["size"] or 0))
+            files.append(Piece(fs, name.strip("/"), kind, (path,), facts.get("size") or 0))
     kinds = sorted({file.kind for file in files})
     if len(kinds) != 1:
         what = f"files of several kinds: {', '.join(kinds)}" if kinds else "no files"
@@ -149,11 +149,10 @@ def _split(whole: Piece, check: Check) -> Iterator[Piece]:
 @contextlib.contextmanager
 def _opened(piece: Piece, number: int = 0) -> Iterator[io.BufferedReader]:
     path = piece.paths[number]
-    is_zstandard = path.lower().endswith(".zst")
-    packed = None if is_zstandard else "infer"
+    packed = None if path.lower().endswith(".zst") else "infer"
     with fsspec.core.OpenFile(piece.fs, path, compression=packed) as file:
-        # Arrow's reader knows where the data must end, the library that fsspec has does not
-        yield io.BufferedReader(pa.CompressedInputStream(file, "zstd") if is_zstandard else file)
+        # Arrow knows where the data must end, the library that fsspec has does not
+        yield io.BufferedReader(file if packed else pa.CompressedInputStream(file, "zstd"))
 
 
 def _encoding(start: bytes) -> str:

@@ -166,26 +166,34 @@ def test_when_a_process_is_killed_the_others_end_and_the_same_command_goes_on(
     assert sum(paid.values()) - len(paid) <= 2 * PER_REQUEST, "what was in flight alone"
 
 
+def start_without_answers(
+    service: Service, folder: Path, workers: int
+) -> tuple[subprocess.Popen[bytes], threading.Event]:
+    """Start a job, and return when it has asked; nothing is answered before the event."""
+    answers = threading.Event()
+
+    def answer(body: dict[str, Any]) -> Reply:
+        assert answers.wait(60)
+        return vectors(body)
+
+    service.answer = answer
+    process = start(folder / "corpus", folder / "out", "--workers", workers)
+    while len(service.bodies) < 4 and process.poll() is None:
+        time.sleep(0.01)
+    return process, answers
+
+
 @pytest.mark.slow
 @linux
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_lets_workers_keep_what_they_have_asked(
     service: Service, tmp_path: Path, workers: int
 ) -> None:
-    service.seconds = 0.3
-    pressed = threading.Event()  # nothing is answered before, so the job can't have ended
-
-    def answer(body: dict[str, Any]) -> Reply:
-        assert pressed.wait(60)
-        return vectors(body)
-
-    service.answer = answer
     texts, target = two_files(tmp_path / "corpus"), tmp_path / "out"
-    process = start(tmp_path / "corpus", target, "--workers", workers)
-    while len(service.bodies) < 4 and process.poll() is None:
-        time.sleep(0.01)
+    process, answers = start_without_answers(service, tmp_path, workers)
+    service.seconds = 0.3
     os.killpg(process.pid, signal.SIGINT)
-    pressed.set()
+    answers.set()
     assert process.wait(timeout=60) == 130, said_by(target).read_text()
     assert "Traceback" not in said_by(target).read_text()
     assert start(tmp_path / "corpus", target, "--workers", workers).wait(timeout=60) == 0
@@ -196,27 +204,20 @@ def test_ctrl_c_lets_workers_keep_what_they_have_asked(
 @linux
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_second_ctrl_c_does_not_wait(service: Service, tmp_path: Path, workers: int) -> None:
-    hung_up = threading.Event()  # nothing is answered before
-
-    def answer(body: dict[str, Any]) -> Reply:
-        assert hung_up.wait(60)
-        return vectors(body)
-
-    service.answer = answer
-    _, target = two_files(tmp_path / "corpus"), tmp_path / "out"
-    process = start(tmp_path / "corpus", target, "--workers", workers)
-    while len(service.bodies) < 4 and process.poll() is None:
-        time.sleep(0.01)
+    two_files(tmp_path / "corpus")
+    target = tmp_path / "out"
+    process, answers = start_without_answers(service, tmp_path, workers)
     children = children_of(process)
     os.killpg(process.pid, signal.SIGINT)
     with contextlib.closing(sqlite3.connect(target / "_lunos" / "usage.db")) as state:
         while not state.execute("SELECT 1 FROM facts WHERE value = 'interrupted'").fetchall():
+            assert process.poll() is None
             time.sleep(0.01)
     assert process.poll() is None, "the first one waits"
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) == 130, said_by(target).read_text()
     assert not any(Path(f"/proc/{child}").exists() for child in children)
-    hung_up.set()
+    answers.set()
     assert "Traceback" not in said_by(target).read_text()
 
 

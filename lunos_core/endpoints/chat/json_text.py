@@ -35,13 +35,7 @@ def strip_thinking(text: str) -> str:
 
 
 def is_thinking(text: str) -> bool:
-    """Return whether a text begins with reasoning that hasn't ended.
-
-    Example:
-        >>> from lunos_core.endpoints.chat.json_text import is_thinking
-        >>> is_thinking("<think>Hm"), is_thinking("<think>Hm.</think>Oslo")
-        (True, False)
-    """
+    """Return whether a text begins with reasoning that hasn't ended."""
     return _TAG.match(strip_thinking(text).lstrip()) is not None
 
 
